@@ -1,0 +1,209 @@
+using Tessera.Sdk.Memory;
+
+namespace Tessera.Sdk.Cpu;
+
+/// <summary>
+/// A CPU engine runs ring-3 guest code until it traps or a deadline passes, and knows nothing of Xen: no hypercalls, no two
+/// page-table roots, no bouncing. Three small parts: the engine, one machine a domain, one CPU a vCPU.
+/// </summary>
+/// <remarks>The contract is ten members over four interfaces. Failures of the host throw <see cref="EngineException"/>; whatever a guest does is a <see cref="Trap"/>.</remarks>
+public interface ICpuEngine : IDisposable
+{
+    /// <summary>What was probed on this host, the strategy chosen, and what the kernel above needs to know.</summary>
+    EngineFacts Facts { get; }
+
+    /// <summary>Makes the calling thread a physical CPU: pins it to a host CPU and prepares preemption. Dispose on the same thread.</summary>
+    /// <param name="hostCpu">The host's CPU number.</param>
+    IEngineThread EnterThread(int hostCpu);
+
+    /// <summary>Creates a domain's machine: its memory and the engine's own slot of its address space. Any thread.</summary>
+    IGuestMachine CreateMachine(GuestMachineLayout layout);
+}
+
+/// <summary>A thread that runs guests.</summary>
+public interface IEngineThread : IDisposable
+{
+    /// <summary>
+    /// Makes the <see cref="IGuestCpu.Run"/> that goes on in this thread, or else its next one, return
+    /// <see cref="TrapKind.Preempted"/> at once. Any thread, any time; kicks do not add up.
+    /// </summary>
+    void Kick();
+}
+
+/// <summary>One domain's machine: guest-physical memory and CPUs.</summary>
+public interface IGuestMachine : IDisposable
+{
+    /// <summary>The L4 entries of the engine's own slots; every L4 table that a CPU may run on must have them.</summary>
+    IReadOnlyList<RootEntry> RootEntries { get; }
+
+    /// <summary>Creates a CPU; indexes from 0 without gaps.</summary>
+    IGuestCpu CreateCpu(int index);
+
+    /// <summary>
+    /// Tells that a page-table entry in guest memory was changed by the VMM's own mapping. The engine makes it effective on every
+    /// CPU of the machine before guest code runs there again; upgrades cost nothing.
+    /// </summary>
+    /// <param name="entryAddress">Machine address of the entry.</param>
+    /// <param name="oldEntry">The value before.</param>
+    /// <param name="newEntry">The value now.</param>
+    void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry);
+}
+
+/// <summary>One vCPU's hardware context. Run by one thread at a time, any engine thread.</summary>
+public interface IGuestCpu : IDisposable
+{
+    /// <summary>The register state: current after each Run, honoured by the next, unless the trap said it is not <see cref="Trap.IsInterruptible"/>.</summary>
+    ref GuestCpuState State { get; }
+
+    /// <summary>Runs guest code in ring 3 from <see cref="State"/> until it traps or the deadline passes. Allocates nothing.</summary>
+    /// <param name="thread">The calling thread's own engine thread.</param>
+    /// <param name="deadline">CLOCK_MONOTONIC instant; a past one returns Preempted without (or after almost no) guest progress.</param>
+    Trap Run(IEngineThread thread, Nanoseconds deadline);
+
+    /// <summary>
+    /// Makes frames the CPU's descriptor tables. Descriptors are validated by the caller (DPL 3, no gates); selectors 0xe000 and up
+    /// stay the engine's own flat segments with Xen's values (0xe023 32-bit code, 0xe02b data, 0xe033 64-bit code).
+    /// </summary>
+    /// <param name="gdtFrames">Up to 14 frames of 512 descriptors.</param>
+    /// <param name="gdtEntries">Descriptors in the GDT.</param>
+    /// <param name="ldtFrames">Up to 16 frames; empty for no LDT.</param>
+    /// <param name="ldtEntries">Descriptors in the LDT.</param>
+    void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries);
+}
+
+/// <summary>Why guest code stopped.</summary>
+public enum TrapKind
+{
+    /// <summary>The deadline passed or the thread was kicked.</summary>
+    Preempted,
+
+    /// <summary>`syscall`; Rip and Rflags are already the caller's (taken from RCX and R11), so resuming goes on after it.</summary>
+    Syscall,
+
+    /// <summary>The instruction of <see cref="EngineFacts.HypercallInstruction"/>; Rip is after it.</summary>
+    Hypercall,
+
+    /// <summary>An exception: vector, error code and, for page faults, the address. Rip is the faulting instruction (after it for int3, into and #DB traps).</summary>
+    Exception,
+
+    /// <summary>The guest cannot go on: triple fault, emulation failure, access to memory the machine does not have.</summary>
+    Fatal,
+}
+
+/// <summary>One trap.</summary>
+public struct Trap
+{
+    /// <summary>Why guest code stopped.</summary>
+    public TrapKind Kind;
+
+    /// <summary>The exception's vector.</summary>
+    public byte Vector;
+
+    /// <summary>
+    /// Only false after <see cref="TrapKind.Preempted"/> in the middle of a trap's delivery: the state must then be left as it is and
+    /// nothing delivered; the trap comes out of the next Run.
+    /// </summary>
+    public bool IsInterruptible;
+
+    /// <summary>The exception's error code, 0 for those without.</summary>
+    public uint ErrorCode;
+
+    /// <summary>#PF: the address (CR2).</summary>
+    public ulong FaultAddress;
+
+    /// <summary>Fatal: what happened, in the engine's words.</summary>
+    public string? Diagnosis;
+}
+
+/// <summary>A vCPU's register state in ring 3.</summary>
+[System.Runtime.InteropServices.StructLayout(System.Runtime.InteropServices.LayoutKind.Sequential)]
+public struct GuestCpuState
+{
+#pragma warning disable CS1591 // The registers' own names say what they are (AMD64 manual, volume 1, section 3).
+    public ulong Rax, Rbx, Rcx, Rdx, Rsi, Rdi, Rsp, Rbp, R8, R9, R10, R11, R12, R13, R14, R15, Rip, Rflags;
+    public ulong FsBase, GsBase;
+    public ulong Dr0, Dr1, Dr2, Dr3, Dr6, Dr7;
+    public ushort Cs, Ss, Ds, Es, Fs, Gs;
+#pragma warning restore CS1591
+
+    /// <summary>The L4 table to run on.</summary>
+    public Mfn Root;
+
+    /// <summary>Code segment is a flat 32-bit one (compatibility mode), not 64-bit.</summary>
+    public bool Is32Bit;
+
+    /// <summary>CR0.TS: the next vector or x87 instruction raises #NM.</summary>
+    public bool TaskSwitched;
+}
+
+/// <summary>A machine to create.</summary>
+public sealed record GuestMachineLayout
+{
+    /// <summary>The domain's name, for messages and thread names.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The guest-physical memory; regions do not overlap and start above <see cref="EngineFacts.ReservedFrames"/>.</summary>
+    public required IReadOnlyList<MemoryRegion> Regions { get; init; }
+
+    /// <summary>How many CPUs will be created at most.</summary>
+    public required int MaxCpus { get; init; }
+}
+
+/// <summary>A run of machine frames and the host memory behind it.</summary>
+/// <param name="First">The first frame; guest-physical address is First × 4096.</param>
+/// <param name="Frames">How many.</param>
+/// <param name="HostAddress">Where they lie in this process, page aligned; valid until the machine is disposed.</param>
+/// <param name="IsReadOnly">The guest can never write it, whatever its page tables say.</param>
+public readonly record struct MemoryRegion(Mfn First, long Frames, nint HostAddress, bool IsReadOnly);
+
+/// <summary>One entry of every L4 table.</summary>
+/// <param name="Slot">Index 0 to 511.</param>
+/// <param name="Entry">The entry's value.</param>
+public readonly record struct RootEntry(int Slot, ulong Entry);
+
+/// <summary>What an engine found on this host and tells the kernel.</summary>
+public sealed record EngineFacts
+{
+    /// <summary>The engine's name and version of what it stands on, such as "kvm (API 12)".</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The strategy chosen from the probes, one sentence.</summary>
+    public required string Strategy { get; init; }
+
+    /// <summary>Machine frames 0 up to here belong to the engine in every machine; no region may use them.</summary>
+    public required long ReservedFrames { get; init; }
+
+    /// <summary>The instruction (a few bytes, clobbers nothing) that enters the VMM as <see cref="TrapKind.Hypercall"/> from a hypercall page.</summary>
+    public required IReadOnlyList<byte> HypercallInstruction { get; init; }
+
+    /// <summary>L4 slots of Xen's own range (256 to 271) that work here and the engine does not use, for the kernel's read-only tables.</summary>
+    public required IReadOnlyList<int> FreeSlots { get; init; }
+
+    /// <summary>Ring 3 sees hardware CPUID and XCR0 whatever the VMM says (so guests must be told the truth about vector state).</summary>
+    public required bool HardwareCpuidLeaks { get; init; }
+
+    /// <summary>Each probe and its finding, in order, for `tessera doctor` and results.</summary>
+    public required IReadOnlyList<EngineFinding> Findings { get; init; }
+}
+
+/// <summary>One probed fact.</summary>
+/// <param name="Probe">What was tried.</param>
+/// <param name="Finding">What happened.</param>
+/// <param name="Consequence">What follows for this run; empty for nothing.</param>
+public readonly record struct EngineFinding(string Probe, string Finding, string Consequence);
+
+/// <summary>The host refused something an engine needs, or cannot do it.</summary>
+public sealed class EngineException : Exception
+{
+    /// <summary>Says what failed and what would help.</summary>
+    /// <param name="message">What was tried and what the host answered.</param>
+    /// <param name="cure">What the user can do about it.</param>
+    public EngineException(string message, string cure)
+        : base($"{message} {cure}".TrimEnd())
+    {
+        Cure = cure;
+    }
+
+    /// <summary>What the user can do about it.</summary>
+    public string Cure { get; }
+}

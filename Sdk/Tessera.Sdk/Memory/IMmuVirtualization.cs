@@ -1,0 +1,154 @@
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Sdk.Memory;
+
+/// <summary>How guest page tables become real ones (direct paging, shadow paging…): one instance a machine, one <see cref="IDomainMmu"/> a domain.</summary>
+public interface IMmuVirtualization
+{
+    /// <summary>Begins a domain; the instance serves it until <see cref="IDomainMmu.Release"/>.</summary>
+    IDomainMmu Attach(IMmuHost host);
+}
+
+/// <summary>
+/// One domain's MMU. Everything a guest can pass here is hostile; nothing it passes may let it map a frame that is not its own, write a
+/// page or descriptor table, or reach the VMM's slots.
+/// </summary>
+/// <remarks>Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping and Translate.</remarks>
+public interface IDomainMmu
+{
+    /// <summary>
+    /// Start of day: the domain builder wrote tables under this L4 into the domain's memory, in the guest's own form (tables mapped
+    /// read-only, no U bits). Validates and pins them and makes them the kernel root of vCPU 0.
+    /// </summary>
+    /// <returns><see cref="XenErrno.Success"/>, or why the builder's tables are wrong.</returns>
+    XenErrno AdoptBootTables(Mfn root);
+
+    /// <summary>One mmu_update request (public/xen.h): the low two bits of the pointer are the command (0 write entry, 1 M2P, 2 write entry keeping A/D).</summary>
+    XenErrno Update(ulong pointer, ulong value);
+
+    /// <summary>update_va_mapping: writes the L1 entry that maps an address in the vCPU's current tables.</summary>
+    XenErrno UpdateVaMapping(int vcpu, VirtualAddress address, ulong entry);
+
+    /// <summary>One mmuext_op on tables: PIN_L1…L4_TABLE, UNPIN_TABLE, NEW_BASEPTR, NEW_USER_BASEPTR, CLEAR_PAGE, COPY_PAGE (numbers of public/xen.h). Others: ENOSYS.</summary>
+    /// <param name="vcpu">The calling vCPU.</param>
+    /// <param name="command">The mmuext command.</param>
+    /// <param name="frame">arg1.mfn.</param>
+    /// <param name="source">arg2.src_mfn for COPY_PAGE.</param>
+    XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source);
+
+    /// <summary>The L4 tables of a vCPU: for kernel mode, or for user mode (<see cref="Mfn.None"/> before the guest sets one).</summary>
+    Mfn Root(int vcpu, bool userMode);
+
+    /// <summary>Walks the vCPU's tables as the CPU would in ring 3 and gives the machine address, for reading or writing guest memory. Frames are the domain's own.</summary>
+    /// <param name="vcpu">Whose tables.</param>
+    /// <param name="userMode">Which root.</param>
+    /// <param name="address">The guest's address.</param>
+    /// <param name="forWriting">Writable mappings only.</param>
+    /// <param name="machineAddress">Where the byte lies.</param>
+    bool Translate(int vcpu, bool userMode, VirtualAddress address, bool forWriting, out ulong machineAddress);
+
+    /// <summary>The machine address of the L1 entry that maps an address in kernel mode, whether or not the entry is present; false when a level above is missing or large.</summary>
+    bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress);
+
+    /// <summary>Takes a frame as descriptor table (type and count; every descriptor is checked and forced to DPL 3 where Xen does), for set_gdt and set_ldt.</summary>
+    XenErrno AcquireDescriptorFrame(Mfn frame);
+
+    /// <summary>Gives back what <see cref="AcquireDescriptorFrame"/> took.</summary>
+    void ReleaseDescriptorFrame(Mfn frame);
+
+    /// <summary>update_descriptor: checks a descriptor and writes it to a machine address in a frame of the domain.</summary>
+    XenErrno UpdateDescriptor(ulong machineAddress, ulong descriptor);
+
+    /// <summary>The domain is dead: drops every root, pin and type it holds.</summary>
+    void Release();
+}
+
+/// <summary>What the kernel offers the MMU plugin for one domain.</summary>
+public interface IMmuHost
+{
+    /// <summary>The domain.</summary>
+    DomainId Domain { get; }
+
+    /// <summary>How many vCPUs it may have.</summary>
+    int MaxVcpus { get; }
+
+    /// <summary>Owners, types and counts of all frames.</summary>
+    IFrameTable Frames { get; }
+
+    /// <summary>The VMM's own L4 entries: they must be in every L4 a CPU runs on, and a guest's update of any slot 256 to 271 is refused.</summary>
+    IReadOnlyList<RootEntry> HypervisorEntries { get; }
+
+    /// <summary>The 512 entries of a frame that the domain owns, in the VMM's own writable mapping.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The frame is not the domain's: check the owner first.</exception>
+    Span<ulong> Table(Mfn frame);
+
+    /// <summary>To be called after each write of an entry in a frame that has a page-table type; the CPU engine makes it effective.</summary>
+    void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry);
+
+    /// <summary>Sets the domain's machine-to-physical entry of one of its frames.</summary>
+    void SetPfn(Mfn frame, Pfn pfn);
+}
+
+/// <summary>The exclusive types of a frame (the paper's section 3.3.3; Xen's PGT_*).</summary>
+public enum FrameType
+{
+    /// <summary>No type is held.</summary>
+    None,
+
+    /// <summary>Page table of level 1.</summary>
+    L1,
+
+    /// <summary>Page table of level 2.</summary>
+    L2,
+
+    /// <summary>Page table of level 3.</summary>
+    L3,
+
+    /// <summary>Page table of level 4.</summary>
+    L4,
+
+    /// <summary>Descriptor table (GDT or LDT page).</summary>
+    Descriptors,
+
+    /// <summary>Mapped writable by the guest.</summary>
+    Writable,
+}
+
+/// <summary>
+/// The machine's frames: each has an owner, a count of references, and one exclusive type with its own count; the type changes only
+/// at count zero. Any thread; each call is atomic.
+/// </summary>
+public interface IFrameTable
+{
+    /// <summary>Whether the frame exists and belongs to this domain.</summary>
+    bool IsOwner(DomainId domain, Mfn frame);
+
+    /// <summary>The frame's type now and how often it is held; (None, 0) for frames that do not exist.</summary>
+    (FrameType Type, int Count) TypeOf(Mfn frame);
+
+    /// <summary>Takes one type reference. Fails when the frame is not the domain's or another type is held.</summary>
+    /// <returns>Success and whether this reference is the first, so that the caller must validate the frame as this type (and give it back if that fails).</returns>
+    TypeReference TakeType(DomainId domain, Mfn frame, FrameType type);
+
+    /// <summary>Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to.</summary>
+    bool DropType(Mfn frame);
+
+    /// <summary>Sets or clears the pinned mark; answers whether it changed. A pin holds a type reference of its own, taken by the caller.</summary>
+    bool SetPinned(Mfn frame, bool pinned);
+}
+
+/// <summary>The answer to <see cref="IFrameTable.TakeType"/>.</summary>
+public enum TypeReference
+{
+    /// <summary>Not the domain's frame, or no such frame.</summary>
+    NotOwner,
+
+    /// <summary>Another type is held.</summary>
+    Conflict,
+
+    /// <summary>Taken, and the frame holds the type already.</summary>
+    Taken,
+
+    /// <summary>Taken as the first of its type: validate it.</summary>
+    TakenFirst,
+}
