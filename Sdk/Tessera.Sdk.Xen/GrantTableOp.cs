@@ -1,0 +1,53 @@
+namespace Tessera.Sdk.Xen;
+
+/// <summary>Sub-ops of <see cref="Hypercall.GrantTableOp"/> (public/grant_table.h): rdi sub-op, rsi array, rdx count.</summary>
+public enum GrantTableOp
+{
+    MapGrantRef = 0,
+    UnmapGrantRef = 1,
+    SetupTable = 2,
+    DumpTable = 3,
+    Transfer = 4,
+    Copy = 5,
+    QuerySize = 6,
+    UnmapAndReplace = 7,
+    SetVersion = 8,
+    GetStatusFrames = 9,
+    GetVersion = 10,
+
+    /// <summary>GNTTABOP_swap_grant_ref.</summary>
+    Swap = 11,
+
+    CacheFlush = 12,
+}
+
+/// <summary>Results inside grant-table structures (GNTST_*).</summary>
+public enum GrantStatus : short
+{
+    Okay = 0,
+    GeneralError = -1,
+    BadDomain = -2,
+    BadGntref = -3,
+    BadHandle = -4,
+    BadVirtAddr = -5,
+    BadDevAddr = -6,
+    NoDeviceSpace = -7,
+    PermissionDenied = -8,
+    BadPage = -9,
+    BadCopyArg = -10,
+    AddressTooBig = -11,
+    Eagain = -12,
+    NoSpace = -13,
+}
+
+/// <summary>Flags of a version 1 grant entry (GTF_*).</summary>
+[Flags]
+public enum GrantEntryFlags : ushort
+{
+    Invalid = 0,
+    PermitAccess = 1 << 0,
+    AcceptTransfer = 2 << 0,
+    Readonly = 1 << 2,
+    Reading = 1 << 3,
+    Writing = 1 << 4,
+}
