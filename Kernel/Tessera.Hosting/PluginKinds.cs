@@ -1,0 +1,28 @@
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Plugins;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Hosting;
+
+/// <summary>The plugin kinds: their contracts, and their names in messages.</summary>
+internal static class PluginKinds
+{
+    public static Type Contract(PluginKind kind) => kind switch
+    {
+        PluginKind.Scheduler => typeof(IScheduler),
+        PluginKind.CpuEngine => typeof(ICpuEngine),
+        PluginKind.Mmu => typeof(IMmuVirtualization),
+        PluginKind.MemoryPolicy => typeof(IMemoryPolicy),
+        _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "No such kind."),
+    };
+
+    public static string Title(PluginKind kind) => kind switch
+    {
+        PluginKind.Scheduler => "scheduler",
+        PluginKind.CpuEngine => "CPU engine",
+        PluginKind.Mmu => "MMU virtualization",
+        PluginKind.MemoryPolicy => "memory policy",
+        _ => $"kind {(int)kind}",
+    };
+}

@@ -1,0 +1,119 @@
+using System.Reflection;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Hosting;
+
+/// <summary>The one door through which plugins come in: from a manifest to a loaded, checked plugin, in a load context of its own.</summary>
+internal static class PluginLoader
+{
+    /// <exception cref="PluginException">A dependency is missing, or the class or its options do not fit their contracts.</exception>
+    public static LoadedPlugin Load(PluginManifest manifest)
+    {
+        PluginLoadContext? context = null;
+        try
+        {
+            context = new PluginLoadContext(manifest.Path);
+            CheckReferences(manifest, context);
+            Type type = context.LoadFromAssemblyPath(manifest.Path).GetType(manifest.TypeName, throwOnError: true)!;
+            PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
+            CheckClass(manifest, type);
+            PluginInfo info = new()
+            {
+                Kind = manifest.Kind,
+                Name = manifest.Name,
+                Version = manifest.Version,
+                Summary = manifest.Summary,
+                SdkVersion = manifest.Sdk.ToString(2),
+                Path = manifest.Path,
+                Options = Describe(manifest, attribute.Options),
+                DomainOptions = Describe(manifest, attribute.DomainOptions),
+            };
+            return new LoadedPlugin(context, type, info, attribute.Options, attribute.DomainOptions);
+        }
+        catch (Exception exception)
+        {
+            context?.Unload();
+            throw exception as PluginException ?? Explain(manifest.Path, exception);
+        }
+    }
+
+    /// <summary>Turns what the runtime says of an assembly or type it cannot load into an error with a cure.</summary>
+    public static PluginException Explain(string path, Exception exception) => exception switch
+    {
+        ReflectionTypeLoadException { LoaderExceptions: [{ } first, ..] } => Explain(path, first),
+        FileNotFoundException { FileName: { } file } => MissingDependency(path, SimpleName(file), exception),
+        FileLoadException { FileName: { } file } => new(
+            $"{path}: its dependency {SimpleName(file)} cannot be loaded: {exception.Message}",
+            "Publish the plugin anew, so that its folder has the versions it was built with.",
+            exception),
+        InvalidOperationException => new(
+            $"{path}: its dependencies cannot be resolved: {exception.Message.Trim()}",
+            "Copy the whole output folder of the plugin's build, with the deps.json file that belongs to it.",
+            exception),
+        TypeLoadException or MissingMemberException => new(
+            $"{path} does not fit this Tessera or its own dependencies: {exception.Message}",
+            $"Rebuild the plugin against Tessera.Sdk {SdkVersion.Major}.{SdkVersion.Minor}.",
+            exception),
+        _ => new($"{path} cannot be loaded: {Messages(exception)}", "Rebuild the plugin, or report this to its author.", exception),
+    };
+
+    /// <summary>The message and those of the causes below it, for one line.</summary>
+    public static string Messages(Exception exception)
+    {
+        List<string> messages = [];
+        for (Exception? at = exception; at is not null; at = at.InnerException)
+            messages.Add($"{at.GetType().Name}: {at.Message}");
+        return string.Join(" ← ", messages);
+    }
+
+    private static string SimpleName(string file) => file.Contains(',', StringComparison.Ordinal) ? new AssemblyName(file).Name! : Path.GetFileNameWithoutExtension(file);
+
+    private static PluginException MissingDependency(string path, string name, Exception? inner = null) => new(
+        $"{path} needs {name}.dll, which is not in its folder {Path.GetDirectoryName(path)}.",
+        "Copy the whole output folder of the plugin's build; its project needs <EnableDynamicLoading>true</EnableDynamicLoading>.",
+        inner);
+
+    private static void CheckReferences(PluginManifest manifest, PluginLoadContext context)
+    {
+        foreach (AssemblyName reference in manifest.References)
+        {
+            if (!context.CanResolve(reference))
+                throw MissingDependency(manifest.Path, reference.Name!);
+            if (reference.Name == "System.Runtime" && reference.Version is { } version && version.Major > Environment.Version.Major)
+            {
+                throw new PluginException(
+                    $"{manifest.Path} was built for .NET {version.Major}, and this Tessera runs on .NET {Environment.Version.Major}.",
+                    $"Build it with <TargetFramework>net{Environment.Version.Major}.0</TargetFramework>.");
+            }
+        }
+    }
+
+    private static void CheckClass(PluginManifest manifest, Type type)
+    {
+        Type contract = PluginKinds.Contract(manifest.Kind);
+        if (!contract.IsAssignableFrom(type))
+        {
+            throw new PluginException(
+                $"{manifest.Path}: {manifest.TypeName} is marked as a {PluginKinds.Title(manifest.Kind)} but does not implement {contract.FullName}.",
+                "Implement the interface, or name the right kind in [Plugin].");
+        }
+
+        if (type.IsAbstract || type.ContainsGenericParameters)
+            throw new PluginException($"{manifest.Path}: {manifest.TypeName} is abstract or generic, so it cannot be made.", "Put [Plugin] on a concrete class.");
+        int constructors = type.GetConstructors().Length;
+        if (constructors != 1)
+            throw new PluginException($"{manifest.Path}: {manifest.TypeName} has {constructors} public constructors.", "Give it exactly one, which takes its options record and the services it needs.");
+    }
+
+    private static IReadOnlyList<OptionInfo> Describe(PluginManifest manifest, Type? options)
+    {
+        try
+        {
+            return OptionBinder.Describe(options);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new PluginException($"{manifest.Path}: {exception.Message}", "Options are init properties with [Option], described in docs/plugins.md.", exception);
+        }
+    }
+}
