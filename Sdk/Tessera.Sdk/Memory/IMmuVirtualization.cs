@@ -124,7 +124,7 @@ public interface IFrameTable
     bool IsOwner(DomainId domain, Mfn frame);
 
     /// <summary>The frame's type now and how often it is held; (None, 0) for frames that do not exist.</summary>
-    (FrameType Type, int Count) TypeOf(Mfn frame);
+    (FrameType Type, long Count) TypeOf(Mfn frame);
 
     /// <summary>Takes one type reference. Fails when the frame is not the domain's or another type is held.</summary>
     /// <returns>Success and whether this reference is the first, so that the caller must validate the frame as this type (and give it back if that fails).</returns>
@@ -132,6 +132,18 @@ public interface IFrameTable
 
     /// <summary>Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to.</summary>
     bool DropType(Mfn frame);
+
+    /// <summary>
+    /// Takes one general reference, for a use that needs no type (a read-only mapping). While one is held the frame keeps its owner.
+    /// False when the frame is not the domain's.
+    /// </summary>
+    bool TakeReference(DomainId domain, Mfn frame);
+
+    /// <summary>Gives back what <see cref="TakeReference"/> took.</summary>
+    void DropReference(Mfn frame);
+
+    /// <summary>How many general references are held; 0 for frames that do not exist.</summary>
+    long ReferencesOf(Mfn frame);
 
     /// <summary>Sets or clears the pinned mark; answers whether it changed. A pin holds a type reference of its own, taken by the caller.</summary>
     bool SetPinned(Mfn frame, bool pinned);

@@ -1,0 +1,239 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Memory;
+
+namespace Tessera.Plugins.Memory.DirectPaging;
+
+/// <summary>One domain under direct paging: its roots, pins and descriptor tables, each holding a type reference, and the hypercalls that change them.</summary>
+/// <remarks>
+/// Errors, the same everywhere: EPERM for a frame that is not the domain's (or does not exist); EINVAL for a type that conflicts, flags that
+/// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command.
+/// A failed operation leaves no reference behind; only U bits already set in tables it looked at stay.
+/// </remarks>
+internal sealed class DomainMmu : IDomainMmu
+{
+    private readonly IMmuHost _host;
+    private readonly IFrameTable _frames;
+    private readonly DomainId _domain;
+    private readonly TypedFrames _typed;
+    private readonly Mfn[] _kernelRoots;
+    private readonly Mfn[] _userRoots;
+    private readonly HashSet<Mfn> _pinned = [];
+    private readonly Dictionary<Mfn, int> _descriptorFrames = [];
+
+    public DomainMmu(IMmuHost host)
+    {
+        _host = host;
+        _frames = host.Frames;
+        _domain = host.Domain;
+        _typed = new TypedFrames(host);
+        _kernelRoots = new Mfn[host.MaxVcpus];
+        _userRoots = new Mfn[host.MaxVcpus];
+        Array.Fill(_kernelRoots, Mfn.None);
+        Array.Fill(_userRoots, Mfn.None);
+    }
+
+    public XenErrno AdoptBootTables(Mfn root)
+    {
+        XenErrno error = Pin(root, level: 4);
+        return error == XenErrno.Success ? SetRoot(ref _kernelRoots[0], root) : error;
+    }
+
+    public XenErrno Update(ulong pointer, ulong value)
+    {
+        ulong command = pointer & 7;
+        Mfn frame = new((long)(pointer >> 12));
+        if (command > MmuUpdateCommand.PtUpdateNoTranslate)
+            return XenErrno.EINVAL;
+        if (!_frames.IsOwner(_domain, frame))
+            return XenErrno.EPERM;
+        if (command == MmuUpdateCommand.MachphysUpdate)
+        {
+            _host.SetPfn(frame, new Pfn((long)value));
+            return XenErrno.Success;
+        }
+
+        int index = (int)(pointer & 0xFFF) / sizeof(ulong);
+        FrameType type = _frames.TypeOf(frame).Type;
+        return type is >= FrameType.L1 and <= FrameType.L4
+            ? _typed.WriteEntry(frame, (int)type, index, value, command == MmuUpdateCommand.PtUpdatePreserveAd)
+            : _typed.WritePlain(frame, index, value);
+    }
+
+    public XenErrno UpdateVaMapping(int vcpu, VirtualAddress address, ulong entry)
+    {
+        if (!FindEntry(vcpu, address, out ulong entryAddress))
+            return XenErrno.EINVAL;
+        Mfn table = new((long)(entryAddress >> 12));
+        return _typed.WriteEntry(table, level: 1, (int)(entryAddress & 0xFFF) / sizeof(ulong), entry, keepAccessedDirty: false);
+    }
+
+    public XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source)
+    {
+        switch (command)
+        {
+            case >= MmuextCommand.PinL1Table and <= MmuextCommand.PinL4Table:
+                return Pin(frame, (int)command + 1);
+            case MmuextCommand.UnpinTable:
+                return Unpin(frame);
+            case MmuextCommand.NewBasePointer:
+                return SetRoot(ref _kernelRoots[vcpu], frame);
+            case MmuextCommand.NewUserBasePointer:
+                return SetUserRoot(vcpu, frame);
+            case MmuextCommand.ClearPage:
+                return _typed.WriteWhole(frame, Mfn.None);
+            case MmuextCommand.CopyPage:
+                return source == Mfn.None ? XenErrno.EPERM : _typed.WriteWhole(frame, source);
+            default:
+                return XenErrno.ENOSYS;
+        }
+    }
+
+    public Mfn Root(int vcpu, bool userMode) => userMode ? _userRoots[vcpu] : _kernelRoots[vcpu];
+
+    public bool Translate(int vcpu, bool userMode, VirtualAddress address, bool forWriting, out ulong machineAddress)
+    {
+        machineAddress = 0;
+        ulong needed = PageTableEntry.Present | PageTableEntry.User | (forWriting ? PageTableEntry.Writable : 0);
+        if (!Walk(Root(vcpu, userMode), address, needed, lastLevel: 1, out Mfn frame))
+            return false;
+        machineAddress = frame.Address | (address.Value & 0xFFF);
+        return true;
+    }
+
+    public bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress)
+    {
+        entryAddress = 0;
+        if (!Walk(_kernelRoots[vcpu], address, PageTableEntry.Present, lastLevel: 2, out Mfn table))
+            return false;
+        entryAddress = table.Address + ((ulong)PageTableEntry.Index(address.Value, level: 1) * sizeof(ulong));
+        return true;
+    }
+
+    public XenErrno AcquireDescriptorFrame(Mfn frame)
+    {
+        XenErrno error = _typed.HoldDescriptors(frame);
+        if (error == XenErrno.Success)
+            _descriptorFrames[frame] = _descriptorFrames.GetValueOrDefault(frame) + 1;
+        return error;
+    }
+
+    public void ReleaseDescriptorFrame(Mfn frame)
+    {
+        if (!_descriptorFrames.TryGetValue(frame, out int held))
+            throw new InvalidOperationException($"{frame} is not held as a descriptor table.");
+        if (held == 1)
+            _descriptorFrames.Remove(frame);
+        else
+            _descriptorFrames[frame] = held - 1;
+        _frames.DropType(frame);
+    }
+
+    public XenErrno UpdateDescriptor(ulong machineAddress, ulong descriptor)
+    {
+        Mfn frame = new((long)(machineAddress >> 12));
+        if (machineAddress % sizeof(ulong) != 0)
+            return XenErrno.EINVAL;
+        return _frames.IsOwner(_domain, frame)
+            ? _typed.WriteDescriptor(frame, (int)(machineAddress & 0xFFF) / sizeof(ulong), descriptor)
+            : XenErrno.EPERM;
+    }
+
+    public void Release()
+    {
+        for (int vcpu = 0; vcpu < _kernelRoots.Length; vcpu++)
+        {
+            ClearRoot(ref _kernelRoots[vcpu]);
+            ClearRoot(ref _userRoots[vcpu]);
+        }
+
+        foreach (Mfn frame in _pinned)
+        {
+            _frames.SetPinned(frame, pinned: false);
+            _typed.LetGo(frame, (int)_frames.TypeOf(frame).Type);
+        }
+
+        _pinned.Clear();
+        foreach ((Mfn frame, int held) in _descriptorFrames)
+        {
+            for (int i = 0; i < held; i++)
+                _frames.DropType(frame);
+        }
+
+        _descriptorFrames.Clear();
+    }
+
+    private XenErrno Pin(Mfn frame, int level)
+    {
+        XenErrno error = _typed.Hold(frame, level);
+        if (error != XenErrno.Success)
+            return error;
+        if (!_frames.SetPinned(frame, pinned: true))
+        {
+            _typed.LetGo(frame, level);
+            return XenErrno.EINVAL;
+        }
+
+        _pinned.Add(frame);
+        return XenErrno.Success;
+    }
+
+    private XenErrno Unpin(Mfn frame)
+    {
+        if (!_frames.IsOwner(_domain, frame))
+            return XenErrno.EPERM;
+        if (!_frames.SetPinned(frame, pinned: false))
+            return XenErrno.EINVAL;
+        _pinned.Remove(frame);
+        _typed.LetGo(frame, (int)_frames.TypeOf(frame).Type);
+        return XenErrno.Success;
+    }
+
+    private XenErrno SetRoot(ref Mfn root, Mfn frame)
+    {
+        // A guest may well pass the number that stands for "none" here.
+        if (frame == Mfn.None)
+            return XenErrno.EPERM;
+        if (root == frame)
+            return XenErrno.Success;
+        XenErrno error = _typed.Hold(frame, level: 4);
+        if (error != XenErrno.Success)
+            return error;
+        ClearRoot(ref root);
+        root = frame;
+        return XenErrno.Success;
+    }
+
+    private XenErrno SetUserRoot(int vcpu, Mfn frame)
+    {
+        if (frame.Value != 0)
+            return SetRoot(ref _userRoots[vcpu], frame);
+        ClearRoot(ref _userRoots[vcpu]);
+        return XenErrno.Success;
+    }
+
+    private void ClearRoot(ref Mfn root)
+    {
+        if (root != Mfn.None)
+            _typed.LetGo(root, level: 4);
+        root = Mfn.None;
+    }
+
+    // Every step is checked against the owner, so that even a wrong entry leads nowhere else.
+    private bool Walk(Mfn root, VirtualAddress address, ulong needed, int lastLevel, out Mfn frame)
+    {
+        frame = root;
+        if (!address.IsCanonical || PageTableEntry.IsVmmSlot(PageTableEntry.Index(address.Value, level: 4)))
+            return false;
+        for (int level = 4; level >= lastLevel; level--)
+        {
+            if (!_frames.IsOwner(_domain, frame))
+                return false;
+            ulong entry = Volatile.Read(ref _host.Table(frame)[PageTableEntry.Index(address.Value, level)]);
+            if ((entry & needed) != needed)
+                return false;
+            frame = Mfn.FromEntry(entry);
+        }
+
+        return _frames.IsOwner(_domain, frame);
+    }
+}
