@@ -40,6 +40,9 @@ public sealed class KernelImage
     /// <summary>The first pseudo-physical byte after all segments.</summary>
     public ulong HighestPhysical { get; }
 
+    /// <summary>Pseudo-physical address of the page in which a built-in guest reports its work; null for any other kernel.</summary>
+    public ulong? ReportPageAddress => Notes.ReportPageAddress;
+
     /// <summary>All of the kernel's Xen notes.</summary>
     public XenNotes Notes { get; }
 
@@ -102,6 +105,8 @@ public sealed class KernelImage
     {
         if (!Contains(Entry.Value, 1))
             throw image.Fail("entry point", $"{Entry} is outside the kernel ({Range()})", "The ENTRY and VIRT_BASE notes must fit the program headers");
+        if (ReportPageAddress is ulong report && ((report & 0xfff) != 0 || report < LowestPhysical || report > HighestPhysical || HighestPhysical - report < 0x1000))
+            throw image.Fail("ELF notes, Tessera report page", $"0x{report:x} is not a page inside the kernel", "It is the pseudo-physical address of a 4096-byte aligned page of the image");
         if (Notes.HypercallPage is not ulong page)
             return;
         if ((page & 0xfff) != 0 || !Contains(page, 0x1000))

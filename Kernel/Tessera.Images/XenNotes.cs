@@ -63,6 +63,9 @@ public sealed record XenNotes
     /// <summary>Note 0: free NAME=VALUE strings.</summary>
     public IReadOnlyList<string> Info { get; init; } = [];
 
+    /// <summary>Note 1 of the name "Tessera": pseudo-physical address of the page in which the guest reports its work (docs/guests.md).</summary>
+    public ulong? ReportPageAddress { get; init; }
+
     /// <summary>How many notes of the name "Xen" there were, known or not.</summary>
     public int Count { get; init; }
 }

@@ -27,6 +27,8 @@ internal static class NoteParser
                     "The file is damaged: fetch or build it again");
             if (bytes.Slice((int)nameAt, (int)nameSize).SequenceEqual("Xen\0"u8))
                 notes = AddXen(notes, image, type, bytes.Slice((int)dataAt, (int)dataSize), $"{area} at offset 0x{offset + at:x}");
+            else if (type == 1 && bytes.Slice((int)nameAt, (int)nameSize).SequenceEqual("Tessera\0"u8))
+                notes = notes with { ReportPageAddress = Number(image, bytes.Slice((int)dataAt, (int)dataSize), $"{area} at offset 0x{offset + at:x}", "Tessera report page") };
             at = Math.Min(RoundUp(dataAt + dataSize, pad), (ulong)bytes.Length);
         }
         return notes;
@@ -64,7 +66,7 @@ internal static class NoteParser
     {
         4 => BinaryPrimitives.ReadUInt32LittleEndian(data),
         8 => BinaryPrimitives.ReadUInt64LittleEndian(data),
-        _ => throw image.Fail(where, $"the Xen note {name} has {data.Length} bytes", "A numeric note has 4 or 8 bytes"),
+        _ => throw image.Fail(where, $"the note {name} has {data.Length} bytes", "A numeric note has 4 or 8 bytes"),
     };
 
     // Linux writes one pair; the note may hold any number of them.
