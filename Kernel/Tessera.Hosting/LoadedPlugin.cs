@@ -64,7 +64,7 @@ public sealed class LoadedPlugin : IDisposable
         {
             throw;
         }
-        catch (Exception exception) when (exception is MissingAssemblyException or FileLoadException or TypeLoadException)
+        catch (Exception exception) when (PluginLoader.IsLoadFailure(exception))
         {
             throw PluginLoader.Explain(Info.Path, exception);
         }

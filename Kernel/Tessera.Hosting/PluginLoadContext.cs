@@ -50,4 +50,8 @@ internal sealed class PluginLoadContext : AssemblyLoadContext
 }
 
 /// <summary>A plugin's code asked for an assembly that its folder lacks; unlike other missing files, which are the plugin's own business.</summary>
-internal sealed class MissingAssemblyException(string message, string assembly) : FileNotFoundException(message, assembly + ".dll");
+internal sealed class MissingAssemblyException(string message, string assembly) : FileNotFoundException(message, assembly + ".dll")
+{
+    /// <summary>The assembly's simple name.</summary>
+    public string Assembly { get; } = assembly;
+}

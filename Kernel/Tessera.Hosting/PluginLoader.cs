@@ -37,8 +37,11 @@ internal static class PluginLoader
         }
     }
 
+    /// <summary>Whether the runtime could not load something, as opposed to the plugin's own code that could not do something.</summary>
+    public static bool IsLoadFailure(Exception exception) => exception is FileLoadException or TypeLoadException || Missing(exception) is not null;
+
     /// <summary>Turns what the runtime says of an assembly or type it cannot load into an error with a cure.</summary>
-    public static PluginException Explain(string path, Exception exception) => exception switch
+    public static PluginException Explain(string path, Exception exception) => Missing(exception) is { } missing ? MissingDependency(path, missing.Assembly, exception) : exception switch
     {
         ReflectionTypeLoadException { LoaderExceptions: [{ } first, ..] } => Explain(path, first),
         FileNotFoundException { FileName: { } file } => MissingDependency(path, SimpleName(file), exception),
@@ -64,6 +67,14 @@ internal static class PluginLoader
         for (Exception? at = exception; at is not null; at = at.InnerException)
             messages.Add($"{at.GetType().Name}: {at.Message}");
         return string.Join(" ← ", messages);
+    }
+
+    /// <summary>The runtime wraps what a load context throws, once or more.</summary>
+    private static MissingAssemblyException? Missing(Exception? exception)
+    {
+        while (exception is not null and not MissingAssemblyException)
+            exception = exception.InnerException;
+        return exception as MissingAssemblyException;
     }
 
     private static string SimpleName(string file) => file.Contains(',', StringComparison.Ordinal) ? new AssemblyName(file).Name! : Path.GetFileNameWithoutExtension(file);

@@ -43,9 +43,9 @@ internal static class UnitText
     {
         value = 0;
 
-        // A factor is at most 2^40: beyond this number the product would leave even a decimal's range.
-        decimal scaled = decimal.Abs(number) < 1e15m || factor == 1 ? number * factor : decimal.MaxValue;
-        if (decimal.Abs(scaled) > long.MaxValue)
+        // The division tells first, because the product could leave even a decimal's range.
+        decimal scaled = decimal.Abs(number) <= -(decimal)long.MinValue / factor ? number * factor : decimal.MaxValue;
+        if (scaled is > long.MaxValue or < long.MinValue)
         {
             problem = $"\"{text}\" is too great: the most is {long.MaxValue} {smallest}";
             return false;
