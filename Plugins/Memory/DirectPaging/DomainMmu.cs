@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
 
 namespace Tessera.Plugins.Memory.DirectPaging;
 
@@ -40,13 +41,13 @@ internal sealed class DomainMmu : IDomainMmu
 
     public XenErrno Update(ulong pointer, ulong value)
     {
-        ulong command = pointer & 7;
-        Mfn frame = new((long)(pointer >> 12));
-        if (command > MmuUpdateCommand.PtUpdateNoTranslate)
+        if ((pointer & 4) != 0)
             return XenErrno.EINVAL;
+        MmuUpdateKind kind = (MmuUpdateKind)(pointer & 3);
+        Mfn frame = new((long)(pointer >> 12));
         if (!_frames.IsOwner(_domain, frame))
             return XenErrno.EPERM;
-        if (command == MmuUpdateCommand.MachphysUpdate)
+        if (kind == MmuUpdateKind.MachphysUpdate)
         {
             _host.SetPfn(frame, new Pfn((long)value));
             return XenErrno.Success;
@@ -55,7 +56,7 @@ internal sealed class DomainMmu : IDomainMmu
         int index = (int)(pointer & 0xFFF) / sizeof(ulong);
         FrameType type = _frames.TypeOf(frame).Type;
         return type is >= FrameType.L1 and <= FrameType.L4
-            ? _typed.WriteEntry(frame, (int)type, index, value, command == MmuUpdateCommand.PtUpdatePreserveAd)
+            ? _typed.WriteEntry(frame, (int)type, index, value, kind == MmuUpdateKind.PtUpdatePreserveAd)
             : _typed.WritePlain(frame, index, value);
     }
 
@@ -69,19 +70,19 @@ internal sealed class DomainMmu : IDomainMmu
 
     public XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source)
     {
-        switch (command)
+        switch ((MmuExtOp)command)
         {
-            case >= MmuextCommand.PinL1Table and <= MmuextCommand.PinL4Table:
+            case MmuExtOp.PinL1Table or MmuExtOp.PinL2Table or MmuExtOp.PinL3Table or MmuExtOp.PinL4Table:
                 return Pin(frame, (int)command + 1);
-            case MmuextCommand.UnpinTable:
+            case MmuExtOp.UnpinTable:
                 return Unpin(frame);
-            case MmuextCommand.NewBasePointer:
+            case MmuExtOp.NewBaseptr:
                 return SetRoot(ref _kernelRoots[vcpu], frame);
-            case MmuextCommand.NewUserBasePointer:
+            case MmuExtOp.NewUserBaseptr:
                 return SetUserRoot(vcpu, frame);
-            case MmuextCommand.ClearPage:
+            case MmuExtOp.ClearPage:
                 return _typed.WriteWhole(frame, Mfn.None);
-            case MmuextCommand.CopyPage:
+            case MmuExtOp.CopyPage:
                 return source == Mfn.None ? XenErrno.EPERM : _typed.WriteWhole(frame, source);
             default:
                 return XenErrno.ENOSYS;
