@@ -1,0 +1,117 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Scheduling;
+
+/// <content>What the core tells about vCPUs, physical CPUs and decisions.</content>
+public sealed partial class SchedulerCore
+{
+    /// <summary>The decisions so far and their cost.</summary>
+    public DecisionAccount Decisions
+    {
+        get
+        {
+            Lock gate = Enter();
+            try
+            {
+                return new(_decisions, _decisionCost.Summarize());
+            }
+            finally
+            {
+                gate.Exit();
+            }
+        }
+    }
+
+    /// <summary>What a vCPU got, up to the last decision or, when an instant is given, up to that; a removed vCPU keeps its account.</summary>
+    /// <exception cref="ArgumentException">It was never added to this core.</exception>
+    public VcpuAccount AccountOf(SchedulableVcpu v, Nanoseconds? now = null)
+    {
+        Lock gate = Enter();
+        try
+        {
+            VcpuRecord record = RecordOf(v);
+            Nanoseconds cpu = record.CpuTime;
+            Nanoseconds wait = record.WaitTime;
+            if (now is { } instant)
+            {
+                instant = Nanoseconds.Max(instant, _now);
+                if (v.State == RunState.Running)
+                    cpu += instant - _pcpus[v.Pcpu.Index].Since;
+                else if (v.State == RunState.Runnable)
+                    wait += instant - record.WaitSince;
+            }
+
+            return new(cpu, wait, record.Wakes, record.Dispatches, record.Preemptions, record.WakeLatency.Summarize());
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <summary>Adds a vCPU's wake-to-run latencies to a histogram, to sum up a domain or a machine.</summary>
+    /// <exception cref="ArgumentException">It was never added to this core.</exception>
+    public void MergeWakeLatency(SchedulableVcpu v, LatencyHistogram into)
+    {
+        Lock gate = Enter();
+        try
+        {
+            into.Merge(RecordOf(v).WakeLatency);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <summary>What a physical CPU did, up to its last decision or, when an instant is given, up to that.</summary>
+    public PcpuAccount AccountOf(PcpuId p, Nanoseconds? now = null)
+    {
+        Lock gate = Enter();
+        try
+        {
+            PcpuRecord pcpu = _pcpus[p.Index];
+            Nanoseconds open = now is { } instant && pcpu.Started ? Nanoseconds.Max(instant, _now) - pcpu.Since : Nanoseconds.Zero;
+            bool busy = pcpu.Occupant is not null;
+            return new(busy ? pcpu.Busy + open : pcpu.Busy, busy ? pcpu.Idle : pcpu.Idle + open, pcpu.Switches);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <summary>The policy's own line about a vCPU.</summary>
+    public string Describe(SchedulableVcpu v)
+    {
+        Lock gate = Enter();
+        try
+        {
+            return Find(v) is null ? $"{v.Id} is not scheduled" : TryDescribe(v, out string description) == CallOutcome.Lost ? "" : description;
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <summary>A description that fails says so and does not eject: reports must not change what they report.</summary>
+    private CallOutcome TryDescribe(SchedulableVcpu v, out string description)
+    {
+        CallStart start = BeginCall(PolicyCall.Describe, v);
+        try
+        {
+            description = _policy.Describe(v);
+        }
+        catch (Exception exception)
+        {
+            description = $"(Describe threw {exception.GetType().Name}: {exception.Message})";
+        }
+
+        return EndCall(start, thrown: null) == CallOutcome.Lost ? CallOutcome.Lost : CallOutcome.Done;
+    }
+
+    private VcpuRecord RecordOf(SchedulableVcpu v) =>
+        v.CoreData is VcpuRecord record && record.Core == this ? record : throw new ArgumentException($"vCPU {v.Id} was never added to this scheduler.", nameof(v));
+}

@@ -1,0 +1,379 @@
+using System.Numerics;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Scheduling;
+
+/// <content>Calls into the policy, its requests, its replacement.</content>
+public sealed partial class SchedulerCore
+{
+    /// <summary>How long a thread waits for a gate before it looks whether the gate was given up, in milliseconds: only a hang makes it matter.</summary>
+    private const int GatePollMilliseconds = 20;
+
+    private readonly List<Ejection> _ejections = [];
+
+    /// <summary>Bit per physical CPU that has a kick or a shortened slice to hear of.</summary>
+    private readonly ulong[] _requests;
+
+    private volatile Lock _gate = new();
+    private IScheduler _policy = null!;
+    private PolicyPort _port = null!;
+    private string _policyName = "";
+    private bool _policyIsFallback;
+    private PcpuRecord? _deciding;
+    private Failure _failure;
+    private int _slowCalls;
+
+    /// <summary>The running call's number, 0 between calls. Whoever changes it back to 0 owns the state.</summary>
+    private long _call;
+    private long _lastCall;
+    private long _callStarted;
+    private int _callThread;
+    private PolicyCall _callKind;
+    private SchedulableVcpu? _callVcpu;
+
+    private enum PolicyCall
+    {
+        Attach,
+        Add,
+        Remove,
+        Wake,
+        Sleep,
+        Yield,
+        Adjust,
+        Schedule,
+        Describe,
+    }
+
+    private enum CallOutcome
+    {
+        /// <summary>The policy did its part.</summary>
+        Done,
+
+        /// <summary>The policy failed; <see cref="_failure"/> says how.</summary>
+        Failed,
+
+        /// <summary>The policy failed and the next one knows everything.</summary>
+        Replaced,
+
+        /// <summary>The call was given up while this thread was in it: the state belongs to another thread, touch nothing.</summary>
+        Lost,
+    }
+
+    /// <summary>The name of the policy in charge.</summary>
+    public string PolicyName => _policyName;
+
+    /// <summary>The ejections so far, oldest first.</summary>
+    public IReadOnlyList<Ejection> Ejections
+    {
+        get
+        {
+            Lock gate = Enter();
+            try
+            {
+                return [.. _ejections];
+            }
+            finally
+            {
+                gate.Exit();
+            }
+        }
+    }
+
+    /// <summary>Replaces the policy while the guests go on. The core keeps no reference to the old one or its data.</summary>
+    /// <param name="policy">The new policy.</param>
+    /// <param name="name">Its name in reports.</param>
+    /// <param name="domainOptions">Each vCPU's options record under the new policy; null gives everyone the policy's defaults.</param>
+    /// <param name="now">The instant.</param>
+    /// <returns>Null when the new policy is in charge; its ejection when it failed at once and the fallback is.</returns>
+    public Ejection? SwapPolicy(IScheduler policy, string name, Func<SchedulableVcpu, object?>? domainOptions, Nanoseconds now)
+    {
+        Lock gate = Enter();
+        try
+        {
+            now = Advance(now);
+            foreach (VcpuRecord record in _vcpus)
+                record.Vcpu.Options = domainOptions?.Invoke(record.Vcpu);
+            return Install(policy, name, isFallback: false, now) == CallOutcome.Replaced ? _ejections[^1] : null;
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
+    public SchedulableVcpu? Running(PcpuId pcpu) => KnownOn(pcpu);
+
+    /// <inheritdoc/>
+    public void RequestReschedule(PcpuId pcpu)
+    {
+        Lock gate = Enter();
+        try
+        {
+            KickNow(_pcpus[pcpu.Index]);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void RequestRescheduleAt(PcpuId pcpu, Nanoseconds at)
+    {
+        Lock gate = Enter();
+        try
+        {
+            NoteRescheduleAt(pcpu, at);
+            SendRequests();
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    internal SchedulableVcpu? KnownOn(PcpuId pcpu) => Volatile.Read(ref _pcpus[pcpu.Index].Known);
+
+    /// <summary>Whether a port's request counts: a replaced policy's does not; one from outside a call is a broken policy's.</summary>
+    internal bool AcceptsFrom(PolicyPort port)
+    {
+        if (port != _port)
+            return false;
+        if (Volatile.Read(ref _call) == 0 || _callThread != Environment.CurrentManagedThreadId)
+            throw new InvalidOperationException("A scheduler asks for a reschedule only from within a call of the core.");
+        return true;
+    }
+
+    internal void NoteReschedule(PcpuId id)
+    {
+        PcpuRecord pcpu = _pcpus[id.Index];
+        if (pcpu == _deciding)
+        {
+            pcpu.Again = true;
+        }
+        else if (!pcpu.Kicked)
+        {
+            pcpu.Kicked = true;
+            Note(pcpu);
+        }
+    }
+
+    internal void NoteRescheduleAt(PcpuId id, Nanoseconds at)
+    {
+        PcpuRecord pcpu = _pcpus[id.Index];
+        pcpu.RescheduleAt = Nanoseconds.Min(pcpu.RescheduleAt, at);
+        if (pcpu == _deciding || pcpu.Kicked || at >= pcpu.Until)
+            return;
+        pcpu.Until = at;
+        Note(pcpu);
+    }
+
+    /// <summary>Takes the gate that is in force, following when it is given up meanwhile.</summary>
+    private Lock Enter()
+    {
+        while (true)
+        {
+            Lock gate = _gate;
+            if (gate.IsHeldByCurrentThread)
+                throw new InvalidOperationException("The scheduler core was called from within one of its own calls.");
+            if (!gate.TryEnter(GatePollMilliseconds))
+                continue;
+            if (gate == _gate)
+                return gate;
+            gate.Exit();
+        }
+    }
+
+    private void Note(PcpuRecord pcpu) => _requests[pcpu.Id.Index / 64] |= 1UL << (pcpu.Id.Index % 64);
+
+    private void SendRequests()
+    {
+        for (int word = 0; word < _requests.Length; word++)
+        {
+            ulong bits = _requests[word];
+            _requests[word] = 0;
+            for (; bits != 0; bits &= bits - 1)
+            {
+                PcpuRecord pcpu = _pcpus[(word * 64) + BitOperations.TrailingZeroCount(bits)];
+                if (pcpu.Kicked)
+                    _host.Kick(pcpu.Id);
+                else
+                    _host.Shorten(pcpu.Id, pcpu.Until);
+            }
+        }
+    }
+
+    private void KickNow(PcpuRecord pcpu)
+    {
+        NoteReschedule(pcpu.Id);
+        SendRequests();
+    }
+
+    private CallStart BeginCall(PolicyCall kind, SchedulableVcpu? vcpu)
+    {
+        _callKind = kind;
+        _callVcpu = vcpu;
+        _callThread = Environment.CurrentManagedThreadId;
+        long started = _options.HostClock?.GetTimestamp() ?? 0;
+        _callStarted = started;
+        long number = ++_lastCall;
+        Volatile.Write(ref _call, number);
+        return new(number, started);
+    }
+
+    private CallOutcome EndCall(CallStart start, Exception? thrown, LatencyHistogram? cost = null)
+    {
+        if (Interlocked.CompareExchange(ref _call, 0, start.Number) != start.Number)
+            return CallOutcome.Lost;
+        SendRequests();
+        if (thrown is not null)
+        {
+            _failure = new(EjectionReason.Threw, $"its {CallName()} threw {thrown.GetType().Name}: {thrown.Message}{Origin(thrown)}");
+            return CallOutcome.Failed;
+        }
+
+        if (_options.HostClock is not { } clock)
+            return CallOutcome.Done;
+        Nanoseconds took = Elapsed(clock, start.Started);
+        cost?.Record(took);
+        if (took <= _options.DecisionBudget || _options.DecisionBudget <= Nanoseconds.Zero || ++_slowCalls <= _options.SlowCallsForgiven)
+            return CallOutcome.Done;
+        _failure = new(EjectionReason.TooSlow, $"its {CallName()} took {took} (budget {_options.DecisionBudget}), the {_slowCalls}. call over the budget");
+        return CallOutcome.Failed;
+    }
+
+    private string CallName() => _callVcpu is { } vcpu ? $"{_callKind}({vcpu.Id})" : $"{_callKind}()";
+
+    private static string Origin(Exception thrown) =>
+        thrown.StackTrace is { } trace ? " " + trace.Split('\n', 2)[0].Trim() : "";
+
+    /// <summary>One call; a failure is left in <see cref="_failure"/>.</summary>
+    private CallOutcome TryCall(PolicyCall kind, SchedulableVcpu? vcpu, Nanoseconds now)
+    {
+        CallStart start = BeginCall(kind, vcpu);
+        Exception? thrown = null;
+        try
+        {
+            switch (kind)
+            {
+                case PolicyCall.Attach:
+                    _policy.Attach(_port);
+                    break;
+                case PolicyCall.Add:
+                    _policy.Add(vcpu!, now);
+                    break;
+                case PolicyCall.Remove:
+                    _policy.Remove(vcpu!, now);
+                    break;
+                case PolicyCall.Wake:
+                    _policy.Wake(vcpu!, now);
+                    break;
+                case PolicyCall.Sleep:
+                    _policy.Sleep(vcpu!, now);
+                    break;
+                case PolicyCall.Yield:
+                    _policy.Yield(vcpu!, now);
+                    break;
+                default:
+                    _policy.Adjust(vcpu!, now);
+                    break;
+            }
+        }
+        catch (Exception exception)
+        {
+            thrown = exception;
+        }
+
+        return EndCall(start, thrown);
+    }
+
+    /// <summary>One call; a policy that fails is replaced.</summary>
+    private CallOutcome Tell(PolicyCall kind, SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        CallOutcome outcome = TryCall(kind, vcpu, now);
+        return outcome == CallOutcome.Failed ? Eject(now) : outcome;
+    }
+
+    /// <summary>Records <see cref="_failure"/> and puts the fallback in charge.</summary>
+    private CallOutcome Eject(Nanoseconds now)
+    {
+        RecordEjection(now);
+        foreach (VcpuRecord record in _vcpus)
+            record.Vcpu.Options = null;
+        CallOutcome outcome = Install(_fallback(), _options.FallbackName, isFallback: true, now);
+        return outcome == CallOutcome.Done ? CallOutcome.Replaced : outcome;
+    }
+
+    private void RecordEjection(Nanoseconds now)
+    {
+        Ejection ejection = new(_policyName, _failure.Reason, _failure.Evidence, now);
+        _ejections.Add(ejection);
+        _host.PolicyEjected(ejection);
+    }
+
+    /// <summary>Puts a policy in charge and tells it everything. Done, Replaced (it failed, the fallback is in charge) or Lost.</summary>
+    private CallOutcome Install(IScheduler policy, string name, bool isFallback, Nanoseconds now)
+    {
+        bool replaced = false;
+        while (true)
+        {
+            _policy = policy;
+            _policyName = name;
+            _policyIsFallback = isFallback;
+            _port = new(this);
+            _slowCalls = 0;
+            CallOutcome outcome = TellEverything(now);
+            if (outcome == CallOutcome.Lost)
+                return outcome;
+            if (outcome == CallOutcome.Done)
+            {
+                foreach (PcpuRecord pcpu in _pcpus)
+                    NoteReschedule(pcpu.Id);
+                SendRequests();
+                return replaced ? CallOutcome.Replaced : CallOutcome.Done;
+            }
+
+            RecordEjection(now);
+            if (_policyIsFallback)
+                throw new SchedulerFailedException($"the fallback scheduler failed while taking over: {_ejections[^1]}");
+            policy = _fallback();
+            name = _options.FallbackName;
+            isFallback = true;
+            replaced = true;
+        }
+    }
+
+    private CallOutcome TellEverything(Nanoseconds now)
+    {
+        foreach (PcpuRecord pcpu in _pcpus)
+        {
+            pcpu.Known = null;
+            pcpu.RescheduleAt = Nanoseconds.Never;
+        }
+
+        foreach (VcpuRecord record in _vcpus)
+        {
+            record.Told = false;
+            record.Vcpu.PolicyData = null;
+        }
+
+        CallOutcome outcome = TryCall(PolicyCall.Attach, null, now);
+        for (int index = 0; index < _vcpus.Count && outcome == CallOutcome.Done; index++)
+            outcome = TryCall(PolicyCall.Add, _vcpus[index].Vcpu, now);
+        for (int index = 0; index < _vcpus.Count && outcome == CallOutcome.Done; index++)
+        {
+            if (_vcpus[index].Vcpu.State != RunState.Runnable)
+                continue;
+            _vcpus[index].Told = true;
+            outcome = TryCall(PolicyCall.Wake, _vcpus[index].Vcpu, now);
+        }
+
+        return outcome;
+    }
+
+    private readonly record struct CallStart(long Number, long Started);
+
+    private readonly record struct Failure(EjectionReason Reason, string Evidence);
+}

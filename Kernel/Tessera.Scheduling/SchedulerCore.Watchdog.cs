@@ -1,0 +1,148 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Scheduling;
+
+/// <content>The watchdog: time, starvation and hangs.</content>
+public sealed partial class SchedulerCore
+{
+    /// <summary>A vCPU entitled to less than this part of the runnable weight is given proportionally more time before it counts as starved.</summary>
+    private const long SmallestUnstretchedShare = 512;
+
+    /// <summary>The furthest the watchdog's clock moves at once: a jump of the machine's clock is nobody's starvation.</summary>
+    private readonly long _watchStep;
+
+    /// <summary>The watchdog's clock, ns: machine time with every jump cut to <see cref="_watchStep"/>.</summary>
+    private long _watched;
+    private long _nextWatch;
+
+    /// <summary>
+    /// Looks whether a call into the policy has been running for longer than the hang limit; if so gives it up, ejects the policy
+    /// and tells the host. Call it a few times a second from a thread of its own that is not a physical CPU.
+    /// </summary>
+    /// <returns>Whether a hung call was found.</returns>
+    public bool CheckHung(Nanoseconds now)
+    {
+        long call = Volatile.Read(ref _call);
+        long started = Volatile.Read(ref _callStarted);
+        if (call == 0 || _options.HostClock is not { } clock || _options.HangLimit <= Nanoseconds.Zero)
+            return false;
+        Nanoseconds took = Elapsed(clock, started);
+        if (took < _options.HangLimit)
+            return false;
+        Lock gate = new();
+        gate.Enter();
+        int thread;
+        PcpuId? decidingId;
+        try
+        {
+            // From here on the stuck thread cannot commit, and everybody else waits at the old gate, which it still holds.
+            if (Interlocked.CompareExchange(ref _call, 0, call) != call)
+                return false;
+            _gate = gate;
+            thread = _callThread;
+            PcpuRecord? deciding = _deciding;
+            decidingId = deciding?.Id;
+            _deciding = null;
+            now = Advance(now);
+            if (deciding?.Occupant is { } stranded)
+                Strand(deciding, stranded, now);
+            _failure = new(EjectionReason.Hung, $"its {CallName()} has not come back for {took} (limit {_options.HangLimit})");
+            Eject(now);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+
+        _host.PolicyHung(thread, decidingId);
+        return true;
+    }
+
+    /// <summary>Not <see cref="TimeProvider.GetElapsedTime(long)"/>: its 100 ns are too coarse for decisions of that length.</summary>
+    private static Nanoseconds Elapsed(TimeProvider clock, long started)
+    {
+        long passed = clock.GetTimestamp() - started;
+        return new(clock.TimestampFrequency == 1_000_000_000 ? passed : (long)(passed * (1e9 / clock.TimestampFrequency)));
+    }
+
+    /// <summary>Takes a vCPU off a physical CPU whose thread is stuck in its decision, its context saved.</summary>
+    private void Strand(PcpuRecord pcpu, VcpuRecord record, Nanoseconds now)
+    {
+        pcpu.Occupant = null;
+        if (record.Removed)
+            return;
+        if (!record.WantsRun)
+        {
+            record.Vcpu.State = RunState.Blocked;
+        }
+        else if (record.Vcpu.State == RunState.Running)
+        {
+            record.Vcpu.State = RunState.Runnable;
+            BeginWait(record, now);
+        }
+    }
+
+    /// <summary>Moves the machine's clock on and returns it: never back.</summary>
+    private Nanoseconds Advance(Nanoseconds now)
+    {
+        if (now <= _now)
+            return _now;
+        _watched += Math.Min(now.Value - _now.Value, _watchStep);
+        _now = now;
+        return now;
+    }
+
+    /// <summary>Every quarter of the limit, looks for a vCPU that waited too long; ejects the policy if there is one.</summary>
+    private CallOutcome CheckStarvation(Nanoseconds now)
+    {
+        if (_watchStep == 0 || _watched < _nextWatch)
+            return CallOutcome.Done;
+        _nextWatch = _watched + (2 * _watchStep);
+        if (_waiting == 0)
+            return CallOutcome.Done;
+        long totalWeight = 0;
+        foreach (VcpuRecord record in _vcpus)
+        {
+            if (record.WantsRun)
+                totalWeight += record.Vcpu.Weight;
+        }
+
+        foreach (VcpuRecord record in _vcpus)
+        {
+            if (record.Vcpu.State != RunState.Runnable)
+                continue;
+            long waited = _watched - record.WaitWatched;
+            double stretch = Math.Max(1.0, (double)totalWeight / record.Vcpu.Weight / SmallestUnstretchedShare);
+            if (waited > _options.StarvationLimit.Value * stretch && PassedOver(record) is { } pcpu)
+                return EjectForStarvation(record, pcpu, waited, now);
+        }
+
+        return CallOutcome.Done;
+    }
+
+    /// <summary>A physical CPU that could have run this vCPU since it began to wait, or null.</summary>
+    private PcpuRecord? PassedOver(VcpuRecord record)
+    {
+        foreach (PcpuRecord pcpu in _pcpus)
+        {
+            if (pcpu.Started && record.Vcpu.Affinity.Contains(pcpu.Id) && !pcpu.Kicked
+                && (pcpu.Occupant is null || pcpu.DecidedWatched > record.WaitWatched))
+                return pcpu;
+        }
+
+        return null;
+    }
+
+    private CallOutcome EjectForStarvation(VcpuRecord record, PcpuRecord pcpu, long waited, Nanoseconds now)
+    {
+        CallOutcome outcome = TryDescribe(record.Vcpu, out string description);
+        if (outcome == CallOutcome.Lost)
+            return outcome;
+        string doing = pcpu.Occupant is { } occupant ? $"ran {occupant.Vcpu.Id}" : "idled";
+        _failure = new(
+            EjectionReason.Starved,
+            $"it left {record.Vcpu} runnable for {new Nanoseconds(waited)} (limit {_options.StarvationLimit}) while {pcpu.Id} {doing}; its own view: {description}");
+        return Eject(now);
+    }
+}

@@ -1,0 +1,34 @@
+using Tessera.Sdk;
+
+namespace Tessera.Scheduling;
+
+/// <summary>The fixed parameters of a <see cref="SchedulerCore"/>.</summary>
+public sealed record SchedulerCoreOptions
+{
+    /// <summary>How many physical CPUs there are, at least 1.</summary>
+    public required int PcpuCount { get; init; }
+
+    /// <summary>
+    /// How long a vCPU may stay runnable without being dispatched though a physical CPU of its affinity ran others or idled; zero
+    /// turns the watchdog off. It is stretched for a vCPU whose weight entitles it to less than 1/512 of the runnable weight.
+    /// </summary>
+    public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
+
+    /// <summary>How much host time one call into the policy may take; beyond it a guest notices. Zero: no limit. Needs <see cref="HostClock"/>.</summary>
+    public Nanoseconds DecisionBudget { get; init; } = Nanoseconds.FromMilliseconds(100);
+
+    /// <summary>How many calls over the budget are forgiven: the host may have taken the CPU from an innocent policy once.</summary>
+    public int SlowCallsForgiven { get; init; } = 1;
+
+    /// <summary>After how much host time inside one call <see cref="SchedulerCore.CheckHung"/> gives the call up. Needs <see cref="HostClock"/>.</summary>
+    public Nanoseconds HangLimit { get; init; } = Nanoseconds.FromSeconds(1);
+
+    /// <summary>The clock that decision cost, budget and hangs are measured with; null in virtual time, where there is no such cost.</summary>
+    public TimeProvider? HostClock { get; init; }
+
+    /// <summary>The name ejections and reports give the fallback policy.</summary>
+    public string FallbackName { get; init; } = "round-robin";
+}
+
+/// <summary>No policy is left: the fallback itself failed. The machine cannot go on.</summary>
+public sealed class SchedulerFailedException(string message) : Exception(message);
