@@ -21,6 +21,7 @@ internal sealed class ContractTests
     public void The_smallest_scheduler_is_a_page()
     {
         IReadOnlyList<string> files = Repository.Files("*.cs", "Plugins/Schedulers/RoundRobin");
+        Assert.That(files, Is.Not.Empty);
         Assert.That(files.Sum(file => Repository.Lines(file).Length), Is.LessThanOrEqualTo(80));
     }
 

@@ -1,6 +1,10 @@
+using System.Runtime.CompilerServices;
+using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
+using Tessera.Sdk;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Hosting.Tests;
 
@@ -9,18 +13,62 @@ internal sealed class BuiltInPluginTests
 {
     private static readonly PluginCatalog Catalog = new([FindFolder()]);
 
+    [TestCase("round-robin")]
+    public void Schedulers_load_and_can_be_made(string name) => Make<IScheduler>(name, PluginKind.Scheduler);
+
     [TestCase("direct-paging")]
     public void MMU_virtualizations_load_and_can_be_made(string name) => Make<IMmuVirtualization>(name, PluginKind.Mmu);
 
     [TestCase("static-partition")]
     public void Memory_policies_load_and_can_be_made(string name) => Make<IMemoryPolicy>(name, PluginKind.MemoryPolicy);
 
+    [Test]
+    public void Round_robins_slice_is_an_option_with_a_unit()
+    {
+        using LoadedPlugin plugin = Catalog.Load("round-robin", PluginKind.Scheduler);
+        OptionInfo slice = plugin.Info.Options.Single();
+        Assert.That((slice.Name, slice.Type, slice.Default, slice.Min, slice.Max), Is.EqualTo(("slice", OptionType.Duration, "10 ms", "10 us", "1 s")));
+        using ServiceProvider services = new ServiceCollection().BuildServiceProvider();
+        List<ConfigurationProblem> problems = [];
+        object? options = OptionBinder.Bind(plugin.OptionsType, JsonDocument.Parse("""{ "slice": "2 ms" }""").RootElement, "scheduler.options", problems);
+        IScheduler scheduler = plugin.Create<IScheduler>(options, services);
+        scheduler.Attach(new OneCpu());
+        SchedulableVcpu vcpu = new(new VcpuId(new DomainId(1), 0));
+        scheduler.Add(vcpu, Nanoseconds.Zero);
+        scheduler.Wake(vcpu, Nanoseconds.Zero);
+        Assert.That(problems, Is.Empty);
+        Assert.That(scheduler.Schedule(new SchedulingPoint(new PcpuId(0), Nanoseconds.Zero, null, Nanoseconds.Zero, false)), Is.EqualTo(new Decision(vcpu, Nanoseconds.FromMilliseconds(2))));
+    }
+
+    [Test]
+    public void A_hundred_loads_of_a_built_in_plugin_leave_nothing_behind()
+    {
+        WeakReference[] lifetimes = [.. Enumerable.Range(0, 100).Select(_ => MakeAndUnload())];
+        for (int attempt = 0; attempt < 20 && lifetimes.Any(lifetime => lifetime.IsAlive); attempt++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+
+        Assert.That(lifetimes.Count(lifetime => lifetime.IsAlive), Is.Zero);
+    }
+
+    [TestCase("round-robin", PluginKind.Scheduler)]
     [TestCase("direct-paging", PluginKind.Mmu)]
     [TestCase("static-partition", PluginKind.MemoryPolicy)]
     public void The_SDK_is_not_in_a_plugins_folder(string name, PluginKind kind)
     {
         using LoadedPlugin plugin = Catalog.Load(name, kind);
         Assert.That(Directory.GetFiles(Path.GetDirectoryName(plugin.Info.Path)!, "Tessera.Sdk.dll"), Is.Empty);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static WeakReference MakeAndUnload()
+    {
+        using ServiceProvider services = new ServiceCollection().BuildServiceProvider();
+        using LoadedPlugin plugin = Catalog.Load("round-robin", PluginKind.Scheduler);
+        plugin.Create<IScheduler>(null, services).Attach(new OneCpu());
+        return plugin.Lifetime;
     }
 
     private static void Make<T>(string name, PluginKind kind)
@@ -38,5 +86,21 @@ internal sealed class BuiltInPluginTests
         while (folder is not null && !File.Exists(Path.Combine(folder, "Tessera.slnx")))
             folder = Path.GetDirectoryName(folder);
         return Path.Combine(folder ?? throw new InvalidOperationException("Tessera.slnx is in no folder above the tests."), "artifacts", "plugins");
+    }
+
+    /// <summary>An idle machine.</summary>
+    private sealed class OneCpu : ISchedulerMachine
+    {
+        public int PcpuCount => 1;
+
+        public SchedulableVcpu? Running(PcpuId pcpu) => null;
+
+        public void RequestReschedule(PcpuId pcpu)
+        {
+        }
+
+        public void RequestRescheduleAt(PcpuId pcpu, Nanoseconds at)
+        {
+        }
     }
 }
