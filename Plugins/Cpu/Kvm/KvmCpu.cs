@@ -1,0 +1,238 @@
+using System.Diagnostics;
+using Tessera.Plugins.Cpu.Kvm.Native;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Kvm;
+
+/// <summary>
+/// One vCPU. Every trap but preemption is an `out` to <see cref="EngineArea.Port"/>: in the guest (hypercall), in the syscall stub, or
+/// in the ring-0 stub of an exception's vector; RIP says which. Resuming never runs a return instruction: the ring-3 registers are set
+/// from outside.
+/// </summary>
+internal sealed unsafe class KvmCpu : IGuestCpu
+{
+    // SAFETY: _vcpu's run area and the machine's engine area live until the machine is disposed; one thread at a time runs a vCPU.
+
+    /// <summary>KVM_RUN rounds in which a delivery under way may be interrupted before its trap comes out; one or two are usual.</summary>
+    private const int MostDeliveryRounds = 64;
+    private const byte GeneralProtection = 13;
+    private const byte InvalidOpcode = 6;
+    private const byte PageFault = 14;
+    private const byte DoubleFault = 8;
+    private const byte DebugException = 1;
+    private const uint SyscallBytes = 2;
+
+    private readonly VcpuHandle _vcpu;
+    private readonly KvmMachine _machine;
+    private readonly EngineArea _area;
+    private readonly CpuContext _context;
+    private readonly int _index;
+    private readonly ulong _syscallOut;
+    private readonly ulong _compatOut;
+    private readonly ulong _exceptionEntry;
+    private GuestCpuState _state;
+    private long _seen;
+    private bool _delivering;
+
+    public KvmCpu(KvmMachine machine, VcpuHandle vcpu, int index, CpuidEdit? edit)
+    {
+        _machine = machine;
+        _vcpu = vcpu;
+        _area = machine.Area;
+        _index = index;
+        _syscallOut = _area.SyscallEntry + EngineArea.OutBytes;
+        _compatOut = _area.CompatSyscallEntry + EngineArea.OutBytes;
+        _exceptionEntry = _area.ExceptionEntry;
+        try
+        {
+            CpuSetup.ForGuest(vcpu, _area, index, edit);
+        }
+        catch
+        {
+            vcpu.Dispose();
+            throw;
+        }
+
+        _context = new CpuContext(vcpu, new DescriptorTables(machine, index), _area.Base);
+        _state.Cs = EngineArea.Code64;
+        _state.Ss = _state.Ds = _state.Es = EngineArea.Data;
+        _state.Root = EngineArea.RootTable;
+        _state.Dr6 = 0xffff0ff0;
+        _state.Dr7 = 0x400;
+    }
+
+    /// <inheritdoc/>
+    public ref GuestCpuState State => ref _state;
+
+    /// <summary>The vCPU itself, for probes.</summary>
+    public VcpuHandle Vcpu => _vcpu;
+
+    /// <summary>The privilege level in which the last exit happened, for probes.</summary>
+    public int RingOfLastExit => _vcpu.Sregs->Cs.Selector & 3;
+
+    /// <inheritdoc/>
+    public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+    {
+        _context.Tables.Set(gdtFrames, gdtEntries, ldtFrames, ldtEntries);
+        _context.LoadLocalTable(_area.Ldt(_index));
+    }
+
+    /// <inheritdoc/>
+    public Trap Run(IEngineThread thread, Nanoseconds deadline)
+    {
+        KvmThread self = (KvmThread)thread;
+        if (self.TakeKick())
+            return new Trap { Kind = TrapKind.Preempted, IsInterruptible = !_delivering };
+        if (!_delivering)
+        {
+            if (Stopwatch.GetTimestamp() >= deadline.Value)
+                return new Trap { Kind = TrapKind.Preempted, IsInterruptible = true };
+            // The CPU would refuse to enter at all; on hardware the return to such an address faults.
+            if (!new VirtualAddress(_state.Rip).IsCanonical)
+                return new Trap { Kind = TrapKind.Exception, Vector = GeneralProtection, IsInterruptible = true };
+            self.Arm(deadline.Value);
+            _context.Load(ref _state);
+        }
+
+        if (_machine.Notifier.BeforeEntry(ref _seen))
+            _context.FlushTlb();
+        return Enter(self, deadline.Value);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _vcpu.Dispose();
+
+    private Trap Enter(KvmThread self, long deadline)
+    {
+        Trap trap = default;
+        int deliveryRounds = 0;
+        for (; ; )
+        {
+            int errno = _vcpu.Run();
+            if (errno == 0)
+            {
+                if (!Classify(ref trap))
+                    continue;
+                _delivering = false;
+                trap.IsInterruptible = true;
+                return trap;
+            }
+
+            if (errno is not (KvmCalls.ErrnoInterrupted or KvmCalls.ErrnoAgain))
+                return Fatal($"KVM_RUN failed with errno {errno}");
+            self.ConsumeSignals();
+            if (IsDelivering())
+            {
+                // Its trap is a few instructions away: late by that, the caller gets a whole trap and never a half-delivered one.
+                if (++deliveryRounds < MostDeliveryRounds)
+                    continue;
+                _delivering = true;
+                return new Trap { Kind = TrapKind.Preempted };
+            }
+
+            // Neither is true for a stale signal, such as a kick's that the flag outran, or one of the runtime's.
+            if (self.TakeKick() || Stopwatch.GetTimestamp() >= deadline)
+            {
+                _delivering = false;
+                _context.Store(ref _state);
+                return new Trap { Kind = TrapKind.Preempted, IsInterruptible = true };
+            }
+        }
+    }
+
+    private bool IsDelivering()
+    {
+        KvmVcpuEvents* events = _vcpu.Events;
+        ulong rip = _vcpu.Regs->Rip;
+        return (_vcpu.Sregs->Cs.Selector & 3) != 3
+            || (events->ExceptionInjected | events->ExceptionPending | events->InterruptInjected) != 0
+            || rip == _area.SyscallEntry || rip == _area.CompatSyscallEntry;
+    }
+
+    /// <summary>Turns an exit into a trap; false for an exit that means nothing and is simply continued.</summary>
+    private bool Classify(ref Trap trap)
+    {
+        if (_vcpu.ExitReason != ExitReason.Io)
+        {
+            if (_vcpu.ExitReason == ExitReason.Intr)
+                return false;
+            trap = Fatal(ExitDiagnosis.Describe(_vcpu));
+            return true;
+        }
+
+        ulong rip = _vcpu.Regs->Rip;
+        ulong stub = rip - _exceptionEntry;
+        if (stub < EngineArea.Vectors * EngineArea.StubSpacing)
+        {
+            Exception((byte)(stub / EngineArea.StubSpacing), ref trap);
+        }
+        else if (rip == _syscallOut)
+        {
+            StoreSyscall(_vcpu.Regs->Rcx);
+            trap.Kind = TrapKind.Syscall;
+        }
+        else if (rip == _compatOut)
+        {
+            StoreSyscall(_vcpu.Regs->Rcx - SyscallBytes);
+            trap.Kind = TrapKind.Exception;
+            trap.Vector = InvalidOpcode;
+        }
+        else
+        {
+            // The guest may also read the port or write strings to it: that does nothing at all.
+            KvmIoExit* io = _vcpu.Io;
+            if (io->Direction == 0 || io->Size != 1 || io->Count != 1)
+                return false;
+            _context.Store(ref _state);
+            trap.Kind = TrapKind.Hypercall;
+        }
+
+        return true;
+    }
+
+    private void StoreSyscall(ulong rip)
+    {
+        _context.Store(ref _state);
+        _state.Rip = rip;
+        _state.Rflags = _state.R11;
+        _state.Cs = EngineArea.Code64;
+        _state.Ss = EngineArea.Data;
+        _state.Is32Bit = false;
+    }
+
+    private void Exception(byte vector, ref Trap trap)
+    {
+        // [error code,] RIP, CS, RFLAGS, RSP, SS; the error code's place is only read where there is one.
+        ulong* frame = _area.ExceptionFrameOf(_index, vector == DoubleFault);
+        if ((frame[2] & 3) != 3)
+        {
+            trap = Fatal($"exception {vector} at 0x{frame[1]:x} in the engine's own code");
+            return;
+        }
+
+        _context.Store(ref _state);
+        _state.Rip = frame[1];
+        _state.Cs = (ushort)frame[2];
+        _state.Rflags = frame[3];
+        _state.Rsp = frame[4];
+        _state.Ss = (ushort)frame[5];
+        _state.Is32Bit = _context.Is32BitCode(_state.Cs);
+        trap.Kind = TrapKind.Exception;
+        trap.Vector = vector;
+        trap.ErrorCode = HasErrorCode(vector) ? (uint)frame[0] : 0;
+        if (vector == PageFault)
+            trap.FaultAddress = _vcpu.Sregs->Cr2;
+        else if (vector == DebugException)
+            _context.StoreDebugStatus(ref _state);
+    }
+
+    private static bool HasErrorCode(byte vector) => vector is 8 or (>= 10 and <= 14) or 17 or 21 or 29 or 30;
+
+    private Trap Fatal(string diagnosis)
+    {
+        _delivering = false;
+        _context.Store(ref _state);
+        return new Trap { Kind = TrapKind.Fatal, IsInterruptible = true, Diagnosis = diagnosis };
+    }
+}

@@ -1,0 +1,117 @@
+using Tessera.Plugins.Cpu.Kvm.Paging;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Kvm;
+
+/// <summary>One domain's KVM VM: its memory slots, the engine's own area, its CPUs, and how its page-table changes become effective.</summary>
+internal sealed class KvmMachine : IGuestMachine
+{
+    private readonly GuestMachineLayout _layout;
+    private readonly VmHandle _vm;
+    private readonly EntryRewriter? _rewriter;
+    private readonly List<KvmCpu> _cpus = [];
+    private bool _disposed;
+
+    public KvmMachine(KvmHost host, int slot, PagingStrategy strategy, GuestMachineLayout layout)
+    {
+        Validate(layout, Math.Min(host.MaxCpus - 1, EngineArea.MaxCpus));
+        _layout = layout;
+        _vm = new VmHandle(host);
+        try
+        {
+            Area = new EngineArea(slot, layout.MaxCpus, strategy == PagingStrategy.Rewrite ? layout.Regions : []);
+            _vm.AddMemory(new MemoryRegion(new Mfn(0), Area.FrameCount, Area.HostAddress, IsReadOnly: false));
+            foreach (MemoryRegion region in layout.Regions)
+                _vm.AddMemory(region);
+            if (strategy == PagingStrategy.Rewrite)
+            {
+                _rewriter = new EntryRewriter(_vm, _vm.CreateVcpu(layout.MaxCpus), Area, layout.Regions);
+                Notifier = new RewriteNotifier(_rewriter);
+            }
+            else
+            {
+                Notifier = new FlushNotifier();
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        RootEntries = [Area.RootEntry];
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<RootEntry> RootEntries { get; }
+
+    /// <summary>The engine's frames and slot.</summary>
+    public EngineArea Area { get; } = null!;
+
+    /// <summary>How page-table changes become effective.</summary>
+    public IEntryNotifier Notifier { get; } = null!;
+
+    /// <inheritdoc/>
+    public IGuestCpu CreateCpu(int index) => CreateCpu(index, null);
+
+    /// <summary>Creates a CPU whose CPUID is edited.</summary>
+    public KvmCpu CreateCpu(int index, CpuidEdit? edit)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (index != _cpus.Count || index >= _layout.MaxCpus)
+            throw new ArgumentOutOfRangeException(nameof(index), $"CPU {index} of {_layout.Name}: the next is {_cpus.Count}, of at most {_layout.MaxCpus}.");
+        KvmCpu cpu = new(this, _vm.CreateVcpu(index), index, edit);
+        _cpus.Add(cpu);
+        return cpu;
+    }
+
+    /// <inheritdoc/>
+    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => Notifier.EntryChanged(entryAddress, oldEntry, newEntry);
+
+    /// <summary>Where a machine address lies in this process; 0 when the machine does not have it.</summary>
+    public nint HostAddress(ulong machineAddress)
+    {
+        long frame = (long)(machineAddress >> 12);
+        for (int index = 0; index < _layout.Regions.Count; index++)
+        {
+            MemoryRegion region = _layout.Regions[index];
+            if (frame >= region.First.Value && frame - region.First.Value < region.Frames)
+                return region.HostAddress + (nint)(machineAddress - region.First.Address);
+        }
+
+        return 0;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_disposed)
+            return;
+        _disposed = true;
+        foreach (KvmCpu cpu in _cpus)
+            cpu.Dispose();
+        _rewriter?.Dispose();
+        _vm.Dispose();
+        Area?.Dispose();
+    }
+
+    private static void Validate(GuestMachineLayout layout, int mostCpus)
+    {
+        if (layout.MaxCpus < 1 || layout.MaxCpus > mostCpus)
+            throw new ArgumentOutOfRangeException(nameof(layout), $"{layout.Name}: {layout.MaxCpus} CPUs; this host allows 1 to {mostCpus}.");
+        long end = EngineArea.ReservedFrames;
+        foreach (MemoryRegion region in layout.Regions.OrderBy(region => region.First))
+        {
+            if (region.Frames < 1 || region.First.Value < end)
+                throw new ArgumentException($"{layout.Name}: region of {region.Frames} frames at {region.First} is empty, overlaps another, or starts below mfn {EngineArea.ReservedFrames:x}.", nameof(layout));
+            if (region.HostAddress == 0 || region.HostAddress % 4096 != 0)
+                throw new ArgumentException($"{layout.Name}: region at {region.First}: host address 0x{region.HostAddress:x} is not page aligned.", nameof(layout));
+            end = region.First.Value + region.Frames;
+        }
+
+        // The alias of guest memory lies in the 511 GiB that the engine's slot has left.
+        if (end > 511L << 18)
+            throw new ArgumentException($"{layout.Name}: memory ends at mfn {end:x}; the engine reaches machine addresses up to 511 GiB.", nameof(layout));
+    }
+}

@@ -1,0 +1,88 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Tessera.Plugins.Cpu.Kvm.Native;
+
+/// <summary>The ioctls of /dev/kvm (Linux Documentation/virt/kvm/api.rst). Numbers are those of x86-64's linux/kvm.h.</summary>
+internal static unsafe partial class KvmCalls
+{
+    // SAFETY: every pointer given to ioctl is to a live, correctly sized structure of the caller; the kernel keeps none of them.
+    public const int ApiVersion = 12;
+
+    public const uint GetApiVersion = 0xAE00;
+    public const uint CreateVm = 0xAE01;
+    public const uint CheckExtension = 0xAE03;
+    public const uint GetVcpuMmapSize = 0xAE04;
+    public const uint GetSupportedCpuid = 0xC008AE05;
+    public const uint CreateVcpu = 0xAE41;
+    public const uint SetUserMemoryRegion = 0x4020AE46;
+    public const uint SetTssAddress = 0xAE47;
+    public const uint SetIdentityMapAddress = 0x4008AE48;
+    public const uint RunVcpu = 0xAE80;
+    public const uint GetSregs = 0x8138AE83;
+    public const uint SetSregs = 0x4138AE84;
+    public const uint SetMsrs = 0x4008AE89;
+    public const uint SetSignalMask = 0x4004AE8B;
+    public const uint SetCpuid2 = 0x4008AE90;
+    public const uint GetDebugRegs = 0x8080AEA1;
+    public const uint SetDebugRegs = 0x4080AEA2;
+    public const uint SetXcrs = 0x4188AEA7;
+
+    public const int CapUserMemory = 3;
+    public const int CapSetTssAddress = 4;
+    public const int CapExtendedCpuid = 7;
+    public const int CapSetIdentityMapAddress = 37;
+    public const int CapDebugRegs = 50;
+    public const int CapXcrs = 56;
+    public const int CapMaxVcpus = 66;
+    public const int CapSyncRegs = 74;
+    public const int CapReadOnlyMemory = 81;
+    public const int CapImmediateExit = 136;
+
+    public const int ErrnoPermission = 1;
+    public const int ErrnoNoEntry = 2;
+    public const int ErrnoInterrupted = 4;
+    public const int ErrnoAgain = 11;
+    public const int ErrnoAccess = 13;
+
+    private const int OpenReadWriteCloseOnExec = 0x80002;
+
+    /// <summary>Opens the device. A negative result is minus errno.</summary>
+    public static int OpenDevice(string path)
+    {
+        int fd = Open(path, OpenReadWriteCloseOnExec);
+        return fd < 0 ? -Marshal.GetLastPInvokeError() : fd;
+    }
+
+    /// <summary>An ioctl whose argument is a number. A negative result is minus errno; interrupted calls are repeated.</summary>
+    public static int Call(int fd, uint request, nint argument)
+    {
+        for (; ; )
+        {
+            int result = Ioctl(fd, request, argument);
+            if (result >= 0)
+                return result;
+            int errno = Marshal.GetLastPInvokeError();
+            if (errno != ErrnoInterrupted)
+                return -errno;
+        }
+    }
+
+    /// <summary>An ioctl whose argument is a structure. A negative result is minus errno; interrupted calls are repeated.</summary>
+    public static int Call<T>(int fd, uint request, ref T argument)
+        where T : unmanaged
+    {
+        fixed (T* pointer = &argument)
+            return Call(fd, request, (nint)pointer);
+    }
+
+    /// <summary>One KVM_RUN: 0 for an exit described in the run area, else errno (EINTR when a signal ended it).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Run(int fd) => Ioctl(fd, RunVcpu, 0) >= 0 ? 0 : Marshal.GetLastPInvokeError();
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int Ioctl(int fd, nuint request, nint argument);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags);
+}

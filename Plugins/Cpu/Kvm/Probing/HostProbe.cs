@@ -1,0 +1,184 @@
+using System.Runtime.ExceptionServices;
+using Tessera.Plugins.Cpu.Kvm.Native;
+using Tessera.Plugins.Cpu.Kvm.Paging;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Kvm.Probing;
+
+/// <summary>What the probes decide.</summary>
+/// <param name="Slot">The engine's L4 slot.</param>
+/// <param name="Strategy">How page-table changes become effective.</param>
+/// <param name="FreeSlots">The other slots of Xen's range that work.</param>
+/// <param name="CpuidLeaks">Ring 3 sees hardware CPUID.</param>
+/// <param name="Findings">For people.</param>
+internal sealed record ProbeResult(int Slot, PagingStrategy Strategy, IReadOnlyList<int> FreeSlots, bool CpuidLeaks, IReadOnlyList<EngineFinding> Findings);
+
+/// <summary>Finds out by small runs what this host's KVM does. No CPU, module or kernel name is ever looked at.</summary>
+internal sealed class HostProbe
+{
+    private const int FirstXenSlot = 256;
+    private const int XenSlots = 16;
+    private const string NoCure = "Report this with the output of `tessera doctor --json`.";
+
+    private readonly KvmHost _host;
+    private readonly PagingChoice _choice;
+    private readonly List<EngineFinding> _findings = [];
+
+    private HostProbe(KvmHost host, PagingChoice choice)
+    {
+        _host = host;
+        _choice = choice;
+    }
+
+    /// <summary>Runs all probes, on a thread of its own so that the caller's signal mask stays as it is.</summary>
+    public static ProbeResult Run(KvmHost host, PagingChoice choice)
+    {
+        HostProbe probe = new(host, choice);
+        return OnOwnThread("tessera-probe", probe.RunAll);
+    }
+
+    /// <summary>Runs work on an engine thread of its own and gives its result or its exception.</summary>
+    public static T OnOwnThread<T>(string name, Func<KvmThread, T> work)
+    {
+        T? result = default;
+        ExceptionDispatchInfo? failure = null;
+        Thread thread = new(() =>
+        {
+            try
+            {
+                using KvmThread self = new(hostCpu: null);
+                result = work(self);
+            }
+            catch (Exception exception)
+            {
+                failure = ExceptionDispatchInfo.Capture(exception);
+            }
+        })
+        { Name = name, IsBackground = true };
+        thread.Start();
+        thread.Join();
+        failure?.Throw();
+        return result!;
+    }
+
+    private ProbeResult RunAll(KvmThread thread)
+    {
+        Report("KVM device", $"{_host.Path}, API version {KvmCalls.ApiVersion}", "");
+        Report("registers in the shared run area (KVM_CAP_SYNC_REGS)", "general, system, events", "a trap costs one system call");
+        using ScratchGuest guest = FindSlot(thread, out int slot);
+        ProbeSyscall(guest);
+        bool leaks = ProbeCpuid(guest);
+        IReadOnlyList<int> free = ProbeSlots(guest, slot);
+        ProbeImmediateExit(guest);
+        PagingStrategy strategy = ProbePaging(guest, slot, thread);
+        return new ProbeResult(slot, strategy, free, leaks, _findings);
+    }
+
+    private ScratchGuest FindSlot(KvmThread thread, out int slot)
+    {
+        // From the middle of Xen's range, which leaves the ends to the kernel's tables.
+        for (slot = 264; slot > FirstXenSlot; slot--)
+        {
+            ScratchGuest guest = new(_host, slot, PagingStrategy.Flush, thread, cpus: 2);
+            if (guest.Completes(0xe6, EngineArea.Port))
+            {
+                bool advanced = guest.Cpu.State.Rip == ScratchGuest.CodeAddress + EngineArea.OutBytes;
+                if (!advanced)
+                {
+                    guest.Dispose();
+                    throw new EngineException($"KVM reports the exit of `out` with RIP 0x{guest.Cpu.State.Rip:x}, not after the instruction.", "Use a Linux kernel of version 5.10 or later.");
+                }
+
+                Report("ring-3 code with the engine in an L4 slot", $"runs, slot {slot}", "");
+                return guest;
+            }
+
+            guest.Dispose();
+        }
+
+        throw new EngineException("KVM does not run ring-3 code with an I/O port open in any of the L4 slots 257 to 264.", NoCure);
+    }
+
+    private void ProbeSyscall(ScratchGuest guest)
+    {
+        guest.Place(0x0f, 0x05);
+        Trap trap = guest.Run();
+        if (trap.Kind != TrapKind.Syscall || guest.Cpu.State.Rip != ScratchGuest.CodeAddress + 2)
+            throw new EngineException($"`syscall` in ring 3 ended in {trap.Kind} {trap.Vector} at 0x{guest.Cpu.State.Rip:x}, not in the syscall stub. {trap.Diagnosis}".TrimEnd(), NoCure);
+        int ring = guest.Cpu.RingOfLastExit;
+        Report("syscall", $"enters its stub in ring {ring}", ring == 0 ? "" : "the stub's page must be, and is, visible to ring 3");
+    }
+
+    private bool ProbeCpuid(ScratchGuest guest)
+    {
+        const uint Avx = 1u << 28;
+        const uint Sse42 = 1u << 20;
+        uint hidden = _host.Leaf(1).Ecx & (Avx | Sse42);
+        KvmCpu cpu = guest.Machine.CreateCpu(1, (ref KvmCpuidEntry entry) => entry.Ecx &= entry.Function == 1 ? ~hidden : uint.MaxValue);
+        guest.Place(0x0f, 0xa2, 0xe6, EngineArea.Port);
+        cpu.State = guest.Cpu.State;
+        cpu.State.Rip = ScratchGuest.CodeAddress;
+        cpu.State.Rax = 1;
+        cpu.State.Rcx = 0;
+        bool leaks = guest.Run(cpu).Kind == TrapKind.Hypercall && ((uint)cpu.State.Rcx & hidden) != 0;
+        Report("CPUID in ring 3 with features hidden", leaks ? "shows them" : "hides them", leaks ? "guests are told the truth about vector state" : "");
+        return leaks;
+    }
+
+    private List<int> ProbeSlots(ScratchGuest guest, int own)
+    {
+        List<int> free = [];
+        for (int index = 0; index < XenSlots; index++)
+        {
+            int slot = FirstXenSlot + index;
+            int table = ScratchGuest.FirstSpareL4 + index;
+            guest.Words(ScratchGuest.L4).CopyTo(guest.Words(table));
+            if (slot == own)
+                continue;
+            guest.Words(table)[slot] = guest.Words(ScratchGuest.L4)[0];
+            guest.Cpu.State.Root = ScratchGuest.Frame(table);
+            ulong start = (ulong)((long)((ulong)slot << 55) >> 16);
+            if (guest.Read(start + ScratchGuest.DataAddress) == guest.Words(ScratchGuest.DataA)[0])
+                free.Add(slot);
+        }
+
+        guest.Cpu.State.Root = ScratchGuest.Frame(ScratchGuest.L4);
+        Report("L4 slots 256 to 271", $"usable beside {own}: {string.Join(' ', free)}", free.Count == XenSlots - 1 ? "" : "the kernel's read-only tables go where it works");
+        return free;
+    }
+
+    private void ProbeImmediateExit(ScratchGuest guest)
+    {
+        guest.Cpu.Vcpu.ImmediateExit = true;
+        bool works = guest.Cpu.Vcpu.Run() == KvmCalls.ErrnoInterrupted;
+        guest.Cpu.Vcpu.ImmediateExit = false;
+        Report("KVM_RUN with immediate_exit", works ? "returns at once" : "does not return at once", "");
+    }
+
+    private PagingStrategy ProbePaging(ScratchGuest guest, int slot, KvmThread thread)
+    {
+        IReadOnlyList<string> afterFlush = PagingProbe.FindStale(guest);
+        Report(
+            "page-table entry changed by the VMM, then a TLB flush",
+            afterFlush.Count == 0 ? "every kind of change is seen" : $"stale: {string.Join(", ", afterFlush)}",
+            afterFlush.Count == 0 ? "one TLB flush before the next entry" : "KVM shadows guest page tables and must be told");
+        IReadOnlyList<string> afterRewrite = [];
+        PagingStrategy? strategy = PagingProbe.Choose(_choice, afterFlush.Count == 0, () =>
+        {
+            using ScratchGuest second = new(_host, slot, PagingStrategy.Rewrite, thread, cpus: 1);
+            afterRewrite = PagingProbe.FindStale(second);
+            Report(
+                "the same, rewritten from inside the machine",
+                afterRewrite.Count == 0 ? "every kind of change is seen" : $"stale: {string.Join(", ", afterRewrite)}",
+                afterRewrite.Count == 0 ? "downgraded entries are rewritten by ring-0 code before the next entry" : "");
+            return afterRewrite.Count == 0;
+        });
+        if (_choice != PagingChoice.Probe)
+            Report("option paging", $"{_choice}", "taken as given");
+        return strategy ?? throw new EngineException(
+            $"Page-table changes stay unseen on this host, after a TLB flush ({string.Join(", ", afterFlush)}) and after a rewrite ({string.Join(", ", afterRewrite)}).",
+            NoCure);
+    }
+
+    private void Report(string probe, string finding, string consequence) => _findings.Add(new EngineFinding(probe, finding, consequence));
+}

@@ -1,0 +1,69 @@
+using Tessera.Plugins.Cpu.Kvm.Native;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Kvm;
+
+/// <summary>A KVM VM and its memory slots.</summary>
+internal sealed class VmHandle : IDisposable
+{
+    private const uint ReadOnlyFlag = 2;
+    private const uint ScratchSlot = 0;
+    private const string MemoryCure = "Free memory on the host or run fewer domains.";
+
+    private readonly KvmHost _host;
+    private readonly DescriptorHandle _vm;
+    private readonly MappingHandle _scratch;
+    private uint _slots = 1;
+
+    public VmHandle(KvmHost host)
+    {
+        _host = host;
+        _vm = host.CreateVm();
+        // Both only matter on old VT-x without unrestricted guests, where KVM would take addresses just below 4 GiB.
+        ulong identityMap = (ulong)EngineArea.IdentityMapFrame << 12;
+        if (host.Extension(KvmCalls.CapSetIdentityMapAddress) != 0)
+            _ = KvmCalls.Call(_vm.Fd, KvmCalls.SetIdentityMapAddress, ref identityMap);
+        if (host.Extension(KvmCalls.CapSetTssAddress) != 0)
+            _ = KvmCalls.Call(_vm.Fd, KvmCalls.SetTssAddress, (nint)(EngineArea.KvmTaskStateFrame << 12));
+        _scratch = MappingHandle.Anonymous(4096);
+    }
+
+    /// <summary>Gives the machine memory.</summary>
+    public void AddMemory(MemoryRegion region) =>
+        SetSlot(_slots++, region.First, region.Frames, region.HostAddress, region.IsReadOnly ? ReadOnlyFlag : 0);
+
+    /// <summary>
+    /// Makes KVM forget every shadow page of the VM, by deleting a memory slot that nothing uses: KVM drops all of them at a deletion
+    /// (KVM_X86_QUIRK_SLOT_ZAP_ALL, on by default).
+    /// </summary>
+    public void DropShadowPages()
+    {
+        SetSlot(ScratchSlot, new Mfn(EngineArea.ScratchFrame), 1, _scratch.Address, 0);
+        SetSlot(ScratchSlot, new Mfn(EngineArea.ScratchFrame), 0, _scratch.Address, 0);
+    }
+
+    /// <summary>Creates a vCPU.</summary>
+    public VcpuHandle CreateVcpu(int id)
+    {
+        int fd = KvmCalls.Call(_vm.Fd, KvmCalls.CreateVcpu, id);
+        return fd >= 0
+            ? new VcpuHandle(new DescriptorHandle(fd), _host)
+            : throw KvmHost.Failed($"KVM_CREATE_VCPU {id}", -fd, "Raise the limit of open files (ulimit -n) or run fewer vCPUs.");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _vm.Dispose();
+        _scratch.Dispose();
+    }
+
+    private void SetSlot(uint slot, Mfn first, long frames, nint hostAddress, uint flags)
+    {
+        KvmMemoryRegion region = new() { Slot = slot, Flags = flags, GuestAddress = first.Address, Size = (ulong)frames << 12, HostAddress = (ulong)hostAddress };
+        int result = KvmCalls.Call(_vm.Fd, KvmCalls.SetUserMemoryRegion, ref region);
+        if (result < 0)
+            throw KvmHost.Failed($"KVM_SET_USER_MEMORY_REGION of {frames} frames at {first}", -result, MemoryCure);
+    }
+}

@@ -1,0 +1,69 @@
+using System.Diagnostics;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Engine.Kvm.Tests;
+
+[TestFixture]
+internal sealed class PreemptionTests : EngineFixture
+{
+    [Test]
+    public void An_endless_loop_ends_at_the_deadline_and_goes_on() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = Looping(Engine);
+        ulong before = 0;
+        for (int slice = 0; slice < 5; slice++)
+        {
+            Nanoseconds deadline = new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(5);
+            Trap trap = guest.Cpus[0].Run(thread, deadline);
+            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), trap.Diagnosis);
+            Assert.That(trap.IsInterruptible);
+            Assert.That(Stopwatch.GetTimestamp(), Is.GreaterThanOrEqualTo(deadline.Value));
+            Assert.That(guest.State.Rax, Is.GreaterThan(before));
+            before = guest.State.Rax;
+        }
+    });
+
+    [Test]
+    public void A_past_deadline_returns_without_progress() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = Looping(Engine);
+        Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Zero).Kind, Is.EqualTo(TrapKind.Preempted));
+        Assert.That(guest.State.Rip, Is.EqualTo(TestGuest.Code));
+    });
+
+    [Test]
+    public void A_kick_before_the_run_ends_it_at_once() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = Looping(Engine);
+        thread.Kick();
+        thread.Kick();
+        Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, Is.EqualTo(TrapKind.Preempted));
+        Assert.That(guest.State.Rax, Is.Zero);
+    });
+
+    [Test]
+    public void A_kick_from_another_thread_ends_the_run() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = Looping(Engine);
+        for (int round = 0; round < 20; round++)
+        {
+            using Timer kicker = new(_ => thread.Kick(), null, 1, Timeout.Infinite);
+            Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, Is.EqualTo(TrapKind.Preempted));
+        }
+    });
+
+    private static TestGuest Looping(ICpuEngine engine)
+    {
+        TestGuest guest = new(engine);
+        guest.Assemble(code =>
+        {
+            Iced.Intel.Label again = code.CreateLabel();
+            code.Label(ref again);
+            code.inc(rax);
+            code.jmp(again);
+        });
+        return guest;
+    }
+}
