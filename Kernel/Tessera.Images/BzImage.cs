@@ -1,3 +1,4 @@
+using System.Text;
 using Tessera.Images.Compression;
 
 namespace Tessera.Images;
@@ -8,11 +9,25 @@ internal static class BzImage
     private const int MagicOffset = 0x202;
     private const ushort FirstVersionWithPayload = 0x0208;
     private const int SectorBytes = 512;
+    private const int MaxVersionBytes = 256;
 
     // A smaller kernel than an ELF header and one program header is none.
     private const int SmallestElf = 64 + 56;
 
     public static bool HasMagic(ReadOnlySpan<byte> file) => file.Length >= MagicOffset + 4 && file[MagicOffset..].StartsWith("HdrS"u8);
+
+    // setup_header.kernel_version points, less 0x200, to a string that ends at a NUL; informational, so a pointer astray is no error.
+    public static string? ReadVersion(ImageBytes image)
+    {
+        int pointer = image.U16(0x20e, "setup_header.kernel_version");
+        ReadOnlySpan<byte> file = image.Memory.Span;
+        int at = pointer + SectorBytes;
+        if (pointer == 0 || at >= file.Length)
+            return null;
+        ReadOnlySpan<byte> text = file[at..Math.Min(at + MaxVersionBytes, file.Length)];
+        int end = text.IndexOf((byte)0);
+        return end <= 0 || text[..end].ContainsAnyExceptInRange((byte)' ', (byte)'~') ? null : Encoding.ASCII.GetString(text[..end]);
+    }
 
     public static (byte[] Payload, string Compression) Unpack(ImageBytes image)
     {

@@ -9,9 +9,10 @@ namespace Tessera.Images;
 /// </summary>
 public sealed class KernelImage
 {
-    private KernelImage(string format, ElfFile elf, IReadOnlyList<ImageSegment> segments)
+    private KernelImage(string format, string? version, ElfFile elf, IReadOnlyList<ImageSegment> segments)
     {
         Format = format;
+        Version = version;
         Notes = elf.Notes;
         Segments = segments;
         Entry = new(elf.Notes.Entry ?? elf.Entry);
@@ -21,6 +22,9 @@ public sealed class KernelImage
 
     /// <summary>What the file was: "ELF", "bzImage/lz4", "bzImage/zstd", "bzImage/xz" or "bzImage/gzip".</summary>
     public string Format { get; }
+
+    /// <summary>What a bzImage says its release is, such as "6.1.0-56-cloud-amd64 (debian-kernel@…) #1 SMP …"; null when it says nothing.</summary>
+    public string? Version { get; }
 
     /// <summary>What to load, in file order.</summary>
     public IReadOnlyList<ImageSegment> Segments { get; }
@@ -54,9 +58,11 @@ public sealed class KernelImage
     {
         ImageBytes image = new(file, nameForErrors);
         string format = "ELF";
+        string? version = null;
         if (BzImage.HasMagic(file.Span))
         {
             (byte[] payload, string compression) = BzImage.Unpack(image);
+            version = BzImage.ReadVersion(image);
             format = $"bzImage/{compression}";
             image = new(payload, $"{nameForErrors} (unpacked)");
         }
@@ -64,7 +70,7 @@ public sealed class KernelImage
             throw image.Fail("offset 0x0", "this is neither a Linux bzImage nor an ELF file", "Give a vmlinuz, a vmlinux or an ELF PV image; a compressed ELF must be unpacked first");
         ElfFile elf = new(image);
         CheckParavirtual(image, elf.Notes);
-        KernelImage kernel = new(format, elf, LoadSegments(image, elf));
+        KernelImage kernel = new(format, version, elf, LoadSegments(image, elf));
         kernel.CheckAddresses(image);
         return kernel;
     }

@@ -86,6 +86,12 @@ internal sealed class KernelImageTests
         Assert.That(kernel.Segments[1].Data.Span.SequenceEqual(large), Is.True);
     }
 
+    [TestCase("6.1.0-56-cloud-amd64 (who@where) #1 SMP", "6.1.0-56-cloud-amd64 (who@where) #1 SMP")]
+    [TestCase("", null)]
+    [TestCase("bad\u0001text", null)]
+    public void A_bzimage_says_its_release(string release, string? expected)
+        => Assert.That(KernelImage.Load(Packer.BzImage(Packer.Payload("gzip", ElfBuilder.Linux().Build()), release: release), "vmlinuz").Version, Is.EqualTo(expected));
+
     [Test]
     public void Without_a_note_the_elf_header_gives_the_entry()
     {

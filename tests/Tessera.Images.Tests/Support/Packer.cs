@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace Tessera.Images.Tests.Support;
 
@@ -18,7 +19,7 @@ internal static partial class Packer
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, null),
     };
 
-    public static byte[] BzImage(byte[] payload, byte setupSectors = 3, ushort version = 0x20f)
+    public static byte[] BzImage(byte[] payload, byte setupSectors = 3, ushort version = 0x20f, string release = "")
     {
         int start = ((setupSectors == 0 ? 4 : setupSectors) + 1) * 512;
         const int payloadOffset = 0x2cc;
@@ -28,6 +29,8 @@ internal static partial class Packer
         f[0x1fe] = 0x55;
         f[0x1ff] = 0xaa;
         "HdrS"u8.CopyTo(f[0x202..]);
+        BinaryPrimitives.WriteUInt16LittleEndian(f[0x20e..], (ushort)(release.Length == 0 ? 0 : 0x100));
+        Encoding.ASCII.GetBytes(release, f[0x300..]);
         BinaryPrimitives.WriteUInt16LittleEndian(f[0x206..], version);
         BinaryPrimitives.WriteUInt32LittleEndian(f[0x248..], payloadOffset);
         BinaryPrimitives.WriteUInt32LittleEndian(f[0x24c..], (uint)payload.Length);

@@ -1,0 +1,64 @@
+using System.Text;
+
+namespace Tessera.Cli.Guests;
+
+/// <summary>What the first process of a fetched guest does, and how the kernel command line steers it.</summary>
+public static class GuestInit
+{
+    /// <summary>The first line user space prints: a boot is over when the console shows it.</summary>
+    public const string FirstLine = "tessera-guest: up";
+
+    /// <summary>Printed after a script given by <see cref="ExecArgument"/>, followed by its exit status.</summary>
+    public const string ExecDone = "tessera-guest: exec done, status ";
+
+    /// <summary>On the command line, keeps every vCPU of the guest busy at the lowest priority, beside a shell that answers.</summary>
+    public const string CpuLoadArgument = "tessera.load=cpu";
+
+    /// <summary>
+    /// /init. It uses only /dev/console, whichever console= made that, so the same RAM disk serves hvc0 and ttyS0. The first thing it does
+    /// is to print the line; it forks as little as it can, a fork being the dearest thing a PV guest does.
+    /// </summary>
+    public const string Script = $$"""
+        #!/bin/sh
+        echo '{{FirstLine}}'
+        export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ TERM="${TERM:-linux}"
+        mount -t proc proc /proc
+        mount -t sysfs sysfs /sys
+        mount -t devtmpfs devtmpfs /dev
+        mkdir -p /dev/pts /dev/shm
+        mount -t devpts devpts /dev/pts
+        mount -t tmpfs tmpfs /dev/shm
+        read -r release </proc/sys/kernel/osrelease
+        echo "tessera-guest: Linux $release; 'poweroff -f' switches it off"
+        read -r line </proc/cmdline
+        for word in $line; do
+            case "$word" in
+            tessera.load=cpu)
+                # A session of its own is a scheduling group of its own: the shell gets its share at once.
+                cpus=$(nproc)
+                while [ "$cpus" -gt 0 ]; do
+                    setsid sh -c 'renice -n 19 -p $$; echo 19 >/proc/self/autogroup; while :; do :; done' </dev/null >/dev/null 2>&1 &
+                    cpus=$((cpus - 1))
+                done
+                echo "tessera-guest: CPU load started"
+                ;;
+            tessera.exec=*)
+                echo "${word#tessera.exec=}" | base64 -d >/tmp/exec
+                sh /tmp/exec
+                echo "{{ExecDone}}$?"
+                ;;
+            esac
+        done
+        exec /sbin/init
+        """ + "\n";
+
+    /// <summary>/etc/inittab: a shell with job control on the console, again whenever it ends.</summary>
+    public const string InitTab = """
+        ::respawn:/bin/cttyhack /bin/sh
+        ::ctrlaltdel:/sbin/reboot -f
+        """ + "\n";
+
+    /// <summary>The command-line word that makes the guest run a script before it offers a shell.</summary>
+    /// <param name="script">A shell script; Xen passes 1,023 bytes of command line in all, so about 700 fit.</param>
+    public static string ExecArgument(string script) => "tessera.exec=" + Convert.ToBase64String(Encoding.UTF8.GetBytes(script));
+}

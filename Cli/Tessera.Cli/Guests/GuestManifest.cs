@@ -1,0 +1,60 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Tessera.Cli.Guests;
+
+/// <summary>What guest.json holds. File names are relative to the guest's folder, so that a library can be moved.</summary>
+internal sealed record GuestManifest
+{
+    public const string FileName = "guest.json";
+    public const string CurrentSchema = "tessera.guest/1";
+
+    private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        RespectNullableAnnotations = true,
+    };
+
+    public required string Schema { get; init; }
+
+    public required string Name { get; init; }
+
+    public required string Kernel { get; init; }
+
+    public string? Initrd { get; init; }
+
+    public string? Modules { get; init; }
+
+    public required string CommandLine { get; init; }
+
+    public string? KernelVersion { get; init; }
+
+    public string? KernelFormat { get; init; }
+
+    public string? Source { get; init; }
+
+    /// <summary>What decides whether a fetched guest is up to date: the packages' checksums and the recipe of the RAM disk.</summary>
+    public string? Fingerprint { get; init; }
+
+    public required DateTimeOffset Added { get; init; }
+
+    public void Write(string folder) => File.WriteAllText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Format) + "\n");
+
+    /// <exception cref="GuestException">It is missing, malformed or of another version.</exception>
+    public static GuestManifest Read(string folder)
+    {
+        string path = Path.Combine(folder, FileName);
+        try
+        {
+            GuestManifest manifest = JsonSerializer.Deserialize<GuestManifest>(File.ReadAllBytes(path), Format) ?? throw new JsonException("it is null");
+            return manifest.Schema == CurrentSchema
+                ? manifest
+                : throw new JsonException($"\"schema\" is \"{manifest.Schema}\", this tessera reads \"{CurrentSchema}\"");
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        {
+            throw new GuestException($"{path}: {e.Message.TrimEnd('.')}. Get or add the guest again.", e);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+using System.Security.Cryptography;
+using Tessera.Cli.Guests;
+using Tessera.Images.Tests.Support;
+
+namespace Tessera.Cli.Tests.Guests;
+
+/// <summary>A host with apt and a mirror, as far as the guest library can see one.</summary>
+internal sealed class FakeDebian : IProcessRunner
+{
+    public const string Abi = "6.1.0-56";
+
+    private static readonly byte[] Deb = [.. "a package"u8];
+
+    public string KernelAbi { get; set; } = Abi;
+
+    public bool ListsKnow { get; set; } = true;
+
+    public bool ListsKnowAfterUpdate { get; set; } = true;
+
+    public HashSet<string> Missing { get; } = [];
+
+    public string? DownloadError { get; set; }
+
+    public byte[] Delivered { get; set; } = Deb;
+
+    public bool KernelIsParavirtual { get; set; } = true;
+
+    public Action<string> BeforeCall { get; set; } = _ => { };
+
+    public List<string> Calls { get; } = [];
+
+    private string KernelPackage => $"linux-image-{KernelAbi}-cloud-amd64";
+
+    public Task<ProcessResult> RunAsync(string program, IReadOnlyList<string> arguments, string? workingDirectory, CancellationToken cancellation)
+    {
+        string call = $"{Path.GetFileName(program)} {string.Join(' ', arguments)}";
+        Calls.Add(call);
+        BeforeCall(call);
+        cancellation.ThrowIfCancellationRequested();
+        if (Missing.Contains(program))
+            throw new ProgramMissingException(program);
+        return Task.FromResult(Path.GetFileName(program) switch
+        {
+            "apt-cache" when !ListsKnow => new(100, "", "E: No packages found\n"),
+            "apt-cache" when arguments[0] == "depends" => Good($"{arguments[1]}\n  Depends: linux-image-{KernelAbi}-cloud-amd64-unsigned\n  Depends: {KernelPackage}\n"),
+            "apt-cache" => Good(Show(arguments[^1])),
+            "apt-get" when arguments[0] == "update" => Update(),
+            "apt-get" => Download(arguments[^1], workingDirectory!),
+            "dpkg-deb" => Unpack(arguments[1], arguments[2]),
+            "busybox" => Good("bin/busybox\nbin/sh\nsbin/init\n"),
+            _ => throw new ProgramMissingException(program),
+        });
+    }
+
+    private static ProcessResult Good(string output = "") => new(0, output, "");
+
+    // Fields in apt's order; the checksum of the kernel's package carries its version, so that a newer one differs.
+    private string Show(string package) => $"""
+        Package: {package}
+        Version: {(package == KernelPackage ? $"{KernelAbi}+1" : "1.35")}
+        Installed-Size: 10
+        Description: text
+         Size: 99 is not the size
+        Size: {Deb.Length}
+        SHA256: {Convert.ToHexStringLower(SHA256.HashData(Deb))}
+
+        Package: {package}
+        Version: 0-old
+
+        """;
+
+    private ProcessResult Update()
+    {
+        ListsKnow = ListsKnowAfterUpdate;
+        return ListsKnow ? Good() : new(100, "", "E: Temporary failure resolving 'deb.debian.org'\n");
+    }
+
+    private ProcessResult Download(string package, string folder)
+    {
+        if (DownloadError is not null)
+            return new(100, "", DownloadError);
+        File.WriteAllBytes(Path.Combine(folder, $"{package.Split('=')[0]}_1_amd64.deb"), Delivered);
+        return Good();
+    }
+
+    private ProcessResult Unpack(string deb, string folder)
+    {
+        if (Path.GetFileName(deb).StartsWith("busybox", StringComparison.Ordinal))
+        {
+            Put(Path.Combine(folder, "bin/busybox"), "busybox"u8);
+            return Good();
+        }
+        string release = $"{KernelAbi}-cloud-amd64";
+        byte[] elf = KernelIsParavirtual ? ElfBuilder.Linux().Build() : new ElfBuilder().Load(0x10_0000, new byte[64], 0x1000).Build();
+        Put(Path.Combine(folder, $"boot/vmlinuz-{release}"), Packer.BzImage(Packer.Payload("gzip", elf), release: $"{release} (builder@host) #1 SMP"));
+        Put(Path.Combine(folder, $"boot/config-{release}"), "CONFIG_XEN_PV=y\n"u8);
+        Put(Path.Combine(folder, $"lib/modules/{release}/kernel/net.ko"), new byte[1000]);
+        return Good();
+    }
+
+    private static void Put(string path, ReadOnlySpan<byte> data)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.WriteAllBytes(path, data);
+    }
+}
