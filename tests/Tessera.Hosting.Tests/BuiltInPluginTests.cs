@@ -11,10 +11,26 @@ namespace Tessera.Hosting.Tests;
 /// <summary>The built-in plugins, from the folder that the build puts them in, through the door that every plugin comes in by.</summary>
 internal sealed class BuiltInPluginTests
 {
-    private static readonly PluginCatalog Catalog = new([FindFolder()]);
+    private static readonly string Root = FindRoot();
+    private static readonly PluginCatalog Catalog = new([Path.Combine(Root, "artifacts", "plugins")]);
 
-    [TestCase("round-robin")]
-    public void Schedulers_load_and_can_be_made(string name) => Make<IScheduler>(name, PluginKind.Scheduler);
+    [Test]
+    public void Every_plugin_in_the_source_tree_is_listed_and_described()
+    {
+        IReadOnlyList<PluginInfo> plugins = Catalog.List();
+        Assert.That(plugins.Select(plugin => Path.GetFileNameWithoutExtension(plugin.Path)), Is.SupersetOf(Projects()));
+        Assert.That(plugins.Where(plugin => plugin.Summary.Length == 0), Is.Empty);
+        Assert.That(plugins.Where(plugin => plugin.SdkVersion != $"{SdkVersion.Major}.{SdkVersion.Minor}"), Is.Empty);
+    }
+
+    [Test]
+    public void Every_scheduler_loads_and_can_be_made()
+    {
+        string[] schedulers = [.. Catalog.List().Where(plugin => plugin.Kind == PluginKind.Scheduler).Select(plugin => plugin.Name)];
+        Assert.That(schedulers, Has.Member("round-robin"));
+        foreach (string name in schedulers)
+            Make<IScheduler>(name, PluginKind.Scheduler);
+    }
 
     [TestCase("direct-paging")]
     public void MMU_virtualizations_load_and_can_be_made(string name) => Make<IMmuVirtualization>(name, PluginKind.Mmu);
@@ -80,12 +96,18 @@ internal sealed class BuiltInPluginTests
         Assert.That(plugin.Info.Summary, Is.Not.Empty);
     }
 
-    private static string FindFolder()
+    /// <summary>The projects under Plugins that have source.</summary>
+    private static IEnumerable<string> Projects() =>
+        Directory.GetFiles(Path.Combine(Root, "Plugins"), "*.csproj", SearchOption.AllDirectories)
+            .Where(project => Directory.GetFiles(Path.GetDirectoryName(project)!, "*.cs").Length > 0)
+            .Select(project => Path.GetFileNameWithoutExtension(project));
+
+    private static string FindRoot()
     {
         string? folder = AppContext.BaseDirectory;
         while (folder is not null && !File.Exists(Path.Combine(folder, "Tessera.slnx")))
             folder = Path.GetDirectoryName(folder);
-        return Path.Combine(folder ?? throw new InvalidOperationException("Tessera.slnx is in no folder above the tests."), "artifacts", "plugins");
+        return folder ?? throw new InvalidOperationException($"Tessera.slnx is in no folder above {AppContext.BaseDirectory}.");
     }
 
     /// <summary>An idle machine.</summary>
