@@ -1,0 +1,200 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+using Tessera.Images;
+using Tessera.Kernel.Console;
+using Tessera.Kernel.Memory;
+using Tessera.Kernel.Store;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Building;
+
+/// <summary>
+/// Builds a domain's start of day in its memory: image, ramdisk, frame list, start_info, boot page tables, registers of vCPU 0
+/// (public/xen.h, "start-of-day memory layout").
+/// </summary>
+internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
+{
+    private const ulong TableEntry = 0x23; // accessed | writable | present
+    private const ulong PageEntry = 0x63; // dirty | accessed | writable | present
+    private const ulong Writable = 2;
+    private const ulong InitialFlags = 0x202; // interrupts on
+    private const int HypercallStubBytes = 32;
+    private const int MaxCommandLine = 1024;
+
+    private readonly DomainConfiguration _configuration = domain.Configuration;
+    private readonly DomainMemory _memory = domain.Memory;
+    private readonly KernelImage _image = domain.Configuration.Image;
+
+    /// <summary>Does it all; the domain's first vCPU can run afterwards.</summary>
+    /// <exception cref="DomainBuildException">The image or configuration does not fit.</exception>
+    public void Build(XenStore store)
+    {
+        BootLayout layout = BootLayout.Plan(domain.Name, _image, _configuration.Initrd.Length, _memory.RamFrames);
+        LoadImage();
+        if (!_configuration.Initrd.IsEmpty)
+            _configuration.Initrd.Span.CopyTo(_memory.Physical(layout.InitrdPfn, _configuration.Initrd.Length));
+        WriteFrameList(layout);
+        (int storePort, int consolePort) = Connect(layout, store);
+        WriteStartInfo(layout, storePort, consolePort);
+        Mfn root = WriteTables(layout);
+        WriteHypercallPage(layout);
+        domain.Shared.SetWallClock(domain.Machine.Clock.WallAtStart);
+        FindReportPage();
+
+        XenErrno adopted = domain.Mmu.AdoptBootTables(root);
+        if (adopted != XenErrno.Success)
+            throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin refused the boot page tables ({adopted}).");
+        SetRegisters(layout);
+    }
+
+    private void LoadImage()
+    {
+        foreach (ImageSegment segment in _image.Segments)
+        {
+            ulong offset = segment.PhysicalAddress;
+            if (offset + segment.MemorySize > (ulong)_memory.RamFrames << 12)
+            {
+                throw new DomainBuildException(
+                    $"Domain '{domain.Name}': the kernel's segment at 0x{segment.PhysicalAddress:x} (0x{segment.MemorySize:x} bytes) ends beyond its memory of {_memory.RamFrames * 4 >> 10} MiB. Give it more memory.");
+            }
+
+            segment.Data.Span.CopyTo(MemoryAt(offset, segment.Data.Length));
+        }
+    }
+
+    private Span<byte> MemoryAt(ulong physical, int bytes) => _memory.Physical((long)(physical >> 12), bytes + (int)(physical & 4095))[(int)(physical & 4095)..];
+
+    private void WriteFrameList(BootLayout layout)
+    {
+        Span<ulong> list = MemoryMarshal.Cast<byte, ulong>(_memory.Physical(layout.FrameListPfn, _memory.RamFrames * 8));
+        for (int pfn = 0; pfn < list.Length; pfn++)
+            list[pfn] = (ulong)(_memory.First.Value + pfn);
+    }
+
+    private (int Store, int Console) Connect(BootLayout layout, XenStore store)
+    {
+        // The backends call back on the ports that the bindings return; the fields close the circle.
+        EventPort storePort = default;
+        EventPort consolePort = default;
+        StoreConnection connection = new(domain.Id, _memory, _memory.First + layout.StorePfn, store, () => domain.Events.Notify(storePort));
+        DomainConsole console = new(_memory, _memory.First + layout.ConsolePfn, () => domain.Events.Notify(consolePort));
+        storePort = domain.Events.BindBackend(connection.Notified);
+        consolePort = domain.Events.BindBackend(console.Notified);
+        domain.Store = connection;
+        domain.Console = console;
+        store.Introduce(domain.Id, domain.Name);
+        return (storePort.Value, consolePort.Value);
+    }
+
+    private void WriteStartInfo(BootLayout layout, int storePort, int consolePort)
+    {
+        Span<byte> info = _memory.Physical(layout.StartInfoPfn, 4096);
+        "xen-3.0-x86_64"u8.CopyTo(info[StartInfo.Magic..]);
+        Put(info, StartInfo.NrPages, (ulong)_memory.RamFrames);
+        Put(info, StartInfo.SharedInfo, _memory.SharedInfoFrame.Address);
+        Put(info, StartInfo.StoreMfn, (ulong)(_memory.First + layout.StorePfn).Value);
+        Put(info, StartInfo.StoreEventChannel, (ulong)storePort);
+        Put(info, StartInfo.ConsoleMfn, (ulong)(_memory.First + layout.ConsolePfn).Value);
+        Put(info, StartInfo.ConsoleEventChannel, (ulong)consolePort);
+        Put(info, StartInfo.PtBase, layout.AddressOf(layout.TablesPfn));
+        Put(info, StartInfo.NrPtFrames, (ulong)layout.TableFrames);
+        Put(info, StartInfo.MfnList, layout.AddressOf(layout.FrameListPfn));
+        if (!_configuration.Initrd.IsEmpty)
+        {
+            Put(info, StartInfo.ModStart, layout.AddressOf(layout.InitrdPfn));
+            Put(info, StartInfo.ModLen, (ulong)_configuration.Initrd.Length);
+        }
+
+        byte[] line = Encoding.UTF8.GetBytes(_configuration.CommandLine);
+        if (line.Length >= MaxCommandLine)
+            throw new DomainBuildException($"Domain '{domain.Name}': the command line is {line.Length} bytes long; a Xen PV kernel takes at most {MaxCommandLine - 1}.");
+        line.CopyTo(info[StartInfo.CommandLine..]);
+    }
+
+    private static void Put(Span<byte> page, int offset, ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(page[offset..], value);
+
+    /// <summary>Maps the range with 4 KiB pages; the tables' own frames are mapped read-only, as they must be from the first moment.</summary>
+    private Mfn WriteTables(BootLayout layout)
+    {
+        long next = layout.TablesPfn + 1;
+        long root = layout.TablesPfn;
+        Span<ulong> Table(long pfn) => MemoryMarshal.Cast<byte, ulong>(_memory.Physical(pfn, 4096));
+        long Below(long table, int index)
+        {
+            Span<ulong> entries = Table(table);
+            if (entries[index] == 0)
+                entries[index] = (_memory.First + next++).Address | TableEntry;
+            return Mfn.FromEntry(entries[index]).Value - _memory.First.Value;
+        }
+
+        for (ulong address = layout.VirtualBase; address != layout.VirtualEnd; address += 4096)
+        {
+            long level1 = Below(Below(Below(root, (int)(address >> 39) & 511), (int)(address >> 30) & 511), (int)(address >> 21) & 511);
+            long pfn = (long)((address - layout.VirtualBase) >> 12);
+            bool isTable = pfn >= layout.TablesPfn && pfn < layout.TablesPfn + layout.TableFrames;
+            Table(level1)[(int)(address >> 12) & 511] = (_memory.First + pfn).Address | (isTable ? PageEntry & ~Writable : PageEntry);
+        }
+
+        return _memory.First + root;
+    }
+
+    /// <summary>Fills the page of hypercall stubs, for kernels that name one: stub n at 32·n.</summary>
+    private void WriteHypercallPage(BootLayout layout)
+    {
+        if (_image.Notes.HypercallPage is not ulong address)
+            return;
+        ulong physical = address - layout.VirtualBase;
+        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_memory.RamFrames << 12)
+            throw new DomainBuildException($"Domain '{domain.Name}': its HYPERCALL_PAGE note (0x{address:x}) is not a page of its memory.");
+        Span<byte> page = MemoryAt(physical, 4096);
+        page.Clear();
+        ReadOnlySpan<byte> enter = [.. engine.HypercallInstruction];
+        for (int number = 0; number < 4096 / HypercallStubBytes; number++)
+        {
+            Span<byte> stub = page.Slice(number * HypercallStubBytes, HypercallStubBytes);
+            if (number == (int)Hypercall.Iret)
+            {
+                // push rcx; push r11; push rax; mov eax, 23; syscall: iret finds its frame on the stack.
+                ReadOnlySpan<byte> iret = [0x51, 0x41, 0x53, 0x50, 0xb8, (byte)number, 0, 0, 0, 0x0f, 0x05];
+                iret.CopyTo(stub);
+                continue;
+            }
+
+            stub[0] = 0xb8; // mov eax, number
+            BinaryPrimitives.WriteInt32LittleEndian(stub[1..], number);
+            enter.CopyTo(stub[5..]);
+            stub[5 + enter.Length] = 0xc3; // ret
+        }
+    }
+
+    private void FindReportPage()
+    {
+        if (_image.ReportPageAddress is not ulong physical)
+            return;
+        ulong offset = physical - _image.PaddrOffset;
+        if ((offset & 4095) != 0 || offset + 4096 > (ulong)_memory.RamFrames << 12)
+            throw new DomainBuildException($"Domain '{domain.Name}': its report page (0x{physical:x}) is not a page of its memory.");
+        domain.ReportPage = _memory.First.Address + offset;
+    }
+
+    private void SetRegisters(BootLayout layout)
+    {
+        Vcpu vcpu = domain.Vcpus[0];
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        state = default;
+        state.Rip = _image.Entry.Value;
+        state.Rsi = layout.AddressOf(layout.StartInfoPfn);
+        state.Rsp = layout.AddressOf(layout.StackPfn + 1);
+        state.Rflags = InitialFlags;
+        (state.Cs, state.Ss) = (FlatSelectors.Code64, FlatSelectors.Data);
+        (state.Ds, state.Es, state.Fs, state.Gs) = (FlatSelectors.Data, FlatSelectors.Data, FlatSelectors.NullData, FlatSelectors.NullData);
+        state.Dr6 = 0xFFFF0FF0;
+        state.Dr7 = 0x400;
+        state.Root = domain.Mmu.Root(0, userMode: false);
+        vcpu.EventsMasked = true;
+        domain.Machine.Times.Initialise(vcpu);
+    }
+}

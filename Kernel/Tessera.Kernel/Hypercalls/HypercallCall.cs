@@ -1,0 +1,49 @@
+using Tessera.Kernel.Traps;
+using Tessera.Sdk;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>One hypercall under way: who calls, with what, and how it ends. A long one stops between steps and is called again by the guest itself.</summary>
+internal struct HypercallCall
+{
+    public Vcpu Vcpu;
+    public PhysicalCpu Pcpu;
+    public int Number;
+    public ulong A0;
+    public ulong A1;
+    public ulong A2;
+    public ulong A3;
+    public ulong A4;
+    public ulong A5;
+
+    /// <summary>A call inside a multicall.</summary>
+    public bool IsNested;
+
+    /// <summary>The handler stopped early with changed arguments: the guest repeats the call.</summary>
+    public bool Continues;
+
+    /// <summary>The handler set the guest's registers itself; RAX is not written.</summary>
+    public bool KeepsRegisters;
+
+    /// <summary>What the physical CPU does next.</summary>
+    public TrapOutcome Outcome;
+
+    public readonly Domain Domain => Vcpu.Domain;
+
+    /// <summary>Whether a long handler should stop now: somebody else's turn has come.</summary>
+    public readonly bool ShouldStop => Pcpu.ShouldLeaveGuest;
+
+    /// <summary>Copies a structure from the guest kernel's memory.</summary>
+    public readonly bool TryRead<T>(ulong address, out T value)
+        where T : unmanaged => Domain.Guest.TryRead(Vcpu.Index, address, out value);
+
+    /// <summary>Copies a structure to the guest kernel's memory.</summary>
+    public readonly bool TryWrite<T>(ulong address, T value)
+        where T : unmanaged => Domain.Guest.TryWrite(Vcpu.Index, address, value);
+
+    /// <summary>An error as the guest gets it.</summary>
+    public static long Error(XenErrno error) => -(long)error;
+}
+
+/// <summary>A hypercall's implementation.</summary>
+internal delegate long HypercallHandler(ref HypercallCall call);

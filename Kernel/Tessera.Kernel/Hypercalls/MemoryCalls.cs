@@ -1,0 +1,119 @@
+using System.Runtime.InteropServices;
+using Tessera.Kernel.Memory;
+using Tessera.Sdk;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>memory_op: what a domain may learn and change of its own memory (public/memory.h).</summary>
+internal static class MemoryCalls
+{
+    private const int CommandBits = 6; // the start extent of a continued call stands above
+    private const uint RamType = 1;
+    private const int CheckEvery = 32;
+
+    /// <summary>memory_op(command, argument).</summary>
+    public static long Operation(ref HypercallCall call)
+    {
+        DomainMemory memory = call.Domain.Memory;
+        switch ((MemoryOp)(call.A0 & ((1 << CommandBits) - 1)))
+        {
+            case MemoryOp.MaximumRamPage:
+                return call.Domain.Machine.Frames.LimitFrames;
+            case MemoryOp.CurrentReservation:
+                return IsSelf(ref call) ? call.Domain.AssignedFrames : HypercallCall.Error(XenErrno.EPERM);
+            case MemoryOp.MaximumReservation:
+                return IsSelf(ref call) ? memory.RamFrames : HypercallCall.Error(XenErrno.EPERM);
+            case MemoryOp.MachphysMapping:
+                return call.TryWrite(call.A1, new MachphysRange(
+                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)(memory.First.Value + memory.TotalFrames - 1)))
+                    ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+            case MemoryOp.MemoryMap:
+                return Map(ref call);
+            case MemoryOp.DecreaseReservation:
+                return Reservation(ref call, GiveBack);
+            case MemoryOp.PopulatePhysmap or MemoryOp.IncreaseReservation:
+                return Reservation(ref call, Take);
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
+    }
+
+    private static bool IsSelf(ref HypercallCall call) =>
+        call.TryRead(call.A1, out ushort domain) && (domain == DomainIds.Self || domain == call.Domain.Id.Value);
+
+    /// <summary>memory_map: one range of RAM.</summary>
+    private static long Map(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out MapRequest request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (request.Entries == 0)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        Span<byte> entry = stackalloc byte[20];
+        entry.Clear();
+        _ = MemoryMarshal.TryWrite(entry[8..], (ulong)call.Domain.Memory.RamFrames << 12);
+        _ = MemoryMarshal.TryWrite(entry[16..], RamType);
+        return call.Domain.Guest.TryWrite(call.Vcpu.Index, userMode: false, request.Buffer, entry) && call.TryWrite(call.A1, 1u)
+            ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+    }
+
+    /// <summary>Walks the extents of a reservation; answers how many were done, and goes on later when others wait.</summary>
+    private static long Reservation(ref HypercallCall call, Func<Domain, Mfn, Mfn> step)
+    {
+        if (!call.TryRead(call.A1, out Extents request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if ((request.Domain != DomainIds.Self && request.Domain != call.Domain.Id.Value) || request.Order != 0)
+            return HypercallCall.Error(request.Order != 0 ? XenErrno.EINVAL : XenErrno.EPERM);
+        ulong start = call.A0 >> CommandBits;
+        for (ulong index = start; index < request.Count; index++)
+        {
+            if (index != start && index % CheckEvery == 0 && call.ShouldStop && index < uint.MaxValue)
+            {
+                call.A0 = (call.A0 & ((1 << CommandBits) - 1)) | (index << CommandBits);
+                call.Continues = true;
+                return 0;
+            }
+
+            ulong address = request.Start + (index * 8);
+            if (!call.TryRead(address, out ulong number))
+                return (long)index;
+            Mfn result = step(call.Domain, new Mfn((long)(number & (ulong.MaxValue >> 13))));
+            if (result == Mfn.None || (result.Value >= 0 && step == Take && !call.TryWrite(address, (ulong)result.Value)))
+                return (long)index;
+        }
+
+        return (long)Math.Min(request.Count, int.MaxValue);
+    }
+
+    /// <summary>A frame leaves the domain: it must be its own and hold no type.</summary>
+    private static Mfn GiveBack(Domain domain, Mfn frame)
+    {
+        DomainMemory memory = domain.Memory;
+        if (!memory.Has(frame) || frame.Value - memory.First.Value >= memory.RamFrames || domain.MmuHost.Frames.ReferencesOf(frame) != 0)
+            return Mfn.None;
+        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away.
+        if (domain.MmuHost.Frames.TakeType(domain.Id, frame, FrameType.Descriptors) != TypeReference.TakenFirst)
+            return Mfn.None;
+        domain.Ballooned.Push(frame);
+        memory.Discard(frame);
+        return frame;
+    }
+
+    /// <summary>A frame comes back as the pseudo-physical frame asked for, when the memory policy grants it.</summary>
+    private static Mfn Take(Domain domain, Mfn wanted)
+    {
+        if (domain.Ballooned.Count == 0 || domain.Machine.FramesToGrant(domain, 1) == 0)
+            return Mfn.None;
+        Mfn frame = domain.Ballooned.Pop();
+        _ = domain.MmuHost.Frames.DropType(frame);
+        domain.Memory.SetPfn(frame, (ulong)wanted.Value);
+        return frame;
+    }
+
+    private readonly record struct MachphysRange(ulong Start, ulong End, ulong MaxMfn);
+
+    private readonly record struct MapRequest(uint Entries, ulong Buffer);
+
+    private readonly record struct Extents(ulong Start, ulong Count, uint Order, uint Flags, ushort Domain);
+}

@@ -1,0 +1,106 @@
+using System.Runtime.InteropServices;
+using Tessera.Kernel.Traps;
+using Tessera.Sdk;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>sched_op: yield, block, poll, shut down (public/sched.h).</summary>
+internal static class SchedCalls
+{
+    private const int MaxPorts = 128;
+
+    /// <summary>sched_op_compat(command, argument): the older numbers.</summary>
+    public static long Compat(ref HypercallCall call) => (SchedOp)call.A0 switch
+    {
+        SchedOp.Yield or SchedOp.Block => Operation(ref call),
+        SchedOp.Shutdown => Shutdown(ref call, (uint)call.A1),
+        _ => HypercallCall.Error(XenErrno.ENOSYS),
+    };
+
+    /// <summary>sched_op(command, argument).</summary>
+    public static long Operation(ref HypercallCall call)
+    {
+        switch ((SchedOp)call.A0)
+        {
+            case SchedOp.Yield:
+                call.Domain.Machine.Core.Yield(call.Vcpu.Schedulable, call.Domain.Machine.Clock.Now);
+                call.Outcome = TrapOutcome.Reschedule;
+                return 0;
+            case SchedOp.Block:
+                call.Vcpu.EventsMasked = false;
+                Block(ref call);
+                return 0;
+            case SchedOp.Poll:
+                return Poll(ref call);
+            case SchedOp.Shutdown:
+                return call.TryRead(call.A1, out uint reason) ? Shutdown(ref call, reason) : HypercallCall.Error(XenErrno.EFAULT);
+            case SchedOp.ShutdownCode or SchedOp.Watchdog or SchedOp.PinOverride or SchedOp.RemoteShutdown:
+                return HypercallCall.Error(XenErrno.EPERM);
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
+    }
+
+    private static long Shutdown(ref HypercallCall call, uint reason)
+    {
+        if (reason > (uint)ShutdownReason.SoftReset)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        call.Domain.Shutdown((ShutdownReason)reason, call.Vcpu);
+        call.Outcome = TrapOutcome.Ended;
+        return 0;
+    }
+
+    /// <summary>Sleeps unless an event is due; one that comes between the look and the sleep is a wake that the core keeps.</summary>
+    private static void Block(ref HypercallCall call)
+    {
+        Vcpu vcpu = call.Vcpu;
+        Machine machine = call.Domain.Machine;
+        machine.Core.PrepareToSleep(vcpu.Schedulable);
+        if ((vcpu.UpcallPending && !vcpu.EventsMasked) || !machine.Core.Sleep(vcpu.Schedulable, machine.Clock.Now))
+            return;
+        vcpu.WentToSleep = true;
+        call.Outcome = TrapOutcome.Reschedule;
+    }
+
+    private static long Poll(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out PollRequest request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (request.Count > MaxPorts)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        Span<uint> ports = stackalloc uint[MaxPorts];
+        ports = ports[..(int)request.Count];
+        if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, request.Ports, MemoryMarshal.AsBytes(ports)))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        Vcpu vcpu = call.Vcpu;
+        Machine machine = call.Domain.Machine;
+        machine.Core.PrepareToSleep(vcpu.Schedulable);
+        vcpu.BeginPoll(ports);
+        bool ready = vcpu.UpcallPending && !vcpu.EventsMasked;
+        foreach (uint port in ports)
+        {
+            if (port >= Events.EventChannels.MaxPorts)
+            {
+                vcpu.EndPoll();
+                return HypercallCall.Error(XenErrno.EINVAL);
+            }
+
+            ready |= call.Domain.Shared.IsPending((int)port);
+        }
+
+        if (ready || !machine.Core.Sleep(vcpu.Schedulable, machine.Clock.Now))
+        {
+            vcpu.EndPoll();
+            return 0;
+        }
+
+        if (request.Timeout != 0)
+            machine.ArmTimer(vcpu, vcpu.PollTimeout, new Nanoseconds((long)Math.Min(request.Timeout, long.MaxValue)));
+        vcpu.WentToSleep = true;
+        call.Outcome = TrapOutcome.Reschedule;
+        return 0;
+    }
+
+    private readonly record struct PollRequest(ulong Ports, uint Count, ulong Timeout);
+}

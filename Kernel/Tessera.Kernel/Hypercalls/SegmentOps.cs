@@ -1,0 +1,140 @@
+using System.Runtime.InteropServices;
+using Tessera.Kernel.Memory;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>Descriptor tables and segment bases: set_gdt, set_ldt, update_descriptor, set_segment_base.</summary>
+internal static class SegmentOps
+{
+    private const int DescriptorsPerFrame = 512;
+    private const int MaxLdtDescriptors = 8192;
+
+    /// <summary>set_gdt(frame list, entries).</summary>
+    public static long SetGdt(ref HypercallCall call)
+    {
+        uint entries = (uint)call.A1;
+        if (entries > FlatSelectors.FirstReservedEntry)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        int count = ((int)entries + DescriptorsPerFrame - 1) / DescriptorsPerFrame;
+        Span<ulong> numbers = stackalloc ulong[FlatSelectors.FirstReservedPage];
+        numbers = numbers[..count];
+        if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, call.A0, MemoryMarshal.AsBytes(numbers)))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        Mfn[] frames = new Mfn[count];
+        for (int index = 0; index < count; index++)
+        {
+            frames[index] = new Mfn((long)(numbers[index] & long.MaxValue));
+            XenErrno error = call.Domain.Mmu.AcquireDescriptorFrame(frames[index]);
+            if (error == XenErrno.Success)
+                continue;
+            Release(ref call, frames.AsSpan(0, index));
+            return HypercallCall.Error(error);
+        }
+
+        Vcpu vcpu = call.Vcpu;
+        Mfn[] old = vcpu.GdtFrames;
+        (vcpu.GdtFrames, vcpu.GdtEntries) = (frames, (int)entries);
+        Load(vcpu);
+        Release(ref call, old);
+        return 0;
+    }
+
+    /// <summary>MMUEXT_SET_LDT: the pages that map the table now become descriptor frames.</summary>
+    public static XenErrno SetLdt(ref HypercallCall call, ulong address, int entries)
+    {
+        if (entries > MaxLdtDescriptors || (entries > 0 && (address & 4095) != 0))
+            return XenErrno.EINVAL;
+        int count = (entries + DescriptorsPerFrame - 1) / DescriptorsPerFrame;
+        Mfn[] frames = new Mfn[count];
+        for (int index = 0; index < count; index++)
+        {
+            XenErrno error = call.Domain.Mmu.Translate(call.Vcpu.Index, userMode: false, new VirtualAddress(address + ((ulong)index << 12)), forWriting: false, out ulong machine)
+                ? call.Domain.Mmu.AcquireDescriptorFrame(frames[index] = Mfn.FromEntry(machine))
+                : XenErrno.EFAULT;
+            if (error == XenErrno.Success)
+                continue;
+            Release(ref call, frames.AsSpan(0, index));
+            return error;
+        }
+
+        Vcpu vcpu = call.Vcpu;
+        Mfn[] old = vcpu.LdtFrames;
+        (vcpu.LdtFrames, vcpu.LdtEntries) = (frames, entries);
+        Load(vcpu);
+        Release(ref call, old);
+        return XenErrno.Success;
+    }
+
+    /// <summary>update_descriptor(machine address, descriptor).</summary>
+    public static long UpdateDescriptor(ref HypercallCall call) => HypercallCall.Error(call.Domain.Mmu.UpdateDescriptor(call.A0, call.A1));
+
+    /// <summary>set_segment_base(which, base or selector).</summary>
+    public static long SetSegmentBase(ref HypercallCall call)
+    {
+        ref GuestCpuState state = ref call.Vcpu.Cpu.State;
+        ulong value = call.A1;
+        if ((SegmentBase)call.A0 == SegmentBase.GsUserSel)
+        {
+            state.Gs = (ushort)((value & 0xFFFC) == 0 ? value & 0xFFFF : (value & 0xFFFF) | 3);
+            if (!TryBaseOf(ref call, state.Gs, out ulong segmentBase))
+                state.Gs = 0;
+            call.Vcpu.GsBaseUser = segmentBase;
+            return 0;
+        }
+
+        if (!new VirtualAddress(value).IsCanonical)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        switch ((SegmentBase)call.A0)
+        {
+            case SegmentBase.Fs:
+                state.FsBase = value;
+                return 0;
+            case SegmentBase.GsUser:
+                call.Vcpu.GsBaseUser = value;
+                return 0;
+            case SegmentBase.GsKernel:
+                state.GsBase = value;
+                return 0;
+            default:
+                return HypercallCall.Error(XenErrno.EINVAL);
+        }
+    }
+
+    /// <summary>The domain is dead: its tables stop being descriptor frames.</summary>
+    public static void ReleaseAll(Vcpu vcpu)
+    {
+        foreach (Mfn frame in vcpu.GdtFrames)
+            vcpu.Domain.Mmu.ReleaseDescriptorFrame(frame);
+        foreach (Mfn frame in vcpu.LdtFrames)
+            vcpu.Domain.Mmu.ReleaseDescriptorFrame(frame);
+        (vcpu.GdtFrames, vcpu.LdtFrames) = ([], []);
+    }
+
+    /// <summary>The base in the descriptor that a selector names; zero and false when there is none.</summary>
+    private static bool TryBaseOf(ref HypercallCall call, ushort selector, out ulong segmentBase)
+    {
+        segmentBase = 0;
+        if ((selector & 0xFFFC) == 0)
+            return true;
+        bool isLdt = (selector & 4) != 0;
+        int index = selector >> 3;
+        Mfn[] frames = isLdt ? call.Vcpu.LdtFrames : call.Vcpu.GdtFrames;
+        if (index >= (isLdt ? call.Vcpu.LdtEntries : call.Vcpu.GdtEntries))
+            return !isLdt && index >= FlatSelectors.FirstReservedEntry;
+        DomainMemory memory = call.Domain.Memory;
+        ulong descriptor = MemoryMarshal.Cast<byte, ulong>(memory.Frame(frames[index / DescriptorsPerFrame]))[index % DescriptorsPerFrame];
+        segmentBase = ((descriptor >> 16) & 0xFF_FFFF) | ((descriptor >> 32) & 0xFF00_0000);
+        return (descriptor & (1UL << 47)) != 0;
+    }
+
+    private static void Load(Vcpu vcpu) => vcpu.Cpu.SetDescriptorTables(vcpu.GdtFrames, vcpu.GdtEntries, vcpu.LdtFrames, vcpu.LdtEntries);
+
+    private static void Release(ref HypercallCall call, ReadOnlySpan<Mfn> frames)
+    {
+        foreach (Mfn frame in frames)
+            call.Domain.Mmu.ReleaseDescriptorFrame(frame);
+    }
+}

@@ -1,0 +1,115 @@
+using Tessera.Kernel.Time;
+using Tessera.Sdk;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>Timers and per-vCPU areas: set_timer_op and vcpu_op (public/vcpu.h).</summary>
+internal static unsafe class TimeCalls
+{
+    private const long ETime = 62;
+    private static readonly Nanoseconds ShortestPeriod = Nanoseconds.FromMilliseconds(1);
+
+    /// <summary>set_timer_op(instant in nanoseconds of system time, 0 for none).</summary>
+    public static long SetTimer(ref HypercallCall call)
+    {
+        call.Vcpu.Period = Nanoseconds.Zero;
+        if (call.A0 == 0)
+            TimerQueue.Disarm(call.Vcpu.Timer);
+        else
+            call.Domain.Machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, Instant(call.A0));
+        return 0;
+    }
+
+    /// <summary>vcpu_op(command, vCPU, argument).</summary>
+    public static long VcpuOperation(ref HypercallCall call)
+    {
+        Vcpu? found = call.A1 > int.MaxValue ? null : call.Domain.FindVcpu((int)call.A1);
+        if (found is not Vcpu vcpu)
+            return HypercallCall.Error(XenErrno.ENOENT);
+        switch ((VcpuOp)call.A0)
+        {
+            case VcpuOp.IsUp:
+                return 1;
+            case VcpuOp.Initialise or VcpuOp.Up:
+                return HypercallCall.Error(XenErrno.EEXIST);
+            case VcpuOp.GetRunstateInfo:
+                return VcpuTimes.WriteRunstate(vcpu, call.A2) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+            case VcpuOp.RegisterRunstateMemoryArea:
+                if (!call.TryRead(call.A2, out ulong area))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                if (area != 0 && !VcpuTimes.WriteRunstate(vcpu, area))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                vcpu.RunstateArea = area;
+                return 0;
+            case VcpuOp.StopPeriodicTimer or VcpuOp.StopSingleshotTimer:
+                if (ReferenceEquals(vcpu, call.Vcpu))
+                {
+                    vcpu.Period = Nanoseconds.Zero;
+                    TimerQueue.Disarm(vcpu.Timer);
+                }
+
+                return 0;
+            case VcpuOp.SetPeriodicTimer:
+                return ReferenceEquals(vcpu, call.Vcpu) ? SetPeriodic(ref call) : HypercallCall.Error(XenErrno.EINVAL);
+            case VcpuOp.SetSingleshotTimer:
+                return ReferenceEquals(vcpu, call.Vcpu) ? SetSingleshot(ref call) : HypercallCall.Error(XenErrno.EINVAL);
+            case VcpuOp.RegisterVcpuInfo:
+                return RegisterInfo(ref call, vcpu);
+            case VcpuOp.RegisterVcpuTimeMemoryArea:
+                if (!call.TryRead(call.A2, out ulong timeArea))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                return timeArea == 0 || call.Domain.Machine.Times.WriteArea(vcpu, timeArea) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
+    }
+
+    private static Nanoseconds Instant(ulong value) => new((long)Math.Min(value, long.MaxValue));
+
+    private static long SetPeriodic(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A2, out ulong period))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (Instant(period) < ShortestPeriod)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        call.Vcpu.Period = Instant(period);
+        Machine machine = call.Domain.Machine;
+        machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, machine.Clock.Now + call.Vcpu.Period);
+        return 0;
+    }
+
+    private static long SetSingleshot(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A2, out Singleshot request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        Machine machine = call.Domain.Machine;
+        if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && Instant(request.Timeout) < machine.Clock.Now)
+            return -ETime;
+        call.Vcpu.Period = Nanoseconds.Zero;
+        machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, Instant(request.Timeout));
+        return 0;
+    }
+
+    /// <summary>register_vcpu_info: once, to a place inside one own frame, which stays writable memory from then on.</summary>
+    private static long RegisterInfo(ref HypercallCall call, Vcpu vcpu)
+    {
+        if (!call.TryRead(call.A2, out InfoRequest request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (request.Offset > 4096 - VcpuInfo.Size || (request.Offset & 7) != 0 || vcpu.InfoFrame != Mfn.None)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        Mfn frame = new((long)(request.Frame & long.MaxValue));
+        if (!call.Domain.Memory.Has(frame))
+            return HypercallCall.Error(XenErrno.EINVAL);
+        if (call.Domain.MmuHost.Frames.TakeType(call.Domain.Id, frame, FrameType.Writable) is not (TypeReference.Taken or TypeReference.TakenFirst))
+            return HypercallCall.Error(XenErrno.EINVAL);
+        // SAFETY: the frame is the domain's own and holds its writable type until the domain ends; the structure lies inside it.
+        vcpu.MoveInfo(call.Domain.Memory.At(frame.Address) + request.Offset, frame);
+        return 0;
+    }
+
+    private readonly record struct Singleshot(ulong Timeout, uint Flags);
+
+    private readonly record struct InfoRequest(ulong Frame, uint Offset, uint Reserved);
+}

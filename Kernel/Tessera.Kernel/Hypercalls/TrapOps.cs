@@ -1,0 +1,208 @@
+using System.Runtime.InteropServices;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>Trap tables, callbacks, stacks, debug registers and the return from traps.</summary>
+internal static class TrapOps
+{
+    private const ulong InterruptFlag = 1UL << 9;
+    private const ulong ForbiddenFlags = (3UL << 12) | (1UL << 14) | (1UL << 17) | (1UL << 19) | (1UL << 20); // IOPL NT VM VIF VIP
+    private const ulong KnownFlags = 0x3F_7FD5;
+    private const ushort UserCode32 = 0x23;
+    private const int DebugRegisterOk = 0;
+    private const ulong Dr6Fixed = 0xFFFF_0FF0;
+    private const ulong Dr7Fixed = 0x400;
+    private const ulong Dr7Reserved = 0xFFFF_FFFF_0000_D800;
+    private const ulong Dr7GeneralDetect = 1 << 13;
+
+    /// <summary>set_trap_table(entries ending with a zero address); none clears the table.</summary>
+    public static long SetTrapTable(ref HypercallCall call)
+    {
+        TrapGate[] table = call.Vcpu.TrapTable;
+        if (call.A0 == 0)
+        {
+            Array.Clear(table);
+            return 0;
+        }
+
+        Span<ulong> entry = stackalloc ulong[2];
+        for (int count = 0; count <= table.Length; count++)
+        {
+            if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, call.A0 + ((ulong)count * TrapInfo.Size), MemoryMarshal.AsBytes(entry)))
+                return HypercallCall.Error(XenErrno.EFAULT);
+            if (entry[1] == 0)
+                return 0;
+            if (!new VirtualAddress(entry[1]).IsCanonical)
+                return HypercallCall.Error(XenErrno.EINVAL);
+            table[(byte)entry[0]] = new TrapGate { Address = entry[1], Flags = (byte)(entry[0] >> 8), Cs = (ushort)(entry[0] >> 16) };
+        }
+
+        return HypercallCall.Error(XenErrno.EINVAL);
+    }
+
+    /// <summary>stack_switch(ss, sp): the kernel stack for traps from user mode.</summary>
+    public static long StackSwitch(ref HypercallCall call)
+    {
+        call.Vcpu.KernelStack = call.A1;
+        return 0;
+    }
+
+    /// <summary>set_callbacks(event, failsafe, syscall), the older form of callback_op.</summary>
+    public static long SetCallbacks(ref HypercallCall call)
+    {
+        if (!new VirtualAddress(call.A0).IsCanonical || !new VirtualAddress(call.A1).IsCanonical || !new VirtualAddress(call.A2).IsCanonical)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        call.Vcpu.Callbacks[(int)CallbackType.Event] = call.A0;
+        call.Vcpu.Callbacks[(int)CallbackType.Failsafe] = call.A1;
+        call.Vcpu.Callbacks[(int)CallbackType.Syscall] = call.A2;
+        return 0;
+    }
+
+    /// <summary>callback_op(register or unregister, descriptor).</summary>
+    public static long CallbackOperation(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out CallbackRequest request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        switch ((CallbackOp)call.A0)
+        {
+            case CallbackOp.Register:
+                if (!new VirtualAddress(request.Address).IsCanonical)
+                    return HypercallCall.Error(XenErrno.EINVAL);
+                switch ((CallbackType)request.Type)
+                {
+                    case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Nmi:
+                        call.Vcpu.Callbacks[request.Type] = request.Address;
+                        call.Vcpu.CallbackMasksEvents[request.Type] = (request.Flags & (ushort)CallbackFlags.MaskEvents) != 0;
+                        return 0;
+                    // No sysenter: guests fall back to int 0x80 or syscall for 32-bit programs.
+                    default:
+                        return HypercallCall.Error(XenErrno.ENOSYS);
+                }
+
+            case CallbackOp.Unregister:
+                if ((CallbackType)request.Type != CallbackType.Nmi)
+                    return HypercallCall.Error(XenErrno.EINVAL);
+                call.Vcpu.Callbacks[(int)CallbackType.Nmi] = 0;
+                return 0;
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
+    }
+
+    /// <summary>nmi_op: callbacks are accepted; this machine raises no NMI.</summary>
+    public static long NmiOperation(ref HypercallCall call) => call.A0 <= 1 ? 0 : HypercallCall.Error(XenErrno.ENOSYS);
+
+    /// <summary>fpu_taskswitch(set): CR0.TS.</summary>
+    public static long FpuTaskSwitch(ref HypercallCall call)
+    {
+        call.Vcpu.Cpu.State.TaskSwitched = call.A0 != 0;
+        return 0;
+    }
+
+    /// <summary>set_debugreg(number, value): breakpoints on the VMM's addresses and on ports are refused.</summary>
+    public static long SetDebugRegister(ref HypercallCall call)
+    {
+        ref GuestCpuState state = ref call.Vcpu.Cpu.State;
+        ulong value = call.A1;
+        switch (call.A0)
+        {
+            case <= 3 when !new VirtualAddress(value).IsCanonical || value is >= HypervisorRange.Start and < HypervisorRange.End:
+                return HypercallCall.Error(XenErrno.EPERM);
+            case 0:
+                state.Dr0 = value;
+                return DebugRegisterOk;
+            case 1:
+                state.Dr1 = value;
+                return DebugRegisterOk;
+            case 2:
+                state.Dr2 = value;
+                return DebugRegisterOk;
+            case 3:
+                state.Dr3 = value;
+                return DebugRegisterOk;
+            case 4 or 6:
+                state.Dr6 = (value & 0xE00F) | Dr6Fixed;
+                return DebugRegisterOk;
+            case 5 or 7:
+                if ((value & Dr7GeneralDetect) != 0 || HasPortBreakpoint(value))
+                    return HypercallCall.Error(XenErrno.EPERM);
+                state.Dr7 = (value & ~Dr7Reserved) | Dr7Fixed;
+                return DebugRegisterOk;
+            default:
+                return HypercallCall.Error(XenErrno.EINVAL);
+        }
+    }
+
+    /// <summary>get_debugreg(number).</summary>
+    public static long GetDebugRegister(ref HypercallCall call)
+    {
+        ref GuestCpuState state = ref call.Vcpu.Cpu.State;
+        return call.A0 switch
+        {
+            0 => (long)state.Dr0,
+            1 => (long)state.Dr1,
+            2 => (long)state.Dr2,
+            3 => (long)state.Dr3,
+            4 or 6 => (long)state.Dr6,
+            5 or 7 => (long)state.Dr7,
+            _ => HypercallCall.Error(XenErrno.EINVAL),
+        };
+    }
+
+    /// <summary>iret: returns from a trap by the frame on the guest kernel's stack, to kernel or user mode.</summary>
+    public static long Iret(ref HypercallCall call)
+    {
+        if (call.IsNested)
+            return HypercallCall.Error(XenErrno.ENOSYS);
+        Vcpu vcpu = call.Vcpu;
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        Span<ulong> frame = stackalloc ulong[IretFrame.Size / 8];
+        if (!call.Domain.Guest.TryRead(vcpu.Index, userMode: false, state.Rsp, MemoryMarshal.AsBytes(frame)))
+        {
+            call.Domain.Crash(vcpu, $"iret with no frame on its stack at 0x{state.Rsp:x}");
+            call.Outcome = Traps.TrapOutcome.Ended;
+            return 0;
+        }
+
+        ulong cs = frame[IretFrame.Cs / 8];
+        bool toUser = (cs & 3) == 3;
+        if (toUser && vcpu.Domain.Mmu.Root(vcpu.Index, userMode: true) == Mfn.None)
+        {
+            call.Domain.Crash(vcpu, "iret to user mode without a user page table");
+            call.Outcome = Traps.TrapOutcome.Ended;
+            return 0;
+        }
+
+        ulong flags = frame[IretFrame.Rflags / 8];
+        state.Rip = frame[IretFrame.Rip / 8];
+        state.Rsp = frame[IretFrame.Rsp / 8];
+        state.Cs = (ushort)(cs | 3);
+        state.Ss = (ushort)(frame[IretFrame.Ss / 8] | 3);
+        state.Is32Bit = toUser && state.Cs is UserCode32 or FlatSelectors.Code32;
+        state.Rflags = (flags & KnownFlags & ~ForbiddenFlags) | InterruptFlag | 2;
+        if ((frame[IretFrame.Flags / 8] & IretFrame.InSyscall) == 0)
+            (state.R11, state.Rcx) = (frame[IretFrame.R11 / 8], frame[IretFrame.Rcx / 8]);
+        state.Rax = frame[IretFrame.Rax / 8];
+        vcpu.EventsMasked = (flags & InterruptFlag) == 0;
+        vcpu.SwitchMode(toUser);
+        call.KeepsRegisters = true;
+        return 0;
+    }
+
+    /// <summary>Whether an enabled breakpoint is of the kind "port" (R/W = 2).</summary>
+    private static bool HasPortBreakpoint(ulong control)
+    {
+        for (int index = 0; index < 4; index++)
+        {
+            if (((control >> (2 * index)) & 3) != 0 && ((control >> (16 + (4 * index))) & 3) == 2)
+                return true;
+        }
+
+        return false;
+    }
+
+    private readonly record struct CallbackRequest(ushort Type, ushort Flags, ulong Address);
+}

@@ -1,0 +1,95 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Hypercalls;
+
+/// <summary>What a guest asks about the hypervisor, and small calls that need no more than an answer.</summary>
+internal static class VersionCalls
+{
+    private const long Version = (4 << 16) | 17;
+    private const int PageSize = 4096;
+    private const int MaxConsoleWrite = 4096;
+    private const uint MaxIopl = 3;
+
+    /// <summary>xen_version(command, buffer).</summary>
+    public static long Operation(ref HypercallCall call)
+    {
+        switch ((VersionOp)call.A0)
+        {
+            case VersionOp.Version:
+                return Version;
+            case VersionOp.Extraversion:
+                return Text(ref call, ".0-tessera"u8, 16);
+            case VersionOp.Capabilities:
+                return Text(ref call, "xen-3.0-x86_64 "u8, 1024);
+            case VersionOp.Changeset:
+                return Text(ref call, "unavailable"u8, 64);
+            case VersionOp.CompileInfo:
+                return Text(ref call, "Tessera"u8, 64 + 16 + 32 + 32);
+            case VersionOp.PlatformParameters:
+                return call.TryWrite(call.A1, HypervisorRange.Start) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+            case VersionOp.GetFeatures:
+                return GetFeatures(ref call);
+            case VersionOp.Pagesize:
+                return PageSize;
+            case VersionOp.GuestHandle:
+                return Text(ref call, [], 16);
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
+    }
+
+    /// <summary>console_io(command, count, buffer): output goes to the domain's console.</summary>
+    public static long ConsoleOperation(ref HypercallCall call)
+    {
+        if ((ConsoleIo)call.A0 == ConsoleIo.Read)
+            return 0;
+        if ((ConsoleIo)call.A0 != ConsoleIo.Write)
+            return HypercallCall.Error(XenErrno.ENOSYS);
+        int count = (int)Math.Min(call.A1, MaxConsoleWrite);
+        Span<byte> text = stackalloc byte[MaxConsoleWrite];
+        text = text[..count];
+        if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, call.A2, text))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        call.Domain.Console.Append(text);
+        return count;
+    }
+
+    /// <summary>vm_assist(command, type): the kinds that need nothing are granted.</summary>
+    public static long VmAssist(ref HypercallCall call)
+    {
+        if (call.A0 > (ulong)VmAssistCommand.Disable)
+            return HypercallCall.Error(XenErrno.ENOSYS);
+        return (VmAssistType)call.A1 is VmAssistType.FourGbSegments or VmAssistType.FourGbSegmentsNotify or VmAssistType.WritablePagetables
+            or VmAssistType.PaeExtendedCr3 or VmAssistType.ArchitecturalIopl or VmAssistType.RunstateUpdateFlag or VmAssistType.M2pStrict
+            ? 0 : HypercallCall.Error(XenErrno.EINVAL);
+    }
+
+    /// <summary>physdev_op(command, argument): a guest without devices sets its I/O privilege level and no more.</summary>
+    public static long PhysdevOperation(ref HypercallCall call)
+    {
+        if ((PhysdevOp)call.A0 is not (PhysdevOp.SetIopl or PhysdevOp.SetIobitmap))
+            return HypercallCall.Error(XenErrno.ENOSYS);
+        if ((PhysdevOp)call.A0 == PhysdevOp.SetIobitmap)
+            return 0;
+        if (!call.TryRead(call.A1, out uint level))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        return level <= MaxIopl ? 0 : HypercallCall.Error(XenErrno.EINVAL);
+    }
+
+    private static long GetFeatures(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out uint word))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        Features features = word == 0 ? Features.PaePgdirAbove4Gb | Features.MmuPtUpdatePreserveAd | Features.GnttabMapAvailBits : Features.None;
+        return call.TryWrite(call.A1 + 4, (uint)features) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+    }
+
+    private static long Text(ref HypercallCall call, ReadOnlySpan<byte> text, int size)
+    {
+        Span<byte> buffer = stackalloc byte[size];
+        buffer.Clear();
+        text.CopyTo(buffer);
+        return call.Domain.Guest.TryWrite(call.Vcpu.Index, userMode: false, call.A1, buffer) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+    }
+}

@@ -1,0 +1,156 @@
+using Tessera.Kernel.Console;
+using Tessera.Kernel.Events;
+using Tessera.Kernel.Memory;
+using Tessera.Kernel.Store;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel;
+
+/// <summary>A domain's life: Created → Running ⇄ Paused → Shutdown or Crashed → Destroyed.</summary>
+public enum DomainState
+{
+    /// <summary>Built, not started.</summary>
+    Created,
+
+    /// <summary>Its vCPUs are scheduled.</summary>
+    Running,
+
+    /// <summary>Held by the administrator.</summary>
+    Paused,
+
+    /// <summary>It ended itself: power-off, reboot, suspend.</summary>
+    Shutdown,
+
+    /// <summary>It did something fatal, or said so itself.</summary>
+    Crashed,
+
+    /// <summary>Ended by the administrator; its memory is gone.</summary>
+    Destroyed,
+}
+
+/// <summary>One domain: its memory, MMU, event channels, console, store connection and vCPUs.</summary>
+public sealed class Domain
+{
+    private readonly List<Vcpu> _vcpus = [];
+    private readonly Lock _stateGate = new();
+    private long _state = (long)DomainState.Created;
+
+    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
+    {
+        (Machine, Id, Configuration, Memory, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, guestMachine, host, mmu);
+        Guest = new GuestMemory(memory, mmu);
+        Shared = new SharedInfoPage(memory);
+        Events = new EventChannels(this);
+    }
+
+    /// <summary>Its number.</summary>
+    public DomainId Id { get; }
+
+    /// <summary>Its name.</summary>
+    public string Name => Configuration.Name;
+
+    /// <summary>What it was made from.</summary>
+    public DomainConfiguration Configuration { get; }
+
+    /// <summary>Its console; set by the builder.</summary>
+    public DomainConsole Console { get; internal set; } = null!;
+
+    /// <summary>Where it is in its life.</summary>
+    public DomainState State => (DomainState)Interlocked.Read(ref _state);
+
+    /// <summary>Why it ended: "poweroff", "reboot", "crash: …"; empty while it lives.</summary>
+    public string ExitReason { get; private set; } = "";
+
+    /// <summary>After a crash: registers, what was being done, last console lines.</summary>
+    public CrashReport? CrashReport { get; private set; }
+
+    /// <summary>When it was started, machine time.</summary>
+    public Nanoseconds StartedAt { get; internal set; }
+
+    /// <summary>Machine address of a built-in guest's report page, 0 for other guests.</summary>
+    internal ulong ReportPage { get; set; }
+
+    internal Machine Machine { get; }
+
+    internal DomainMemory Memory { get; }
+
+    internal IGuestMachine GuestMachine { get; }
+
+    internal MmuHost MmuHost { get; }
+
+    internal IDomainMmu Mmu { get; }
+
+    internal GuestMemory Guest { get; }
+
+    internal SharedInfoPage Shared { get; }
+
+    internal EventChannels Events { get; }
+
+    internal StoreConnection? Store { get; set; }
+
+    /// <summary>Frames given back by the guest and not yet taken again; guarded by <see cref="Gate"/>.</summary>
+    internal Stack<Mfn> Ballooned { get; } = new();
+
+    /// <summary>Held during a hypercall or emulation of this domain.</summary>
+    internal Lock Gate { get; } = new();
+
+    internal IReadOnlyList<Vcpu> Vcpus => _vcpus;
+
+    /// <summary>Frames it holds now.</summary>
+    public long AssignedFrames => Memory.RamFrames - Ballooned.Count;
+
+    /// <summary>Copies the built-in guest's report page; empty for guests without one.</summary>
+    public unsafe byte[] ReadReportPage()
+    {
+        // SAFETY: the builder checked that the page is a whole frame of the domain; its memory lives until the machine is disposed.
+        return ReportPage == 0 || State == DomainState.Destroyed ? [] : new ReadOnlySpan<byte>(Memory.At(ReportPage), 4096).ToArray();
+    }
+
+    internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
+
+    internal void AddVcpu(Vcpu vcpu) => _vcpus.Add(vcpu);
+
+    /// <summary>Ends the domain because of what it did. Any thread; the first reason stands.</summary>
+    internal void Crash(Vcpu? vcpu, string reason)
+    {
+        CrashReport report = CrashReport.Take(vcpu, reason, Console?.TailLines(20) ?? []);
+        if (TryEnd(DomainState.Crashed, $"crash: {reason}"))
+            CrashReport = report;
+    }
+
+    /// <summary>SCHEDOP_shutdown.</summary>
+    internal void Shutdown(ShutdownReason reason, Vcpu vcpu)
+    {
+        if (reason == ShutdownReason.Crash)
+            Crash(vcpu, "the guest kernel reported a crash (SCHEDOP_shutdown)");
+        else
+            _ = TryEnd(DomainState.Shutdown, Enum.IsDefined(reason) ? reason.ToString().ToLowerInvariant() : $"shutdown reason {(int)reason}");
+    }
+
+    internal bool TrySetState(DomainState from, DomainState to) => Interlocked.CompareExchange(ref _state, (long)to, (long)from) == (long)from;
+
+    internal bool TryEnd(DomainState end, string reason)
+    {
+        lock (_stateGate)
+        {
+            if (State is DomainState.Shutdown or DomainState.Crashed or DomainState.Destroyed)
+                return false;
+            ExitReason = reason;
+            _ = Interlocked.Exchange(ref _state, (long)end);
+        }
+
+        foreach (Vcpu vcpu in _vcpus)
+        {
+            Time.TimerQueue.Disarm(vcpu.Timer);
+            Time.TimerQueue.Disarm(vcpu.PollTimeout);
+        }
+
+        Machine.OnDomainEnded(this);
+        return true;
+    }
+
+    internal void MarkDestroyed() => _ = Interlocked.Exchange(ref _state, (long)DomainState.Destroyed);
+}

@@ -1,0 +1,340 @@
+using Tessera.Kernel.Building;
+using Tessera.Kernel.Hypercalls;
+using Tessera.Kernel.Memory;
+using Tessera.Kernel.Store;
+using Tessera.Kernel.Time;
+using Tessera.Kernel.Traps;
+using Tessera.Scheduling;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Kernel;
+
+/// <summary>
+/// A running machine: physical CPUs, frames, the scheduler core and the domains. Everything of a machine hangs off this object; two
+/// machines in one process know nothing of each other.
+/// </summary>
+public sealed class Machine : ISchedulerHost, IDisposable
+{
+    private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
+
+    private readonly MachineConfiguration _configuration;
+    private readonly Lock _gate = new();
+    private readonly List<Domain> _domains = [];
+    private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
+    private readonly PhysicalCpu[] _pcpus;
+    private readonly List<PhysicalCpu> _replaced = [];
+    private readonly Timer _watchdog;
+    private int _disposed;
+
+    /// <summary>Assembles a machine; its physical CPUs idle until domains start.</summary>
+    public Machine(MachineConfiguration configuration)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
+        _configuration = configuration;
+        Clock = new MachineClock();
+        Times = new VcpuTimes(Clock);
+        Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
+        Clock.Calibrate();
+        Cpuid = new CpuidPolicy(Clock.TicksPerSecond);
+        Hypercalls = new HypercallTable(this);
+        _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu))];
+        Core = new SchedulerCore(
+            configuration.Scheduler,
+            configuration.SchedulerName,
+            configuration.FallbackScheduler,
+            new SchedulerCoreOptions { PcpuCount = configuration.HostCpus.Count, HostClock = TimeProvider.System, StarvationLimit = configuration.StarvationLimit },
+            this);
+        foreach (PhysicalCpu pcpu in _pcpus)
+            pcpu.Start();
+        _watchdog = new Timer(_ => Core.CheckHung(Clock.Now), null, WatchInterval, WatchInterval);
+    }
+
+    /// <summary>Called once for each domain that ends by itself or crashes, on a physical CPU's thread: take note and return.</summary>
+    public Action<Domain>? DomainEnded { get; set; }
+
+    /// <summary>Called when a scheduler was thrown out: take note and return.</summary>
+    public Action<Ejection>? SchedulerEjected { get; set; }
+
+    /// <summary>Called when a physical CPU's thread failed: the machine cannot go on.</summary>
+    public Action<Exception>? Failed { get; set; }
+
+    /// <summary>Time since the machine's start.</summary>
+    public Nanoseconds Now => Clock.Now;
+
+    /// <summary>The domains, in order of creation.</summary>
+    public IReadOnlyList<Domain> Domains
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _domains];
+        }
+    }
+
+    internal ICpuEngine Engine => _configuration.Engine;
+
+    internal MachineClock Clock { get; }
+
+    internal VcpuTimes Times { get; }
+
+    internal FrameTable Frames { get; }
+
+    internal CpuidPolicy Cpuid { get; }
+
+    internal HypercallTable Hypercalls { get; }
+
+    internal SchedulerCore Core { get; }
+
+    internal XenStore Store { get; } = new();
+
+    /// <summary>Builds a domain; <see cref="Start"/> lets it run.</summary>
+    /// <exception cref="DomainBuildException">It cannot be built from this configuration.</exception>
+    /// <exception cref="EngineException">The host refused something.</exception>
+    public Domain CreateDomain(DomainConfiguration configuration)
+    {
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        if (configuration.MemoryBytes <= 0 || configuration.MemoryBytes % 4096 != 0)
+            throw new DomainBuildException($"Domain '{configuration.Name}': memory of {configuration.MemoryBytes} bytes is not a positive multiple of 4096.");
+        DomainId id;
+        lock (_gate)
+        {
+            if (_domains.Any(domain => domain.Name == configuration.Name && domain.State != DomainState.Destroyed))
+                throw new DomainBuildException($"Domain '{configuration.Name}': another domain has this name.");
+            id = new DomainId((ushort)(_domains.Count + 1));
+            Domain built = Build(id, configuration);
+            _domains.Add(built);
+            return built;
+        }
+    }
+
+    /// <summary>Lets a created domain run.</summary>
+    public void Start(Domain domain)
+    {
+        if (!domain.TrySetState(DomainState.Created, DomainState.Running))
+            throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a created one can be started.");
+        domain.StartedAt = Clock.Now;
+        foreach (Vcpu vcpu in domain.Vcpus)
+            Core.Wake(vcpu.Schedulable, Clock.Now);
+    }
+
+    /// <summary>Holds a running domain.</summary>
+    public void Pause(Domain domain)
+    {
+        if (!domain.TrySetState(DomainState.Running, DomainState.Paused))
+            throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a running one can be paused.");
+        foreach (Vcpu vcpu in domain.Vcpus)
+            Core.Pause(vcpu.Schedulable, Clock.Now);
+    }
+
+    /// <summary>Lets a paused domain go on.</summary>
+    public void Resume(Domain domain)
+    {
+        if (!domain.TrySetState(DomainState.Paused, DomainState.Running))
+            throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a paused one can be resumed.");
+        foreach (Vcpu vcpu in domain.Vcpus)
+            Core.Resume(vcpu.Schedulable, Clock.Now);
+    }
+
+    /// <summary>Changes a domain's weight, scheduler options or affinity while it runs; null leaves one as it is.</summary>
+    public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity)
+    {
+        foreach (Vcpu vcpu in domain.Vcpus)
+            Core.Adjust(vcpu.Schedulable, weight, schedulerOptions, affinity, Clock.Now);
+    }
+
+    /// <summary>Ends a domain, whatever it does, and frees its memory. Not from a physical CPU's thread.</summary>
+    public void Destroy(Domain domain)
+    {
+        if (domain.State == DomainState.Destroyed)
+            return;
+        _ = domain.TryEnd(DomainState.Destroyed, "destroyed");
+        SpinWait wait = default;
+        while (domain.Vcpus.Any(vcpu => vcpu.IsOnPcpu))
+        {
+            foreach (PhysicalCpu pcpu in _pcpus)
+                pcpu.Kick();
+            wait.SpinOnce();
+        }
+
+        lock (domain.Gate)
+        {
+            domain.MarkDestroyed();
+            domain.Events.Reset();
+            domain.Store?.Close();
+            Store.Release(domain.Id);
+            foreach (Vcpu vcpu in domain.Vcpus)
+            {
+                SegmentOps.ReleaseAll(vcpu);
+                if (vcpu.InfoFrame != Mfn.None)
+                    _ = Frames.DropType(vcpu.InfoFrame);
+                vcpu.Cpu.Dispose();
+            }
+
+            foreach (Mfn frame in domain.Ballooned)
+                _ = Frames.DropType(frame);
+            domain.Mmu.Release();
+            Frames.Free(domain.Id);
+            domain.GuestMachine.Dispose();
+            domain.Memory.Dispose();
+        }
+    }
+
+    /// <summary>The accounts now.</summary>
+    public MachineSnapshot Snapshot()
+    {
+        Nanoseconds now = Clock.Now;
+        return new MachineSnapshot(
+            now,
+            [.. Domains.Select(domain => Snapshot(domain, now))],
+            [.. _pcpus.Select(pcpu => Core.AccountOf(pcpu.Id, now))],
+            Core.Decisions,
+            Core.PolicyName,
+            Core.Ejections);
+    }
+
+    /// <summary>Puts another scheduler in charge while guests run.</summary>
+    /// <param name="scheduler">The policy.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="domainOptions">Makes its per-domain options; null for its defaults.</param>
+    /// <returns>Null, or why the policy could not take over; the fallback is in charge then.</returns>
+    public Ejection? SwapScheduler(IScheduler scheduler, string name, Func<SchedulableVcpu, object?>? domainOptions) =>
+        Core.SwapPolicy(scheduler, name, domainOptions, Clock.Now);
+
+    /// <inheritdoc/>
+    void ISchedulerHost.Kick(PcpuId pcpu) => _pcpus[pcpu.Index].Kick();
+
+    /// <inheritdoc/>
+    void ISchedulerHost.PolicyEjected(Ejection ejection) => SchedulerEjected?.Invoke(ejection);
+
+    /// <inheritdoc/>
+    void ISchedulerHost.PolicyHung(int managedThreadId, PcpuId? deciding)
+    {
+        lock (_gate)
+        {
+            int index = Array.FindIndex(_pcpus, pcpu => pcpu.ThreadId == managedThreadId);
+            if (index < 0 || _disposed != 0)
+                return;
+            PhysicalCpu stuck = _pcpus[index];
+            PhysicalCpu replacement = new(this, stuck.Id, _configuration.HostCpus[index]);
+            _replaced.Add(stuck);
+            _pcpus[index] = replacement;
+            stuck.Leave();
+            replacement.Start();
+        }
+    }
+
+    /// <summary>Stops every physical CPU and frees every domain.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        _watchdog.Dispose();
+        foreach (PhysicalCpu pcpu in _pcpus)
+            pcpu.Leave();
+        foreach (PhysicalCpu pcpu in _pcpus)
+            pcpu.Dispose();
+        foreach (PhysicalCpu pcpu in _replaced)
+            pcpu.Dispose();
+        foreach (Domain domain in Domains)
+            Destroy(domain);
+        Clock.Dispose();
+    }
+
+    internal Domain? FindDomain(DomainId id)
+    {
+        lock (_gate)
+            return _domains.Find(domain => domain.Id == id && domain.State is not DomainState.Destroyed);
+    }
+
+    internal Vcpu VcpuOf(SchedulableVcpu schedulable) => _vcpuOf[schedulable.Id];
+
+    internal void ArmTimer(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
+    {
+        PhysicalCpu pcpu = vcpu.Pcpu ?? _pcpus[0];
+        pcpu.Timers.Arm(alarm, deadline);
+    }
+
+    internal long FramesToGrant(Domain domain, long asked)
+    {
+        lock (_gate)
+            return _configuration.MemoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
+    }
+
+    internal void OnDomainEnded(Domain domain)
+    {
+        foreach (Vcpu vcpu in domain.Vcpus)
+            Core.Remove(vcpu.Schedulable, Clock.Now);
+        if (domain.State != DomainState.Destroyed)
+            DomainEnded?.Invoke(domain);
+    }
+
+    internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
+
+    private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
+        new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);
+
+    private MemoryBudget Budget() => new(_configuration.MemoryLimitBytes / 4096, Frames.AssignedFrames);
+
+    private DomainSnapshot Snapshot(Domain domain, Nanoseconds now)
+    {
+        Vcpu vcpu = domain.Vcpus[0];
+        VcpuAccount account = Core.AccountOf(vcpu.Schedulable, now);
+        return new DomainSnapshot(
+            domain.Id,
+            domain.Name,
+            domain.State,
+            vcpu.Schedulable.State is RunState.Running or RunState.Runnable,
+            domain.ExitReason,
+            vcpu.Schedulable.Weight,
+            account.CpuTime,
+            account.WaitTime,
+            account.Wakes,
+            account.WakeLatency,
+            vcpu.Counters.TrapsByKind(),
+            vcpu.Counters.HypercallsByName(),
+            domain.State == DomainState.Destroyed ? 0 : domain.AssignedFrames * 4096);
+    }
+
+    private Domain Build(DomainId id, DomainConfiguration configuration)
+    {
+        MemoryRequest request = Request(id, configuration);
+        long granted = _configuration.MemoryPolicy.FramesAtCreation(request, Budget());
+        if (granted < request.Frames)
+        {
+            throw new DomainBuildException(
+                $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is {_configuration.MemoryLimitBytes >> 20} MiB and {Frames.AssignedFrames * 4096 >> 20} MiB are assigned. Raise machine.memoryLimit or give the domains less.");
+        }
+
+        Mfn first = Frames.Allocate(id, DomainMemory.FramesFor(request.Frames));
+        DomainMemory? memory = null;
+        IGuestMachine? guestMachine = null;
+        IDomainMmu? mmu = null;
+        try
+        {
+            memory = new DomainMemory(first, request.Frames, Engine.Facts);
+            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = memory.Regions(), MaxCpus = 1 });
+            MmuHost host = new(id, 1, Frames, memory, guestMachine);
+            mmu = _configuration.Mmu.Attach(host);
+            Domain domain = new(this, id, configuration, memory, guestMachine, host, mmu);
+            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
+            Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
+            domain.AddVcpu(vcpu);
+            new DomainBuilder(domain, Engine.Facts).Build(Store);
+            _vcpuOf[schedulable.Id] = vcpu;
+            Core.Add(schedulable, Clock.Now);
+            return domain;
+        }
+        catch
+        {
+            mmu?.Release();
+            Store.Release(id);
+            Frames.Free(id);
+            guestMachine?.Dispose();
+            memory?.Dispose();
+            throw;
+        }
+    }
+}

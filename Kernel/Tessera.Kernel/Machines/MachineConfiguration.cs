@@ -1,0 +1,37 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Kernel;
+
+/// <summary>What a machine is made of. The caller owns the plugins' instances and disposes them after the machine.</summary>
+public sealed record MachineConfiguration
+{
+    /// <summary>Host CPUs to use, one physical CPU each.</summary>
+    public required IReadOnlyList<int> HostCpus { get; init; }
+
+    /// <summary>Memory that all domains may take together, bytes.</summary>
+    public required long MemoryLimitBytes { get; init; }
+
+    /// <summary>The CPU engine.</summary>
+    public required ICpuEngine Engine { get; init; }
+
+    /// <summary>The MMU virtualization.</summary>
+    public required IMmuVirtualization Mmu { get; init; }
+
+    /// <summary>The memory policy.</summary>
+    public required IMemoryPolicy MemoryPolicy { get; init; }
+
+    /// <summary>The scheduling policy.</summary>
+    public required IScheduler Scheduler { get; init; }
+
+    /// <summary>Its name in reports.</summary>
+    public required string SchedulerName { get; init; }
+
+    /// <summary>Makes the policy that takes over when the scheduler is ejected.</summary>
+    public required Func<IScheduler> FallbackScheduler { get; init; }
+
+    /// <summary>How long a runnable vCPU may wait before its scheduler is ejected.</summary>
+    public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
+}

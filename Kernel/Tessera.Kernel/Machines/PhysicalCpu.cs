@@ -1,0 +1,179 @@
+using Tessera.Kernel.Native;
+using Tessera.Kernel.Time;
+using Tessera.Kernel.Traps;
+using Tessera.Scheduling;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Kernel;
+
+/// <summary>
+/// One physical CPU: a thread pinned to a host CPU, the only place that runs guest code. Asks the scheduler, runs the vCPU it names
+/// until its time is over, handles its traps, and idles when there is nothing to run.
+/// </summary>
+internal sealed class PhysicalCpu : IDisposable
+{
+    private static readonly TimeSpan JoinLimit = TimeSpan.FromSeconds(2);
+
+    private readonly Machine _machine;
+    private readonly int _hostCpu;
+    private readonly TrapRouter _router;
+    private readonly WakeEvent _wake = new();
+    private readonly Thread _thread;
+    private IEngineThread? _engineThread;
+    private int _kicked;
+    private int _idle;
+    private int _leaving;
+    private Nanoseconds _until;
+    private Nanoseconds _deadline = new(-1);
+    private Nanoseconds _monotonicDeadline;
+
+    public PhysicalCpu(Machine machine, PcpuId id, int hostCpu)
+    {
+        (_machine, Id, _hostCpu) = (machine, id, hostCpu);
+        _router = new TrapRouter(machine.Hypercalls, machine.Cpuid);
+        _thread = new Thread(Loop) { Name = $"tessera {id}", IsBackground = true };
+    }
+
+    public PcpuId Id { get; }
+
+    /// <summary>The alarms armed by vCPUs that last ran here.</summary>
+    public TimerQueue Timers { get; } = new();
+
+    /// <summary>Managed id of its thread.</summary>
+    public int ThreadId => _thread.ManagedThreadId;
+
+    /// <summary>Somebody else's turn has come; for handlers of long hypercalls.</summary>
+    public bool ShouldLeaveGuest => Volatile.Read(ref _kicked) != 0 || _machine.Clock.Now >= _until;
+
+    public void Start() => _thread.Start();
+
+    /// <summary>Makes it ask the scheduler soon. Any thread.</summary>
+    public void Kick()
+    {
+        if (Interlocked.Exchange(ref _kicked, 1) != 0 || Environment.CurrentManagedThreadId == _thread.ManagedThreadId)
+            return;
+        if (Volatile.Read(ref _idle) != 0)
+            _wake.Set();
+        else
+            Volatile.Read(ref _engineThread)?.Kick();
+    }
+
+    /// <summary>Makes the thread end; it does so at its next turn, or, stuck in a plugin, whenever it comes back.</summary>
+    public void Leave()
+    {
+        Volatile.Write(ref _leaving, 1);
+        _ = Interlocked.Exchange(ref _kicked, 1);
+        _wake.Set();
+        Volatile.Read(ref _engineThread)?.Kick();
+    }
+
+    /// <summary>Ends the thread and waits for it; one that is stuck in a plugin is left behind.</summary>
+    public void Dispose()
+    {
+        Leave();
+        if (_thread.Join(JoinLimit))
+            _wake.Dispose();
+    }
+
+    private void Loop()
+    {
+        try
+        {
+            using IEngineThread engineThread = _machine.Engine.EnterThread(_hostCpu);
+            Volatile.Write(ref _engineThread, engineThread);
+            try
+            {
+                while (Volatile.Read(ref _leaving) == 0)
+                    Turn(engineThread);
+            }
+            finally
+            {
+                Volatile.Write(ref _engineThread, null);
+            }
+        }
+        catch (Exception exception)
+        {
+            _machine.OnFailure(exception);
+        }
+    }
+
+    /// <summary>One decision and what follows from it.</summary>
+    private void Turn(IEngineThread engineThread)
+    {
+        Nanoseconds now = _machine.Clock.Now;
+        Timers.Expire(now);
+        _ = Interlocked.Exchange(ref _kicked, 0);
+        Dispatch dispatch = _machine.Core.Schedule(Id, now);
+        if (dispatch.Lost)
+        {
+            Volatile.Write(ref _leaving, 1);
+        }
+        else if (dispatch.Vcpu is { } schedulable)
+        {
+            _until = dispatch.Until;
+            RunVcpu(_machine.VcpuOf(schedulable), engineThread);
+        }
+        else
+        {
+            Idle(dispatch.Until);
+        }
+    }
+
+    private void Idle(Nanoseconds until)
+    {
+        until = Nanoseconds.Min(until, Timers.Next);
+        Volatile.Write(ref _idle, 1);
+        Interlocked.MemoryBarrier();
+        long wait = until == Nanoseconds.Never ? 1_000_000_000 : Math.Min(1_000_000_000, (until - _machine.Clock.Now).Value);
+        if (Volatile.Read(ref _kicked) == 0 && wait > 0)
+            _wake.Wait(wait);
+        Volatile.Write(ref _idle, 0);
+    }
+
+    private void RunVcpu(Vcpu vcpu, IEngineThread engineThread)
+    {
+        vcpu.BeginRun(this, _machine.Clock.Now);
+        try
+        {
+            RunUntilDue(vcpu, engineThread);
+        }
+        catch (Exception exception) when (exception is not SchedulerFailedException)
+        {
+            // A host failure or a bug of ours must cost one domain, not the machine.
+            vcpu.Domain.Crash(vcpu, $"the VMM failed: {exception.GetType().Name}: {exception.Message}");
+        }
+
+        vcpu.EndRun(_machine.Clock.Now);
+    }
+
+    private void RunUntilDue(Vcpu vcpu, IEngineThread engineThread)
+    {
+        IGuestCpu cpu = vcpu.Cpu;
+        while (Volatile.Read(ref _kicked) == 0)
+        {
+            if (!vcpu.MidDelivery && vcpu.CanTakeEvent && !GuestEntry.Event(vcpu))
+                return;
+            Nanoseconds deadline = Nanoseconds.Min(_until, Timers.Next);
+            if (deadline != _deadline)
+            {
+                _deadline = deadline;
+                _monotonicDeadline = _machine.Clock.ToMonotonic(deadline);
+            }
+
+            Trap trap = cpu.Run(engineThread, _monotonicDeadline);
+            TrapOutcome outcome = _router.Handle(vcpu, this, trap);
+            if (trap.Kind == TrapKind.Preempted)
+            {
+                Nanoseconds now = _machine.Clock.Now;
+                Timers.Expire(now);
+                if (now >= _until)
+                    return;
+            }
+            else if (outcome != TrapOutcome.Resume)
+            {
+                return;
+            }
+        }
+    }
+}

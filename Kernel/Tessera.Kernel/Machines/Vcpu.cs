@@ -1,0 +1,210 @@
+using Tessera.Kernel.Events;
+using Tessera.Kernel.Time;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Xen;
+using RunState = Tessera.Sdk.Scheduling.RunState;
+
+namespace Tessera.Kernel;
+
+/// <summary>One entry of a guest's trap table.</summary>
+internal struct TrapGate
+{
+    public ulong Address;
+    public ushort Cs;
+    public byte Flags;
+}
+
+/// <summary>One virtual CPU: its hardware context and what Xen keeps of a PV vCPU beside it.</summary>
+/// <remarks>Run state and registers belong to the physical CPU that runs it; events and wakes come from any thread.</remarks>
+internal sealed unsafe class Vcpu
+{
+    private const int MaxPolled = 128;
+    private readonly int[] _polled = new int[MaxPolled];
+    private int _polledCount = -1;
+    private int _onPcpu;
+
+    public Vcpu(Domain domain, int index, IGuestCpu cpu, SchedulableVcpu schedulable)
+    {
+        (Domain, Index, Cpu, Schedulable) = (domain, index, cpu, schedulable);
+        Info = domain.Shared.VcpuInfo(index);
+        Timer = new Alarm(OnTimer);
+        PollTimeout = new Alarm(Wake);
+    }
+
+    public Domain Domain { get; }
+
+    public int Index { get; }
+
+    public IGuestCpu Cpu { get; }
+
+    public SchedulableVcpu Schedulable { get; }
+
+    /// <summary>Guards <see cref="Info"/> while it moves to a page of the guest's choice.</summary>
+    public Lock InfoGate { get; } = new();
+
+    /// <summary>The vcpu_info structure: in shared_info, or where the guest registered it.</summary>
+    public byte* Info { get; private set; }
+
+    /// <summary>The frame that holds a registered vcpu_info, typed writable as long as it does.</summary>
+    public Mfn InfoFrame { get; private set; } = Mfn.None;
+
+    public TrapGate[] TrapTable { get; } = new TrapGate[256];
+
+    /// <summary>callback_op addresses by type; zero means none.</summary>
+    public ulong[] Callbacks { get; } = new ulong[8];
+
+    /// <summary>Which callbacks mask events on entry.</summary>
+    public bool[] CallbackMasksEvents { get; } = new bool[8];
+
+    public ulong KernelStack { get; set; }
+
+    /// <summary>Running the guest's user mode: other page-table root, other GS base.</summary>
+    public bool UserMode { get; set; }
+
+    public ulong GsBaseKernel { get; set; }
+
+    public ulong GsBaseUser { get; set; }
+
+    /// <summary>Ports of the virtual interrupts, zero for unbound.</summary>
+    public int[] VirqPorts { get; } = new int[VirqLimits.Count];
+
+    public Alarm Timer { get; }
+
+    public Nanoseconds Period { get; set; }
+
+    public Alarm PollTimeout { get; }
+
+    /// <summary>The state of the last trap must be left alone until the next (<see cref="Trap.IsInterruptible"/>).</summary>
+    public bool MidDelivery { get; set; }
+
+    /// <summary>The guest's runstate area in its own memory, zero for none.</summary>
+    public ulong RunstateArea { get; set; }
+
+    public RunstateClock Runstate { get; } = new();
+
+    public Mfn[] GdtFrames { get; set; } = [];
+
+    public int GdtEntries { get; set; }
+
+    public Mfn[] LdtFrames { get; set; } = [];
+
+    public int LdtEntries { get; set; }
+
+    public TrapCounters Counters { get; } = new();
+
+    /// <summary>The same fault again and again at one place means it will not go away by itself.</summary>
+    public ulong LastFaultAddress { get; set; }
+
+    public int FaultRepeats { get; set; }
+
+    public bool EventsMasked
+    {
+        get => Volatile.Read(ref Info[VcpuInfo.UpcallMask]) != 0;
+        set => Volatile.Write(ref Info[VcpuInfo.UpcallMask], value ? (byte)1 : (byte)0);
+    }
+
+    public bool UpcallPending => Volatile.Read(ref Info[VcpuInfo.UpcallPending]) != 0;
+
+    /// <summary>An event is due that the guest can take now.</summary>
+    public bool CanTakeEvent => UpcallPending && !EventsMasked && Callbacks[(int)CallbackType.Event] != 0;
+
+    /// <summary>Makes it runnable if it blocks. Any thread.</summary>
+    public void Wake() => Domain.Machine.Core.Wake(Schedulable, Domain.Machine.Clock.Now);
+
+    /// <summary>Moves vcpu_info to a place in guest memory: pending state goes along, and everything is raised once so that nothing is lost.</summary>
+    public void MoveInfo(byte* place, Mfn frame)
+    {
+        lock (InfoGate)
+        {
+            new Span<byte>(Info, VcpuInfo.Size).CopyTo(new Span<byte>(place, VcpuInfo.Size));
+            Info = place;
+            InfoFrame = frame;
+            *(ulong*)(place + VcpuInfo.PendingSelector) = ulong.MaxValue;
+            place[VcpuInfo.UpcallPending] = 1;
+        }
+    }
+
+    /// <summary>Switches between the guest's kernel and user mode: its two page-table roots and GS bases.</summary>
+    public void SwitchMode(bool userMode)
+    {
+        ref GuestCpuState state = ref Cpu.State;
+        if (UserMode != userMode)
+        {
+            if (userMode)
+                (GsBaseKernel, state.GsBase) = (state.GsBase, GsBaseUser);
+            else
+                (GsBaseUser, state.GsBase) = (state.GsBase, GsBaseKernel);
+            UserMode = userMode;
+        }
+
+        state.Root = Domain.Mmu.Root(Index, userMode);
+    }
+
+    /// <summary>Where it runs, or ran last; its timers are armed there.</summary>
+    public PhysicalCpu? Pcpu { get; private set; }
+
+    /// <summary>A physical CPU is inside its context.</summary>
+    public bool IsOnPcpu => Volatile.Read(ref _onPcpu) != 0;
+
+    /// <summary>It went to sleep by itself in this run.</summary>
+    public bool WentToSleep { get; set; }
+
+    /// <summary>A physical CPU begins to run it.</summary>
+    public void BeginRun(PhysicalCpu pcpu, Nanoseconds now)
+    {
+        Volatile.Write(ref _onPcpu, 1);
+        Pcpu = pcpu;
+        WentToSleep = false;
+        EndPoll();
+        Runstate.Enter(Sdk.Xen.RunState.Running, now);
+        if (RunstateArea != 0 && !VcpuTimes.WriteRunstate(this, RunstateArea))
+            RunstateArea = 0;
+    }
+
+    /// <summary>The physical CPU is done with it for now.</summary>
+    public void EndRun(Nanoseconds now)
+    {
+        Runstate.Enter(WentToSleep ? Sdk.Xen.RunState.Blocked : Sdk.Xen.RunState.Runnable, now);
+        Volatile.Write(ref _onPcpu, 0);
+    }
+
+    /// <summary>SCHEDOP_poll: which ports end the wait.</summary>
+    public void BeginPoll(ReadOnlySpan<uint> ports)
+    {
+        for (int index = 0; index < ports.Length; index++)
+            _polled[index] = (int)ports[index];
+        Volatile.Write(ref _polledCount, ports.Length);
+    }
+
+    /// <summary>The vCPU runs again: no poll goes on.</summary>
+    public void EndPoll()
+    {
+        if (_polledCount < 0)
+            return;
+        Volatile.Write(ref _polledCount, -1);
+        TimerQueue.Disarm(PollTimeout);
+    }
+
+    /// <summary>A masked port became pending: ends a poll for it.</summary>
+    public void WakeIfPolling(int port)
+    {
+        int count = Volatile.Read(ref _polledCount);
+        for (int index = 0; index < count; index++)
+        {
+            if (_polled[index] == port)
+            {
+                Wake();
+                return;
+            }
+        }
+    }
+
+    private void OnTimer()
+    {
+        if (Period > Nanoseconds.Zero && Schedulable.State != RunState.Offline)
+            Domain.Machine.ArmTimer(this, Timer, Nanoseconds.Max(Timer.Deadline + Period, Domain.Machine.Clock.Now));
+        Domain.Events.RaiseVirq(this, Virq.Timer);
+    }
+}

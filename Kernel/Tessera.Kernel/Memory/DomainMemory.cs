@@ -1,0 +1,175 @@
+using System.Diagnostics.CodeAnalysis;
+using Tessera.Kernel.Native;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Kernel.Memory;
+
+/// <summary>
+/// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table), one contiguous run of machine
+/// frames; and beside it, read-only to the guest, its part of the machine-to-physical table.
+/// </summary>
+internal sealed unsafe class DomainMemory : IDisposable
+{
+    /// <summary>Grant table frames set aside for each domain.</summary>
+    public const int GrantFrames = 32;
+
+    /// <summary>Frames 0 to here, above the engine's, hold the machine-to-physical tables of a domain in its own machine.</summary>
+    public const long TableFrames = 0x10000;
+
+    private const ulong InvalidPfn = ulong.MaxValue;
+    private const ulong ReadOnlyPage = 0x8000_0000_0000_0025; // NX | accessed | user | present
+    private const ulong Table = 0x27; // accessed | user | writable | present
+    private const int SharedFrames = 1 + GrantFrames;
+
+    private readonly HostMemory _memory;
+    private readonly HostMemory _tables;
+    private readonly byte* _pointer;
+    private readonly ulong* _machineToPhysical;
+
+    /// <summary>Backs a run of machine frames with host memory.</summary>
+    /// <param name="first">First frame of the run, aligned to 512.</param>
+    /// <param name="ramFrames">Frames of memory proper; <see cref="SharedFrames"/> more follow.</param>
+    /// <param name="engine">The engine's facts: its reserved frames and free slots.</param>
+    public DomainMemory(Mfn first, long ramFrames, EngineFacts engine)
+    {
+        First = first;
+        RamFrames = ramFrames;
+        TotalFrames = FramesFor(ramFrames);
+        _memory = new HostMemory(TotalFrames * 4096);
+        _pointer = _memory.Pointer;
+        long tablePages = (TotalFrames + 511) / 512;
+        long upper = 1 + (2 * ((tablePages / 512) + 2));
+        TableFirst = new Mfn(engine.ReservedFrames);
+        _tables = new HostMemory((tablePages + upper) * 4096);
+        _machineToPhysical = (ulong*)_tables.Pointer;
+        MachineToPhysicalSlot = engine.FreeSlots[0];
+        TableEntry = BuildTables(tablePages);
+        for (long frame = 0; frame < TotalFrames; frame++)
+            _machineToPhysical[frame] = frame < ramFrames ? (ulong)frame : InvalidPfn;
+    }
+
+    /// <summary>First machine frame; pseudo-physical frame 0.</summary>
+    public Mfn First { get; }
+
+    /// <summary>Frames of memory proper.</summary>
+    public long RamFrames { get; }
+
+    /// <summary>With the shared frames.</summary>
+    public long TotalFrames { get; }
+
+    /// <summary>First frame of the machine-to-physical table in this domain's machine.</summary>
+    public Mfn TableFirst { get; }
+
+    /// <summary>The L4 slot that shows the machine-to-physical table.</summary>
+    public int MachineToPhysicalSlot { get; }
+
+    /// <summary>That slot's entry.</summary>
+    public RootEntry TableEntry { get; }
+
+    /// <summary>Where the guest sees the table; entry n describes machine frame n, and only those of its own frames are there.</summary>
+    public VirtualAddress MachineToPhysicalBase => new(0xFFFF_0000_0000_0000UL | ((ulong)MachineToPhysicalSlot << 39));
+
+    /// <summary>The frame of the shared_info page.</summary>
+    public Mfn SharedInfoFrame => First + RamFrames;
+
+    /// <summary>Bytes of host memory that back the frames now.</summary>
+    public long ResidentBytes => _memory.ResidentBytes();
+
+    /// <summary>All frames a domain of this much memory takes.</summary>
+    public static long FramesFor(long ramFrames) => ramFrames + SharedFrames;
+
+    /// <summary>A frame of the grant table.</summary>
+    public Mfn GrantFrame(int index) => First + RamFrames + 1 + index;
+
+    /// <summary>The memory as an engine wants it.</summary>
+    public IReadOnlyList<MemoryRegion> Regions() =>
+    [
+        new MemoryRegion(First, TotalFrames, (nint)_pointer, IsReadOnly: false),
+        new MemoryRegion(TableFirst, _tables.Bytes / 4096, (nint)_tables.Pointer, IsReadOnly: false),
+    ];
+
+    /// <summary>Whether the frame is in the run.</summary>
+    public bool Has(Mfn frame) => (ulong)(frame.Value - First.Value) < (ulong)TotalFrames;
+
+    /// <summary>Host address of a machine address in the run.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">Not in the run.</exception>
+    public byte* At(ulong machineAddress)
+    {
+        ulong offset = machineAddress - First.Address;
+        if (offset >= (ulong)TotalFrames << 12)
+            ThrowOutside(machineAddress);
+        return _pointer + offset;
+    }
+
+    /// <summary>The bytes of a frame.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">Not in the run.</exception>
+    // SAFETY: At() checked the frame; the mapping lives as long as this object and frames are page aligned.
+    public Span<byte> Frame(Mfn frame) => new(At(frame.Address), 4096);
+
+    /// <summary>The bytes of consecutive frames from a pseudo-physical one.</summary>
+    public Span<byte> Physical(long pfn, long bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((pfn << 12) + bytes, RamFrames << 12);
+        // SAFETY: checked against the run's length just above.
+        return new(_pointer + (pfn << 12), checked((int)bytes));
+    }
+
+    /// <summary>Sets a machine-to-physical entry of an own frame.</summary>
+    public void SetPfn(Mfn frame, ulong pfn)
+    {
+        if (Has(frame))
+            _machineToPhysical[frame.Value - First.Value] = pfn;
+    }
+
+    /// <summary>Marks a frame as given up: no pseudo-physical number, host memory returned.</summary>
+    public void Discard(Mfn frame)
+    {
+        SetPfn(frame, InvalidPfn);
+        _memory.Discard((frame.Value - First.Value) << 12, 4096);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _memory.Dispose();
+        _tables.Dispose();
+    }
+
+    [DoesNotReturn]
+    private static void ThrowOutside(ulong machineAddress) =>
+        throw new ArgumentOutOfRangeException(nameof(machineAddress), $"Machine address 0x{machineAddress:x} is not the domain's.");
+
+    /// <summary>Maps the table's pages read-only under one L3 table; every missing level is made as it is met.</summary>
+    private RootEntry BuildTables(long tablePages)
+    {
+        long next = tablePages;
+        ulong* NewTable(out ulong entry)
+        {
+            entry = (TableFirst + next).Address | Table;
+            return (ulong*)_tables.Pointer + (512 * next++);
+        }
+
+        ulong* Below(ulong* table, long index)
+        {
+            if (table[index] == 0)
+            {
+                ulong* made = NewTable(out ulong entry);
+                table[index] = entry;
+                return made;
+            }
+
+            return (ulong*)_tables.Pointer + (512 * (Mfn.FromEntry(table[index]).Value - TableFirst.Value));
+        }
+
+        ulong* level3 = NewTable(out ulong root);
+        for (long page = 0; page < tablePages; page++)
+        {
+            long index = (First.Value / 512) + page;
+            ulong* level1 = Below(Below(level3, (index >> 18) & 511), (index >> 9) & 511);
+            level1[index & 511] = (TableFirst + page).Address | ReadOnlyPage;
+        }
+
+        return new RootEntry(MachineToPhysicalSlot, root & ~2UL);
+    }
+}

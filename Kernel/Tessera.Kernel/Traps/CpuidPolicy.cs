@@ -1,0 +1,114 @@
+using System.Runtime.Intrinsics.X86;
+
+namespace Tessera.Kernel.Traps;
+
+/// <summary>
+/// CPUID as a PV guest's kernel sees it: the hardware's, less what a PV kernel must not use, plus Xen's own leaves. Built once a
+/// machine; where user space sees the hardware's vector features whatever we say, the kernel is told of them too, or it would save
+/// too little of its processes' state.
+/// </summary>
+internal sealed class CpuidPolicy
+{
+    private const uint XenBase = 0x4000_0000;
+    private const uint XenVersion = (4 << 16) | 17;
+
+    // Leaf 1 EDX: VME PSE MCE SEP? APIC MTRR PGE MCA PSE36 ACPI DS
+    private const uint HiddenLeaf1Edx = (1u << 1) | (1u << 3) | (1u << 7) | (1u << 12) | (1u << 13) | (1u << 14) | (1u << 17) | (1u << 21) | (1u << 22);
+
+    // Leaf 1 ECX: DTES64 MONITOR DS-CPL VMX SMX EST TM2 PDCM PCID DCA x2APIC TSC-deadline
+    private const uint HiddenLeaf1Ecx =
+        (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) | (1u << 7) | (1u << 8) | (1u << 15) | (1u << 17) | (1u << 18) | (1u << 21) | (1u << 24);
+
+    // Leaf 7 EBX: SMEP INVPCID PQM PQE SMAP PT; ECX: UMIP PKU OSPKE shadow stacks LA57 ENQCMD PKS bus-lock
+    private const uint HiddenLeaf7Ebx = (1u << 7) | (1u << 10) | (1u << 12) | (1u << 15) | (1u << 20) | (1u << 25);
+    private const uint HiddenLeaf7Ecx = (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 7) | (1u << 16) | (1u << 24) | (1u << 29) | (1u << 31);
+
+    // 0x80000001 EDX: PSE PGE MTRR… mirrors and RDTSCP stays; ECX: SVM OSVW IBS SKINIT WDT LWP NodeId topology perf counters.
+    private const uint HiddenExtendedEdx = (1u << 1) | (1u << 3) | (1u << 7) | (1u << 12) | (1u << 13) | (1u << 14) | (1u << 17) | (1u << 26);
+    private const uint HiddenExtendedEcx = (1u << 2) | (1u << 9) | (1u << 10) | (1u << 12) | (1u << 13) | (1u << 15) | (1u << 19) | (1u << 22) | (1u << 23) | (1u << 24) | (1u << 28);
+    private const uint Osxsave = 1u << 27;
+    private const uint Xsave = 1u << 26;
+    private const uint Hypervisor = 1u << 31;
+
+    private readonly uint _ticksPerMicrosecond;
+
+    /// <summary>Makes the policy of a machine.</summary>
+    /// <param name="tscHertz">The time-stamp counter's rate.</param>
+    public CpuidPolicy(double tscHertz) => _ticksPerMicrosecond = (uint)(tscHertz / 1e6);
+
+    /// <summary>One CPUID.</summary>
+    public (uint Eax, uint Ebx, uint Ecx, uint Edx) Read(uint leaf, uint subleaf)
+    {
+        if (leaf is >= XenBase and < XenBase + 0x100)
+            return XenLeaf(leaf);
+        if (leaf is > XenBase and < 0x8000_0000)
+            return default;
+        (int a, int b, int c, int d) = X86Base.CpuId((int)leaf, (int)subleaf);
+        (uint eax, uint ebx, uint ecx, uint edx) = ((uint)a, (uint)b, (uint)c, (uint)d);
+        switch (leaf)
+        {
+            case 0:
+                eax = Math.Max(eax, 0x16);
+                break;
+            case 1:
+                ebx &= 0x0000_FFFF;
+                ebx |= 1u << 16;
+                ecx = (ecx & ~HiddenLeaf1Ecx) | Hypervisor;
+                if ((ecx & Xsave) != 0)
+                    ecx |= Osxsave;
+                edx &= ~(HiddenLeaf1Edx | (1u << 28));
+                break;
+            case 4 or 0xB or 0x1F or 0x8000_001D or 0x8000_001E or 0x8000_0026:
+                return default;
+            case 5 or 6 or 9 or 0xA or 0xF or 0x10 or 0x12 or 0x14 or 0x1B or 0x1C:
+                return default;
+            case 7:
+                if (subleaf == 0)
+                {
+                    eax = Math.Min(eax, 1);
+                    ebx &= ~HiddenLeaf7Ebx;
+                    ecx &= ~HiddenLeaf7Ecx;
+                    edx = 0;
+                }
+                else
+                {
+                    (ebx, ecx, edx) = (0, 0, 0);
+                    eax &= (1u << 4) | (1u << 5);
+                }
+
+                break;
+            case 0xD:
+                if (subleaf == 1)
+                    (eax, ebx, ecx, edx) = (eax & 5, 0, 0, 0);
+                break;
+            case 0x15:
+                return default;
+            case 0x16:
+                return (_ticksPerMicrosecond, _ticksPerMicrosecond, 0, 0);
+            case 0x8000_0001:
+                ecx &= ~HiddenExtendedEcx;
+                edx &= ~HiddenExtendedEdx;
+                break;
+            case 0x8000_0007:
+                (eax, ebx, ecx, edx) = (0, 0, 0, edx & (1u << 8));
+                break;
+            case 0x8000_0008:
+                (ebx, ecx) = (0, 0);
+                break;
+            case 0x8000_000A or 0x8000_001B or 0x8000_001C or 0x8000_001F or 0x8000_0020 or 0x8000_0021 or 0x8000_0022:
+                return default;
+            default:
+                break;
+        }
+
+        return (eax, ebx, ecx, edx);
+    }
+
+    private static (uint Eax, uint Ebx, uint Ecx, uint Edx) XenLeaf(uint leaf) => (leaf - XenBase) switch
+    {
+        0 => (XenBase + 3, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e), // "XenVMMXenVMM"
+        1 => (XenVersion, 0, 0, 0),
+        2 => (0, 0, 1, 0), // no MSR page of hypercalls: a PV guest has its own; MMU_PT_UPDATE_PRESERVE_AD
+        _ => default,
+    };
+}

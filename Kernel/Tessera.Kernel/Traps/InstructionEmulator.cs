@@ -1,0 +1,250 @@
+using Iced.Intel;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+
+namespace Tessera.Kernel.Traps;
+
+/// <summary>
+/// Emulates what a PV guest may do that ring 3 cannot: the forced-emulation CPUID, privileged instructions of the guest's kernel, and
+/// its direct writes to page-table entries. One a physical CPU; decoding reuses one decoder and allocates nothing.
+/// </summary>
+internal sealed class InstructionEmulator
+{
+    private const int MaxInstruction = 15;
+    private const int ResumeFlag = 1 << 16;
+
+    private readonly byte[] _bytes = new byte[MaxInstruction];
+    private readonly Reader _reader;
+    private readonly Decoder _decoder;
+
+    public InstructionEmulator()
+    {
+        _reader = new Reader(_bytes);
+        _decoder = Decoder.Create(64, _reader);
+    }
+
+    /// <summary>#UD: the sequence ud2 'x' 'e' 'n' cpuid, from either mode.</summary>
+    public bool TryForcedCpuid(Vcpu vcpu, CpuidPolicy policy)
+    {
+        ReadOnlySpan<byte> sequence = [0x0f, 0x0b, (byte)'x', (byte)'e', (byte)'n', 0x0f, 0xa2];
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        if (Fetch(vcpu) < sequence.Length || !_bytes.AsSpan(0, sequence.Length).SequenceEqual(sequence))
+            return false;
+        (state.Rax, state.Rbx, state.Rcx, state.Rdx) = Widen(policy.Read((uint)state.Rax, (uint)state.Rcx));
+        state.Rip += (ulong)sequence.Length;
+        return true;
+    }
+
+    /// <summary>Whether the instruction at Rip is `int n`, and which n: for hosts that report it as #UD.</summary>
+    public bool IsSoftwareInterrupt(Vcpu vcpu, out byte vector)
+    {
+        vector = _bytes[1];
+        bool matches = Fetch(vcpu) >= 2 && _bytes[0] == 0xcd;
+        vector = _bytes[1];
+        return matches;
+    }
+
+    /// <summary>#GP in kernel mode: emulates a privileged instruction. False: the guest gets the exception.</summary>
+    public bool TryPrivileged(Vcpu vcpu, CpuidPolicy policy)
+    {
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        if (!TryDecode(vcpu, out Instruction instruction))
+            return false;
+        switch (instruction.Mnemonic)
+        {
+            // Interrupt flag and caches are virtual or the host's: these have no effect, as in Xen, and leave the event mask alone.
+            case Mnemonic.Cli or Mnemonic.Sti or Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Wbnoinvd or Mnemonic.Clts or Mnemonic.Xsetbv:
+                break;
+            case Mnemonic.Rdmsr:
+                if (!MsrPolicy.TryRead(vcpu, (uint)state.Rcx, out ulong value))
+                    return false;
+                (state.Rax, state.Rdx) = ((uint)value, value >> 32);
+                break;
+            case Mnemonic.Wrmsr:
+                if (!MsrPolicy.TryWrite(vcpu, (uint)state.Rcx, (uint)state.Rax | (state.Rdx << 32)))
+                    return false;
+                break;
+            case Mnemonic.In:
+                PortRead(ref state, instruction);
+                break;
+            case Mnemonic.Out:
+                break;
+            case Mnemonic.Cpuid:
+                (state.Rax, state.Rbx, state.Rcx, state.Rdx) = Widen(policy.Read((uint)state.Rax, (uint)state.Rcx));
+                break;
+            case Mnemonic.Mov when IsControlRegister(instruction.Op1Register):
+                if (!TryReadControl(vcpu, instruction.Op1Register, out ulong control))
+                    return false;
+                RegisterFile.Write(ref state, instruction.Op0Register, control);
+                break;
+            case Mnemonic.Mov when IsControlRegister(instruction.Op0Register):
+                if (instruction.Op0Register == Register.CR3)
+                    return false;
+                if (instruction.Op0Register == Register.CR0)
+                    state.TaskSwitched = (RegisterFile.Read(in state, instruction.Op1Register) & 8) != 0;
+                break;
+            default:
+                return false;
+        }
+
+        state.Rip += (ulong)instruction.Length;
+        state.Rflags &= ~(ulong)ResumeFlag;
+        return true;
+    }
+
+    /// <summary>#PF on a write to a page-table entry in kernel mode: does the write as an mmu_update would.</summary>
+    /// <param name="vcpu">The vCPU.</param>
+    /// <param name="address">The faulting address.</param>
+    /// <param name="entryAddress">Its machine address, in a frame with a page-table type.</param>
+    public bool TryTableWrite(Vcpu vcpu, ulong address, ulong entryAddress)
+    {
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        if (!TryDecode(vcpu, out Instruction instruction) || instruction.Op0Kind != OpKind.Memory)
+            return false;
+        int size = instruction.MemorySize.GetSize();
+        if (size is not (1 or 2 or 4 or 8) || ((int)address & (size - 1)) != 0)
+            return false;
+        // Compilers narrow bit operations: the write may touch any aligned part of the entry.
+        ulong old = vcpu.Domain.MmuHost.Table(Mfn.FromEntry(entryAddress))[(int)(entryAddress & 4095) / 8];
+        int shift = (int)(address & 7) * 8;
+        ulong mask = size == 8 ? ulong.MaxValue : (1UL << (size * 8)) - 1;
+        ulong before = (old >> shift) & mask;
+        if (!TryCompute(in state, instruction, before, mask, out ulong after, out bool writes))
+            return false;
+        ulong value = (old & ~(mask << shift)) | ((after & mask) << shift);
+        if (writes && vcpu.Domain.Mmu.Update(entryAddress & ~7UL, value) != XenErrno.Success)
+            return false;
+        Finish(ref state, instruction, before, after & mask, size, writes);
+        state.Rip += (ulong)instruction.Length;
+        return true;
+    }
+
+    /// <summary>The value that the instruction stores over one it found.</summary>
+    private static bool TryCompute(in GuestCpuState state, in Instruction instruction, ulong before, ulong mask, out ulong after, out bool writes)
+    {
+        ulong operand = instruction.OpCount < 2 ? 0
+            : instruction.Op1Kind == OpKind.Register ? RegisterFile.Read(in state, instruction.Op1Register)
+            : instruction.Op1Kind == OpKind.Memory ? 0 : instruction.GetImmediate(1);
+        ulong bit = 1UL << (int)(operand & (ulong)(System.Numerics.BitOperations.PopCount(mask) - 1));
+        writes = true;
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Mov or Mnemonic.Xchg:
+                after = operand;
+                return true;
+            case Mnemonic.And:
+                after = before & operand;
+                return true;
+            case Mnemonic.Or:
+                after = before | operand;
+                return true;
+            case Mnemonic.Btr:
+                after = before & ~bit;
+                return true;
+            case Mnemonic.Bts:
+                after = before | bit;
+                return true;
+            case Mnemonic.Cmpxchg:
+                writes = before == (state.Rax & mask);
+                after = writes ? operand : before;
+                return true;
+            default:
+                after = 0;
+                return false;
+        }
+    }
+
+    /// <summary>The instruction's other results: registers and flags.</summary>
+    private static void Finish(ref GuestCpuState state, in Instruction instruction, ulong before, ulong after, int size, bool wrote)
+    {
+        const ulong CarryFlag = 1;
+        const ulong ZeroFlag = 0x40;
+        const ulong ArithmeticFlags = 0x8D5;
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Xchg:
+                RegisterFile.Write(ref state, instruction.Op1Register, before);
+                break;
+            case Mnemonic.Btr or Mnemonic.Bts:
+                state.Rflags = before == after == (instruction.Mnemonic == Mnemonic.Bts) ? state.Rflags | CarryFlag : state.Rflags & ~CarryFlag;
+                break;
+            case Mnemonic.Cmpxchg:
+                if (!wrote)
+                    RegisterFile.Write(ref state, size switch { 8 => Register.RAX, 4 => Register.EAX, 2 => Register.AX, _ => Register.AL }, before);
+                state.Rflags = wrote ? state.Rflags | ZeroFlag : state.Rflags & ~ZeroFlag;
+                break;
+            case Mnemonic.And or Mnemonic.Or:
+                state.Rflags = (state.Rflags & ~ArithmeticFlags) | LogicFlags(after, size);
+                break;
+            default:
+                break;
+        }
+    }
+
+    private static ulong LogicFlags(ulong value, int size)
+    {
+        ulong flags = value == 0 ? 0x40UL : 0;
+        flags |= ((value >> ((size * 8) - 1)) & 1) != 0 ? 0x80UL : 0;
+        return flags | ((System.Numerics.BitOperations.PopCount(value & 0xFF) & 1) == 0 ? 4UL : 0);
+    }
+
+    private static (ulong Rax, ulong Rbx, ulong Rcx, ulong Rdx) Widen((uint Eax, uint Ebx, uint Ecx, uint Edx) leaf) =>
+        (leaf.Eax, leaf.Ebx, leaf.Ecx, leaf.Edx);
+
+    private static bool IsControlRegister(Register register) => register is >= Register.CR0 and <= Register.CR15;
+
+    private static bool TryReadControl(Vcpu vcpu, Register register, out ulong value)
+    {
+        const ulong Cr0 = 0x8005_0033; // PG AM WP NE ET MP PE
+        const ulong Cr4 = 0x0004_0660; // OSXSAVE OSXMMEXCPT OSFXSR PAE MCE off
+        value = register switch
+        {
+            Register.CR0 => Cr0 | (vcpu.Cpu.State.TaskSwitched ? 8UL : 0),
+            Register.CR3 => vcpu.Domain.Mmu.Root(vcpu.Index, userMode: false).Address,
+            Register.CR4 => Cr4,
+            _ => 0,
+        };
+        return register is Register.CR0 or Register.CR2 or Register.CR3 or Register.CR4 or Register.CR8;
+    }
+
+    /// <summary>Port reads: no device is there (all ones), but the speaker's timer gate answers 0, or kernels poll it for seconds.</summary>
+    private static void PortRead(ref GuestCpuState state, in Instruction instruction)
+    {
+        const int TimerChannel2 = 0x42;
+        ulong port = instruction.Op1Kind == OpKind.Register ? state.Rdx & 0xFFFF : instruction.Immediate8;
+        ulong value = port == TimerChannel2 ? 0UL : ulong.MaxValue;
+        RegisterFile.Write(ref state, instruction.Op0Register, value);
+    }
+
+    private bool TryDecode(Vcpu vcpu, out Instruction instruction)
+    {
+        instruction = default;
+        _reader.Reset(Fetch(vcpu));
+        if (vcpu.Cpu.State.Is32Bit)
+            return false;
+        _decoder.IP = vcpu.Cpu.State.Rip;
+        _decoder.Decode(out instruction);
+        return !instruction.IsInvalid;
+    }
+
+    /// <summary>Reads the bytes at Rip, up to the end of what is mapped.</summary>
+    private int Fetch(Vcpu vcpu)
+    {
+        ulong rip = vcpu.Cpu.State.Rip;
+        if (vcpu.Domain.Guest.TryRead(vcpu.Index, vcpu.UserMode, rip, _bytes))
+            return MaxInstruction;
+        int first = (int)Math.Min(MaxInstruction, 4096 - (rip & 4095));
+        return vcpu.Domain.Guest.TryRead(vcpu.Index, vcpu.UserMode, rip, _bytes.AsSpan(0, first)) ? first : 0;
+    }
+
+    private sealed class Reader(byte[] bytes) : CodeReader
+    {
+        private int _position;
+        private int _length;
+
+        public void Reset(int length) => (_position, _length) = (0, length);
+
+        public override int ReadByte() => _position < _length ? bytes[_position++] : -1;
+    }
+}

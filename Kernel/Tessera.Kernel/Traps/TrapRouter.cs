@@ -1,0 +1,176 @@
+using System.Runtime.InteropServices;
+using Tessera.Kernel.Hypercalls;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Traps;
+
+/// <summary>
+/// Where a trap goes: a hypercall from the guest's kernel, a system call bounced into it, an exception emulated or delivered by its
+/// trap table. One a physical CPU (it owns a decoder).
+/// </summary>
+internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
+{
+    private const int Debug = 1;
+    private const int InvalidOpcode = 6;
+    private const int DeviceNotAvailable = 7;
+    private const int DoubleFault = 8;
+    private const int GeneralProtection = 13;
+    private const int PageFault = 14;
+    private const uint FaultPresent = 1;
+    private const uint FaultWrite = 2;
+    private const uint FaultUser = 4;
+    private const uint FaultFetch = 16;
+    private const uint SoftwareInterrupt = 2; // error code bit: the vector is an IDT index
+    private const ulong EntryPresent = 1;
+    private const ulong EntryWritable = 2;
+    private const ulong TrapFlag = 1UL << 8;
+    private const ulong SingleStep = 1UL << 14;
+    private const int SpuriousLimit = 8;
+    private const int SoftwareInterruptBytes = 2;
+
+    private readonly InstructionEmulator _emulator = new();
+
+    /// <summary>Handles one trap of a vCPU.</summary>
+    public TrapOutcome Handle(Vcpu vcpu, PhysicalCpu pcpu, in Trap trap)
+    {
+        vcpu.MidDelivery = false;
+        switch (trap.Kind)
+        {
+            case TrapKind.Preempted:
+                vcpu.MidDelivery = !trap.IsInterruptible;
+                vcpu.Counters.Preemptions++;
+                return TrapOutcome.Reschedule;
+            case TrapKind.Hypercall or TrapKind.Syscall when !vcpu.UserMode:
+                return hypercalls.Run(vcpu, pcpu);
+            case TrapKind.Syscall:
+                return SystemCall(vcpu);
+            case TrapKind.Hypercall:
+                // User mode has no business with it: the instruction faults.
+                vcpu.Cpu.State.Rip -= SoftwareInterruptBytes;
+                return Deliver(vcpu, GeneralProtection, 0);
+            case TrapKind.Exception:
+                lock (vcpu.Domain.Gate)
+                    return Exception(vcpu, trap);
+            default:
+                vcpu.Domain.Crash(vcpu, trap.Diagnosis ?? "the CPU engine cannot go on");
+                return TrapOutcome.Ended;
+        }
+    }
+
+    private static TrapOutcome Deliver(Vcpu vcpu, int vector, uint errorCode) =>
+        GuestEntry.Exception(vcpu, vector, errorCode) ? TrapOutcome.Resume : TrapOutcome.Ended;
+
+    private static TrapOutcome SystemCall(Vcpu vcpu)
+    {
+        vcpu.Counters.Syscalls++;
+        CallbackType callback = vcpu.Cpu.State.Is32Bit ? CallbackType.Syscall32 : CallbackType.Syscall;
+        if (vcpu.Callbacks[(int)callback] == 0)
+        {
+            vcpu.Cpu.State.Rip -= SoftwareInterruptBytes;
+            return Deliver(vcpu, InvalidOpcode, 0);
+        }
+
+        return GuestEntry.Callback(vcpu, callback) ? TrapOutcome.Resume : TrapOutcome.Ended;
+    }
+
+    private TrapOutcome Exception(Vcpu vcpu, in Trap trap)
+    {
+        vcpu.Counters.ByVector[trap.Vector & 31]++;
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        switch (trap.Vector)
+        {
+            case PageFault:
+                return OnPageFault(vcpu, trap);
+            case InvalidOpcode:
+                if (_emulator.TryForcedCpuid(vcpu, cpuid))
+                    return Emulated(vcpu);
+                if (_emulator.IsSoftwareInterrupt(vcpu, out byte number))
+                    return OnSoftwareInterrupt(vcpu, number);
+                break;
+            case GeneralProtection:
+                if ((trap.ErrorCode & SoftwareInterrupt) != 0 && (trap.ErrorCode & 1) == 0)
+                    return OnSoftwareInterrupt(vcpu, (byte)(trap.ErrorCode >> 3));
+                if (!vcpu.UserMode && trap.ErrorCode == 0 && _emulator.TryPrivileged(vcpu, cpuid))
+                    return Emulated(vcpu);
+                break;
+            case DeviceNotAvailable:
+                state.TaskSwitched = false;
+                break;
+            case Debug:
+                if ((state.Rflags & TrapFlag) != 0)
+                    state.Dr6 |= SingleStep;
+                break;
+            case DoubleFault:
+                vcpu.Domain.Crash(vcpu, "double fault");
+                return TrapOutcome.Ended;
+            default:
+                break;
+        }
+
+        return Deliver(vcpu, trap.Vector, trap.ErrorCode);
+    }
+
+    private static TrapOutcome Emulated(Vcpu vcpu)
+    {
+        vcpu.Counters.Emulated++;
+        return TrapOutcome.Resume;
+    }
+
+    /// <summary>`int n`: a gate that the guest opened to its caller's privilege, or #GP.</summary>
+    private static TrapOutcome OnSoftwareInterrupt(Vcpu vcpu, byte vector)
+    {
+        int privilege = vcpu.UserMode ? 3 : 1;
+        TrapGate gate = vcpu.TrapTable[vector];
+        if (gate.Address == 0 || (gate.Flags & TrapInfoFlags.DplMask) < privilege)
+            return Deliver(vcpu, GeneralProtection, ((uint)vector << 3) | SoftwareInterrupt);
+        vcpu.Cpu.State.Rip += SoftwareInterruptBytes;
+        return Deliver(vcpu, vector, 0);
+    }
+
+    private unsafe TrapOutcome OnPageFault(Vcpu vcpu, in Trap trap)
+    {
+        ulong address = trap.FaultAddress;
+        uint errorCode = trap.ErrorCode;
+        Domain domain = vcpu.Domain;
+        bool isWrite = (errorCode & FaultWrite) != 0;
+        VirtualAddress faulting = new(address);
+        if (!vcpu.UserMode)
+        {
+            errorCode &= ~FaultUser;
+            if ((errorCode & (FaultPresent | FaultWrite)) == (FaultPresent | FaultWrite) && TryTableWrite(vcpu, faulting))
+                return Emulated(vcpu);
+        }
+
+        // The tables allow the access: the engine showed an older state of them, once. Not again and again.
+        if (faulting.IsCanonical && (errorCode & FaultFetch) == 0
+            && domain.Mmu.Translate(vcpu.Index, vcpu.UserMode, faulting, isWrite, out _)
+            && (vcpu.LastFaultAddress != address || ++vcpu.FaultRepeats < SpuriousLimit))
+        {
+            if (vcpu.LastFaultAddress != address)
+                (vcpu.LastFaultAddress, vcpu.FaultRepeats) = (address, 0);
+            return TrapOutcome.Resume;
+        }
+
+        vcpu.LastFaultAddress = 0;
+        // SAFETY: Info is a whole vcpu_info in the domain's own frame.
+        *(ulong*)(vcpu.Info + VcpuInfo.Cr2) = address;
+        return Deliver(vcpu, PageFault, errorCode);
+    }
+
+    /// <summary>A write in kernel mode to a page that holds page-table entries: done as an update when it is one.</summary>
+    private bool TryTableWrite(Vcpu vcpu, VirtualAddress address)
+    {
+        Domain domain = vcpu.Domain;
+        if (!domain.Mmu.FindEntry(vcpu.Index, address, out ulong entryAddress) || !domain.Memory.Has(Mfn.FromEntry(entryAddress)))
+            return false;
+        ulong entry = MemoryMarshal.Cast<byte, ulong>(domain.Memory.Frame(Mfn.FromEntry(entryAddress)))[(int)(entryAddress & 4095) / 8];
+        if ((entry & EntryPresent) == 0 || (entry & EntryWritable) != 0 || !domain.Memory.Has(Mfn.FromEntry(entry)))
+            return false;
+        Mfn table = Mfn.FromEntry(entry);
+        return domain.MmuHost.Frames.TypeOf(table).Type is FrameType.L1 or FrameType.L2 or FrameType.L3 or FrameType.L4
+            && _emulator.TryTableWrite(vcpu, address.Value, table.Address | (address.Value & 4095));
+    }
+}

@@ -1,2 +1,0 @@
-// Each test its own machine and policy.
-[assembly: NUnit.Framework.FixtureLifeCycle(NUnit.Framework.LifeCycle.InstancePerTestCase)]
