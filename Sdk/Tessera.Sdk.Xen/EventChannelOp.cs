@@ -17,7 +17,6 @@ public enum EventChannelOp
     InitControl = 11,
     ExpandArray = 12,
     SetPriority = 13,
-    ResetCont = 14,
 }
 
 /// <summary>What EVTCHNOP_status answers (EVTCHNSTAT_*).</summary>

@@ -17,7 +17,6 @@ public enum Features : uint
     HvmSafePvclock = 1U << 9,
     HvmPirqs = 1U << 10,
     Dom0 = 1U << 11,
-    GrantMapIdentity = 1U << 12,
     MemoryOpVnodeSupported = 1U << 13,
     ArmSmcccSupported = 1U << 14,
     LinuxRsdpUnrestricted = 1U << 15,

@@ -1,3 +1,4 @@
+using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
@@ -8,6 +9,8 @@ namespace Tessera.Scheduling.Tests;
 internal static class Policies
 {
     public static IScheduler RoundRobin() => new RoundRobinScheduler(new());
+
+    public static IScheduler Bvt(BvtOptions? options = null) => new BvtScheduler(options ?? new());
 }
 
 /// <summary>A policy that passes everything to another until a test bends one answer.</summary>

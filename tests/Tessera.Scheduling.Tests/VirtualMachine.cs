@@ -44,6 +44,9 @@ internal sealed class VirtualMachine : ISchedulerHost
         Core.Remove(vcpu, Now);
     }
 
+    /// <summary>From its next burst on the vCPU never stops.</summary>
+    public void BecomeHog(SchedulableVcpu vcpu) => _workloads[vcpu] = Workload.Hog();
+
     /// <summary>Does something at an instant, before the physical CPUs of that instant decide.</summary>
     public void At(Nanoseconds instant, Action action) => Push(instant, new(null, 0, action));
 

@@ -1,0 +1,93 @@
+using Tessera.Sdk;
+
+namespace Tessera.Plugins.Schedulers.Bvt;
+
+/// <summary>
+/// The vCPUs of one affinity: their queue, and the cap on their weights. A physical CPU looks at the heads of the groups that
+/// include it, so a decision costs O(groups there + log n) however affinities overlap.
+/// </summary>
+internal sealed class AffinityGroup
+{
+    private readonly VcpuHeap _byEffective = new(VcpuHeap.ByEffective);
+    private readonly VcpuHeap _byActual = new(VcpuHeap.ByActual);
+    private readonly WeightCap _cap;
+    private bool _isolated = true;
+
+    /// <param name="pcpus">The physical CPUs all members may run on, ascending.</param>
+    public AffinityGroup(int[] pcpus)
+    {
+        Pcpus = pcpus;
+        _cap = new(pcpus.Length);
+    }
+
+    /// <summary>The physical CPUs, ascending.</summary>
+    public int[] Pcpus { get; }
+
+    /// <summary>How many vCPUs have this affinity, in whatever state.</summary>
+    public int Members { get; private set; }
+
+    /// <summary>How many of them are runnable or running.</summary>
+    public int RunnableCount => _cap.RunnableCount;
+
+    /// <summary>The queued vCPU with the least effective virtual time.</summary>
+    public BvtVcpu? Head => _byEffective.Top;
+
+    /// <summary>Working storage of the SVT computation over overlapping groups.</summary>
+    public Int128? LeastActual { get; set; }
+
+    /// <summary>The least actual virtual time of the queued, or null.</summary>
+    public Int128? LeastQueuedActual => _byActual.Count > 0 ? _byActual.TopKey : null;
+
+    /// <summary>
+    /// True while no other group shares a physical CPU with this one. Only then is a cap on weights right: beside outsiders a heavy
+    /// vCPU may well have more than its group's arithmetic says.
+    /// </summary>
+    public bool Isolated
+    {
+        get => _isolated;
+        set
+        {
+            _isolated = value;
+            _cap.Enabled = value;
+        }
+    }
+
+    /// <summary>The machine's physical CPUs that an affinity has: sets that differ only beyond the machine are one group.</summary>
+    public static int[] PcpusOf(CpuSet affinity, int pcpuCount) =>
+        [.. Enumerable.Range(0, pcpuCount).Where(index => affinity.Contains(new PcpuId(index)))];
+
+    public bool Overlaps(AffinityGroup other) => Array.Exists(Pcpus, pcpu => Array.BinarySearch(other.Pcpus, pcpu) >= 0);
+
+    public void Join(BvtVcpu vcpu)
+    {
+        Members++;
+        _byEffective.Reserve(Members);
+        _byActual.Reserve(Members);
+        _cap.Join(vcpu.Weight);
+    }
+
+    public void Leave(BvtVcpu vcpu)
+    {
+        Members--;
+        _cap.Leave(vcpu.Weight);
+    }
+
+    public void Woke(BvtVcpu vcpu) => _cap.Woke(vcpu.Weight);
+
+    public void Slept(BvtVcpu vcpu) => _cap.Slept(vcpu.Weight);
+
+    public void Enqueue(BvtVcpu vcpu)
+    {
+        _byEffective.Add(vcpu, vcpu.Effective);
+        _byActual.Add(vcpu, vcpu.Actual);
+    }
+
+    public void Dequeue(BvtVcpu vcpu)
+    {
+        _byEffective.Remove(vcpu);
+        _byActual.Remove(vcpu);
+    }
+
+    /// <summary>The weight a member is charged at, times 2^<see cref="VirtualTime.WeightBits"/>.</summary>
+    public long ChargedWeight8(BvtVcpu vcpu) => Math.Min((long)vcpu.Weight << VirtualTime.WeightBits, _cap.Value8);
+}

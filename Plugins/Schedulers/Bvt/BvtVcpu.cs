@@ -1,0 +1,57 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Plugins.Schedulers.Bvt;
+
+/// <summary>BVT's record of a vCPU.</summary>
+internal sealed class BvtVcpu(SchedulableVcpu vcpu)
+{
+    public readonly SchedulableVcpu Vcpu = vcpu;
+
+    /// <summary>The queue of those with the same affinity.</summary>
+    public AffinityGroup Group = null!;
+
+    /// <summary>The weight it is charged at; the handle's may be newer until Adjust.</summary>
+    public int Weight;
+
+    /// <summary>A_i, the actual virtual time.</summary>
+    public Int128 Actual;
+
+    /// <summary>CPU time not charged yet because it is less than an mcu.</summary>
+    public Nanoseconds Remainder;
+
+    public bool Runnable;
+    public bool JustWoke;
+    public bool Yielded;
+
+    /// <summary>The physical CPU it runs on, or -1.</summary>
+    public int Pcpu = -1;
+
+    /// <summary>When it was given this CPU or last decided to stay there.</summary>
+    public Nanoseconds StintStart;
+
+    /// <summary>How much of the time since is charged already.</summary>
+    public Nanoseconds StintCharged;
+
+    public bool WarpOn;
+    public Int128 WarpValue;
+    public Nanoseconds WarpLimit;
+    public Nanoseconds UnwarpTime;
+
+    /// <summary>Warped at present.</summary>
+    public bool Warped;
+
+    /// <summary>CPU time used warped since it was last warped.</summary>
+    public Nanoseconds WarpedRan;
+
+    /// <summary>Its place in each <see cref="VcpuHeap"/>, -1 when it is not in it; indexed by the heap's slot.</summary>
+    public readonly int[] Places = [-1, -1, -1];
+
+    /// <summary>E_i, the effective virtual time: least goes first.</summary>
+    public Int128 Effective => Warped ? Actual - WarpValue : Actual;
+
+    public bool Queued => Places[VcpuHeap.ByEffective] >= 0;
+
+    /// <summary>Whether it serves its unwarp time.</summary>
+    public bool Unwarping => Places[VcpuHeap.ByRewarp] >= 0;
+}

@@ -1,0 +1,95 @@
+namespace Tessera.Plugins.Schedulers.Bvt;
+
+/// <summary>A binary min-heap of vCPUs that finds any member's place in O(1), so that any can leave in O(log n). Equal keys leave in order of arrival.</summary>
+/// <param name="slot">Which of a vCPU's <see cref="BvtVcpu.Places"/> is this heap's.</param>
+internal sealed class VcpuHeap(int slot)
+{
+    public const int ByEffective = 0;
+    public const int ByActual = 1;
+    public const int ByRewarp = 2;
+
+    private Node[] _nodes = new Node[4];
+    private long _arrivals;
+
+    public int Count { get; private set; }
+
+    public BvtVcpu? Top => Count > 0 ? _nodes[0].Vcpu : null;
+
+    public Int128 TopKey => _nodes[0].Key;
+
+    /// <summary>Makes room, so that adding does not allocate.</summary>
+    public void Reserve(int count)
+    {
+        if (count > _nodes.Length)
+            Array.Resize(ref _nodes, Math.Max(count, _nodes.Length * 2));
+    }
+
+    public void Add(BvtVcpu vcpu, Int128 key)
+    {
+        Reserve(Count + 1);
+        SiftUp(Count++, new(key, _arrivals++, vcpu));
+    }
+
+    public void Remove(BvtVcpu vcpu)
+    {
+        int place = vcpu.Places[slot];
+        if (place < 0)
+            return;
+        vcpu.Places[slot] = -1;
+        Node last = _nodes[--Count];
+        _nodes[Count] = default;
+        if (place == Count)
+            return;
+        if (place > 0 && last.Precedes(_nodes[(place - 1) / 2]))
+            SiftUp(place, last);
+        else
+            SiftDown(place, last);
+    }
+
+    private void SiftUp(int place, in Node node)
+    {
+        while (place > 0)
+        {
+            int parent = (place - 1) / 2;
+            if (!node.Precedes(_nodes[parent]))
+                break;
+            Put(place, _nodes[parent]);
+            place = parent;
+        }
+
+        Put(place, node);
+    }
+
+    private void SiftDown(int place, in Node node)
+    {
+        while (true)
+        {
+            int child = (2 * place) + 1;
+            if (child >= Count)
+                break;
+            if (child + 1 < Count && _nodes[child + 1].Precedes(_nodes[child]))
+                child++;
+            if (!_nodes[child].Precedes(node))
+                break;
+            Put(place, _nodes[child]);
+            place = child;
+        }
+
+        Put(place, node);
+    }
+
+    private void Put(int place, in Node node)
+    {
+        _nodes[place] = node;
+        node.Vcpu.Places[slot] = place;
+    }
+
+    private readonly struct Node(Int128 key, long arrival, BvtVcpu vcpu)
+    {
+        public readonly Int128 Key = key;
+        public readonly BvtVcpu Vcpu = vcpu;
+        private readonly long _arrival = arrival;
+
+        public bool Precedes(in Node other) => Key < other.Key || (Key == other.Key && _arrival < other._arrival);
+    }
+}
