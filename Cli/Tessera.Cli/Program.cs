@@ -1,1 +1,4 @@
-return 0;
+using Tessera.Cli;
+
+using CliHost host = CliHost.OfProcess();
+return CommandLine.Run(args, host);

@@ -1,0 +1,93 @@
+using Spectre.Console;
+using Tessera.Cli.Runs;
+using Tessera.Cli.Terminal;
+
+namespace Tessera.Cli;
+
+/// <summary>Everything of the process that a verb touches; tests give their own.</summary>
+internal sealed class CliHost : IDisposable
+{
+    private IRunPacer? _pacer;
+    private IAnsiConsole? _outConsole;
+    private IAnsiConsole? _errorConsole;
+
+    /// <summary>Standard output: results.</summary>
+    public required TextWriter Out { get; init; }
+
+    /// <summary>Standard error: progress and complaints.</summary>
+    public required TextWriter Error { get; init; }
+
+    /// <summary>Standard output as bytes, for a guest's console.</summary>
+    public required Stream RawOut { get; init; }
+
+    /// <summary>Standard input.</summary>
+    public required IInputSource Input { get; init; }
+
+    /// <summary>Whether standard input is a terminal.</summary>
+    public bool InIsTerminal { get; init; }
+
+    /// <summary>Whether standard output is a terminal.</summary>
+    public bool OutIsTerminal { get; init; }
+
+    /// <summary>Whether standard error is a terminal.</summary>
+    public bool ErrorIsTerminal { get; init; }
+
+    /// <summary>Reads the environment.</summary>
+    public Func<string, string?> Environment { get; init; } = static _ => null;
+
+    /// <summary>Requests to stop.</summary>
+    public StopSignals Stop { get; init; } = StopSignals.None();
+
+    /// <summary>Time, and the wish to stop.</summary>
+    public IRunPacer Pacer { get => _pacer ??= new RealPacer(Stop); init => _pacer = value; }
+
+    /// <summary>Standard output for tables; plain when it is no terminal.</summary>
+    public IAnsiConsole OutConsole => _outConsole ??= Console(Out, OutIsTerminal);
+
+    /// <summary>Standard error for tables; plain when it is no terminal.</summary>
+    public IAnsiConsole ErrorConsole => _errorConsole ??= Console(Error, ErrorIsTerminal);
+
+    /// <summary>The real process.</summary>
+    public static CliHost OfProcess()
+    {
+        bool errorIsTerminal = !System.Console.IsErrorRedirected;
+        return new CliHost
+        {
+            Out = System.Console.Out,
+            Error = System.Console.Error,
+            RawOut = System.Console.OpenStandardOutput(),
+            Input = new StandardInput(),
+            InIsTerminal = !System.Console.IsInputRedirected,
+            OutIsTerminal = !System.Console.IsOutputRedirected,
+            ErrorIsTerminal = errorIsTerminal,
+            Environment = System.Environment.GetEnvironmentVariable,
+            Stop = StopSignals.Listen(errorIsTerminal ? System.Console.Error : null),
+        };
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Stop.Dispose();
+        RawOut.Flush();
+    }
+
+    private IAnsiConsole Console(TextWriter writer, bool terminal)
+    {
+        bool colours = terminal && string.IsNullOrEmpty(Environment("NO_COLOR"));
+        bool moves = terminal && Environment("TERM") is not (null or "" or "dumb");
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(writer),
+            Ansi = moves ? AnsiSupport.Yes : AnsiSupport.No,
+            ColorSystem = colours && moves ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
+            Interactive = moves ? InteractionSupport.Yes : InteractionSupport.No,
+        });
+        if (!terminal)
+            console.Profile.Width = PlainWidth;
+        return console;
+    }
+
+    /// <summary>Columns of tables that go to a file or pipe: wide enough that nothing is cut.</summary>
+    private const int PlainWidth = 200;
+}

@@ -1,0 +1,27 @@
+using Microsoft.Extensions.DependencyInjection;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Guests;
+using Tessera.Cli.Verbs;
+using Tessera.Hosting;
+
+namespace Tessera.Cli.Composition;
+
+/// <summary>The composition root: what there is, and who gets it. Tests replace parts by registering after these.</summary>
+internal static class CliServices
+{
+    /// <summary>Registers everything.</summary>
+    public static IServiceCollection AddCli(this IServiceCollection services, CliHost host) => services
+        .AddSingleton(host)
+        .AddSingleton(TimeProvider.System)
+        .AddSingleton(_ => new PluginCatalog(PluginFolders.Default(environment: host.Environment)))
+        .AddSingleton(_ => HostResources.Read())
+        .AddSingleton(_ => new GuestLibrary(GuestLibrary.DefaultFolder(host.Environment)))
+        .AddSingleton<GuestSources>()
+        .AddSingleton<ExperimentPlanner>()
+        .AddSingleton<IMachineFactory, KernelMachineFactory>()
+        .AddSingleton<IVerb, DoctorVerb>()
+        .AddSingleton<IVerb, GuestVerb>()
+        .AddSingleton<IVerb, BootVerb>()
+        .AddSingleton<IVerb, RunVerb>()
+        .AddSingleton<IVerb, PluginsVerb>();
+}

@@ -1,0 +1,131 @@
+using System.Text.Json;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Runs;
+using Tessera.Hosting;
+using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Cli.Composition;
+
+/// <summary>An experiment with everything looked up: ready for a machine.</summary>
+internal sealed record PreparedExperiment : IDisposable
+{
+    /// <summary>What was configured.</summary>
+    public required Experiment Experiment { get; init; }
+
+    /// <summary>The plugins.</summary>
+    public required PluginSet Plugins { get; init; }
+
+    /// <summary>What to run.</summary>
+    public required RunPlan Plan { get; init; }
+
+    /// <summary>The configuration with nothing left to defaults.</summary>
+    public required JsonElement Resolved { get; init; }
+
+    /// <inheritdoc/>
+    public void Dispose() => Plugins.Dispose();
+}
+
+/// <summary>Looks up plugins and guests and binds their options; everything wrong is one <see cref="ConfigurationException"/>.</summary>
+internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests)
+{
+    /// <summary>Prepares an experiment. Nothing of the host's virtualization is touched yet.</summary>
+    /// <exception cref="ConfigurationException">Something cannot be found, loaded or bound.</exception>
+    public PreparedExperiment Prepare(Experiment experiment)
+    {
+        List<ConfigurationError> errors = [.. experiment.Errors];
+        PluginSet? plugins = PluginSet.Load(catalog, experiment, errors);
+        List<DomainPlan> plans = [];
+        List<(object? GuestOptions, object? SchedulerOptions, ByteSize Memory)> resolved = [];
+        for (int group = 0; group < experiment.Domains.Count; group++)
+        {
+            DomainSettings domain = experiment.Domains[group];
+            ConfigurationNode node = experiment.Document.Nearest(domain.Path);
+            GuestChoice? guest = guests.Resolve(experiment, domain, errors);
+            object? schedulerOptions = plugins is null
+                ? null
+                : OptionErrors.Bind(plugins.Scheduler.Plugin.DomainOptionsType, domain.SchedulerOptions, node.PathOf(ConfigurationKeys.Scheduler), node, errors);
+            if (guest is null)
+                continue;
+            ByteSize memory = domain.Memory ?? guest.DefaultMemory;
+            CheckCommandLine(node, guest, errors);
+            resolved.Add((guest.Options, schedulerOptions, memory));
+            plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions)));
+        }
+
+        if (errors.Count == 0)
+            CheckMemory(experiment, plans, errors);
+        if (errors.Count > 0 || plugins is null)
+        {
+            plugins?.Dispose();
+            throw new ConfigurationException(errors);
+        }
+
+        return new PreparedExperiment
+        {
+            Experiment = experiment,
+            Plugins = plugins,
+            Plan = new RunPlan
+            {
+                Domains = plans,
+                Duration = experiment.Duration,
+                MeasureAfter = experiment.MeasureAfter,
+                ReadyTimeout = experiment.ReadyTimeout,
+            },
+            Resolved = ConfigurationWriter.Element(experiment, new ResolvedParts
+            {
+                EngineOptions = plugins.Engine.Options,
+                MmuOptions = plugins.Mmu.Options,
+                MemoryPolicyOptions = plugins.MemoryPolicy.Options,
+                SchedulerOptions = plugins.Scheduler.Options,
+                Domains = resolved,
+            }),
+        };
+    }
+
+    private static DomainPlan Plan(DomainSettings domain, string name, int group, GuestChoice guest, ByteSize memory, object? schedulerOptions) => new()
+    {
+        Name = name,
+        Group = group,
+        Guest = guest.Label,
+        Image = guest.Image,
+        Initrd = guest.Initrd,
+        CommandLine = guest.CommandLine,
+        MemoryBytes = memory.Bytes,
+        Weight = domain.Weight,
+        SchedulerOptions = schedulerOptions,
+        Affinity = domain.Affinity is null ? CpuSet.All : CpuSet.Of([.. domain.Affinity]),
+        StartDelay = domain.StartDelay,
+        SpeaksWhenUp = guest.SpeaksWhenUp,
+    };
+
+    private static void CheckCommandLine(ConfigurationNode node, GuestChoice guest, List<ConfigurationError> errors)
+    {
+        const int room = 1023;
+        if (guest.CommandLine.Length > room)
+        {
+            string path = node.PathOf(ConfigurationKeys.Cmdline);
+            errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters.", $"The ABI's start_info has room for {room}."));
+        }
+    }
+
+    /// <summary>The sum once more, now with the sizes that guests bring along.</summary>
+    private static void CheckMemory(Experiment experiment, List<DomainPlan> plans, List<ConfigurationError> errors)
+    {
+        long limit = experiment.Machine.MemoryLimit.Bytes;
+        long sum = plans.Sum(plan => plan.MemoryBytes);
+        if (sum > limit)
+        {
+            errors.Add(new(experiment.Document.Nearest(ConfigurationKeys.Domains).Position, ConfigurationKeys.Domains,
+                $"The domains' memory adds up to {sum >> 20} MiB, the machine's limit is {limit >> 20} MiB.", "Give the domains less, or raise machine.memoryLimit."));
+        }
+    }
+}
+
+/// <summary>Makes machines; the kernel's, or a test's.</summary>
+internal interface IMachineFactory
+{
+    /// <summary>A machine for a prepared experiment.</summary>
+    /// <exception cref="Tessera.Sdk.Cpu.EngineException">This host cannot.</exception>
+    IRunMachine Create(PreparedExperiment prepared);
+}

@@ -1,0 +1,102 @@
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Guests;
+using Tessera.Guests;
+using Tessera.Hosting;
+using Tessera.Images;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Cli.Composition;
+
+/// <summary>What a domain boots.</summary>
+/// <param name="Label">The guest's name or the kernel's file.</param>
+/// <param name="Image">The kernel.</param>
+/// <param name="Initrd">The initial RAM disk; empty for none.</param>
+/// <param name="CommandLine">The whole command line.</param>
+/// <param name="DefaultMemory">What it gets unless the configuration says otherwise.</param>
+/// <param name="Options">A built-in guest's options record; null for others.</param>
+/// <param name="SpeaksWhenUp">Whether it writes a line once user space runs.</param>
+internal sealed record GuestChoice(
+    string Label, KernelImage Image, ReadOnlyMemory<byte> Initrd, string CommandLine, ByteSize DefaultMemory, object? Options, bool SpeaksWhenUp);
+
+/// <summary>Finds what a domain boots: a built-in guest, one of the library, or files.</summary>
+internal sealed class GuestSources(GuestLibrary library)
+{
+    private static readonly ByteSize KernelMemory = new(256L << 20);
+
+    /// <summary>Names that would be found now, for suggestions.</summary>
+    public IReadOnlyList<string> Names => [.. BuiltinGuests.Names, .. library.List().Select(guest => guest.Name)];
+
+    /// <summary>Loads a domain's guest; adds errors and answers null when there is something wrong with it. What the checks of the configuration found is not said again.</summary>
+    public GuestChoice? Resolve(Experiment experiment, DomainSettings domain, List<ConfigurationError> errors)
+    {
+        ConfigurationNode node = experiment.Document.Nearest(domain.Path);
+        if (domain.Guest is null == domain.Kernel is null || !(Exists(domain.Kernel) && Exists(domain.Initrd)))
+            return null;
+        try
+        {
+            if (domain.Kernel is { } kernel)
+                return FromFiles(Path.GetFileName(kernel), kernel, domain.Initrd, domain.Cmdline ?? "");
+            return BuiltinGuests.Find(domain.Guest!) is { } builtin
+                ? FromBuiltin(builtin, domain, node, errors)
+                : FromLibrary(domain, node, errors);
+        }
+        catch (Exception e) when (e is ImageException or GuestException or IOException or UnauthorizedAccessException)
+        {
+            string key = domain.Kernel is null ? ConfigurationKeys.Guest : ConfigurationKeys.Kernel;
+            Fail(errors, node, key, e.Message, "");
+            return null;
+        }
+    }
+
+    private static bool Exists(string? file) => file is null || File.Exists(file);
+
+    private static GuestChoice FromFiles(string label, string kernel, string? initrd, string commandLine) => new(
+        label,
+        KernelImage.Load(File.ReadAllBytes(kernel), kernel),
+        initrd is null ? default : File.ReadAllBytes(initrd),
+        commandLine,
+        KernelMemory,
+        null,
+        SpeaksWhenUp: true);
+
+    private static GuestChoice? FromBuiltin(BuiltinGuest builtin, DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
+    {
+        int before = errors.Count;
+        if (domain.Initrd is not null)
+            Fail(errors, node, ConfigurationKeys.Initrd, $"The built-in guest \"{builtin.Name}\" takes no initial RAM disk.", "Leave it out.");
+        if (domain.Cmdline is not null)
+            Fail(errors, node, ConfigurationKeys.Cmdline, $"The built-in guest \"{builtin.Name}\" reads no command line.", $"Its options go into \"{ConfigurationKeys.GuestOptions}\".");
+        if (domain.Memory is { } memory && memory.Bytes < BuiltinGuests.LeastMemoryBytes)
+            Fail(errors, node, ConfigurationKeys.Memory, $"The built-in guest \"{builtin.Name}\" does not fit into {memory}.", $"Give it at least {new ByteSize(BuiltinGuests.LeastMemoryBytes)}.");
+        object? options = OptionErrors.Bind(builtin.OptionsType, domain.GuestOptions, node.PathOf(ConfigurationKeys.GuestOptions), node, errors);
+        return errors.Count > before
+            ? null
+            : new GuestChoice(
+                builtin.Name, KernelImage.Load(builtin.Build(options), builtin.Name), default, "", new ByteSize(BuiltinGuests.LeastMemoryBytes), options, SpeaksWhenUp: false);
+    }
+
+    private GuestChoice? FromLibrary(DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
+    {
+        if (library.Find(domain.Guest!) is not { } entry)
+        {
+            string cure = GuestCatalogue.All.Any(guest => guest.Name == domain.Guest)
+                ? $"Fetch it first: tessera guest get {domain.Guest}"
+                : Suggestion.Nearest(domain.Guest!, [.. Names, .. GuestCatalogue.All.Select(guest => guest.Name)]) is { } nearest
+                    ? $"Did you mean \"{nearest}\"?"
+                    : $"Known are: {string.Join(", ", Names)}. Others: tessera guest get, tessera guest add.";
+            Fail(errors, node, ConfigurationKeys.Guest, $"There is no guest \"{domain.Guest}\".", cure);
+            return null;
+        }
+
+        if (domain.GuestOptions is not null)
+            Fail(errors, node, ConfigurationKeys.GuestOptions, $"The guest \"{entry.Name}\" is a kernel and has no options.", "Say it on its \"cmdline\".");
+        string commandLine = string.Join(' ', new[] { entry.DefaultCommandLine, domain.Cmdline ?? "" }.Where(part => part.Length > 0));
+        return FromFiles(entry.Name, entry.KernelPath, domain.Initrd ?? entry.InitrdPath, commandLine);
+    }
+
+    private static void Fail(List<ConfigurationError> errors, ConfigurationNode node, string key, string message, string cure)
+    {
+        string path = node.PathOf(key);
+        errors.Add(new(node.Nearest(path).Position, path, message, cure));
+    }
+}

@@ -1,0 +1,138 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Cli.Configuration;
+
+/// <summary>Reads a document's nodes into an <see cref="Experiment"/>: kinds, ranges and units. Sums and cross-checks are <see cref="ConfigurationChecks"/>.</summary>
+internal sealed partial class ConfigurationBinder(string baseDirectory, HostResources host, List<ConfigurationError> errors)
+{
+    /// <summary>The experiment, with defaults where something was wrong.</summary>
+    public Experiment Bind(ConfigurationNode document)
+    {
+        SectionReader reader = new(ConfigurationKeys.Document, document, errors);
+        ConfigurationNode machine = reader.Find(ConfigurationKeys.Machine)
+            ?? new ConfigurationNode(JsonValueKind.Object, ConfigurationKeys.Machine, document.Position);
+        Nanoseconds? measureAfter = null;
+        if (reader.Find(ConfigurationKeys.MeasureAfter) is { } after && after is not { Kind: JsonValueKind.String, Text: ConfigurationKeys.Ready }
+            && reader.TryDuration(after, DurationRange.ZeroOrMore, out Nanoseconds settle))
+            measureAfter = settle;
+        return new Experiment
+        {
+            Document = document,
+            Errors = errors,
+            BaseDirectory = baseDirectory,
+            Machine = BindMachine(new(ConfigurationKeys.MachineSection, machine, errors)),
+            Scheduler = BindScheduler(reader),
+            Domains = BindDomains(reader),
+            Duration = reader.Duration(ConfigurationKeys.Duration, Nanoseconds.FromSeconds(10), DurationRange.PositiveOrNever),
+            MeasureAfter = measureAfter,
+            ReadyTimeout = reader.Duration(ConfigurationKeys.ReadyTimeout, Nanoseconds.FromSeconds(120), DurationRange.Positive),
+        };
+    }
+
+    private MachineSettings BindMachine(SectionReader reader) => new()
+    {
+        Engine = Choice(reader, ConfigurationKeys.Engine, ConfigurationKeys.EngineOptions, "kvm"),
+        Mmu = Choice(reader, ConfigurationKeys.Mmu, ConfigurationKeys.MmuOptions, "direct-paging"),
+        MemoryPolicy = Choice(reader, ConfigurationKeys.MemoryPolicy, ConfigurationKeys.MemoryPolicyOptions, "static-partition"),
+        HostCpus = BindPcpus(reader),
+        MemoryLimit = reader.Find(ConfigurationKeys.MemoryLimit) is null or { Kind: JsonValueKind.String, Text: ConfigurationKeys.Auto }
+            ? host.AvailableMemory
+            : reader.Size(ConfigurationKeys.MemoryLimit) ?? host.AvailableMemory,
+    };
+
+    private IReadOnlyList<int> BindPcpus(SectionReader reader)
+    {
+        if (reader.Find(ConfigurationKeys.Pcpus) is not { } value)
+            return host.Cpus;
+        if (value.Kind == JsonValueKind.Number)
+        {
+            if (int.TryParse(value.Text, NumberStyles.None, CultureInfo.InvariantCulture, out int count) && count >= 1 && count <= host.Cpus.Count)
+                return [.. host.Cpus.Take(count)];
+            reader.Fail(value, $"This asks for {value.Text} physical CPUs.",
+                $"This host offers this process {host.Cpus.Count} ({string.Join(", ", host.Cpus)}): from 1 to {host.Cpus.Count} are possible.");
+            return host.Cpus;
+        }
+
+        IReadOnlyList<int> cpus = reader.Cpus(value, ConfigurationKeys.Auto) ?? host.Cpus;
+        foreach (int missing in cpus.Except(host.Cpus))
+            reader.Fail(value, $"This host has no CPU {missing} for this process.", $"It may use: {string.Join(", ", host.Cpus)}.");
+        return cpus;
+    }
+
+    private PluginChoice BindScheduler(SectionReader document)
+    {
+        const string otherwise = "bvt";
+        ConfigurationNode? value = document.Find(ConfigurationKeys.Scheduler);
+        if (value is null or { Kind: JsonValueKind.String })
+            return new(PluginName(document.Text(ConfigurationKeys.Scheduler) ?? otherwise), null, ConfigurationKeys.Scheduler, $"{ConfigurationKeys.Scheduler}.{ConfigurationKeys.Options}");
+        return Choice(new(ConfigurationKeys.SchedulerSection, value, errors), ConfigurationKeys.Name, ConfigurationKeys.Options, otherwise);
+    }
+
+    private PluginChoice Choice(SectionReader reader, string key, string optionsKey, string otherwise) =>
+        new(PluginName(reader.Text(key) ?? otherwise), reader.Options(optionsKey), reader.PathOf(key), reader.PathOf(optionsKey));
+
+    /// <summary>Paths count from the configuration's folder; names stay as they are.</summary>
+    private string PluginName(string written) =>
+        written.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) ? FullPath(written) : written;
+
+    private string FullPath(string written) => Path.GetFullPath(written, baseDirectory);
+
+    private List<DomainSettings> BindDomains(SectionReader document)
+    {
+        List<DomainSettings> domains = [];
+        if (document.Find(ConfigurationKeys.Domains) is not { } list)
+            return domains;
+        if (list.Kind != JsonValueKind.Array || list.Items.Count == 0)
+        {
+            document.Fail(list, $"This is {(list.Kind == JsonValueKind.Array ? "an empty list" : list.Description)}.", "It must be a list with at least one domain.");
+            return domains;
+        }
+
+        foreach (ConfigurationNode item in list.Items)
+        {
+            int known = errors.Count;
+            SectionReader reader = new(ConfigurationKeys.DomainSection, item, errors);
+            if (item.Kind == JsonValueKind.Object)
+                domains.Add(BindDomain(reader, domains.Count, complete: errors.Count == known));
+        }
+
+        return domains;
+    }
+
+    private DomainSettings BindDomain(SectionReader reader, int index, bool complete)
+    {
+        string name = reader.Text(ConfigurationKeys.Name) ?? $"domain{index}";
+        if (complete && !DomainName.IsMatch(name))
+        {
+            reader.Fail(reader.Find(ConfigurationKeys.Name)!, $"\"{name}\" cannot name a domain.",
+                "A name begins with a letter or digit and has only letters, digits, dots, dashes and underscores, at most 63.");
+        }
+
+        string? kernel = reader.Text(ConfigurationKeys.Kernel);
+        string? initrd = reader.Text(ConfigurationKeys.Initrd);
+        return new DomainSettings
+        {
+            Path = reader.Path,
+            Name = name,
+            Count = reader.Integer(ConfigurationKeys.Count, 1, 1, ConfigurationKeys.MaxDomains),
+            Guest = reader.Text(ConfigurationKeys.Guest),
+            GuestOptions = reader.Options(ConfigurationKeys.GuestOptions),
+            Kernel = kernel is null ? null : FullPath(kernel),
+            Initrd = initrd is null ? null : FullPath(initrd),
+            Cmdline = reader.Find(ConfigurationKeys.Cmdline) is { Kind: JsonValueKind.String, Text: "" } ? "" : reader.Text(ConfigurationKeys.Cmdline),
+            Memory = reader.Size(ConfigurationKeys.Memory),
+            Weight = reader.Integer(ConfigurationKeys.Weight, 256, ConfigurationKeys.MinWeight, ConfigurationKeys.MaxWeight),
+            SchedulerOptions = reader.Options(ConfigurationKeys.Scheduler),
+            Affinity = reader.Find(ConfigurationKeys.Affinity) is { } affinity ? reader.Cpus(affinity, ConfigurationKeys.All) : null,
+            StartDelay = reader.Duration(ConfigurationKeys.StartDelay, Nanoseconds.Zero, DurationRange.ZeroOrMore),
+            Vcpus = reader.Integer(ConfigurationKeys.Vcpus, 1, 1, ConfigurationKeys.MaxVcpus),
+        };
+    }
+
+    [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    private static partial Regex DomainName { get; }
+}

@@ -1,0 +1,80 @@
+using System.Text.Json;
+
+namespace Tessera.Cli.Configuration;
+
+/// <summary>From a file and the command line's edits to an <see cref="Experiment"/>, with every error at once.</summary>
+public static class ConfigurationLoader
+{
+    /// <summary>Reads, edits, binds and checks a configuration.</summary>
+    /// <param name="file">The file, as the user named it.</param>
+    /// <param name="edits">The `--set` edits, in order.</param>
+    /// <param name="host">What the host offers.</param>
+    /// <param name="scheduler">Takes the place of the configured scheduler, before the edits; null leaves it.</param>
+    /// <returns>The experiment; what is wrong with it is in <see cref="Experiment.Errors"/>.</returns>
+    /// <exception cref="ConfigurationException">The text cannot be read at all.</exception>
+    public static Experiment Load(string file, IEnumerable<string> edits, HostResources host, string? scheduler = null)
+    {
+        byte[] text;
+        try
+        {
+            text = File.ReadAllBytes(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException([new(new(file, 0, 0), "", $"The configuration cannot be read: {e.Message}", "Name a JSON file such as samples/quickstart.json.")]);
+        }
+
+        return Parse(file, text, Path.GetDirectoryName(Path.GetFullPath(file))!, edits, host, scheduler);
+    }
+
+    /// <summary>The same for a text that is not in a file.</summary>
+    /// <param name="source">What to call it in errors.</param>
+    /// <param name="text">The configuration.</param>
+    /// <param name="baseDirectory">Where relative paths start.</param>
+    /// <param name="edits">The `--set` edits, in order.</param>
+    /// <param name="host">What the host offers.</param>
+    /// <param name="scheduler">Takes the place of the configured scheduler, before the edits; null leaves it.</param>
+    /// <returns>The experiment; what is wrong with it is in <see cref="Experiment.Errors"/>.</returns>
+    /// <exception cref="ConfigurationException">The text cannot be read at all.</exception>
+    public static Experiment Parse(
+        string source, ReadOnlySpan<byte> text, string baseDirectory, IEnumerable<string> edits, HostResources host, string? scheduler = null)
+    {
+        List<ConfigurationError> errors = [];
+        ConfigurationNode document = ConfigurationParser.Parse(source, text, errors) ?? throw new ConfigurationException(errors);
+        return Bind(document, baseDirectory, edits, host, scheduler, errors);
+    }
+
+    /// <summary>The same for what a command line amounts to: its errors point at the command line, not at lines of a file nobody wrote.</summary>
+    internal static Experiment ParseCommandLine(ReadOnlySpan<byte> text, string baseDirectory, HostResources host, string? scheduler)
+    {
+        List<ConfigurationError> errors = [];
+        ConfigurationNode document = ConfigurationParser.ParseEdit(new SourcePosition("command line", 0, 0), System.Text.Encoding.UTF8.GetString(text), "");
+        return Bind(document, baseDirectory, [], host, scheduler, errors);
+    }
+
+    private static Experiment Bind(
+        ConfigurationNode document, string baseDirectory, IEnumerable<string> edits, HostResources host, string? scheduler, List<ConfigurationError> errors)
+    {
+        if (scheduler is not null)
+            ReplaceScheduler(document, scheduler);
+        foreach (string edit in edits)
+            ConfigurationEdit.Apply(document, edit, errors);
+        Experiment experiment = new ConfigurationBinder(baseDirectory, host, errors).Bind(document);
+        ConfigurationChecks.Check(experiment, errors);
+        return experiment;
+    }
+
+    /// <summary>Another policy has other options: those of the configured one go, the domains' too, unless it is the same.</summary>
+    private static void ReplaceScheduler(ConfigurationNode document, string scheduler)
+    {
+        ConfigurationNode? configured = document.Find(ConfigurationKeys.Scheduler);
+        string? name = (configured?.Kind == JsonValueKind.Object ? configured.Find(ConfigurationKeys.Name) : configured)?.Text;
+        if (name == scheduler)
+            return;
+        string replacement = scheduler.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) ? Path.GetFullPath(scheduler) : scheduler;
+        SourcePosition origin = new($"--scheduler {scheduler}", 0, 0);
+        document.Set(ConfigurationKeys.Scheduler, new ConfigurationNode(JsonValueKind.String, ConfigurationKeys.Scheduler, origin, replacement));
+        foreach (ConfigurationNode domain in document.Find(ConfigurationKeys.Domains)?.Items ?? [])
+            domain.Remove(ConfigurationKeys.Scheduler);
+    }
+}

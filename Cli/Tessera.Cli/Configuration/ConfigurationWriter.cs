@@ -1,0 +1,140 @@
+using System.Buffers;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Tessera.Hosting;
+using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Cli.Configuration;
+
+/// <summary>What the plugins and guests made of an experiment's open ends: options with their defaults, memory sizes.</summary>
+internal sealed record ResolvedParts
+{
+    /// <summary>The engine's options record; null for none.</summary>
+    public object? EngineOptions { get; init; }
+
+    /// <summary>The MMU plugin's.</summary>
+    public object? MmuOptions { get; init; }
+
+    /// <summary>The memory policy's.</summary>
+    public object? MemoryPolicyOptions { get; init; }
+
+    /// <summary>The scheduler's.</summary>
+    public object? SchedulerOptions { get; init; }
+
+    /// <summary>For each item of domains: its guest's options, its scheduler options and its memory.</summary>
+    public required IReadOnlyList<(object? GuestOptions, object? SchedulerOptions, ByteSize Memory)> Domains { get; init; }
+}
+
+/// <summary>Writes an experiment back as a configuration with nothing left to defaults.</summary>
+internal static class ConfigurationWriter
+{
+    private static readonly JsonWriterOptions Form = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>The configuration as an element, for result.json.</summary>
+    public static JsonElement Element(Experiment experiment, ResolvedParts parts)
+    {
+        ArrayBufferWriter<byte> buffer = new();
+        using (Utf8JsonWriter writer = new(buffer, Form))
+            Write(writer, experiment, parts);
+        using JsonDocument document = JsonDocument.Parse(buffer.WrittenMemory);
+        return document.RootElement.Clone();
+    }
+
+    /// <summary>An element as a file's text.</summary>
+    public static string Text(JsonElement element)
+    {
+        ArrayBufferWriter<byte> buffer = new();
+        using (Utf8JsonWriter writer = new(buffer, Form))
+            element.WriteTo(writer);
+        return System.Text.Encoding.UTF8.GetString(buffer.WrittenSpan) + "\n";
+    }
+
+    private static void Write(Utf8JsonWriter writer, Experiment experiment, ResolvedParts parts)
+    {
+        writer.WriteStartObject();
+        writer.WriteStartObject(ConfigurationKeys.Machine);
+        writer.WriteString(ConfigurationKeys.Engine, experiment.Machine.Engine.Name);
+        Options(writer, ConfigurationKeys.EngineOptions, parts.EngineOptions);
+        Numbers(writer, ConfigurationKeys.Pcpus, experiment.Machine.HostCpus);
+        writer.WriteString(ConfigurationKeys.MemoryLimit, experiment.Machine.MemoryLimit.ToString());
+        writer.WriteString(ConfigurationKeys.Mmu, experiment.Machine.Mmu.Name);
+        Options(writer, ConfigurationKeys.MmuOptions, parts.MmuOptions);
+        writer.WriteString(ConfigurationKeys.MemoryPolicy, experiment.Machine.MemoryPolicy.Name);
+        Options(writer, ConfigurationKeys.MemoryPolicyOptions, parts.MemoryPolicyOptions);
+        writer.WriteEndObject();
+        writer.WriteStartObject(ConfigurationKeys.Scheduler);
+        writer.WriteString(ConfigurationKeys.Name, experiment.Scheduler.Name);
+        Options(writer, ConfigurationKeys.Options, parts.SchedulerOptions);
+        writer.WriteEndObject();
+        writer.WriteStartArray(ConfigurationKeys.Domains);
+        for (int index = 0; index < experiment.Domains.Count; index++)
+            Domain(writer, experiment.Domains[index], parts.Domains[index].GuestOptions, parts.Domains[index].SchedulerOptions, parts.Domains[index].Memory);
+        writer.WriteEndArray();
+        Duration(writer, ConfigurationKeys.Duration, experiment.Duration);
+        if (experiment.MeasureAfter is { } after)
+            Duration(writer, ConfigurationKeys.MeasureAfter, after);
+        else
+            writer.WriteString(ConfigurationKeys.MeasureAfter, ConfigurationKeys.Ready);
+        Duration(writer, ConfigurationKeys.ReadyTimeout, experiment.ReadyTimeout);
+        writer.WriteEndObject();
+    }
+
+    private static void Domain(Utf8JsonWriter writer, DomainSettings domain, object? guestOptions, object? schedulerOptions, ByteSize memory)
+    {
+        writer.WriteStartObject();
+        writer.WriteString(ConfigurationKeys.Name, domain.Name);
+        writer.WriteNumber(ConfigurationKeys.Count, domain.Count);
+        if (domain.Guest is not null)
+            writer.WriteString(ConfigurationKeys.Guest, domain.Guest);
+        Options(writer, ConfigurationKeys.GuestOptions, guestOptions);
+        if (domain.Kernel is not null)
+            writer.WriteString(ConfigurationKeys.Kernel, domain.Kernel);
+        if (domain.Initrd is not null)
+            writer.WriteString(ConfigurationKeys.Initrd, domain.Initrd);
+        if (domain.Cmdline is not null)
+            writer.WriteString(ConfigurationKeys.Cmdline, domain.Cmdline);
+        writer.WriteString(ConfigurationKeys.Memory, memory.ToString());
+        writer.WriteNumber(ConfigurationKeys.Weight, domain.Weight);
+        Options(writer, ConfigurationKeys.Scheduler, schedulerOptions);
+        if (domain.Affinity is null)
+            writer.WriteString(ConfigurationKeys.Affinity, ConfigurationKeys.All);
+        else
+            Numbers(writer, ConfigurationKeys.Affinity, domain.Affinity);
+        Duration(writer, ConfigurationKeys.StartDelay, domain.StartDelay);
+        writer.WriteNumber(ConfigurationKeys.Vcpus, domain.Vcpus);
+        writer.WriteEndObject();
+    }
+
+    private static void Options(Utf8JsonWriter writer, string key, object? options)
+    {
+        if (options is null)
+            return;
+        writer.WriteStartObject(key);
+        foreach ((string name, object? value) in OptionBinder.Values(options))
+        {
+            writer.WritePropertyName(name);
+            switch (value)
+            {
+                case null: writer.WriteNullValue(); break;
+                case bool flag: writer.WriteBooleanValue(flag); break;
+                case int number: writer.WriteNumberValue(number); break;
+                case long number: writer.WriteNumberValue(number); break;
+                case double number: writer.WriteNumberValue(number); break;
+                default: writer.WriteStringValue(value.ToString()); break;
+            }
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private static void Duration(Utf8JsonWriter writer, string key, Nanoseconds duration) => writer.WriteString(key, NanosecondsText.Format(duration));
+
+    private static void Numbers(Utf8JsonWriter writer, string key, IReadOnlyList<int> numbers)
+    {
+        writer.WriteStartArray(key);
+        foreach (int number in numbers)
+            writer.WriteNumberValue(number);
+        writer.WriteEndArray();
+    }
+}

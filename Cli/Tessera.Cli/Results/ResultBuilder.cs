@@ -1,0 +1,73 @@
+using System.Text.Json;
+using Tessera.Cli.Runs;
+using Tessera.Hosting;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Cli.Results;
+
+/// <summary>Makes the document of what a session left behind.</summary>
+internal static class ResultBuilder
+{
+    /// <summary>The result of one run.</summary>
+    /// <param name="record">What the session left.</param>
+    /// <param name="domains">Its domains.</param>
+    /// <param name="machine">The machine it ran on.</param>
+    /// <param name="scheduler">The scheduler that was configured.</param>
+    /// <param name="configuration">The resolved configuration.</param>
+    /// <param name="startedAt">When.</param>
+    public static ResultDocument Build(
+        RunRecord record, IReadOnlyList<DomainPlan> domains, IRunMachine machine, PluginInfo scheduler, JsonElement configuration, DateTimeOffset startedAt)
+    {
+        ShareRow[] rows = ShareTable.Between(domains, record.Baseline, record.Final);
+        return new ResultDocument
+        {
+            Version = typeof(ResultBuilder).Assembly.GetName().Version?.ToString(3) ?? "0.0.0",
+            StartedAt = startedAt,
+            Outcome = record.Outcome,
+            Failures = record.Failures,
+            Host = HostFactsReader.Read(),
+            Engine = Engine(machine.Engine),
+            Scheduler = new SchedulerReport(scheduler.Name, scheduler.Version, record.Final.SchedulerEjected),
+            Configuration = configuration,
+            MeasuredFromSeconds = Math.Max(0, record.Baseline.At.TotalSeconds),
+            ElapsedSeconds = (record.Final.At - record.Baseline.At).TotalSeconds,
+            Domains = [.. domains.Select((domain, index) => Domain(record, domain, index, rows[index]))],
+            Pcpus = [.. record.Final.Pcpus.Select((pcpu, index) => Pcpu(index, machine.HostCpus[index], record.Baseline.Pcpus[index], pcpu))],
+            SchedulerCost = new SchedulerCost(record.Final.Decisions.Count, record.Final.Decisions.P50Ns, record.Final.Decisions.P99Ns),
+        };
+    }
+
+    /// <summary>An engine's facts as data.</summary>
+    public static EngineReport Engine(EngineFacts facts) => new(
+        facts.Name, facts.Strategy, [.. facts.Findings.Select(finding => new EngineFindingReport(finding.Probe, finding.Finding, finding.Consequence))]);
+
+    private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(
+        index, hostCpu, (after.Busy - before.Busy).TotalSeconds, (after.Idle - before.Idle).TotalSeconds, after.Switches - before.Switches);
+
+    private static DomainResult Domain(RunRecord record, DomainPlan plan, int index, ShareRow row)
+    {
+        DomainReading before = record.Baseline.Domains[index];
+        DomainReading after = record.Final.Domains[index];
+        return new DomainResult
+        {
+            Name = plan.Name,
+            Id = record.Ids[index],
+            Guest = plan.Guest,
+            State = after.Phase.Word(),
+            ExitReason = record.ExitReasons[index],
+            CrashRegisters = record.CrashRegisters[index],
+            Weight = plan.Weight,
+            CpuSeconds = row.CpuSeconds,
+            Share = row.Share,
+            ExpectedShare = row.ExpectedShare,
+            Work = row.Work,
+            Wakes = row.Wakes,
+            WakeLatencyNs = row.Latency ?? after.WakeLatency,
+            Traps = ShareTable.Difference(before.Traps, after.Traps),
+            Hypercalls = ShareTable.Difference(before.Hypercalls, after.Hypercalls),
+            Memory = new MemoryResult(after.AssignedBytes, after.ResidentBytes),
+            BootMilliseconds = record.BootTimes[index]?.TotalMilliseconds,
+            ConsoleTail = record.Consoles[index].Tail(),
+        };
+    }
+}

@@ -1,0 +1,181 @@
+using System.Text.Json;
+
+namespace Tessera.Cli.Results;
+
+/// <summary>
+/// What a run gave: result.json, format "tessera.result/1". Within a format number keys are only ever added. Counters and times are
+/// those of the measured window (<see cref="ElapsedSeconds"/>) unless a key says otherwise.
+/// </summary>
+public sealed record ResultDocument
+{
+    /// <summary>The format's name and number.</summary>
+    public const string Format = "tessera.result/1";
+
+    /// <summary>Always <see cref="Format"/>.</summary>
+    public string Schema { get; init; } = Format;
+
+    /// <summary>The version of Tessera that ran.</summary>
+    public required string Version { get; init; }
+
+    /// <summary>When the machine was started.</summary>
+    public required DateTimeOffset StartedAt { get; init; }
+
+    /// <summary>How the run ended.</summary>
+    public required RunOutcome Outcome { get; init; }
+
+    /// <summary>What failed, a sentence each; empty after a good run.</summary>
+    public required IReadOnlyList<string> Failures { get; init; }
+
+    /// <summary>The host.</summary>
+    public required HostFacts Host { get; init; }
+
+    /// <summary>The CPU engine and everything it probed.</summary>
+    public required EngineReport Engine { get; init; }
+
+    /// <summary>The scheduler that was configured, and what happened to it.</summary>
+    public required SchedulerReport Scheduler { get; init; }
+
+    /// <summary>The resolved configuration: every default filled in; `tessera run` takes it as it is.</summary>
+    public required JsonElement Configuration { get; init; }
+
+    /// <summary>From the machine's start to the beginning of the measured window, in seconds.</summary>
+    public required double MeasuredFromSeconds { get; init; }
+
+    /// <summary>The length of the measured window, in seconds.</summary>
+    public required double ElapsedSeconds { get; init; }
+
+    /// <summary>The domains, in the order of the configuration.</summary>
+    public required IReadOnlyList<DomainResult> Domains { get; init; }
+
+    /// <summary>The physical CPUs.</summary>
+    public required IReadOnlyList<PcpuResult> Pcpus { get; init; }
+
+    /// <summary>What the scheduler's decisions cost.</summary>
+    public required SchedulerCost SchedulerCost { get; init; }
+}
+
+/// <summary>How a run ended.</summary>
+public enum RunOutcome
+{
+    /// <summary>The duration passed, or every domain shut down.</summary>
+    Completed,
+
+    /// <summary>The user stopped it; what was measured until then is in the result.</summary>
+    Interrupted,
+
+    /// <summary>A domain crashed, was not up in time, or the scheduler was ejected.</summary>
+    Failed,
+}
+
+/// <summary>The host that a run was made on.</summary>
+/// <param name="Cpu">The CPU's model name.</param>
+/// <param name="Cpus">CPUs online.</param>
+/// <param name="MemoryBytes">Memory.</param>
+/// <param name="Kernel">The kernel's release.</param>
+/// <param name="Runtime">The .NET runtime.</param>
+public sealed record HostFacts(string Cpu, int Cpus, long MemoryBytes, string Kernel, string Runtime);
+
+/// <summary>The CPU engine.</summary>
+/// <param name="Name">Its name and what it stands on.</param>
+/// <param name="Strategy">What it chose from its probes.</param>
+/// <param name="Findings">Each probe.</param>
+public sealed record EngineReport(string Name, string Strategy, IReadOnlyList<EngineFindingReport> Findings);
+
+/// <summary>One probe of the engine.</summary>
+/// <param name="Probe">What was tried.</param>
+/// <param name="Finding">What happened.</param>
+/// <param name="Consequence">What followed for this run; empty for nothing.</param>
+public sealed record EngineFindingReport(string Probe, string Finding, string Consequence);
+
+/// <summary>The scheduler.</summary>
+/// <param name="Name">The plugin's name.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="Ejected">Why it was replaced by the fallback during the run; null when it was not.</param>
+public sealed record SchedulerReport(string Name, string Version, string? Ejected);
+
+/// <summary>One domain's result.</summary>
+public sealed record DomainResult
+{
+    /// <summary>The name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The domain number.</summary>
+    public required int Id { get; init; }
+
+    /// <summary>The guest's name, or the kernel's file.</summary>
+    public required string Guest { get; init; }
+
+    /// <summary>The state at the end of the window: created, running, blocked, paused, shutdown, crashed or destroyed.</summary>
+    public required string State { get; init; }
+
+    /// <summary>Why it ended; null while it lives.</summary>
+    public required string? ExitReason { get; init; }
+
+    /// <summary>The registers at a crash, hexadecimal by name; null without one.</summary>
+    public required IReadOnlyDictionary<string, string>? CrashRegisters { get; init; }
+
+    /// <summary>The weight.</summary>
+    public required int Weight { get; init; }
+
+    /// <summary>pCPU time given to its vCPUs.</summary>
+    public required double CpuSeconds { get; init; }
+
+    /// <summary>That time as a fraction of all pCPU time of the window.</summary>
+    public required double Share { get; init; }
+
+    /// <summary>The fraction that its weight entitles it to (<see cref="ExpectedShares"/>).</summary>
+    public required double ExpectedShare { get; init; }
+
+    /// <summary>Units of work that a built-in guest reports; null for other guests.</summary>
+    public required long? Work { get; init; }
+
+    /// <summary>How often its vCPUs became runnable.</summary>
+    public required long Wakes { get; init; }
+
+    /// <summary>
+    /// From wake to running: as beat and burst measured it themselves in the window, for other guests as the scheduler core did since the
+    /// machine's start; null when nothing was recorded.
+    /// </summary>
+    public required LatencySummary? WakeLatencyNs { get; init; }
+
+    /// <summary>Traps by kind.</summary>
+    public required IReadOnlyDictionary<string, long> Traps { get; init; }
+
+    /// <summary>Hypercalls by name.</summary>
+    public required IReadOnlyDictionary<string, long> Hypercalls { get; init; }
+
+    /// <summary>Memory at the end of the window.</summary>
+    public required MemoryResult Memory { get; init; }
+
+    /// <summary>From its start to its first user-space line, in milliseconds; null when none came.</summary>
+    public required double? BootMilliseconds { get; init; }
+
+    /// <summary>The last lines of its console.</summary>
+    public required IReadOnlyList<string> ConsoleTail { get; init; }
+}
+
+/// <summary>A distribution of times in nanoseconds.</summary>
+/// <param name="P50">Median.</param>
+/// <param name="P99">99th percentile.</param>
+/// <param name="Max">The longest.</param>
+/// <param name="Count">How many.</param>
+public sealed record LatencySummary(long P50, long P99, long Max, long Count);
+
+/// <summary>A domain's memory.</summary>
+/// <param name="AssignedBytes">What it owns.</param>
+/// <param name="ResidentBytes">What of it takes host memory.</param>
+public sealed record MemoryResult(long AssignedBytes, long ResidentBytes);
+
+/// <summary>One physical CPU.</summary>
+/// <param name="Index">The machine's index.</param>
+/// <param name="HostCpu">The host's number.</param>
+/// <param name="BusySeconds">Time given to vCPUs.</param>
+/// <param name="IdleSeconds">Time with nothing to run.</param>
+/// <param name="Switches">Changes from one vCPU to another.</param>
+public sealed record PcpuResult(int Index, int HostCpu, double BusySeconds, double IdleSeconds, long Switches);
+
+/// <summary>What the scheduler's decisions cost, since the machine's start.</summary>
+/// <param name="Decisions">How many.</param>
+/// <param name="P50Ns">Median.</param>
+/// <param name="P99Ns">99th percentile.</param>
+public sealed record SchedulerCost(long Decisions, long P50Ns, long P99Ns);

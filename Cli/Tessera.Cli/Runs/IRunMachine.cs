@@ -1,0 +1,187 @@
+using Tessera.Cli.Results;
+using Tessera.Guests;
+using Tessera.Images;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Cli.Runs;
+
+/// <summary>A domain to run: everything looked up and loaded.</summary>
+internal sealed record DomainPlan
+{
+    /// <summary>The name.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Which item of the configuration it came from; equal ones are shown together.</summary>
+    public required int Group { get; init; }
+
+    /// <summary>The guest's name or the kernel's file.</summary>
+    public required string Guest { get; init; }
+
+    /// <summary>The kernel.</summary>
+    public required KernelImage Image { get; init; }
+
+    /// <summary>The initial RAM disk; empty for none.</summary>
+    public ReadOnlyMemory<byte> Initrd { get; init; }
+
+    /// <summary>The command line.</summary>
+    public string CommandLine { get; init; } = "";
+
+    /// <summary>Memory in bytes.</summary>
+    public required long MemoryBytes { get; init; }
+
+    /// <summary>The share weight.</summary>
+    public required int Weight { get; init; }
+
+    /// <summary>The scheduler's per-domain options; null for its defaults.</summary>
+    public object? SchedulerOptions { get; init; }
+
+    /// <summary>Where it may run.</summary>
+    public CpuSet Affinity { get; init; } = CpuSet.All;
+
+    /// <summary>When it starts, after the machine.</summary>
+    public Nanoseconds StartDelay { get; init; }
+
+    /// <summary>Whether a line of user space on its console says that it is up; else it is up once started.</summary>
+    public required bool SpeaksWhenUp { get; init; }
+}
+
+/// <summary>A machine as a run sees it: the kernel's, or a test's.</summary>
+internal interface IRunMachine : IDisposable
+{
+    /// <summary>The host CPUs in use, by machine index.</summary>
+    IReadOnlyList<int> HostCpus { get; }
+
+    /// <summary>What the engine found.</summary>
+    EngineFacts Engine { get; }
+
+    /// <summary>Why the machine cannot go on; null while it can.</summary>
+    string? Failure { get; }
+
+    /// <summary>Builds a domain that does not run yet.</summary>
+    /// <param name="plan">What to build.</param>
+    /// <param name="output">Gets its console output, on the guest's own physical CPU: must return at once.</param>
+    IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output);
+
+    /// <summary>The counters of this moment, since the machine's start.</summary>
+    MachineReading Read();
+}
+
+/// <summary>A domain as a run sees it.</summary>
+internal interface IRunDomain
+{
+    /// <summary>Its number.</summary>
+    int Id { get; }
+
+    /// <summary>Lets it run.</summary>
+    void Start();
+
+    /// <summary>Ends it and frees its memory.</summary>
+    void Destroy();
+
+    /// <summary>Its console's input; answers how many bytes still wait for the guest.</summary>
+    int WriteConsole(ReadOnlySpan<byte> input);
+
+    /// <summary>Where it is in its life.</summary>
+    DomainPhase Phase { get; }
+
+    /// <summary>Why it ended; null while it lives.</summary>
+    string? ExitReason { get; }
+
+    /// <summary>The registers at a crash, hexadecimal by name; null without one.</summary>
+    IReadOnlyDictionary<string, string>? CrashRegisters { get; }
+}
+
+/// <summary>A domain's life as results name it.</summary>
+internal enum DomainPhase
+{
+    /// <summary>Built, not started.</summary>
+    Created,
+
+    /// <summary>Runs, or could.</summary>
+    Running,
+
+    /// <summary>Waits for an event.</summary>
+    Blocked,
+
+    /// <summary>Held by the administrator.</summary>
+    Paused,
+
+    /// <summary>Ended itself.</summary>
+    Shutdown,
+
+    /// <summary>Did something fatal.</summary>
+    Crashed,
+
+    /// <summary>Ended from outside.</summary>
+    Destroyed,
+}
+
+/// <summary>All counters at one moment.</summary>
+internal sealed record MachineReading
+{
+    /// <summary>Machine time.</summary>
+    public required Nanoseconds At { get; init; }
+
+    /// <summary>By domain, in the order of creation.</summary>
+    public required IReadOnlyList<DomainReading> Domains { get; init; }
+
+    /// <summary>By physical CPU.</summary>
+    public required IReadOnlyList<PcpuReading> Pcpus { get; init; }
+
+    /// <summary>Decisions of the scheduler so far: how many, median and 99th percentile of their cost in ns.</summary>
+    public required (long Count, long P50Ns, long P99Ns) Decisions { get; init; }
+
+    /// <summary>Why the scheduler was replaced by the fallback; null when it was not.</summary>
+    public string? SchedulerEjected { get; init; }
+}
+
+/// <summary>One domain's counters.</summary>
+internal sealed record DomainReading
+{
+    /// <summary>Where it is in its life.</summary>
+    public required DomainPhase Phase { get; init; }
+
+    /// <summary>Time its vCPUs ran.</summary>
+    public required Nanoseconds Running { get; init; }
+
+    /// <summary>Time its vCPUs could have run and waited for a physical CPU.</summary>
+    public required Nanoseconds Waiting { get; init; }
+
+    /// <summary>How often they became runnable.</summary>
+    public required long Wakes { get; init; }
+
+    /// <summary>From wake to running since the machine's start, as the scheduler core saw it; null when it saw none.</summary>
+    public LatencySummary? WakeLatency { get; init; }
+
+    /// <summary>Traps by kind.</summary>
+    public required IReadOnlyDictionary<string, long> Traps { get; init; }
+
+    /// <summary>Hypercalls by name.</summary>
+    public required IReadOnlyDictionary<string, long> Hypercalls { get; init; }
+
+    /// <summary>Memory it owns.</summary>
+    public required long AssignedBytes { get; init; }
+
+    /// <summary>Host memory it takes.</summary>
+    public required long ResidentBytes { get; init; }
+
+    /// <summary>What a built-in guest reports; null for others.</summary>
+    public GuestReport? Report { get; init; }
+}
+
+/// <summary>One physical CPU's counters.</summary>
+/// <param name="Busy">Time given to vCPUs.</param>
+/// <param name="Idle">Time with nothing to run.</param>
+/// <param name="Switches">Changes of vCPU.</param>
+internal readonly record struct PcpuReading(Nanoseconds Busy, Nanoseconds Idle, long Switches);
+
+/// <summary>Words and tests on <see cref="DomainPhase"/>.</summary>
+internal static class DomainPhases
+{
+    /// <summary>Whether it will never run again.</summary>
+    public static bool HasEnded(this DomainPhase phase) => phase is DomainPhase.Shutdown or DomainPhase.Crashed or DomainPhase.Destroyed;
+
+    /// <summary>The word results use.</summary>
+    public static string Word(this DomainPhase phase) => phase.ToString().ToLowerInvariant();
+}

@@ -1,0 +1,188 @@
+using Tessera.Cli.Results;
+using Tessera.Sdk;
+
+namespace Tessera.Cli.Runs;
+
+/// <summary>
+/// One run: builds the domains, starts each at its time, waits until measuring may begin, measures for the duration, and takes the
+/// readings at both ends. The window begins at the moment of <see cref="RunPlan.MeasureAfter"/>, or when every domain is up; what
+/// happened before does not count.
+/// </summary>
+internal sealed class RunSession
+{
+    /// <summary>How often domains are looked at for having come up or ended.</summary>
+    private static readonly Nanoseconds Poll = Nanoseconds.FromMilliseconds(50);
+
+    private readonly IRunMachine _machine;
+    private readonly RunPlan _plan;
+    private readonly IRunPacer _pacer;
+    private readonly Nanoseconds _progressEvery;
+    private readonly Action<RunProgress>? _progress;
+    private readonly ConsoleLog[] _consoles;
+    private readonly IRunDomain[] _domains;
+    private readonly Nanoseconds?[] _startedAt;
+    private readonly List<string> _failures = [];
+
+    /// <summary>Builds the domains on a machine.</summary>
+    /// <param name="machine">The machine; not disposed here.</param>
+    /// <param name="plan">What to do.</param>
+    /// <param name="pacer">Time.</param>
+    /// <param name="progressEvery">How often to report.</param>
+    /// <param name="progress">Gets the reports, on the thread of <see cref="Run"/>.</param>
+    public RunSession(IRunMachine machine, RunPlan plan, IRunPacer pacer, Nanoseconds progressEvery, Action<RunProgress>? progress)
+    {
+        (_machine, _plan, _pacer, _progressEvery, _progress) = (machine, plan, pacer, progressEvery, progress);
+        _consoles = [.. plan.Domains.Select(domain => new ConsoleLog(domain.Name, () => pacer.Now.Value))];
+        _domains = [.. plan.Domains.Select((domain, index) => machine.Create(domain, _consoles[index].Append))];
+        _startedAt = new Nanoseconds?[_domains.Length];
+    }
+
+    /// <summary>The consoles, by domain.</summary>
+    public IReadOnlyList<ConsoleLog> Consoles => _consoles;
+
+    /// <summary>Runs to the end of the window, of the last domain, or of the user's patience.</summary>
+    public RunRecord Run()
+    {
+        Nanoseconds origin = _pacer.Now;
+        MachineReading first = _machine.Read();
+        MachineReading? baseline = null;
+        Nanoseconds windowStart = Nanoseconds.Zero;
+        Nanoseconds nextProgress = Nanoseconds.Zero;
+        bool interrupted = false;
+        while (true)
+        {
+            Nanoseconds now = _pacer.Now - origin;
+            StartDue(now);
+            if (baseline is null && MayMeasure(now))
+                (baseline, windowStart) = (_machine.Read(), now);
+            Nanoseconds end = baseline is null ? Nanoseconds.Never : windowStart + _plan.Duration;
+            if (now >= end || AllEnded() || _machine.Failure is not null)
+                break;
+            if (baseline is null && _plan.MeasureAfter is null && now >= _plan.ReadyTimeout)
+            {
+                ReportNotReady();
+                break;
+            }
+
+            if (now >= nextProgress)
+            {
+                ReportProgress(now, windowStart, baseline, first);
+                nextProgress = now + _progressEvery;
+            }
+
+            if (_pacer.WaitUntil(origin + Nanoseconds.Min(Nanoseconds.Min(end, nextProgress), NextEvent(now))))
+            {
+                interrupted = true;
+                break;
+            }
+        }
+
+        return Finish(baseline ?? first, interrupted);
+    }
+
+    private static Nanoseconds Earliest(Nanoseconds soFar, Nanoseconds candidate, Nanoseconds now) =>
+        candidate > now ? Nanoseconds.Min(soFar, candidate) : soFar;
+
+    private Nanoseconds NextEvent(Nanoseconds now)
+    {
+        Nanoseconds next = now + Poll;
+        if (_plan.MeasureAfter is { } after)
+            next = Earliest(next, after, now);
+        for (int index = 0; index < _domains.Length; index++)
+        {
+            if (_startedAt[index] is null)
+                next = Earliest(next, _plan.Domains[index].StartDelay, now);
+        }
+
+        return next;
+    }
+
+    private void StartDue(Nanoseconds now)
+    {
+        for (int index = 0; index < _domains.Length; index++)
+        {
+            if (_startedAt[index] is not null || _plan.Domains[index].StartDelay > now)
+                continue;
+            _startedAt[index] = _pacer.Now;
+            _domains[index].Start();
+        }
+    }
+
+    private bool MayMeasure(Nanoseconds now)
+    {
+        if (_plan.MeasureAfter is { } after)
+            return now >= after;
+        for (int index = 0; index < _domains.Length; index++)
+        {
+            if (!IsUp(index))
+                return false;
+        }
+
+        return true;
+    }
+
+    private bool IsUp(int index) =>
+        _startedAt[index] is not null
+        && (!_plan.Domains[index].SpeaksWhenUp || _consoles[index].FirstUserLine is not null || _domains[index].Phase.HasEnded());
+
+    private bool AllEnded()
+    {
+        foreach (IRunDomain domain in _domains)
+        {
+            if (!domain.Phase.HasEnded())
+                return false;
+        }
+
+        return true;
+    }
+
+    private void ReportNotReady()
+    {
+        for (int index = 0; index < _domains.Length; index++)
+        {
+            if (!IsUp(index))
+                _failures.Add($"{_plan.Domains[index].Name} was not up after {_plan.ReadyTimeout}. Its last line: {_consoles[index].Tail().LastOrDefault("(none)")}");
+        }
+    }
+
+    private void ReportProgress(Nanoseconds now, Nanoseconds windowStart, MachineReading? baseline, MachineReading first)
+    {
+        if (_progress is null)
+            return;
+        Nanoseconds total = baseline is not null ? _plan.Duration : _plan.MeasureAfter ?? _plan.ReadyTimeout;
+        _progress(new RunProgress(baseline is not null, now - windowStart, total, baseline ?? first, _machine.Read(), _consoles));
+    }
+
+    private RunRecord Finish(MachineReading baseline, bool interrupted)
+    {
+        MachineReading final = _machine.Read();
+        for (int index = 0; index < _domains.Length; index++)
+        {
+            if (_domains[index].Phase == DomainPhase.Crashed)
+                _failures.Add($"{_plan.Domains[index].Name} crashed. {_domains[index].ExitReason}");
+        }
+
+        if (_machine.Failure is { } failure)
+            _failures.Add($"The machine failed: {failure}");
+        if (final.SchedulerEjected is { } evidence)
+            _failures.Add($"The scheduler was ejected and the fallback took over: {evidence}");
+        RunRecord record = new()
+        {
+            Outcome = _failures.Count > 0 ? RunOutcome.Failed : interrupted ? RunOutcome.Interrupted : RunOutcome.Completed,
+            Failures = _failures,
+            Baseline = baseline,
+            Final = final,
+            Ids = [.. _domains.Select(domain => domain.Id)],
+            ExitReasons = [.. _domains.Select(domain => domain.ExitReason)],
+            CrashRegisters = [.. _domains.Select(domain => domain.CrashRegisters)],
+            BootTimes = [.. _consoles.Select((console, index) => BootTime(console, _startedAt[index]))],
+            Consoles = _consoles,
+        };
+        foreach (IRunDomain domain in _domains)
+            domain.Destroy();
+        return record;
+    }
+
+    private static Nanoseconds? BootTime(ConsoleLog console, Nanoseconds? startedAt) =>
+        console.FirstUserLine is { } line && startedAt is { } start ? new Nanoseconds(line) - start : null;
+}

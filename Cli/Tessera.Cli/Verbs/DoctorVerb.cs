@@ -1,0 +1,93 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Spectre.Console;
+using Tessera.Cli.Composition;
+using Tessera.Cli.Results;
+using Tessera.Hosting;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Cli.Verbs;
+
+/// <summary>`tessera doctor`: what this host can do, what was probed, which strategy was chosen, and what each kind of trap costs.</summary>
+internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServiceProvider services) : IVerb
+{
+    private const string DefaultEngine = "kvm";
+
+    /// <inheritdoc/>
+    public Command Build()
+    {
+        Option<bool> json = CommonOptions.Json("the findings");
+        Option<string> engine = new("--engine") { Description = "The CPU engine plugin to examine.", HelpName = "NAME-or-DLL", DefaultValueFactory = _ => DefaultEngine };
+        Command doctor = new("doctor", "Show what this host can do, what was probed, the strategy chosen, and the cost of each kind of trap.") { json, engine };
+        doctor.SetAction(parsed => Examine(parsed.GetValue(engine)!, parsed.GetValue(json)));
+        return doctor;
+    }
+
+    private int Examine(string name, bool json)
+    {
+        using LoadedPlugin plugin = catalog.Load(name, PluginKind.CpuEngine);
+        using ICpuEngine engine = plugin.Create<ICpuEngine>(null, services);
+        IReadOnlyList<TrapCost> costs = engine is ITrapCostMeter meter ? meter.MeasureTrapCosts() : [];
+        DoctorReport report = new(
+            DoctorReport.Format,
+            HostFactsReader.Read(),
+            ResultBuilder.Engine(engine.Facts),
+            [.. costs.Select(cost => new TrapCostReport(cost.Trap, cost.MedianNs, cost.MinNs, cost.Samples))]);
+        if (json)
+            host.Out.WriteLine(JsonSerializer.Serialize(report, DoctorJson.Context.DoctorReport));
+        else
+            Show(report);
+        return ExitCode.Good;
+    }
+
+    private void Show(DoctorReport report)
+    {
+        IAnsiConsole console = host.OutConsole;
+        console.WriteLine($"{report.Host.Cpu}, {report.Host.Cpus} CPUs, {report.Host.MemoryBytes >> 20} MiB, Linux {report.Host.Kernel}, {report.Host.Runtime}");
+        console.WriteLine($"Engine: {report.Engine.Name}", new Style(decoration: Decoration.Bold));
+        console.WriteLine($"Strategy: {report.Engine.Strategy}");
+        Table findings = new Table().Border(TableBorder.Simple);
+        findings.AddColumns("probed", "found", "so");
+        foreach (EngineFindingReport finding in report.Engine.Findings)
+            findings.AddRow(new Text(finding.Probe), new Text(finding.Finding), new Text(finding.Consequence));
+        console.Write(findings);
+        if (report.TrapCosts.Count == 0)
+            return;
+        Table costs = new Table().Border(TableBorder.Simple);
+        costs.AddColumns(new TableColumn("trap"), new TableColumn("median").RightAligned(), new TableColumn("least").RightAligned(), new TableColumn("samples").RightAligned());
+        foreach (TrapCostReport cost in report.TrapCosts)
+            costs.AddRow(new Text(cost.Trap), new Text(Microseconds(cost.MedianNs)), new Text(Microseconds(cost.MinNs)), new Text(cost.Samples.ToString(CultureInfo.InvariantCulture)));
+        console.Write(costs);
+    }
+
+    private static string Microseconds(double nanoseconds) => (nanoseconds / 1e3).ToString("0.00", CultureInfo.InvariantCulture) + " µs";
+}
+
+/// <summary>What `doctor --json` writes.</summary>
+/// <param name="Schema">Always <see cref="Format"/>.</param>
+/// <param name="Host">The host.</param>
+/// <param name="Engine">The engine and its probes.</param>
+/// <param name="TrapCosts">What each kind of trap costs here and now; empty for engines that cannot measure it.</param>
+internal sealed record DoctorReport(string Schema, HostFacts Host, EngineReport Engine, IReadOnlyList<TrapCostReport> TrapCosts)
+{
+    /// <summary>The format's name and number.</summary>
+    public const string Format = "tessera.doctor/1";
+}
+
+/// <summary>The cost of one kind of trap.</summary>
+/// <param name="Trap">Which.</param>
+/// <param name="MedianNs">Median, ns.</param>
+/// <param name="MinNs">The cheapest, ns.</param>
+/// <param name="Samples">How many were measured.</param>
+internal sealed record TrapCostReport(string Trap, double MedianNs, double MinNs, int Samples);
+
+/// <summary>Serialisation of <see cref="DoctorReport"/>.</summary>
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(DoctorReport))]
+internal sealed partial class DoctorJson : JsonSerializerContext
+{
+    public static DoctorJson Context { get; } = new(JsonForm.Options());
+}
