@@ -36,6 +36,11 @@ internal sealed class VcpuRecord(SchedulerCore core, SchedulableVcpu vcpu)
     /// <summary>The watchdog's clock when the wait began.</summary>
     public long WaitWatched;
 
+    public Nanoseconds DispatchedAt;
+
+    /// <summary>How long it ran when it last ran, without a switch.</summary>
+    public Nanoseconds LastStint;
+
     public Nanoseconds CpuTime;
     public Nanoseconds WaitTime;
     public long Wakes;

@@ -161,6 +161,8 @@ public sealed partial class SchedulerCore
             BeginWait(outgoing, now);
         }
 
+        if (previous is not null && previous != chosen)
+            previous.LastStint = now - previous.DispatchedAt;
         pcpu.Occupant = chosen;
         pcpu.Known = chosen?.Vcpu;
         pcpu.DecidedWatched = _watched;
@@ -172,6 +174,8 @@ public sealed partial class SchedulerCore
                 chosen.Vcpu.State = RunState.Running;
                 chosen.Vcpu.Pcpu = pcpu.Id;
                 chosen.Dispatches++;
+                if (chosen != previous)
+                    chosen.DispatchedAt = now;
             }
 
             if (chosen != previous)

@@ -9,6 +9,12 @@ public sealed partial class SchedulerCore
     /// <summary>A vCPU entitled to less than this part of the runnable weight is given proportionally more time before it counts as starved.</summary>
     private const long SmallestUnstretchedShare = 512;
 
+    /// <summary>The watchdog's clock moves by at most this part of the limit at once, so that only many decisions add up to starvation.</summary>
+    private const int StepsPerLimit = 64;
+
+    /// <summary>A look at everybody costs O(n), so it is taken rarely.</summary>
+    private const int ChecksPerLimit = 4;
+
     /// <summary>The furthest the watchdog's clock moves at once: a jump of the machine's clock is nobody's starvation.</summary>
     private readonly long _watchStep;
 
@@ -98,7 +104,7 @@ public sealed partial class SchedulerCore
     {
         if (_watchStep == 0 || _watched < _nextWatch)
             return CallOutcome.Done;
-        _nextWatch = _watched + (2 * _watchStep);
+        _nextWatch = _watched + (_options.StarvationLimit.Value / ChecksPerLimit);
         if (_waiting == 0)
             return CallOutcome.Done;
         long totalWeight = 0;
@@ -113,8 +119,11 @@ public sealed partial class SchedulerCore
             if (record.Vcpu.State != RunState.Runnable)
                 continue;
             long waited = _watched - record.WaitWatched;
-            double stretch = Math.Max(1.0, (double)totalWeight / record.Vcpu.Weight / SmallestUnstretchedShare);
-            if (waited > _options.StarvationLimit.Value * stretch && PassedOver(record) is { } pcpu)
+            double others = (double)totalWeight / record.Vcpu.Weight;
+
+            // Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the others had as much.
+            double limit = (_options.StarvationLimit.Value * Math.Max(1.0, others / SmallestUnstretchedShare)) + (record.LastStint.Value * others);
+            if (waited > limit && PassedOver(record) is { } pcpu)
                 return EjectForStarvation(record, pcpu, waited, now);
         }
 

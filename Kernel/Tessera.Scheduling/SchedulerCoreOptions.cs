@@ -10,7 +10,8 @@ public sealed record SchedulerCoreOptions
 
     /// <summary>
     /// How long a vCPU may stay runnable without being dispatched though a physical CPU of its affinity ran others or idled; zero
-    /// turns the watchdog off. It is stretched for a vCPU whose weight entitles it to less than 1/512 of the runnable weight.
+    /// turns the watchdog off. It is stretched for a vCPU whose weight entitles it to less than 1/512 of the runnable weight, and by what
+    /// the others are due for the time it last ran.
     /// </summary>
     public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
 
