@@ -1,10 +1,158 @@
+using System.Globalization;
+using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
+using Tessera.Guests;
+using Tessera.Kernel;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Composition;
 
-/// <summary>The kernel's machines.</summary>
-internal sealed class KernelMachineFactory : IMachineFactory
+/// <summary>Makes the kernel's machines from plugins.</summary>
+internal sealed class KernelMachineFactory(IServiceProvider services) : IMachineFactory
 {
     /// <inheritdoc/>
-    public IRunMachine Create(PreparedExperiment prepared) => throw new FailedException("not wired");
+    public IRunMachine Create(PreparedExperiment prepared)
+    {
+        PluginSet plugins = prepared.Plugins;
+        ICpuEngine engine = plugins.Engine.Create<ICpuEngine>(services);
+        try
+        {
+            return new KernelMachine(engine, prepared.Experiment.Machine.HostCpus, new Machine(new MachineConfiguration
+            {
+                HostCpus = prepared.Experiment.Machine.HostCpus,
+                MemoryLimitBytes = prepared.Experiment.Machine.MemoryLimit.Bytes,
+                Engine = engine,
+                Mmu = plugins.Mmu.Create<IMmuVirtualization>(services),
+                MemoryPolicy = plugins.MemoryPolicy.Create<IMemoryPolicy>(services),
+                Scheduler = plugins.Scheduler.Create<IScheduler>(services),
+                SchedulerName = plugins.Scheduler.Plugin.Info.Name,
+                FallbackScheduler = () => plugins.Fallback.Create<IScheduler>(services),
+            }));
+        }
+        catch
+        {
+            engine.Dispose();
+            throw;
+        }
+    }
+}
+
+/// <summary>The kernel's machine as a run sees it. Owns the engine.</summary>
+internal sealed class KernelMachine : IRunMachine
+{
+    private readonly Machine _machine;
+    private readonly ICpuEngine _engine;
+    private volatile string? _failure;
+
+    /// <summary>Takes over a machine and its engine.</summary>
+    public KernelMachine(ICpuEngine engine, IReadOnlyList<int> hostCpus, Machine machine)
+    {
+        (_engine, HostCpus, _machine) = (engine, hostCpus, machine);
+        machine.Failed = exception => _failure = exception.ToString();
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<int> HostCpus { get; }
+
+    /// <inheritdoc/>
+    public EngineFacts Engine => _engine.Facts;
+
+    /// <inheritdoc/>
+    public string? Failure => _failure;
+
+    /// <inheritdoc/>
+    public IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output)
+    {
+        Domain domain = _machine.CreateDomain(new DomainConfiguration
+        {
+            Name = plan.Name,
+            Image = plan.Image,
+            Initrd = plan.Initrd,
+            CommandLine = plan.CommandLine,
+            MemoryBytes = plan.MemoryBytes,
+            Weight = plan.Weight,
+            SchedulerOptions = plan.SchedulerOptions,
+            Affinity = plan.Affinity,
+        });
+        domain.Console.Output = output;
+        return new KernelDomain(_machine, domain);
+    }
+
+    /// <inheritdoc/>
+    public MachineReading Read()
+    {
+        MachineSnapshot snapshot = _machine.Snapshot();
+        IReadOnlyList<Domain> domains = _machine.Domains;
+        return new MachineReading
+        {
+            At = snapshot.Now,
+            Domains = [.. snapshot.Domains.Select((domain, index) => Reading(domain, domains[index]))],
+            Pcpus = [.. snapshot.Pcpus.Select(pcpu => new PcpuReading(pcpu.Busy, pcpu.Idle, pcpu.Switches))],
+            Decisions = (snapshot.Decisions.Decisions, snapshot.Decisions.Cost.P50.Value, snapshot.Decisions.Cost.P99.Value),
+            SchedulerEjected = snapshot.Ejections.Count == 0 ? null : string.Join("; ", snapshot.Ejections),
+        };
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _machine.Dispose();
+        _engine.Dispose();
+    }
+
+    private static DomainReading Reading(DomainSnapshot snapshot, Domain domain) => new()
+    {
+        Phase = KernelDomain.PhaseOf(snapshot.State, snapshot.IsRunnable),
+        Running = snapshot.CpuTime,
+        Waiting = snapshot.WaitTime,
+        Wakes = snapshot.Wakes,
+        WakeLatency = snapshot.WakeLatency.Count == 0
+            ? null
+            : new LatencySummary(snapshot.WakeLatency.P50.Value, snapshot.WakeLatency.P99.Value, snapshot.WakeLatency.Max.Value, snapshot.WakeLatency.Count),
+        Traps = snapshot.Traps,
+        Hypercalls = snapshot.Hypercalls,
+        AssignedBytes = snapshot.AssignedBytes,
+        ResidentBytes = snapshot.ResidentBytes,
+        Report = ReportPage.TryRead(domain.ReadReportPage(), out GuestReport? report) ? report : null,
+    };
+}
+
+/// <summary>The kernel's domain as a run sees it.</summary>
+internal sealed class KernelDomain(Machine machine, Domain domain) : IRunDomain
+{
+    /// <inheritdoc/>
+    public int Id => domain.Id.Value;
+
+    /// <inheritdoc/>
+    public DomainPhase Phase => PhaseOf(domain.State, isRunnable: true);
+
+    /// <inheritdoc/>
+    public string? ExitReason => domain.ExitReason.Length == 0 ? null : domain.ExitReason;
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, string>? CrashRegisters => domain.CrashReport is { Registers.Count: > 0 } report
+        ? report.Registers.ToDictionary(register => register.Key, register => register.Value.ToString("x", CultureInfo.InvariantCulture))
+        : null;
+
+    /// <inheritdoc/>
+    public void Start() => machine.Start(domain);
+
+    /// <inheritdoc/>
+    public void Destroy() => machine.Destroy(domain);
+
+    /// <inheritdoc/>
+    public int WriteConsole(ReadOnlySpan<byte> input) => domain.Console.Write(input);
+
+    /// <summary>The kernel's state in the words of results.</summary>
+    internal static DomainPhase PhaseOf(DomainState state, bool isRunnable) => state switch
+    {
+        DomainState.Created => DomainPhase.Created,
+        DomainState.Running => isRunnable ? DomainPhase.Running : DomainPhase.Blocked,
+        DomainState.Paused => DomainPhase.Paused,
+        DomainState.Shutdown => DomainPhase.Shutdown,
+        DomainState.Crashed => DomainPhase.Crashed,
+        _ => DomainPhase.Destroyed,
+    };
 }

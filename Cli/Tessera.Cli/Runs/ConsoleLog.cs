@@ -113,8 +113,11 @@ internal sealed partial class ConsoleLog(string name, Func<long> timestamp)
             _firstUserLine = timestamp();
     }
 
-    /// <summary>What Linux's printk writes: a time stamp, before it "(early)" from the raw Xen console.</summary>
-    [GeneratedRegex(@"^(\(early\) ?)?\[ *\d+\.\d+\]")]
+    /// <summary>
+    /// What Linux writes itself: printk's lines with their time stamp, "(early)" before it on the raw Xen console, and the two lines of
+    /// arch/x86/xen/enlighten_pv.c that come before printk works.
+    /// </summary>
+    [GeneratedRegex(@"^(\(early\) ?)?\[ *\d+\.\d+\]|^mapping kernel into physical memory$|^about to get started\.\.\.$")]
     private static partial Regex KernelLine { get; }
 
     [GeneratedRegex(@"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\^_])")]

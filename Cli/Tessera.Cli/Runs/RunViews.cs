@@ -79,7 +79,7 @@ internal static class RunViews
         foreach (PcpuResult pcpu in result.Pcpus)
         {
             double whole = Math.Max(result.ElapsedSeconds, double.Epsilon);
-            parts.Add(new Text($"  pCPU {pcpu.Index} (host CPU {pcpu.HostCpu}): busy {DomainRows.Percent(pcpu.BusySeconds / whole)}, idle {DomainRows.Percent(pcpu.IdleSeconds / whole)}, {Number(pcpu.Switches)} switches"));
+            parts.Add(new Text($"  pCPU {pcpu.Index} (host CPU {pcpu.HostCpu}): busy {DomainRows.Percent(pcpu.BusySeconds / whole)}, idle {DomainRows.Percent(Math.Max(0, pcpu.IdleSeconds) / whole)}, {Number(pcpu.Switches)} switches"));
         }
 
         parts.Add(new Text($"  {result.Scheduler.Name}: {Number(result.SchedulerCost.Decisions)} decisions, p50 {DomainRows.Time(result.SchedulerCost.P50Ns)}, p99 {DomainRows.Time(result.SchedulerCost.P99Ns)}"));

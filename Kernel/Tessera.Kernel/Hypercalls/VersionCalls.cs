@@ -9,6 +9,10 @@ internal static class VersionCalls
     private const long Version = (4 << 16) | 17;
     private const int PageSize = 4096;
     private const int MaxConsoleWrite = 4096;
+
+    /// <summary>What one call may write: far more than any kernel's buffer, and a bound on the time it takes.</summary>
+    private const ulong MaxConsoleOutput = 64 * 1024;
+
     private const uint MaxIopl = 3;
 
     /// <summary>xen_version(command, buffer).</summary>
@@ -46,13 +50,19 @@ internal static class VersionCalls
             return 0;
         if ((ConsoleIo)call.A0 != ConsoleIo.Write)
             return HypercallCall.Error(XenErrno.ENOSYS);
-        int count = (int)Math.Min(call.A1, MaxConsoleWrite);
-        Span<byte> text = stackalloc byte[MaxConsoleWrite];
-        text = text[..count];
-        if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, call.A2, text))
-            return HypercallCall.Error(XenErrno.EFAULT);
-        call.Domain.Console.Append(text);
-        return count;
+        if (call.A1 > MaxConsoleOutput)
+            return HypercallCall.Error(XenErrno.E2BIG);
+        Span<byte> buffer = stackalloc byte[MaxConsoleWrite];
+        for (ulong done = 0; done < call.A1;)
+        {
+            Span<byte> text = buffer[..(int)Math.Min(call.A1 - done, MaxConsoleWrite)];
+            if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, call.A2 + done, text))
+                return HypercallCall.Error(XenErrno.EFAULT);
+            call.Domain.Console.Append(text);
+            done += (ulong)text.Length;
+        }
+
+        return 0;
     }
 
     /// <summary>vm_assist(command, type): the kinds that need nothing are granted.</summary>

@@ -295,7 +295,8 @@ public sealed class Machine : ISchedulerHost, IDisposable
             account.WakeLatency,
             vcpu.Counters.TrapsByKind(),
             vcpu.Counters.HypercallsByName(),
-            domain.State == DomainState.Destroyed ? 0 : domain.AssignedFrames * 4096);
+            domain.State == DomainState.Destroyed ? 0 : domain.AssignedFrames * 4096,
+            domain.State == DomainState.Destroyed ? 0 : domain.Memory.ResidentBytes);
     }
 
     private Domain Build(DomainId id, DomainConfiguration configuration)

@@ -27,6 +27,7 @@ public sealed record MachineSnapshot(
 /// <param name="Traps">Traps by kind.</param>
 /// <param name="Hypercalls">Hypercalls by name.</param>
 /// <param name="AssignedBytes">Memory it holds.</param>
+/// <param name="ResidentBytes">Host memory that backs it.</param>
 public sealed record DomainSnapshot(
     DomainId Id, string Name, DomainState State, bool IsRunnable, string ExitReason, int Weight, Nanoseconds CpuTime, Nanoseconds WaitTime, long Wakes, LatencySummary WakeLatency,
-    IReadOnlyDictionary<string, long> Traps, IReadOnlyDictionary<string, long> Hypercalls, long AssignedBytes);
+    IReadOnlyDictionary<string, long> Traps, IReadOnlyDictionary<string, long> Hypercalls, long AssignedBytes, long ResidentBytes);
