@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Sdk.Cpu;
 
@@ -43,6 +44,14 @@ internal abstract class EngineFixture
         runner.Start();
         runner.Join();
         if (failure is not null)
-            throw new AssertionException(failure.Message, failure);
+            ExceptionDispatchInfo.Throw(failure);
+    }
+
+    /// <summary>Ignores the test where this host's KVM lacks what it is about.</summary>
+    protected void Require(string probe, string finding)
+    {
+        EngineFinding found = Engine.Facts.Findings.Single(candidate => candidate.Probe == probe);
+        if (found.Finding != finding)
+            Assert.Ignore($"On this host: {probe} {found.Finding}.");
     }
 }

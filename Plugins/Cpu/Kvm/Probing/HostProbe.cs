@@ -16,6 +16,10 @@ internal sealed record ProbeResult(int Slot, PagingStrategy Strategy, IReadOnlyL
 /// <summary>Finds out by small runs what this host's KVM does. No CPU, module or kernel name is ever looked at.</summary>
 internal sealed class HostProbe
 {
+    /// <summary>Names of probes that tests look up.</summary>
+    public const string TaskSwitchedProbe = "vector instruction with CR0.TS set";
+    public const string BreakpointProbe = "hardware breakpoint in ring 3";
+
     private const int FirstXenSlot = 256;
     private const int XenSlots = 16;
     private const string NoCure = "Report this with the output of `tessera doctor --json`.";
@@ -70,6 +74,7 @@ internal sealed class HostProbe
         bool leaks = ProbeCpuid(guest);
         IReadOnlyList<int> free = ProbeSlots(guest, slot);
         ProbeImmediateExit(guest);
+        ProbeRing3Controls(guest);
         PagingStrategy strategy = ProbePaging(guest, slot, thread);
         return new ProbeResult(slot, strategy, free, leaks, _findings);
     }
@@ -111,16 +116,15 @@ internal sealed class HostProbe
 
     private bool ProbeCpuid(ScratchGuest guest)
     {
-        const uint Avx = 1u << 28;
-        const uint Sse42 = 1u << 20;
-        uint hidden = _host.Leaf(1).Ecx & (Avx | Sse42);
-        KvmCpu cpu = guest.Machine.CreateCpu(1, (ref KvmCpuidEntry entry) => entry.Ecx &= entry.Function == 1 ? ~hidden : uint.MaxValue);
+        // AVX, AES, POPCNT and SSE4.2: every 64-bit processor of the last decade has some of them.
+        const uint Hidden = (1u << 28) | (1u << 25) | (1u << 23) | (1u << 20);
+        KvmCpu cpu = guest.Machine.CreateCpu(1, static (ref KvmCpuidEntry entry) => entry.Ecx &= entry.Function == 1 ? ~Hidden : uint.MaxValue);
         guest.Place(0x0f, 0xa2, 0xe6, EngineArea.Port);
         cpu.State = guest.Cpu.State;
         cpu.State.Rip = ScratchGuest.CodeAddress;
         cpu.State.Rax = 1;
         cpu.State.Rcx = 0;
-        bool leaks = guest.Run(cpu).Kind == TrapKind.Hypercall && ((uint)cpu.State.Rcx & hidden) != 0;
+        bool leaks = guest.Run(cpu).Kind == TrapKind.Hypercall && ((uint)cpu.State.Rcx & Hidden) != 0;
         Report("CPUID in ring 3 with features hidden", leaks ? "shows them" : "hides them", leaks ? "guests are told the truth about vector state" : "");
         return leaks;
     }
@@ -153,6 +157,24 @@ internal sealed class HostProbe
         bool works = guest.Cpu.Vcpu.Run() == KvmCalls.ErrnoInterrupted;
         guest.Cpu.Vcpu.ImmediateExit = false;
         Report("KVM_RUN with immediate_exit", works ? "returns at once" : "does not return at once", "");
+    }
+
+    private void ProbeRing3Controls(ScratchGuest guest)
+    {
+        ref GuestCpuState state = ref guest.Cpu.State;
+        state.TaskSwitched = true;
+        guest.Place(0x0f, 0x28, 0xc1, 0xe6, EngineArea.Port);
+        bool faults = guest.Run() is { Kind: TrapKind.Exception, Vector: 7 };
+        state.TaskSwitched = false;
+        Report(TaskSwitchedProbe, faults ? "raises #NM" : "runs", faults ? "" : "guests must switch vector state eagerly, as Linux does");
+
+        state.Dr0 = ScratchGuest.CodeAddress + 1;
+        state.Dr7 = 0x403;
+        guest.Place(0x90, 0x90, 0xe6, EngineArea.Port);
+        bool strikes = guest.Run() is { Kind: TrapKind.Exception, Vector: 1 };
+        state.Dr0 = 0;
+        state.Dr7 = 0x400;
+        Report(BreakpointProbe, strikes ? "strikes" : "does not strike", strikes ? "" : "guests have no hardware breakpoints here");
     }
 
     private PagingStrategy ProbePaging(ScratchGuest guest, int slot, KvmThread thread)

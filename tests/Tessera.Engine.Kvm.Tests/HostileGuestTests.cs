@@ -1,0 +1,199 @@
+using Iced.Intel;
+using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Sdk.Cpu;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Engine.Kvm.Tests;
+
+[TestFixture]
+internal sealed class HostileGuestTests : EngineFixture
+{
+    private const byte Port = EngineArea.Port;
+
+    private ulong Slot(TestGuest guest) => (ulong)((long)((ulong)guest.Machine.RootEntries[0].Slot << 55) >> 16);
+
+    [TestCase(Port, "in")]
+    [TestCase(Port, "outs")]
+    [TestCase(Port, "outsTwo")]
+    public void Other_accesses_to_the_port_do_nothing(int port, string access) => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        guest.Assemble(code =>
+        {
+            code.mov(edx, port);
+            code.mov(rsi, TestGuest.Data);
+            code.mov(ecx, 2);
+            if (access == "in")
+                code.@in(al, dx);
+            else if (access == "outs")
+                code.outsb();
+            else
+                code.rep.outsb();
+            code.nop();
+            guest.Hypercall(code);
+            code.ud2();
+        });
+        // The first trap is the hypercall, or an exception at the access where the host does not emulate it.
+        Trap trap = guest.Run(thread);
+        if (trap.Kind == TrapKind.Hypercall && access == "outs")
+            Assert.That(guest.State.Rip, Is.GreaterThan(TestGuest.Code + 15));
+        Assert.That(trap.Kind, Is.AnyOf(TrapKind.Hypercall, TrapKind.Exception), trap.Diagnosis);
+    });
+
+    [TestCase("outWide")]
+    [TestCase("outOther")]
+    [TestCase("inOther")]
+    [TestCase("outFar")]
+    public void Other_ports_and_wider_accesses_are_protection_faults(string access) => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        guest.Assemble(code =>
+        {
+            code.mov(edx, access == "outFar" ? 0xfff0 : Port + (access == "outWide" ? 0 : 1));
+            switch (access)
+            {
+                case "outWide": code.@out(dx, eax); break;
+                case "inOther": code.@in(al, dx); break;
+                default: code.@out(dx, al); break;
+            }
+
+            code.nop();
+        });
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector, trap.ErrorCode), Is.EqualTo((TrapKind.Exception, (byte)13, 0u)), trap.Diagnosis);
+        Assert.That(guest.State.Rip, Is.EqualTo(TestGuest.Code + 5));
+    });
+
+    [Test]
+    public void Jumping_to_the_syscall_stub_is_a_syscall_and_elsewhere_in_it_an_exception() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        ulong stub = SyscallStub(guest);
+        guest.State.Rip = stub;
+        guest.State.Rcx = TestGuest.Code + 0x40;
+        guest.State.R11 = 0xffffffffffffffff;
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, guest.State.Rip), Is.EqualTo((TrapKind.Syscall, TestGuest.Code + 0x40)), trap.Diagnosis);
+
+        guest.Assemble(code => guest.Hypercall(code));
+        guest.State.Rip = TestGuest.Code;
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall), "flags of nonsense are cut to what ring 3 may have");
+        Assert.That(guest.State.Rflags & 0x3000, Is.Zero, "no I/O privilege");
+
+        for (int offset = 1; offset < 64; offset++)
+        {
+            guest.State.Rip = stub + (ulong)offset;
+            guest.State.Rflags = 2;
+            trap = guest.Run(thread);
+            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Exception), $"offset {offset}: {trap.Diagnosis}");
+        }
+    });
+
+    [Test]
+    public void Nothing_else_of_the_engines_slot_can_be_read_written_or_run() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        ulong stub = SyscallStub(guest);
+        guest.Assemble(code =>
+        {
+            code.mov(__qword_ptr[rbx], rax);
+            guest.Hypercall(code);
+        });
+        guest.Assemble(
+            code =>
+            {
+                code.mov(rax, __qword_ptr[rbx]);
+                guest.Hypercall(code);
+            },
+            0x100);
+        // The fixed frames, a CPU's descriptor tables and system page, and the alias of memory.
+        for (int page = 0; page < 600; page++)
+        {
+            ulong address = Slot(guest) + ((ulong)page * 4096) + (page >= 560 ? 1UL << 30 : 0);
+            foreach ((int offset, bool execute) in ((int, bool)[])[(0, false), (0x100, false), (0, true)])
+            {
+                if (address == (stub & ~0xfffUL) && offset != 0)
+                    continue;
+                if (address == (stub & ~0xfffUL) && execute)
+                    continue;
+                guest.State.Rip = execute ? address : TestGuest.Code + (ulong)offset;
+                guest.State.Rbx = address;
+                Trap trap = guest.Run(thread);
+                Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)14)), $"{address:x} {offset} {execute} {trap.Diagnosis}");
+                Assert.That(trap.FaultAddress, Is.EqualTo(address));
+            }
+        }
+    });
+
+    [Test]
+    public void An_address_that_is_not_canonical_is_a_protection_fault() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        guest.State.Rip = 0x8000_0000_0000;
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)13)));
+        guest.State.FsBase = 0x1234_8000_0000_0000;
+        guest.State.Rip = TestGuest.Code;
+        guest.Assemble(code => guest.Hypercall(code));
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+    });
+
+    [TestCase(0x80)]
+    [TestCase(0x20)]
+    [TestCase(0xe)]
+    [TestCase(8)]
+    public void Software_interrupts_are_exceptions(int number) => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        guest.Assemble(code => code.@int((byte)number));
+        Trap trap = guest.Run(thread);
+        Assert.That(trap.Kind, Is.EqualTo(TrapKind.Exception), trap.Diagnosis);
+        Assert.That(trap.Vector, Is.EqualTo(6).Or.EqualTo(13).Or.EqualTo(11));
+        Assert.That(guest.State.Rip, Is.EqualTo(TestGuest.Code));
+    });
+
+    [Test]
+    public void No_stack_at_all_does_not_hurt_the_engine() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        guest.Assemble(code => code.ud2());
+        foreach (ulong stack in (ulong[])[0, 0xffff_ffff_ffff_ffff, 0x8000_0000_0000, Slot(guest) + 0x5000])
+        {
+            guest.State.Rsp = stack;
+            guest.State.Rip = TestGuest.Code;
+            Trap trap = guest.Run(thread);
+            Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)6)), trap.Diagnosis);
+            Assert.That(guest.State.Rsp, Is.EqualTo(stack));
+        }
+    });
+
+    [Test]
+    public void Random_bytes_as_code_never_get_out() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        const int Seed = 20260711;
+        TestContext.Out.WriteLine($"seed {Seed}");
+        Random random = new(Seed);
+        byte[] bytes = new byte[512];
+        GuestCpuState start = guest.State;
+        for (int round = 0; round < 300; round++)
+        {
+            random.NextBytes(bytes);
+            guest.Assemble(code => code.db(bytes));
+            GuestCpuState state = start;
+            state.Rcx = (ulong)random.NextInt64();
+            state.R11 = (ulong)random.NextInt64();
+            state.Rdx = Port;
+            guest.State = state;
+            for (int step = 0; step < 4; step++)
+            {
+                Trap trap = guest.Run(thread, milliseconds: 2);
+                Assert.That(trap.Kind, Is.Not.EqualTo(TrapKind.Fatal), $"round {round}: {trap.Diagnosis}");
+                guest.State.Rip = TestGuest.Code + (ulong)random.Next(512);
+            }
+        }
+    });
+
+    /// <summary>Where `syscall` goes, learnt as a guest would: the one page of the slot that it can read.</summary>
+    private static ulong SyscallStub(TestGuest guest) => ((KvmMachine)guest.Machine).Area.SyscallEntry;
+}
