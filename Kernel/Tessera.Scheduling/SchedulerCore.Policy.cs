@@ -4,13 +4,11 @@ using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Scheduling;
 
-/// <content>Calls into the policy, its requests, its replacement.</content>
+/// <content>The gate, calls into the policy, and what the policy asks for.</content>
 public sealed partial class SchedulerCore
 {
     /// <summary>How long a thread waits for a gate before it looks whether the gate was given up, in milliseconds: only a hang makes it matter.</summary>
     private const int GatePollMilliseconds = 20;
-
-    private readonly List<Ejection> _ejections = [];
 
     /// <summary>Bit per physical CPU that has a kick or a shortened slice to hear of.</summary>
     private readonly ulong[] _requests;
@@ -18,8 +16,6 @@ public sealed partial class SchedulerCore
     private volatile Lock _gate = new();
     private IScheduler _policy = null!;
     private PolicyPort _port = null!;
-    private string _policyName = "";
-    private bool _policyIsFallback;
     private PcpuRecord? _deciding;
     private Failure _failure;
     private int _slowCalls;
@@ -58,48 +54,6 @@ public sealed partial class SchedulerCore
 
         /// <summary>The call was given up while this thread was in it: the state belongs to another thread, touch nothing.</summary>
         Lost,
-    }
-
-    /// <summary>The name of the policy in charge.</summary>
-    public string PolicyName => _policyName;
-
-    /// <summary>The ejections so far, oldest first.</summary>
-    public IReadOnlyList<Ejection> Ejections
-    {
-        get
-        {
-            Lock gate = Enter();
-            try
-            {
-                return [.. _ejections];
-            }
-            finally
-            {
-                gate.Exit();
-            }
-        }
-    }
-
-    /// <summary>Replaces the policy while the guests go on. The core keeps no reference to the old one or its data.</summary>
-    /// <param name="policy">The new policy.</param>
-    /// <param name="name">Its name in reports.</param>
-    /// <param name="domainOptions">Each vCPU's options record under the new policy; null gives everyone the policy's defaults.</param>
-    /// <param name="now">The instant.</param>
-    /// <returns>Null when the new policy is in charge; its ejection when it failed at once and the fallback is.</returns>
-    public Ejection? SwapPolicy(IScheduler policy, string name, Func<SchedulableVcpu, object?>? domainOptions, Nanoseconds now)
-    {
-        Lock gate = Enter();
-        try
-        {
-            now = Advance(now);
-            foreach (VcpuRecord record in _vcpus)
-                record.Vcpu.Options = domainOptions?.Invoke(record.Vcpu);
-            return Install(policy, name, isFallback: false, now) == CallOutcome.Replaced ? _ejections[^1] : null;
-        }
-        finally
-        {
-            gate.Exit();
-        }
     }
 
     /// <inheritdoc/>
@@ -294,83 +248,6 @@ public sealed partial class SchedulerCore
     {
         CallOutcome outcome = TryCall(kind, vcpu, now);
         return outcome == CallOutcome.Failed ? Eject(now) : outcome;
-    }
-
-    /// <summary>Records <see cref="_failure"/> and puts the fallback in charge.</summary>
-    private CallOutcome Eject(Nanoseconds now)
-    {
-        RecordEjection(now);
-        foreach (VcpuRecord record in _vcpus)
-            record.Vcpu.Options = null;
-        CallOutcome outcome = Install(_fallback(), _options.FallbackName, isFallback: true, now);
-        return outcome == CallOutcome.Done ? CallOutcome.Replaced : outcome;
-    }
-
-    private void RecordEjection(Nanoseconds now)
-    {
-        Ejection ejection = new(_policyName, _failure.Reason, _failure.Evidence, now);
-        _ejections.Add(ejection);
-        _host.PolicyEjected(ejection);
-    }
-
-    /// <summary>Puts a policy in charge and tells it everything. Done, Replaced (it failed, the fallback is in charge) or Lost.</summary>
-    private CallOutcome Install(IScheduler policy, string name, bool isFallback, Nanoseconds now)
-    {
-        bool replaced = false;
-        while (true)
-        {
-            _policy = policy;
-            _policyName = name;
-            _policyIsFallback = isFallback;
-            _port = new(this);
-            _slowCalls = 0;
-            CallOutcome outcome = TellEverything(now);
-            if (outcome == CallOutcome.Lost)
-                return outcome;
-            if (outcome == CallOutcome.Done)
-            {
-                foreach (PcpuRecord pcpu in _pcpus)
-                    NoteReschedule(pcpu.Id);
-                SendRequests();
-                return replaced ? CallOutcome.Replaced : CallOutcome.Done;
-            }
-
-            RecordEjection(now);
-            if (_policyIsFallback)
-                throw new SchedulerFailedException($"the fallback scheduler failed while taking over: {_ejections[^1]}");
-            policy = _fallback();
-            name = _options.FallbackName;
-            isFallback = true;
-            replaced = true;
-        }
-    }
-
-    private CallOutcome TellEverything(Nanoseconds now)
-    {
-        foreach (PcpuRecord pcpu in _pcpus)
-        {
-            pcpu.Known = null;
-            pcpu.RescheduleAt = Nanoseconds.Never;
-        }
-
-        foreach (VcpuRecord record in _vcpus)
-        {
-            record.Told = false;
-            record.Vcpu.PolicyData = null;
-        }
-
-        CallOutcome outcome = TryCall(PolicyCall.Attach, null, now);
-        for (int index = 0; index < _vcpus.Count && outcome == CallOutcome.Done; index++)
-            outcome = TryCall(PolicyCall.Add, _vcpus[index].Vcpu, now);
-        for (int index = 0; index < _vcpus.Count && outcome == CallOutcome.Done; index++)
-        {
-            if (_vcpus[index].Vcpu.State != RunState.Runnable)
-                continue;
-            _vcpus[index].Told = true;
-            outcome = TryCall(PolicyCall.Wake, _vcpus[index].Vcpu, now);
-        }
-
-        return outcome;
     }
 
     private readonly record struct CallStart(long Number, long Started);

@@ -69,6 +69,22 @@ public sealed class BvtTableTests
     }
 
     [Test]
+    public void One_that_wakes_preempts_whoever_is_ahead_by_less_than_the_allowance()
+    {
+        foreach (int domain in new[] { 1, 2 })
+            _table.Wake(_table.Add(domain), 0);
+        SchedulableVcpu beat = _table.Add(3);
+        _table.Row(0, 1, 5_000);
+        _table.Row(5_000, 2, 10_000);
+
+        // d1 has 5 ms, d2 has 7: the beat gets 5, is 2 ms behind d2, and shares the 5 ms with d1.
+        _table.Wake(beat, 12_000);
+        Assert.That(_table.Kicked, Is.True);
+        _table.Row(12_000, 3, 5_000);
+        _table.Row(17_000, 1, 7_000);
+    }
+
+    [Test]
     public void A_warped_one_preempts_at_once()
     {
         SchedulableVcpu hog = _table.Add(1);

@@ -76,9 +76,10 @@ internal sealed class AffinityGroup
 
     public void Slept(BvtVcpu vcpu) => _cap.Slept(vcpu.Weight);
 
+    /// <summary>Queues a vCPU. One that just woke has the SVT, which is just what the least of the others has: it goes first.</summary>
     public void Enqueue(BvtVcpu vcpu)
     {
-        _byEffective.Add(vcpu, vcpu.Effective);
+        _byEffective.Add(vcpu, vcpu.Effective, ahead: vcpu.JustWoke);
         _byActual.Add(vcpu, vcpu.Actual);
     }
 

@@ -13,7 +13,9 @@ public sealed partial class BvtScheduler
         BvtVcpu? least = null;
         foreach (AffinityGroup group in _groupsOf[pcpu])
         {
-            if (group.Head is { } head && (least is null || head.Effective < least.Effective))
+            if (group.Head is not { } head)
+                continue;
+            if (least is null || head.Effective < least.Effective || (head.Effective == least.Effective && head.JustWoke && !least.JustWoke))
                 least = head;
         }
 

@@ -24,10 +24,14 @@ internal sealed class VcpuHeap(int slot)
             Array.Resize(ref _nodes, Math.Max(count, _nodes.Length * 2));
     }
 
-    public void Add(BvtVcpu vcpu, Int128 key)
+    /// <param name="vcpu">The vCPU, not in this heap.</param>
+    /// <param name="key">What it is ordered by.</param>
+    /// <param name="ahead">Whether it goes before those of equal key that did not arrive ahead.</param>
+    public void Add(BvtVcpu vcpu, Int128 key, bool ahead = false)
     {
         Reserve(Count + 1);
-        SiftUp(Count++, new(key, _arrivals++, vcpu));
+        long arrival = _arrivals++;
+        SiftUp(Count++, new(key, ahead ? arrival + long.MinValue : arrival, vcpu));
     }
 
     public void Remove(BvtVcpu vcpu)

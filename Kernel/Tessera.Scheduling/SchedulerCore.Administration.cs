@@ -1,0 +1,78 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Scheduling;
+
+/// <content>What the control interface does to a vCPU: pause, resume, adjust.</content>
+public sealed partial class SchedulerCore
+{
+    /// <summary>Keeps a vCPU from running until <see cref="Resume"/>; pauses nest, and wakes meanwhile are kept. A running one stops when its kicked CPU comes back.</summary>
+    public void Pause(SchedulableVcpu v, Nanoseconds now)
+    {
+        Lock gate = Enter();
+        try
+        {
+            now = Advance(now);
+            if (Find(v) is not { } record)
+                return;
+            record.Pauses++;
+            record.LatencyOpen = false;
+            if (v.State == RunState.Runnable)
+                StopWaiting(record, now);
+            else if (v.State == RunState.Running)
+                KickNow(_pcpus[v.Pcpu.Index]);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <summary>Takes one pause back.</summary>
+    /// <exception cref="InvalidOperationException">It is not paused.</exception>
+    public void Resume(SchedulableVcpu v, Nanoseconds now)
+    {
+        Lock gate = Enter();
+        try
+        {
+            now = Advance(now);
+            if (Find(v) is not { } record)
+                return;
+            if (record.Pauses == 0)
+                throw new InvalidOperationException($"vCPU {v.Id} is resumed but not paused.");
+            record.Pauses--;
+            if (record.WantsRun && v.State == RunState.Blocked)
+                MakeRunnable(record, now);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <summary>Changes a vCPU's parameters; null leaves one as it is.</summary>
+    /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
+    public void Adjust(SchedulableVcpu v, int? weight, object? options, CpuSet? affinity, Nanoseconds now)
+    {
+        if (weight is { } value)
+            ArgumentOutOfRangeException.ThrowIfLessThan(value, 1, nameof(weight));
+        if (affinity is not null)
+            RequireAffinity(v.Id, affinity);
+        Lock gate = Enter();
+        try
+        {
+            now = Advance(now);
+            v.Weight = weight ?? v.Weight;
+            v.Options = options ?? v.Options;
+            v.Affinity = affinity ?? v.Affinity;
+            if (Find(v) is null || Tell(PolicyCall.Adjust, v, now) == CallOutcome.Lost)
+                return;
+            if (v.State == RunState.Running && !v.Affinity.Contains(v.Pcpu))
+                KickNow(_pcpus[v.Pcpu.Index]);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+}
