@@ -174,10 +174,9 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
     {
         if (_image.ReportPageAddress is not ulong physical)
             return;
-        ulong offset = physical - _image.PaddrOffset;
-        if ((offset & 4095) != 0 || offset + 4096 > (ulong)_memory.RamFrames << 12)
+        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_memory.RamFrames << 12)
             throw new DomainBuildException($"Domain '{domain.Name}': its report page (0x{physical:x}) is not a page of its memory.");
-        domain.ReportPage = _memory.First.Address + offset;
+        domain.ReportPage = _memory.First.Address + physical;
     }
 
     private void SetRegisters(BootLayout layout)

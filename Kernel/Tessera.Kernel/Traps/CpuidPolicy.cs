@@ -19,8 +19,8 @@ internal sealed class CpuidPolicy
     private const uint HiddenLeaf1Ecx =
         (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) | (1u << 7) | (1u << 8) | (1u << 15) | (1u << 17) | (1u << 18) | (1u << 21) | (1u << 24);
 
-    // Leaf 7 EBX: SMEP INVPCID PQM PQE SMAP PT; ECX: UMIP PKU OSPKE shadow stacks LA57 ENQCMD PKS bus-lock
-    private const uint HiddenLeaf7Ebx = (1u << 7) | (1u << 10) | (1u << 12) | (1u << 15) | (1u << 20) | (1u << 25);
+    // Leaf 7 EBX: FSGSBASE (a PV kernel then reads both bases by trapping RDMSR at every context switch) SMEP INVPCID PQM PQE SMAP PT; ECX: UMIP PKU OSPKE shadow stacks LA57 ENQCMD PKS bus-lock
+    private const uint HiddenLeaf7Ebx = (1u << 0) | (1u << 7) | (1u << 10) | (1u << 12) | (1u << 15) | (1u << 20) | (1u << 25);
     private const uint HiddenLeaf7Ecx = (1u << 2) | (1u << 3) | (1u << 4) | (1u << 5) | (1u << 7) | (1u << 16) | (1u << 24) | (1u << 29) | (1u << 31);
 
     // 0x80000001 EDX: PSE PGE MTRR… mirrors and RDTSCP stays; ECX: SVM OSVW IBS SKINIT WDT LWP NodeId topology perf counters.
@@ -95,7 +95,11 @@ internal sealed class CpuidPolicy
             case 0x8000_0008:
                 (ebx, ecx) = (0, 0);
                 break;
-            case 0x8000_000A or 0x8000_001B or 0x8000_001C or 0x8000_001F or 0x8000_0020 or 0x8000_0021 or 0x8000_0022:
+            case 0x8000_0021:
+                // LFENCE serialises; a null selector clears its base (or kernels load every segment twice, by hypercall).
+                (eax, ebx, ecx, edx) = (eax & ((1u << 2) | (1u << 6)), 0, 0, 0);
+                break;
+            case 0x8000_000A or 0x8000_001B or 0x8000_001C or 0x8000_001F or 0x8000_0020 or 0x8000_0022:
                 return default;
             default:
                 break;

@@ -13,10 +13,14 @@ internal sealed class InstructionEmulator
 {
     private const int MaxInstruction = 15;
     private const int ResumeFlag = 1 << 16;
+    private const int HotLimit = 64;
+    private const byte Nop = 0x90;
 
     private readonly byte[] _bytes = new byte[MaxInstruction];
     private readonly Reader _reader;
     private readonly Decoder _decoder;
+    private ulong _hotPlace;
+    private int _hotCount;
 
     public InstructionEmulator()
     {
@@ -54,7 +58,10 @@ internal sealed class InstructionEmulator
         switch (instruction.Mnemonic)
         {
             // Interrupt flag and caches are virtual or the host's: these have no effect, as in Xen, and leave the event mask alone.
-            case Mnemonic.Cli or Mnemonic.Sti or Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Wbnoinvd or Mnemonic.Clts or Mnemonic.Xsetbv:
+            case Mnemonic.Cli or Mnemonic.Sti:
+                PatchWhenHot(vcpu);
+                break;
+            case Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Wbnoinvd or Mnemonic.Clts or Mnemonic.Xsetbv:
                 break;
             case Mnemonic.Rdmsr:
                 if (!MsrPolicy.TryRead(vcpu, (uint)state.Rcx, out ulong value))
@@ -180,6 +187,21 @@ internal sealed class InstructionEmulator
             default:
                 break;
         }
+    }
+
+    /// <summary>
+    /// A `cli` or `sti` that traps again and again at one place is overwritten by `nop`, which is what it means here. Kernels have few
+    /// such places but pass one of them thousands of times while they boot.
+    /// </summary>
+    private unsafe void PatchWhenHot(Vcpu vcpu)
+    {
+        ulong rip = vcpu.Cpu.State.Rip;
+        (_hotPlace, _hotCount) = rip == _hotPlace ? (rip, _hotCount + 1) : (rip, 0);
+        if (_hotCount < HotLimit || !vcpu.Domain.Mmu.Translate(vcpu.Index, userMode: false, new VirtualAddress(rip), forWriting: false, out ulong machineAddress))
+            return;
+        // SAFETY: Translate answers with an address in the domain's own run; one byte is written.
+        *vcpu.Domain.Memory.At(machineAddress) = Nop;
+        _hotCount = 0;
     }
 
     private static ulong LogicFlags(ulong value, int size)
