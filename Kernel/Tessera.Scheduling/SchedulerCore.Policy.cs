@@ -10,6 +10,9 @@ public sealed partial class SchedulerCore
     /// <summary>How long a thread waits for a gate before it looks whether the gate was given up, in milliseconds: only a hang makes it matter.</summary>
     private const int GatePollMilliseconds = 20;
 
+    /// <summary>Slow calls are counted anew after this long: a host that stalls now and then must not eject anybody in a long run.</summary>
+    private static readonly Nanoseconds ForgivenessWindow = Nanoseconds.FromSeconds(60);
+
     /// <summary>Bit per physical CPU that has a kick or a shortened slice to hear of.</summary>
     private readonly ulong[] _requests;
 
@@ -19,6 +22,7 @@ public sealed partial class SchedulerCore
     private PcpuRecord? _deciding;
     private Failure _failure;
     private int _slowCalls;
+    private Nanoseconds _slowSince;
 
     /// <summary>The running call's number, 0 between calls. Whoever changes it back to 0 owns the state.</summary>
     private long _call;
@@ -192,9 +196,15 @@ public sealed partial class SchedulerCore
             return CallOutcome.Done;
         Nanoseconds took = Elapsed(clock, start.Started);
         cost?.Record(took);
-        if (took <= _options.DecisionBudget || _options.DecisionBudget <= Nanoseconds.Zero || ++_slowCalls <= _options.SlowCallsForgiven)
+        if (took <= _options.DecisionBudget || _options.DecisionBudget <= Nanoseconds.Zero)
             return CallOutcome.Done;
-        _failure = new(EjectionReason.TooSlow, $"its {CallName()} took {took} (budget {_options.DecisionBudget}), the {_slowCalls}. call over the budget");
+        if (_now - _slowSince > ForgivenessWindow)
+            (_slowSince, _slowCalls) = (_now, 0);
+        if (++_slowCalls <= _options.SlowCallsForgiven)
+            return CallOutcome.Done;
+        _failure = new(
+            EjectionReason.TooSlow,
+            $"its {CallName()} took {took} (budget {_options.DecisionBudget}), call {_slowCalls} over the budget within {ForgivenessWindow} ({_options.SlowCallsForgiven} forgiven)");
         return CallOutcome.Failed;
     }
 

@@ -18,7 +18,7 @@ public sealed record SchedulerCoreOptions
     /// <summary>How much host time one call into the policy may take; beyond it a guest notices. Zero: no limit. Needs <see cref="HostClock"/>.</summary>
     public Nanoseconds DecisionBudget { get; init; } = Nanoseconds.FromMilliseconds(100);
 
-    /// <summary>How many calls over the budget are forgiven: the host may have taken the CPU from an innocent policy once.</summary>
+    /// <summary>How many calls over the budget are forgiven in a minute: the host may have taken the CPU from an innocent policy.</summary>
     public int SlowCallsForgiven { get; init; } = 1;
 
     /// <summary>After how much host time inside one call <see cref="SchedulerCore.CheckHung"/> gives the call up. Needs <see cref="HostClock"/>.</summary>

@@ -122,6 +122,26 @@ public sealed class EjectionTests
     }
 
     [Test]
+    public void Slow_calls_that_are_rare_are_the_hosts_fault()
+    {
+        HandClock clock = new();
+        HandMachine machine = new(_policy, 1, options => options with { HostClock = clock });
+        machine.Start(1);
+        _policy.OnSchedule = (_, decision) =>
+        {
+            clock.Move(Milliseconds(101));
+            return decision;
+        };
+        for (int hour = 0; hour < 10; hour++)
+        {
+            machine.Decide(0);
+            machine.Jump(Nanoseconds.FromSeconds(3_600));
+        }
+
+        Assert.That(machine.Core.Ejections, Is.Empty);
+    }
+
+    [Test]
     public void One_that_starves_somebody_is_ejected_with_its_own_description()
     {
         _policy.OnSchedule = static (_, decision) => decision.Vcpu?.Id.Domain.Value == 2 ? Decision.Idle : decision;
