@@ -17,7 +17,9 @@ internal static class OptionErrors
         List<ConfigurationProblem> problems = [];
         object? record = OptionBinder.Bind(type, options?.ToElement() ?? default, path, problems);
         foreach (ConfigurationProblem problem in problems)
-            errors.Add(new(within.Nearest(problem.Path).Position, problem.Path, $"{problem.Message.TrimEnd('.')}.", ""));
+            errors.Add(new(within.Nearest(problem.Path).Position, problem.Path, Sentence(problem.Message), ""));
         return record;
     }
+
+    private static string Sentence(string message) => message[^1] is '.' or '?' ? message : message + ".";
 }

@@ -1,0 +1,63 @@
+using Microsoft.Extensions.DependencyInjection;
+using Tessera.Cli.Composition;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Runs;
+using Tessera.Cli.Terminal;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Cli.Tests.Support;
+
+/// <summary>The command line in this process, with its own standard streams, environment and, if wanted, a fake machine.</summary>
+internal sealed class Cli : IDisposable
+{
+    private readonly StringWriter _out = new();
+    private readonly StringWriter _error = new();
+    private readonly MemoryStream _raw = new();
+
+    public string Out => _out.ToString();
+
+    public string Error => _error.ToString();
+
+    public string Raw => System.Text.Encoding.UTF8.GetString(_raw.ToArray());
+
+    public Dictionary<string, string> Environment { get; } = new() { ["TESSERA_PLUGINS"] = Repository.Plugins, ["TESSERA_CACHE"] = "/nonexistent/tessera-cache" };
+
+    public FakePacer? Pacer { get; init; }
+
+    public FakeMachine? Machine { get; init; }
+
+    public IInputSource Input { get; init; } = new NoInput();
+
+    public HostResources Resources { get; init; } = new([0, 1], new ByteSize(4L << 30));
+
+    public int Run(params string[] arguments)
+    {
+        using CliHost host = new()
+        {
+            Out = _out,
+            Error = _error,
+            RawOut = _raw,
+            Input = Input,
+            Environment = name => Environment.GetValueOrDefault(name),
+            Pacer = Pacer is null ? new RealPacer(StopSignals.None()) : Pacer,
+        };
+        return CommandLine.Run(arguments, host, services =>
+        {
+            services.AddSingleton(Resources);
+            if (Machine is not null)
+                services.AddSingleton<IMachineFactory>(Machine);
+        });
+    }
+
+    public void Dispose()
+    {
+        _out.Dispose();
+        _error.Dispose();
+        _raw.Dispose();
+    }
+
+    private sealed class NoInput : IInputSource
+    {
+        public int Read(Span<byte> buffer, TimeSpan wait) => 0;
+    }
+}

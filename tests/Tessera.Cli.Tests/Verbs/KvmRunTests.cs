@@ -1,0 +1,64 @@
+using System.Text.Json;
+using Tessera.Cli.Tests.Support;
+
+namespace Tessera.Cli.Tests.Verbs;
+
+/// <summary>The whole way, from the command line to guests on this host's KVM.</summary>
+[NonParallelizable]
+internal sealed class KvmRunTests
+{
+    [SetUp]
+    public void SetUp() => Kvm.Require();
+
+    [Test]
+    public void A_run_of_built_in_guests_gives_work_to_each_and_a_result()
+    {
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("run", Repository.Sample("quickstart.json"), "--seconds", "1", "--json", "--quiet"), Is.Zero, cli.Error);
+        JsonElement result = JsonDocument.Parse(cli.Out).RootElement;
+        JsonElement[] domains = [.. result.GetProperty("domains").EnumerateArray()];
+        Assert.Multiple(() =>
+        {
+            Assert.That(result.GetProperty("outcome").GetString(), Is.EqualTo("completed"));
+            Assert.That(domains.Select(domain => domain.GetProperty("work").GetInt64()), Is.All.Positive);
+            Assert.That(domains.Select(domain => domain.GetProperty("share").GetDouble()).Sum(), Is.EqualTo(1).Within(0.05));
+            Assert.That(domains.Select(domain => domain.GetProperty("memory").GetProperty("residentBytes").GetInt64()), Is.All.Positive);
+            Assert.That(result.GetProperty("engine").GetProperty("findings").GetArrayLength(), Is.Positive);
+            Assert.That(result.GetProperty("schedulerCost").GetProperty("decisions").GetInt64(), Is.Positive);
+        });
+    }
+
+    [Test]
+    public void A_guest_says_hello_and_powers_off()
+    {
+        using Support.Cli cli = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("boot", "hello"), Is.Zero, cli.Error);
+            Assert.That(cli.Raw, Does.Contain("Hello from a Tessera domain."));
+        });
+    }
+
+    [Test]
+    public void Two_runs_one_after_the_other_in_one_process_do_not_disturb_each_other()
+    {
+        for (int turn = 0; turn < 2; turn++)
+        {
+            using Support.Cli cli = new();
+            Assert.That(cli.Run("boot", "spin", "--seconds", "0.2"), Is.EqualTo(1), cli.Error);
+        }
+    }
+
+    [Test]
+    public void Doctor_tells_the_findings_and_the_cost_of_traps()
+    {
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("doctor", "--json"), Is.Zero, cli.Error);
+        JsonElement report = JsonDocument.Parse(cli.Out).RootElement;
+        Assert.Multiple(() =>
+        {
+            Assert.That(report.GetProperty("schema").GetString(), Is.EqualTo("tessera.doctor/1"));
+            Assert.That(report.GetProperty("trapCosts").GetArrayLength(), Is.Positive);
+        });
+    }
+}
