@@ -110,8 +110,9 @@ internal sealed partial class GuestCode
         C.mov(__qword_ptr[rsp], rax);
         C.mov(rax, Absolute(_recoverStack));
         C.mov(__qword_ptr[rsp + 24], rax);
-        // A single step or a direction flag of an attack must not follow the guest home.
-        C.mov(__dword_ptr[rsp + 16], 0x202);
+        // Home is kernel mode, whatever mode the attack was in; its single step or direction flag must not follow.
+        C.mov(__qword_ptr[rsp + 8], FlatSelectors.Code64 & ~3);
+        C.and(__dword_ptr[rsp + 16], 0x200);
         C.push(0);
         C.jmp(GuestImage.HypercallPage + (32UL * (ulong)Sdk.Xen.Hypercall.Iret));
         C.Label(ref unexpected);

@@ -30,6 +30,11 @@ internal static class BrokenEntries
         g.Set(rdi, f.Window);
         g.Hypercall(Hypercall.SetTrapTable);
         f.Record();
+        Label accepted = c.CreateLabel();
+        c.test(rax, rax);
+        c.jns(accepted);
+        f.End();
+        c.Label(ref accepted);
         f.Attempt(FuzzAttack.TrapIntoNothing, variant);
         c.ud2();
         Survived(f);
@@ -83,6 +88,14 @@ internal static class BrokenEntries
         int number = (int)((ulong)seed % (ulong)variants.Length);
         (ulong rip, ulong rflags, int cs, int ss) = variants[number];
         Label back = c.CreateLabel("back");
+        // User mode is there to be returned to, with a kernel stack for the way back.
+        g.Set(rdi, FlatSelectors.Data);
+        g.Set(rsi, f.Hole);
+        g.Hypercall(Hypercall.StackSwitch);
+        g.RequireZero(GuestError.HypercallRefused);
+        LoadRoot(g, rdi);
+        f.MmuExt(MmuExtOp.NewUserBaseptr);
+        g.RequireZero(GuestError.HypercallRefused);
         f.Attempt(FuzzAttack.BadIret, (ulong)number);
         Label recovery = g.BeginProbe();
         if (rip == 0)

@@ -5,13 +5,12 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Guests.Fuzz;
 
 /// <summary>
-/// Tries to get at frames that are not its own: the first of the machine, those around its own, and impossible ones; by every call that
-/// takes a frame. Each must be refused.
+/// Tries to get at frames that are not its own: the first of the machine, other domains', and impossible ones; by every call that takes
+/// a frame. Each must be refused.
 /// </summary>
 /// <remarks>R12 the frame, R13 the machine address of the L1 entry of the window's first page, R14 of its L2 entry.</remarks>
 internal sealed class ForeignFrames(FuzzCode f)
 {
-    private const int Neighbours = 4;
     private readonly GuestCode _g = f.G;
     private readonly Assembler _c = f.C;
 
@@ -19,7 +18,7 @@ internal sealed class ForeignFrames(FuzzCode f)
     {
         Label attack = _c.CreateLabel("attack");
         LoadWindowEntries(f, r13, r14);
-        foreach (ulong frame in (ReadOnlySpan<ulong>)[0, 1, 2, 3, 16, 0xFF, 0xF_FFFF, 0xFFF_FFFF_FFFF])
+        foreach (ulong frame in (ReadOnlySpan<ulong>)[0, 1, 2, 3, 16, 0xFF, 0x1000, 0xFFFF, 0xF_FFFF, 0xFF_FFFF_FFFF])
         {
             _g.Set(r12, frame);
             _c.call(attack);
@@ -57,51 +56,37 @@ internal sealed class ForeignFrames(FuzzCode f)
         c.lea(l1Entry, __qword_ptr[rbp + (int)(((f.Window >> 12) & 511) * 8)]);
     }
 
-    // The frames just below the lowest and above the highest of its own, skipping what is its own after all.
+    // Other domains' frames are below the lowest of its own and above, at the latest 2 MiB further on for a domain of the least memory.
     private void AttackNeighbours(Label attack)
     {
-        Label scan = _c.CreateLabel(), notLower = _c.CreateLabel(), notHigher = _c.CreateLabel();
+        Label scan = _c.CreateLabel(), notLower = _c.CreateLabel();
         _g.LoadStartInfo(rax);
         _c.mov(rdx, __qword_ptr[rax + StartInfo.NrPages]);
         _g.LoadFrameList(rsi);
         _c.mov(rbx, __qword_ptr[rsi]);
-        _c.mov(rbp, rbx);
         _c.Label(ref scan);
         _c.mov(rax, __qword_ptr[rsi]);
         _c.cmp(rax, rbx);
         _c.jae(notLower);
         _c.mov(rbx, rax);
         _c.Label(ref notLower);
-        _c.cmp(rax, rbp);
-        _c.jbe(notHigher);
-        _c.mov(rbp, rax);
-        _c.Label(ref notHigher);
         _c.add(rsi, 8);
         _c.dec(rdx);
         _c.jne(scan);
-        for (int i = 1; i <= Neighbours; i++)
-        {
-            AttackIfForeign(attack, rbx, -i);
-            AttackIfForeign(attack, rbp, i);
-        }
+        foreach (int distance in (ReadOnlySpan<int>)[-1, -2, -511, -512, 512, 513, 1024, 4096])
+            AttackIfForeign(attack, distance);
     }
 
-    // The shared page is mapped by right, and is next to nothing in particular: leave it out.
-    private void AttackIfForeign(Label attack, AssemblerRegister64 from, int distance)
+    private void AttackIfForeign(Label attack, int distance)
     {
         Label own = _c.CreateLabel();
-        _c.lea(r12, __qword_ptr[from + distance]);
+        _c.lea(r12, __qword_ptr[rbx + distance]);
         _c.test(r12, r12);
         _c.js(own);
         _c.mov(rdi, r12);
         _g.FindAddress();
         _c.test(rax, rax);
         _c.jne(own);
-        _g.LoadStartInfo(rax);
-        _c.mov(rax, __qword_ptr[rax + StartInfo.SharedInfo]);
-        _c.shr(rax, 12);
-        _c.cmp(rax, r12);
-        _c.je(own);
         _c.call(attack);
         _c.Label(ref own);
         _c.zero_bytes();

@@ -12,7 +12,7 @@ namespace Tessera.Guests.Fuzz;
 internal static class HypervisorRangeProbe
 {
     // Entry code and tables of a VMM stand at the start of their slots.
-    private const int PagesOfSlot = 64;
+    private const int PagesOfSlot = 256;
     private const int JumpBytes = 96;
 
     public static void Emit(FuzzCode f)

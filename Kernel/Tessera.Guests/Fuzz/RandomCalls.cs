@@ -17,6 +17,7 @@ internal sealed class RandomCalls
     private readonly GuestCode _g;
     private readonly Assembler _c;
     private readonly ulong _turn;
+    private readonly ulong _batch;
     private Label _random;
     private Label _argument;
     private Label _tame;
@@ -27,6 +28,7 @@ internal sealed class RandomCalls
         _g = f.G;
         _c = f.C;
         _turn = _g.Reserve(8);
+        _batch = _g.ReservePages(1);
         _random = _c.CreateLabel("random");
         _argument = _c.CreateLabel("argument");
         _tame = _c.CreateLabel("tame");
@@ -78,10 +80,18 @@ internal sealed class RandomCalls
             _c.Label(ref good);
         }
 
-        Label fill = _c.CreateLabel();
+        Label fill = _c.CreateLabel(), tame = _c.CreateLabel(), store = _c.CreateLabel();
         _g.Set(rbp, _f.Window);
         _c.Label(ref fill);
         _c.call(_argument);
+        // A multicall from the window must not find a blocking or a shutdown in it: these two numbers are those of sched_op.
+        _c.cmp(rax, (int)Hypercall.SchedOp);
+        _c.je(tame);
+        _c.cmp(rax, (int)Hypercall.SchedOpCompat);
+        _c.jne(store);
+        _c.Label(ref tame);
+        _c.inc(rax);
+        _c.Label(ref store);
         _c.mov(__qword_ptr[rbp], rax);
         _c.add(rbp, 8);
         _g.Set(rax, _f.Window + (FuzzCode.WindowPages * (ulong)GuestImage.PageSize));
@@ -161,11 +171,11 @@ internal sealed class RandomCalls
         _c.zero_bytes();
     }
 
-    // The first window page as 64 multicall entries. The stack keeps the pointer: calls may change any register but their own.
+    // 64 multicall entries in a page of their own, so that no call before took it away by its address.
     private void EmitBatch()
     {
         Label entry = _c.CreateLabel(), count = _c.CreateLabel(), refused = _c.CreateLabel(), done = _c.CreateLabel();
-        _g.Set(rbp, _f.Window);
+        _g.Set(rbp, _batch);
         _c.Label(ref entry);
         _c.call(_random);
         _c.and(eax, 63);
@@ -183,11 +193,11 @@ internal sealed class RandomCalls
         }
 
         _c.add(rbp, MultiCallEntry.Size);
-        _g.Set(rax, _f.Window + (BatchEntries * MultiCallEntry.Size));
+        _g.Set(rax, _batch + (BatchEntries * MultiCallEntry.Size));
         _c.cmp(rbp, rax);
         _c.jb(entry);
         _c.mov(r13d, (int)Hypercall.Multicall);
-        _g.Set(rdi, _f.Window);
+        _g.Set(rdi, _batch);
         _g.Set(rsi, BatchEntries);
         StoreLastCall();
         _c.mov(GuestCode.Report(ReportLayout.LastCall + 56), 2);
@@ -203,17 +213,17 @@ internal sealed class RandomCalls
         _c.zero_bytes();
     }
 
-    // An entry may have unmapped the window it stands in: a trap there ends the counting, not the guest.
+    // An entry may have unmapped the page it stands in: a trap there ends the counting, not the guest.
     private void CountEntries(Label count)
     {
         Label recovery = _g.BeginProbe();
-        _g.Set(rbp, _f.Window);
+        _g.Set(rbp, _batch);
         _c.Label(ref count);
         _c.mov(r13, __qword_ptr[rbp + MultiCallEntry.Op]);
         _c.mov(rax, __qword_ptr[rbp + MultiCallEntry.Result]);
         Count();
         _c.add(rbp, MultiCallEntry.Size);
-        _g.Set(rax, _f.Window + (BatchEntries * MultiCallEntry.Size));
+        _g.Set(rax, _batch + (BatchEntries * MultiCallEntry.Size));
         _c.cmp(rbp, rax);
         _c.jb(count);
         _g.EndProbe(ref recovery);

@@ -26,15 +26,31 @@ internal static class TableWrites
         f.End();
     }
 
+    // The four tables that map the window: from the L4 down by its entries, each where the guest sees it.
     private static void MapEachTable(FuzzCode f)
     {
         GuestCode g = f.G;
         Assembler c = f.C;
-        Label next = c.CreateLabel();
         g.LoadStartInfo(rax);
         c.mov(rbx, __qword_ptr[rax + StartInfo.PtBase]);
-        c.mov(rbp, __qword_ptr[rax + StartInfo.NrPtFrames]);
-        c.Label(ref next);
+        MapWritable(f);
+        for (int level = 4; level > 1; level--)
+        {
+            c.mov(rdi, __qword_ptr[rbx + (int)(((f.Window >> (12 + (9 * (level - 1)))) & 511) * 8)]);
+            g.Set(rax, 0x000F_FFFF_FFFF_F000);
+            c.and(rdi, rax);
+            c.shr(rdi, 12);
+            g.FindAddress();
+            c.mov(rbx, rax);
+            MapWritable(f);
+        }
+    }
+
+    // The table at RBX, at its own address and over the window.
+    private static void MapWritable(FuzzCode f)
+    {
+        GuestCode g = f.G;
+        Assembler c = f.C;
         c.mov(rax, rbx);
         f.Attempt(FuzzAttack.MapTableWritable);
         LoadTableEntry(g);
@@ -48,9 +64,6 @@ internal static class TableWrites
         c.mov(rdi, r13);
         f.MmuUpdate();
         f.RecordRefusal();
-        c.add(rbx, GuestImage.PageSize);
-        c.dec(rbp);
-        c.jne(next);
     }
 
     private static void LoadTableEntry(GuestCode g)

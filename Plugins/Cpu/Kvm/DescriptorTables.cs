@@ -46,7 +46,12 @@ internal sealed unsafe class DescriptorTables
         if ((selector & TableIndicator) != 0)
             return index < LdtEntries ? Read(_ldt, index) : 0;
         if (selector >= OwnSelectors)
-            return _machine.Area.OwnDescriptors(_cpu)[index - (OwnSelectors >> 3)];
+        {
+            ReadOnlySpan<ulong> own = _machine.Area.OwnDescriptors(_cpu);
+            int ownIndex = index - (OwnSelectors >> 3);
+            return ownIndex < own.Length ? own[ownIndex] : 0;
+        }
+
         return index < _gdtEntries ? Read(_gdt, index) : 0;
     }
 

@@ -1,0 +1,113 @@
+using Tessera.Guests;
+using Tessera.Sdk;
+
+namespace Tessera.Kernel.Tests;
+
+/// <summary>Every built-in guest, for real.</summary>
+[NonParallelizable]
+internal sealed class BuiltinGuestRuns
+{
+    [Test]
+    public void Hello_writes_to_the_ring_and_by_hypercall_and_powers_off()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain hello = machine.Run("hello", new HelloOptions { Message = "good morning" });
+        machine.WaitForEnd(hello);
+        Assert.That((hello.State, hello.ExitReason), Is.EqualTo((DomainState.Shutdown, "poweroff")), TestMachine.Describe(hello));
+        Assert.That(hello.Console.TailLines(5), Is.EqualTo(new[] { "good morning", "good morning" }));
+        Assert.That(TestMachine.ReportOf(hello).Progress, Is.EqualTo(GuestProgress.Finished));
+    }
+
+    [Test]
+    public void Spin_counts()
+    {
+        using TestMachine machine = TestMachine.Start();
+        machine.WaitForUnits(machine.Run("spin"), 10_000);
+    }
+
+    [Test]
+    public void Beat_records_every_wake()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain beat = machine.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(2) });
+        machine.WaitForUnits(beat, 100);
+        machine.Machine.Pause(beat);
+        GuestReport report = TestMachine.ReportOf(beat);
+        Assert.That(report.Latency!.Count, Is.InRange((long)report.Units, (long)report.Units + 1));
+        Assert.That(report.Latency.Percentile(50), Is.InRange(1, Nanoseconds.FromSeconds(1).Value));
+    }
+
+    [Test]
+    public void Burst_works_and_sleeps()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain burst = machine.Run("burst", new BurstOptions { Period = Nanoseconds.FromMilliseconds(20), Duty = 25 });
+        Assert.That(machine.WaitFor(() => TestMachine.ReportOf(burst).Latency!.Count >= 20, TimeSpan.FromSeconds(30)), Is.True, TestMachine.Describe(burst));
+    }
+
+    [TestCase(2)]
+    [TestCase(8)]
+    [TestCase(64)]
+    public void Paging_finds_nothing_wrong(int pages)
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain paging = machine.Run("paging", new PagingOptions { Pages = pages, Rounds = 50 });
+        machine.WaitForEnd(paging);
+        Assert.That((paging.ExitReason, TestMachine.ReportOf(paging).Units), Is.EqualTo(("poweroff", 50UL)), TestMachine.Describe(paging));
+    }
+
+    [Test]
+    public void Spins_share_by_weight()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain[] spins = [.. new[] { 100, 200, 400 }.Select(weight => machine.Run("spin", weight: weight))];
+        Assert.That(machine.WaitFor(() => machine.CpuTimeOf(spins[0]) > Nanoseconds.FromMilliseconds(600), TimeSpan.FromSeconds(60)), Is.True);
+        double[] times = [.. spins.Select(spin => machine.CpuTimeOf(spin).TotalSeconds)];
+        double[] work = [.. spins.Select(spin => (double)TestMachine.ReportOf(spin).Units)];
+        for (int i = 0; i < 3; i++)
+        {
+            double expected = (1 << i) / 7.0;
+            Assert.That(times[i] / times.Sum(), Is.EqualTo(expected).Within(0.015), $"CPU time of weight {100 << i}");
+            Assert.That(work[i] / work.Sum(), Is.EqualTo(expected).Within(0.06), $"work of weight {100 << i}");
+        }
+    }
+
+    [Test]
+    public void A_longer_duty_is_busier()
+    {
+        double Busy(int duty)
+        {
+            using TestMachine machine = TestMachine.Start();
+            Domain burst = machine.Run("burst", new BurstOptions { Period = Nanoseconds.FromMilliseconds(100), Duty = duty });
+            Assert.That(machine.WaitFor(() => TestMachine.ReportOf(burst).Latency!.Count >= 15, TimeSpan.FromSeconds(60)), Is.True, TestMachine.Describe(burst));
+            return machine.CpuTimeOf(burst).TotalSeconds / (machine.Machine.Now - burst.StartedAt).TotalSeconds;
+        }
+
+        // The host's own load lengthens both; the order stays.
+        (double tenth, double most) = (Busy(10), Busy(80));
+        TestContext.Out.WriteLine($"busy {tenth:0.000} at 10 %, {most:0.000} at 80 %");
+        Assert.That(most, Is.GreaterThan(tenth));
+    }
+
+    [Test]
+    public void Two_pagings_do_not_see_each_other()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain[] pagings = [.. Enumerable.Range(0, 3).Select(_ => machine.Run("paging", new PagingOptions { Rounds = 200 }))];
+        foreach (Domain paging in pagings)
+        {
+            machine.WaitForEnd(paging);
+            Assert.That((paging.ExitReason, TestMachine.ReportOf(paging).Units), Is.EqualTo(("poweroff", 200UL)), TestMachine.Describe(paging));
+        }
+    }
+
+    [Test]
+    public void Every_guest_runs_in_the_least_memory_beside_the_others()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain[] domains = [.. BuiltinGuests.Names.Where(name => name != "hello").Select(name => machine.Run(name, name == "fuzz" ? new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 } : null))];
+        foreach (Domain domain in domains)
+            machine.WaitForUnits(domain, 20);
+        Assert.That(domains.Select(domain => domain.State), Is.All.EqualTo(DomainState.Running));
+    }
+}

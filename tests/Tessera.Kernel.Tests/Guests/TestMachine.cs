@@ -1,0 +1,143 @@
+using System.Diagnostics;
+using Tessera.Guests;
+using Tessera.Images;
+using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Plugins.Memory.DirectPaging;
+using Tessera.Plugins.Memory.StaticPartition;
+using Tessera.Plugins.Schedulers.Bvt;
+using Tessera.Plugins.Schedulers.RoundRobin;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Kernel.Tests;
+
+/// <summary>A real machine of one physical CPU under BVT, with built-in guests; the test is ignored with the host's own words where KVM is not usable.</summary>
+internal sealed class TestMachine : IDisposable
+{
+    private readonly ICpuEngine _engine;
+    private readonly List<Exception> _failures = [];
+    private readonly ManualResetEventSlim _news = new();
+    private int _number;
+
+    private TestMachine(ICpuEngine engine, IScheduler scheduler)
+    {
+        _engine = engine;
+        Machine = new Machine(new MachineConfiguration
+        {
+            HostCpus = [0],
+            MemoryLimitBytes = 256L << 20,
+            Engine = engine,
+            Mmu = new DirectPaging(),
+            MemoryPolicy = new StaticPartition(),
+            Scheduler = scheduler,
+            SchedulerName = scheduler.GetType().Name,
+            FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
+        });
+        Machine.DomainEnded = _ => _news.Set();
+        Machine.Failed = exception =>
+        {
+            lock (_failures)
+                _failures.Add(exception);
+            _news.Set();
+        };
+    }
+
+    public Machine Machine { get; }
+
+    public static TestMachine Start(BvtOptions? options = null)
+    {
+        ICpuEngine engine;
+        try
+        {
+            engine = new KvmEngine(new KvmOptions());
+        }
+        catch (EngineException exception)
+        {
+            Assert.Ignore(exception.Message);
+            throw;
+        }
+
+        return new TestMachine(engine, new BvtScheduler(options ?? new BvtOptions()));
+    }
+
+    /// <summary>Builds and starts a domain of the least memory.</summary>
+    public Domain Run(string guest, object? options = null, int weight = 256, string? name = null)
+    {
+        Domain domain = Machine.CreateDomain(new DomainConfiguration
+        {
+            Name = name ?? $"{guest}-{_number++}",
+            Image = KernelImage.Load(BuiltinGuests.Build(guest, options), guest),
+            MemoryBytes = BuiltinGuests.LeastMemoryBytes,
+            Weight = weight,
+        });
+        Machine.Start(domain);
+        return domain;
+    }
+
+    public static GuestReport ReportOf(Domain domain)
+    {
+        Assert.That(ReportPage.TryRead(domain.ReadReportPage(), out GuestReport? report), Is.True, "the domain has no report page");
+        return report!;
+    }
+
+    /// <summary>CPU time that a domain got so far.</summary>
+    public Nanoseconds CpuTimeOf(Domain domain) => Machine.Snapshot().Domains.Single(account => account.Id == domain.Id).CpuTime;
+
+    /// <summary>Whether it runs or waits for its turn: one that does neither for long has stopped itself.</summary>
+    public bool IsRunnable(Domain domain) => Machine.Snapshot().Domains.Single(account => account.Id == domain.Id).IsRunnable;
+
+    public static bool HasEnded(Domain domain) => domain.State is DomainState.Shutdown or DomainState.Crashed;
+
+    /// <summary>Waits until the condition holds; false when it does not in this time.</summary>
+    public bool WaitFor(Func<bool> condition, TimeSpan limit)
+    {
+        Stopwatch watch = Stopwatch.StartNew();
+        while (!condition())
+        {
+            ThrowIfFailed();
+            if (watch.Elapsed > limit)
+                return false;
+            _ = _news.Wait(TimeSpan.FromMilliseconds(5));
+            _news.Reset();
+        }
+
+        return true;
+    }
+
+    /// <summary>Waits until a domain ends by itself.</summary>
+    public void WaitForEnd(Domain domain, double seconds = 60) =>
+        Assert.That(WaitFor(() => HasEnded(domain), TimeSpan.FromSeconds(seconds)), Is.True, () => $"{domain.Name} did not end; {Describe(domain)}");
+
+    /// <summary>Runs until a domain has done so much; fails when it ends before or does not come so far.</summary>
+    public void WaitForUnits(Domain domain, ulong units, double seconds = 60)
+    {
+        bool done = WaitFor(() => HasEnded(domain) || ReportPage.UnitsOf(domain.ReadReportPage()) >= units, TimeSpan.FromSeconds(seconds));
+        Assert.That(done && ReportOf(domain).Units >= units, Is.True, () => $"{domain.Name} did not do {units} units; {Describe(domain)}");
+    }
+
+    public static string Describe(Domain domain)
+    {
+        GuestReport report = ReportOf(domain);
+        string last = report.Fuzz is { } fuzz ? $"; last call {string.Join(' ', fuzz.LastCall.Select(word => word.ToString("x")))}; last attack {(fuzz.Records.Count == 0 ? default : fuzz.Records[^1])}" : "";
+        string registers = domain.CrashReport is { } crash ? $"; rip {crash.Registers.GetValueOrDefault("rip"):x} rsp {crash.Registers.GetValueOrDefault("rsp"):x}" : "";
+        return $"{domain.State} ({domain.ExitReason}), {report.Progress}, {report.Units} units, error {report.Error} 0x{report.ErrorDetail:x}, vector {(long)report.LastVector}{last}{registers}";
+    }
+
+    public void Dispose()
+    {
+        Machine.Dispose();
+        _engine.Dispose();
+        _news.Dispose();
+        ThrowIfFailed();
+    }
+
+    private void ThrowIfFailed()
+    {
+        lock (_failures)
+        {
+            if (_failures.Count > 0)
+                throw new AssertionException($"a physical CPU failed: {_failures[0]}");
+        }
+    }
+}
