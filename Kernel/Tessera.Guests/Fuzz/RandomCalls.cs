@@ -18,9 +18,10 @@ internal sealed class RandomCalls
     private readonly Assembler _c;
     private readonly ulong _turn;
     private readonly ulong _batch;
+    private readonly ulong _call;
     private Label _random;
     private Label _argument;
-    private Label _tame;
+    private Label _makeCall;
 
     public RandomCalls(FuzzCode f)
     {
@@ -29,9 +30,10 @@ internal sealed class RandomCalls
         _c = f.C;
         _turn = _g.Reserve(8);
         _batch = _g.ReservePages(1);
+        _call = _g.Reserve(6 * 8);
         _random = _c.CreateLabel("random");
         _argument = _c.CreateLabel("argument");
-        _tame = _c.CreateLabel("tame");
+        _makeCall = _c.CreateLabel("makeCall");
     }
 
     public void Emit(long seed, long count)
@@ -62,7 +64,7 @@ internal sealed class RandomCalls
         _f.End();
         EmitRandom();
         EmitArgument();
-        EmitTame();
+        EmitMakeCall();
     }
 
     // The window again mapped and filled, whatever earlier calls did to it.
@@ -101,30 +103,17 @@ internal sealed class RandomCalls
 
     private void EmitSingle()
     {
-        Label bySyscall = _c.CreateLabel(), answered = _c.CreateLabel(), inPage = _c.CreateLabel();
+        Label bySyscall = _c.CreateLabel(), answered = _c.CreateLabel(), inTable = _c.CreateLabel();
+        _c.call(_makeCall);
         _c.call(_random);
-        _c.mov(r13, rax);
-        _c.and(r13, 63);
+        _c.mov(r13, GuestCode.Absolute(_call));
         _c.test(eax, 0x0F00_0000);
-        _c.jne(inPage);
-        // One in sixteen has a number far outside the table, which only syscall can carry.
+        _c.jne(inTable);
+        // One in sixteen has a number outside the table, which only syscall can carry.
+        _c.or(rax, 64);
         _c.mov(r13, rax);
-        _c.Label(ref inPage);
-        for (int i = 4; i >= 0; i--)
-        {
-            _c.call(_argument);
-            _c.push(rax);
-        }
-
-        _c.mov(rdi, r13);
-        _c.pop(rsi);
-        _c.call(_tame);
-        _c.mov(r13, rdi);
-        _c.mov(rdi, rsi);
-        _c.pop(rsi);
-        _c.pop(rdx);
-        _c.pop(r10);
-        _c.pop(r8);
+        _c.Label(ref inTable);
+        LoadArguments();
         StoreLastCall();
         _c.call(_random);
         _c.cmp(r13, 64);
@@ -145,6 +134,13 @@ internal sealed class RandomCalls
         _c.Label(ref answered);
         _c.mov(GuestCode.Report(ReportLayout.LastCall + 48), rax);
         Count();
+    }
+
+    private void LoadArguments()
+    {
+        AssemblerRegister64[] arguments = [rdi, rsi, rdx, r10, r8];
+        for (int i = 0; i < arguments.Length; i++)
+            _c.mov(arguments[i], GuestCode.Absolute(_call + 8 + (ulong)(8 * i)));
     }
 
     private void StoreLastCall()
@@ -177,18 +173,12 @@ internal sealed class RandomCalls
         Label entry = _c.CreateLabel(), count = _c.CreateLabel(), refused = _c.CreateLabel(), done = _c.CreateLabel();
         _g.Set(rbp, _batch);
         _c.Label(ref entry);
-        _c.call(_random);
-        _c.and(eax, 63);
-        _c.mov(r13, rax);
-        _c.call(_argument);
-        _c.mov(rsi, rax);
-        _c.mov(rdi, r13);
-        _c.call(_tame);
-        _c.mov(__qword_ptr[rbp + MultiCallEntry.Op], rdi);
-        _c.mov(__qword_ptr[rbp + MultiCallEntry.Args], rsi);
-        for (int i = 1; i < 6; i++)
+        _c.call(_makeCall);
+        _c.mov(rax, GuestCode.Absolute(_call));
+        _c.mov(__qword_ptr[rbp + MultiCallEntry.Op], rax);
+        for (int i = 0; i < 5; i++)
         {
-            _c.call(_argument);
+            _c.mov(rax, GuestCode.Absolute(_call + 8 + (ulong)(8 * i)));
             _c.mov(__qword_ptr[rbp + MultiCallEntry.Args + (8 * i)], rax);
         }
 
@@ -390,14 +380,39 @@ internal sealed class RandomCalls
         _c.Label(ref whole);
     }
 
-    // What would end or stop the domain by right becomes something near it: number in RDI, first argument in RSI.
+    // A call in the six words of _call: random arguments, half of them then in the shape the number wants, and nothing that ends or stops
+    // the domain by right.
+    private void EmitMakeCall()
+    {
+        Label tame = _c.CreateLabel();
+        _c.Label(ref _makeCall);
+        _c.call(_random);
+        _c.and(eax, 63);
+        _c.mov(GuestCode.Absolute(_call), rax);
+        for (int i = 0; i < 5; i++)
+        {
+            _c.call(_argument);
+            _c.mov(GuestCode.Absolute(_call + 8 + (ulong)(8 * i)), rax);
+        }
+
+        _c.call(_random);
+        _c.test(al, 1);
+        _c.je(tame);
+        new CallShapes(_f, _call, _random).Emit(tame);
+        _c.Label(ref tame);
+        EmitTame();
+        _c.ret();
+    }
+
+    // What would end or stop the domain by right becomes something near it.
     private void EmitTame()
     {
         Label notIret = _c.CreateLabel(), scheduling = _c.CreateLabel(), done = _c.CreateLabel();
-        _c.Label(ref _tame);
+        _c.mov(edi, __dword_ptr[(long)_call]);
+        _c.mov(esi, __dword_ptr[(long)_call + 8]);
         _c.cmp(edi, (int)Hypercall.Iret);
         _c.jne(notIret);
-        _c.mov(edi, 63);
+        _c.mov(GuestCode.Absolute(_call), 63);
         _c.Label(ref notIret);
         _c.cmp(edi, (int)Hypercall.SchedOp);
         _c.je(scheduling);
@@ -407,13 +422,13 @@ internal sealed class RandomCalls
         _c.jne(done);
         _c.cmp(esi, (int)VcpuOp.Down);
         _c.jne(done);
-        _c.or(esi, 32);
+        _c.or(GuestCode.Absolute(_call + 8), 32);
         _c.jmp(done);
         _c.Label(ref scheduling);
         _c.cmp(esi, (int)SchedOp.Poll);
         _c.ja(done);
-        _c.and(esi, 4);
+        _c.and(GuestCode.Absolute(_call + 8), 4);
         _c.Label(ref done);
-        _c.ret();
+        _c.zero_bytes();
     }
 }
