@@ -16,14 +16,41 @@ internal sealed class StrategyTests
     private const ulong Frame = 0x1234_5000;
     private const ulong NoExecute = 1UL << 63;
 
-    [TestCase(PagingChoice.Probe, true, false, ExpectedResult = "Flush")]
-    [TestCase(PagingChoice.Probe, true, true, ExpectedResult = "Flush")]
-    [TestCase(PagingChoice.Probe, false, true, ExpectedResult = "Rewrite")]
-    [TestCase(PagingChoice.Probe, false, false, ExpectedResult = null)]
-    [TestCase(PagingChoice.Flush, false, true, ExpectedResult = "Flush")]
-    [TestCase(PagingChoice.Rewrite, true, false, ExpectedResult = "Rewrite")]
-    public string? The_strategy_follows_the_probes_unless_the_options_say_otherwise(PagingChoice choice, bool flush, bool rewrite) =>
-        PagingProbe.Choose(choice, flush, () => rewrite)?.ToString();
+    [TestCase(PagingChoice.Probe, "Flush Rewrite RewriteAndFlush", ExpectedResult = "Flush")]
+    [TestCase(PagingChoice.Probe, "Rewrite RewriteAndFlush", ExpectedResult = "Rewrite")]
+    [TestCase(PagingChoice.Probe, "RewriteAndFlush", ExpectedResult = "RewriteAndFlush")]
+    [TestCase(PagingChoice.Probe, "", ExpectedResult = null)]
+    [TestCase(PagingChoice.Flush, "Rewrite", ExpectedResult = "Flush")]
+    [TestCase(PagingChoice.Rewrite, "Flush", ExpectedResult = "Rewrite")]
+    [TestCase(PagingChoice.RewriteAndFlush, "", ExpectedResult = "RewriteAndFlush")]
+    public string? The_strategy_is_the_cheapest_that_works_unless_the_options_say_otherwise(PagingChoice choice, string works) =>
+        PagingProbe.Choose(choice, strategy => works.Split(' ').Contains(strategy.ToString()))?.ToString();
+
+    [Test]
+    public void Nothing_dearer_is_tried_once_a_strategy_works()
+    {
+        List<PagingStrategy> tried = [];
+        PagingProbe.Choose(PagingChoice.Probe, strategy =>
+        {
+            tried.Add(strategy);
+            return strategy == PagingStrategy.Rewrite;
+        });
+        Assert.That(tried, Is.EqualTo((PagingStrategy[])[PagingStrategy.Flush, PagingStrategy.Rewrite]));
+    }
+
+    [Test]
+    public void Rewriting_with_a_flush_flushes_every_cpu_after_the_one_rewrite()
+    {
+        Recorder recorder = new();
+        RewriteNotifier notifier = new(recorder, flushAfter: true);
+        long first = 0;
+        long second = 0;
+        notifier.EntryChanged(0x1000, Frame | 7, 0);
+        Assert.That(notifier.BeforeEntry(ref first), Is.True);
+        Assert.That(notifier.BeforeEntry(ref first), Is.False);
+        Assert.That(notifier.BeforeEntry(ref second), Is.True);
+        Assert.That(recorder.Plans, Has.Count.EqualTo(1));
+    }
 
     [TestCase(0UL, Frame | 7, false, false, TestName = "not present to present")]
     [TestCase(Frame | 5, Frame | 7, false, true, TestName = "read-only to writable")]
@@ -72,7 +99,7 @@ internal sealed class StrategyTests
     public void The_rewrite_strategy_queues_downgrades_only_and_tells_once()
     {
         Recorder recorder = new();
-        RewriteNotifier notifier = new(recorder);
+        RewriteNotifier notifier = new(recorder, flushAfter: false);
         long seen = 0;
         notifier.EntryChanged(0x1000, 0, Frame | 7);
         notifier.EntryChanged(0x1008, Frame | 5, Frame | 7);
@@ -91,7 +118,7 @@ internal sealed class StrategyTests
     public void What_the_stub_cannot_reach_or_the_queue_not_hold_drops_everything()
     {
         Recorder recorder = new() { Limit = 0x10_0000 };
-        RewriteNotifier notifier = new(recorder);
+        RewriteNotifier notifier = new(recorder, flushAfter: false);
         long seen = 0;
         notifier.EntryChanged(0x20_0000, Frame | 7, 0);
         notifier.BeforeEntry(ref seen);

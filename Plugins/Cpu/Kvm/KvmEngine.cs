@@ -35,9 +35,12 @@ public sealed class KvmEngine : ICpuEngine, ITrapCostMeter
         Facts = new EngineFacts
         {
             Name = $"kvm (API {KvmCalls.ApiVersion})",
-            Strategy = _probe.Strategy == PagingStrategy.Flush
-                ? "The CPU reads guest page tables itself: a TLB flush before the next entry makes changes effective."
-                : "KVM shadows guest page tables: downgraded entries are rewritten from inside the machine before the next entry.",
+            Strategy = _probe.Strategy switch
+            {
+                PagingStrategy.Flush => "The CPU reads guest page tables itself: a TLB flush before the next entry makes changes effective.",
+                PagingStrategy.Rewrite => "KVM shadows guest page tables: downgraded entries are rewritten from inside the machine before the next entry.",
+                _ => "KVM shadows guest page tables: downgraded entries are rewritten from inside the machine and TLBs flushed before the next entry.",
+            },
             ReservedFrames = EngineArea.ReservedFrames,
             HypercallInstruction = [0xe6, EngineArea.Port],
             FreeSlots = _probe.FreeSlots,

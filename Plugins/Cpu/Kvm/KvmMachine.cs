@@ -20,14 +20,14 @@ internal sealed class KvmMachine : IGuestMachine
         _vm = new VmHandle(host);
         try
         {
-            Area = new EngineArea(slot, layout.MaxCpus, strategy == PagingStrategy.Rewrite ? layout.Regions : []);
+            Area = new EngineArea(slot, layout.MaxCpus, strategy == PagingStrategy.Flush ? [] : layout.Regions);
             _vm.AddMemory(new MemoryRegion(new Mfn(0), Area.FrameCount, Area.HostAddress, IsReadOnly: false));
             foreach (MemoryRegion region in layout.Regions)
                 _vm.AddMemory(region);
-            if (strategy == PagingStrategy.Rewrite)
+            if (strategy != PagingStrategy.Flush)
             {
                 _rewriter = new EntryRewriter(_vm, _vm.CreateVcpu(layout.MaxCpus), Area, layout.Regions);
-                Notifier = new RewriteNotifier(_rewriter);
+                Notifier = new RewriteNotifier(_rewriter, flushAfter: strategy == PagingStrategy.RewriteAndFlush);
             }
             else
             {

@@ -20,4 +20,7 @@ internal enum PagingStrategy
 
     /// <summary><see cref="RewriteNotifier"/>.</summary>
     Rewrite,
+
+    /// <summary><see cref="RewriteNotifier"/>, and a TLB flush of each CPU after it.</summary>
+    RewriteAndFlush,
 }

@@ -21,15 +21,17 @@ internal interface IEntryRewriter
 /// <remarks>
 /// Which entries, not which values, are queued: the stub's locked OR of zero keeps whatever is there, so nothing stale comes back. KVM
 /// drops its shadow for all CPUs of the VM, so one run by whoever enters first serves all; the lock makes the others wait for it.
+/// A KVM may answer a write by letting the table go out of step until the CPU's next TLB flush ("unsync"); there each CPU flushes too.
 /// The stub has a CPU of its own (<see cref="EntryRewriter"/>), so a CPU in the middle of a trap's delivery is never disturbed.
 /// </remarks>
-internal sealed class RewriteNotifier(IEntryRewriter rewriter) : IEntryNotifier
+internal sealed class RewriteNotifier(IEntryRewriter rewriter, bool flushAfter) : IEntryNotifier
 {
     /// <summary>Beyond this many a full drop is not dearer than the rewrites (2 to 3 µs each against 260 µs and the faults after it).</summary>
     public const int Capacity = 1024;
 
     private readonly Lock _lock = new();
     private readonly ulong[] _queue = new ulong[Capacity];
+    private long _generation;
     private int _count;
     private bool _dropEverything;
     private bool _pending;
@@ -45,6 +47,7 @@ internal sealed class RewriteNotifier(IEntryRewriter rewriter) : IEntryNotifier
                 _dropEverything = true;
             else if (_count == 0 || _queue[_count - 1] != entryAddress)
                 _queue[_count++] = entryAddress;
+            Volatile.Write(ref _generation, _generation + 1);
             Volatile.Write(ref _pending, true);
         }
     }
@@ -54,7 +57,12 @@ internal sealed class RewriteNotifier(IEntryRewriter rewriter) : IEntryNotifier
     {
         if (Volatile.Read(ref _pending))
             Settle();
-        return false;
+        if (!flushAfter)
+            return false;
+        long now = Volatile.Read(ref _generation);
+        bool flush = now != seen;
+        seen = now;
+        return flush;
     }
 
     private void Settle()

@@ -75,17 +75,20 @@ internal sealed class HostProbe
         IReadOnlyList<int> free = ProbeSlots(guest, slot);
         ProbeImmediateExit(guest);
         ProbeRing3Controls(guest);
-        PagingStrategy strategy = ProbePaging(guest, slot, thread);
+        PagingStrategy strategy = ProbePaging(slot, thread);
         return new ProbeResult(slot, strategy, free, leaks, _findings);
     }
 
     private ScratchGuest FindSlot(KvmThread thread, out int slot)
     {
         // From the middle of Xen's range, which leaves the ends to the kernel's tables.
+        string outcome = "";
         for (slot = 264; slot > FirstXenSlot; slot--)
         {
             ScratchGuest guest = new(_host, slot, PagingStrategy.Flush, thread, cpus: 2);
-            if (guest.Completes(0xe6, EngineArea.Port))
+            guest.Place(0xe6, EngineArea.Port);
+            Trap trap = guest.Run();
+            if (trap.Kind == TrapKind.Hypercall)
             {
                 bool advanced = guest.Cpu.State.Rip == ScratchGuest.CodeAddress + EngineArea.OutBytes;
                 if (!advanced)
@@ -98,10 +101,11 @@ internal sealed class HostProbe
                 return guest;
             }
 
+            outcome = $"{trap.Kind}, vector {trap.Vector}, error {trap.ErrorCode:x}, address {trap.FaultAddress:x}, rip {guest.Cpu.State.Rip:x}. {trap.Diagnosis}";
             guest.Dispose();
         }
 
-        throw new EngineException("KVM does not run ring-3 code with an I/O port open in any of the L4 slots 257 to 264.", NoCure);
+        throw new EngineException($"KVM does not run ring-3 code with an I/O port open in any of the L4 slots 257 to 264; the last attempt ended in {outcome}", NoCure);
     }
 
     private void ProbeSyscall(ScratchGuest guest)
@@ -177,28 +181,28 @@ internal sealed class HostProbe
         Report(BreakpointProbe, strikes ? "strikes" : "does not strike", strikes ? "" : "guests have no hardware breakpoints here");
     }
 
-    private PagingStrategy ProbePaging(ScratchGuest guest, int slot, KvmThread thread)
+    private PagingStrategy ProbePaging(int slot, KvmThread thread)
     {
-        IReadOnlyList<string> afterFlush = PagingProbe.FindStale(guest);
-        Report(
-            "page-table entry changed by the VMM, then a TLB flush",
-            afterFlush.Count == 0 ? "every kind of change is seen" : $"stale: {string.Join(", ", afterFlush)}",
-            afterFlush.Count == 0 ? "one TLB flush before the next entry" : "KVM shadows guest page tables and must be told");
-        IReadOnlyList<string> afterRewrite = [];
-        PagingStrategy? strategy = PagingProbe.Choose(_choice, afterFlush.Count == 0, () =>
+        PagingStrategy? strategy = PagingProbe.Choose(_choice, candidate =>
         {
-            using ScratchGuest second = new(_host, slot, PagingStrategy.Rewrite, thread, cpus: 1);
-            afterRewrite = PagingProbe.FindStale(second);
+            using ScratchGuest guest = new(_host, slot, candidate, thread, cpus: 1);
+            IReadOnlyList<string> stale = PagingProbe.FindStale(guest);
+            (string what, string consequence) = candidate switch
+            {
+                PagingStrategy.Flush => ("then a TLB flush", "one TLB flush before the next entry"),
+                PagingStrategy.Rewrite => ("then rewritten from inside the machine", "downgraded entries are rewritten by ring-0 code before the next entry"),
+                _ => ("then rewritten from inside the machine and a TLB flush", "downgraded entries are rewritten by ring-0 code, and TLBs flushed, before the next entry"),
+            };
             Report(
-                "the same, rewritten from inside the machine",
-                afterRewrite.Count == 0 ? "every kind of change is seen" : $"stale: {string.Join(", ", afterRewrite)}",
-                afterRewrite.Count == 0 ? "downgraded entries are rewritten by ring-0 code before the next entry" : "");
-            return afterRewrite.Count == 0;
+                $"page-table entry changed by the VMM, {what}",
+                stale.Count == 0 ? "every kind of change is seen" : $"stale: {string.Join(", ", stale)}",
+                stale.Count == 0 ? consequence : "KVM shadows guest page tables and must be told otherwise");
+            return stale.Count == 0;
         });
         if (_choice != PagingChoice.Probe)
             Report("option paging", $"{_choice}", "taken as given");
         return strategy ?? throw new EngineException(
-            $"Page-table changes stay unseen on this host, after a TLB flush ({string.Join(", ", afterFlush)}) and after a rewrite ({string.Join(", ", afterRewrite)}).",
+            $"Page-table changes stay unseen on this host: {string.Join("; ", _findings.TakeLast(3).Select(finding => $"{finding.Probe}: {finding.Finding}"))}.",
             NoCure);
     }
 

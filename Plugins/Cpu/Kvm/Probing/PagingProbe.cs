@@ -42,16 +42,19 @@ internal static class PagingProbe
         }
     }
 
-    /// <summary>The strategy for what was found; null when none works. The cheaper one wins when both do.</summary>
+    /// <summary>The cheapest strategy that works here, or what the options ask for; null when none works.</summary>
     /// <param name="choice">What the options ask for.</param>
-    /// <param name="flushWorks">Nothing was stale with <see cref="PagingStrategy.Flush"/>.</param>
-    /// <param name="rewriteWorks">Nothing was stale with <see cref="PagingStrategy.Rewrite"/>; only asked when needed.</param>
-    public static PagingStrategy? Choose(PagingChoice choice, bool flushWorks, Func<bool> rewriteWorks) => choice switch
+    /// <param name="works">Tries a strategy; only asked as far as needed.</param>
+    public static PagingStrategy? Choose(PagingChoice choice, Func<PagingStrategy, bool> works)
     {
-        PagingChoice.Flush => PagingStrategy.Flush,
-        PagingChoice.Rewrite => PagingStrategy.Rewrite,
-        _ when flushWorks => PagingStrategy.Flush,
-        _ when rewriteWorks() => PagingStrategy.Rewrite,
-        _ => null,
-    };
+        if (choice != PagingChoice.Probe)
+            return Enum.Parse<PagingStrategy>(choice.ToString());
+        foreach (PagingStrategy strategy in Enum.GetValues<PagingStrategy>())
+        {
+            if (works(strategy))
+                return strategy;
+        }
+
+        return null;
+    }
 }

@@ -25,8 +25,8 @@ internal sealed unsafe class ScratchGuest : IDisposable
     private const int Code = 4;
     private const int Frames = FirstSpareL4 + SpareL4s;
 
-    /// <summary>Longer than any single instruction takes even when everything is emulated on a busy host.</summary>
-    private static readonly Nanoseconds Patience = Nanoseconds.FromMilliseconds(20);
+    /// <summary>Longer than any few instructions take even when everything is emulated on a busy host; only a run that hangs takes it.</summary>
+    private static readonly Nanoseconds Patience = Nanoseconds.FromMilliseconds(250);
 
     private readonly MappingHandle _memory;
     private readonly KvmThread _thread;
