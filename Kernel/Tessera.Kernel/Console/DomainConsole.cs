@@ -12,6 +12,12 @@ public sealed unsafe class DomainConsole
 {
     private const int HistoryBytes = 64 * 1024;
 
+    /// <summary>
+    /// Less output than this in the ring keeps no writer waiting, so that the guest need not hear that it was taken: an event for each
+    /// line costs a guest more than the line.
+    /// </summary>
+    private const uint WorthAnEvent = ConsoleRing.OutSize / 8;
+
     private readonly Lock _gate = new();
     private readonly byte[] _history = new byte[HistoryBytes];
     private readonly byte[] _scratch = new byte[ConsoleRing.OutSize];
@@ -20,6 +26,7 @@ public sealed unsafe class DomainConsole
     private readonly Mfn _ring;
     private readonly Action _notifyGuest;
     private long _written;
+    private bool _closed;
 
     internal DomainConsole(DomainMemory memory, Mfn ring, Action notifyGuest)
     {
@@ -34,13 +41,15 @@ public sealed unsafe class DomainConsole
     /// <summary>Bytes of output so far.</summary>
     public long BytesWritten => Interlocked.Read(ref _written);
 
-    /// <summary>Queues input for the guest, which is told; what its ring cannot take follows as it reads.</summary>
-    /// <returns>Bytes still queued.</returns>
+    /// <summary>Queues input for the guest, which is told; what its ring cannot take follows as it reads. The caller bounds the queue by what is answered.</summary>
+    /// <returns>Bytes still queued; 0 when the domain is gone.</returns>
     public int Write(ReadOnlySpan<byte> input)
     {
         int queued;
         lock (_gate)
         {
+            if (_closed)
+                return 0;
             foreach (byte value in input)
                 _input.Enqueue(value);
             FillInput();
@@ -77,12 +86,31 @@ public sealed unsafe class DomainConsole
         bool news;
         lock (_gate)
         {
+            if (_closed)
+                return;
             news = DrainOutput();
             news |= FillInput();
         }
 
         if (news)
             _notifyGuest();
+    }
+
+    /// <summary>Takes what the guest left in the ring: it ended, and says no more.</summary>
+    internal void TakeLastWords()
+    {
+        lock (_gate)
+        {
+            if (!_closed)
+                _ = DrainOutput();
+        }
+    }
+
+    /// <summary>The ring's memory goes away: nothing touches it after this.</summary>
+    internal void Close()
+    {
+        lock (_gate)
+            _closed = true;
     }
 
     /// <summary>Takes output that did not come by the ring.</summary>
@@ -94,6 +122,7 @@ public sealed unsafe class DomainConsole
 
     private ref uint Index(int offset) => ref *(uint*)(_memory.At(_ring.Address) + offset);
 
+    /// <summary>Takes what waits; true when there was so much that the guest may wait for room.</summary>
     private bool DrainOutput()
     {
         // SAFETY: the ring frame is the domain's own; positions are reduced to the ring's size.
@@ -107,7 +136,7 @@ public sealed unsafe class DomainConsole
             _scratch[index] = ring[(consumed + index) & (ConsoleRing.OutSize - 1)];
         Volatile.Write(ref Index(ConsoleRing.OutCons), produced);
         Keep(_scratch.AsSpan(0, (int)waiting));
-        return true;
+        return waiting >= WorthAnEvent;
     }
 
     private bool FillInput()

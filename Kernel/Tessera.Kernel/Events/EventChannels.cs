@@ -25,6 +25,7 @@ internal sealed unsafe class EventChannels(Domain domain)
 
     private readonly Lock _gate = new();
     private readonly Dictionary<int, Port> _ports = [];
+    private bool _closed;
 
     /// <summary>Binds a free port to a backend inside the VMM.</summary>
     /// <param name="notified">Called on the sending vCPU's thread; must not block.</param>
@@ -156,7 +157,15 @@ internal sealed unsafe class EventChannels(Domain domain)
         return XenErrno.Success;
     }
 
-    /// <summary>EVTCHNOP_reset, and the end of the domain: closes every port.</summary>
+    /// <summary>The domain's memory goes away: closes every port, and no event of another domain, a backend or a timer touches it after this.</summary>
+    public void Close()
+    {
+        Reset();
+        lock (_gate)
+            _closed = true;
+    }
+
+    /// <summary>EVTCHNOP_reset: closes every port.</summary>
     public void Reset()
     {
         int[] numbers;
@@ -274,8 +283,12 @@ internal sealed unsafe class EventChannels(Domain domain)
 
     private void SetPending(int number, int vcpu)
     {
-        if (domain.Shared.SetPending(number))
-            Raise(number, vcpu);
+        // Under the gate: the sender may be another domain's vCPU while this domain is destroyed.
+        lock (_gate)
+        {
+            if (!_closed && domain.Shared.SetPending(number))
+                Raise(number, vcpu);
+        }
     }
 
     private void Raise(int number, int vcpu)

@@ -113,19 +113,33 @@ internal static class SegmentOps
         (vcpu.GdtFrames, vcpu.LdtFrames) = ([], []);
     }
 
+    /// <summary>Whether a selector names a 32-bit (or 16-bit) code segment: the flat one of the VMM, or one of the guest's tables.</summary>
+    public static bool Is32BitCode(Vcpu vcpu, ushort selector)
+    {
+        const ulong PresentCode = (1UL << 47) | (1UL << 44) | (1UL << 43);
+        const ulong LongMode = 1UL << 53;
+        return selector == FlatSelectors.Code32
+            || (TryDescriptor(vcpu, selector, out ulong descriptor) && (descriptor & (PresentCode | LongMode)) == PresentCode);
+    }
+
+    private static bool TryDescriptor(Vcpu vcpu, ushort selector, out ulong descriptor)
+    {
+        bool isLdt = (selector & 4) != 0;
+        int index = selector >> 3;
+        Mfn[] frames = isLdt ? vcpu.LdtFrames : vcpu.GdtFrames;
+        bool found = index < (isLdt ? vcpu.LdtEntries : vcpu.GdtEntries);
+        descriptor = found ? MemoryMarshal.Cast<byte, ulong>(vcpu.Domain.Memory.Frame(frames[index / DescriptorsPerFrame]))[index % DescriptorsPerFrame] : 0;
+        return found;
+    }
+
     /// <summary>The base in the descriptor that a selector names; zero and false when there is none.</summary>
     private static bool TryBaseOf(ref HypercallCall call, ushort selector, out ulong segmentBase)
     {
         segmentBase = 0;
         if ((selector & 0xFFFC) == 0)
             return true;
-        bool isLdt = (selector & 4) != 0;
-        int index = selector >> 3;
-        Mfn[] frames = isLdt ? call.Vcpu.LdtFrames : call.Vcpu.GdtFrames;
-        if (index >= (isLdt ? call.Vcpu.LdtEntries : call.Vcpu.GdtEntries))
-            return !isLdt && index >= FlatSelectors.FirstReservedEntry;
-        DomainMemory memory = call.Domain.Memory;
-        ulong descriptor = MemoryMarshal.Cast<byte, ulong>(memory.Frame(frames[index / DescriptorsPerFrame]))[index % DescriptorsPerFrame];
+        if (!TryDescriptor(call.Vcpu, selector, out ulong descriptor))
+            return (selector & 4) == 0 && selector >> 3 >= FlatSelectors.FirstReservedEntry;
         segmentBase = ((descriptor >> 16) & 0xFF_FFFF) | ((descriptor >> 32) & 0xFF00_0000);
         return (descriptor & (1UL << 47)) != 0;
     }

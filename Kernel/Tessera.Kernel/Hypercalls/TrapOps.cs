@@ -11,7 +11,6 @@ internal static class TrapOps
     private const ulong InterruptFlag = 1UL << 9;
     private const ulong ForbiddenFlags = (3UL << 12) | (1UL << 14) | (1UL << 17) | (1UL << 19) | (1UL << 20); // IOPL NT VM VIF VIP
     private const ulong KnownFlags = 0x3F_7FD5;
-    private const ushort UserCode32 = 0x23;
     private const int DebugRegisterOk = 0;
     private const ulong Dr6Fixed = 0xFFFF_0FF0;
     private const ulong Dr7Fixed = 0x400;
@@ -181,7 +180,7 @@ internal static class TrapOps
         state.Rsp = frame[IretFrame.Rsp / 8];
         state.Cs = (ushort)(cs | 3);
         state.Ss = (ushort)(frame[IretFrame.Ss / 8] | 3);
-        state.Is32Bit = toUser && state.Cs is UserCode32 or FlatSelectors.Code32;
+        state.Is32Bit = toUser && state.Cs != FlatSelectors.Code64 && SegmentOps.Is32BitCode(vcpu, state.Cs);
         state.Rflags = (flags & KnownFlags & ~ForbiddenFlags) | InterruptFlag | 2;
         if ((frame[IretFrame.Flags / 8] & IretFrame.InSyscall) == 0)
             (state.R11, state.Rcx) = (frame[IretFrame.R11 / 8], frame[IretFrame.Rcx / 8]);

@@ -36,6 +36,8 @@ public sealed class Domain
 {
     private readonly List<Vcpu> _vcpus = [];
     private readonly Lock _stateGate = new();
+    private readonly Lock _memoryGate = new();
+    private bool _memoryGone;
     private long _state = (long)DomainState.Created;
 
     internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
@@ -105,8 +107,11 @@ public sealed class Domain
     /// <summary>Copies the built-in guest's report page; empty for guests without one.</summary>
     public unsafe byte[] ReadReportPage()
     {
-        // SAFETY: the builder checked that the page is a whole frame of the domain; its memory lives until the machine is disposed.
-        return ReportPage == 0 || State == DomainState.Destroyed ? [] : new ReadOnlySpan<byte>(Memory.At(ReportPage), 4096).ToArray();
+        lock (_memoryGate)
+        {
+            // SAFETY: the builder checked that the page is a whole frame of the domain; its memory is there as long as the gate says so.
+            return ReportPage == 0 || _memoryGone ? [] : new ReadOnlySpan<byte>(Memory.At(ReportPage), 4096).ToArray();
+        }
     }
 
     internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
@@ -116,29 +121,33 @@ public sealed class Domain
     /// <summary>Ends the domain because of what it did. Any thread; the first reason stands.</summary>
     internal void Crash(Vcpu? vcpu, string reason)
     {
-        CrashReport report = CrashReport.Take(vcpu, reason, Console?.TailLines(20) ?? []);
-        if (TryEnd(DomainState.Crashed, $"crash: {reason}"))
-            CrashReport = report;
+        Console?.TakeLastWords();
+        _ = TryEnd(DomainState.Crashed, $"crash: {reason}", CrashReport.Take(vcpu, reason, Console?.TailLines(20) ?? []));
     }
 
     /// <summary>SCHEDOP_shutdown.</summary>
     internal void Shutdown(ShutdownReason reason, Vcpu vcpu)
     {
         if (reason == ShutdownReason.Crash)
+        {
             Crash(vcpu, "the guest kernel reported a crash (SCHEDOP_shutdown)");
-        else
-            _ = TryEnd(DomainState.Shutdown, Enum.IsDefined(reason) ? reason.ToString().ToLowerInvariant() : $"shutdown reason {(int)reason}");
+            return;
+        }
+
+        Console.TakeLastWords();
+        _ = TryEnd(DomainState.Shutdown, Enum.IsDefined(reason) ? reason.ToString().ToLowerInvariant() : $"shutdown reason {(int)reason}");
     }
 
     internal bool TrySetState(DomainState from, DomainState to) => Interlocked.CompareExchange(ref _state, (long)to, (long)from) == (long)from;
 
-    internal bool TryEnd(DomainState end, string reason)
+    internal bool TryEnd(DomainState end, string reason, CrashReport? report = null)
     {
         lock (_stateGate)
         {
             if (State is DomainState.Shutdown or DomainState.Crashed or DomainState.Destroyed)
                 return false;
             ExitReason = reason;
+            CrashReport = report;
             _ = Interlocked.Exchange(ref _state, (long)end);
         }
 
@@ -152,5 +161,16 @@ public sealed class Domain
         return true;
     }
 
-    internal void MarkDestroyed() => _ = Interlocked.Exchange(ref _state, (long)DomainState.Destroyed);
+    /// <summary>Its memory goes; true for the first who says so.</summary>
+    internal bool TryMarkDestroyed()
+    {
+        lock (_stateGate)
+            _ = Interlocked.Exchange(ref _state, (long)DomainState.Destroyed);
+        lock (_memoryGate)
+        {
+            bool first = !_memoryGone;
+            _memoryGone = true;
+            return first;
+        }
+    }
 }

@@ -40,7 +40,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
         Clock.Calibrate();
         Cpuid = new CpuidPolicy(Clock.TicksPerSecond);
         Hypercalls = new HypercallTable(this);
-        _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu))];
+        _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue()))];
         Core = new SchedulerCore(
             configuration.Scheduler,
             configuration.SchedulerName,
@@ -148,8 +148,6 @@ public sealed class Machine : ISchedulerHost, IDisposable
     /// <summary>Ends a domain, whatever it does, and frees its memory. Not from a physical CPU's thread.</summary>
     public void Destroy(Domain domain)
     {
-        if (domain.State == DomainState.Destroyed)
-            return;
         _ = domain.TryEnd(DomainState.Destroyed, "destroyed");
         SpinWait wait = default;
         while (domain.Vcpus.Any(vcpu => vcpu.IsOnPcpu))
@@ -161,8 +159,10 @@ public sealed class Machine : ISchedulerHost, IDisposable
 
         lock (domain.Gate)
         {
-            domain.MarkDestroyed();
-            domain.Events.Reset();
+            if (!domain.TryMarkDestroyed())
+                return;
+            domain.Events.Close();
+            domain.Console.Close();
             domain.Store?.Close();
             Store.Release(domain.Id);
             foreach (Vcpu vcpu in domain.Vcpus)
@@ -218,7 +218,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
             if (index < 0 || _disposed != 0)
                 return;
             PhysicalCpu stuck = _pcpus[index];
-            PhysicalCpu replacement = new(this, stuck.Id, _configuration.HostCpus[index]);
+            PhysicalCpu replacement = new(this, stuck.Id, _configuration.HostCpus[index], stuck.Timers);
             _replaced.Add(stuck);
             _pcpus[index] = replacement;
             stuck.Leave();
@@ -253,8 +253,10 @@ public sealed class Machine : ISchedulerHost, IDisposable
 
     internal void ArmTimer(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
     {
-        PhysicalCpu pcpu = vcpu.Pcpu ?? _pcpus[0];
+        PhysicalCpu pcpu = _pcpus[vcpu.Pcpu?.Id.Index ?? 0];
         pcpu.Timers.Arm(alarm, deadline);
+        if (Environment.CurrentManagedThreadId != pcpu.ThreadId && deadline <= pcpu.Timers.Next)
+            pcpu.Kick();
     }
 
     internal long FramesToGrant(Domain domain, long asked)

@@ -28,17 +28,17 @@ internal sealed class PhysicalCpu : IDisposable
     private Nanoseconds _deadline = new(-1);
     private Nanoseconds _monotonicDeadline;
 
-    public PhysicalCpu(Machine machine, PcpuId id, int hostCpu)
+    public PhysicalCpu(Machine machine, PcpuId id, int hostCpu, TimerQueue timers)
     {
-        (_machine, Id, _hostCpu) = (machine, id, hostCpu);
+        (_machine, Id, _hostCpu, Timers) = (machine, id, hostCpu, timers);
         _router = new TrapRouter(machine.Hypercalls, machine.Cpuid);
         _thread = new Thread(Loop) { Name = $"tessera {id}", IsBackground = true };
     }
 
     public PcpuId Id { get; }
 
-    /// <summary>The alarms armed by vCPUs that last ran here.</summary>
-    public TimerQueue Timers { get; } = new();
+    /// <summary>The alarms armed by vCPUs that last ran here; they outlive a thread that is stuck in a plugin.</summary>
+    public TimerQueue Timers { get; }
 
     /// <summary>Managed id of its thread.</summary>
     public int ThreadId => _thread.ManagedThreadId;
@@ -133,7 +133,8 @@ internal sealed class PhysicalCpu : IDisposable
 
     private void RunVcpu(Vcpu vcpu, IEngineThread engineThread)
     {
-        vcpu.BeginRun(this, _machine.Clock.Now);
+        if (!vcpu.TryBeginRun(this, _machine.Clock.Now))
+            return;
         try
         {
             RunUntilDue(vcpu, engineThread);

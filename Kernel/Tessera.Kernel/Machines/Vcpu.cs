@@ -151,16 +151,24 @@ internal sealed unsafe class Vcpu
     /// <summary>It went to sleep by itself in this run.</summary>
     public bool WentToSleep { get; set; }
 
-    /// <summary>A physical CPU begins to run it.</summary>
-    public void BeginRun(PhysicalCpu pcpu, Nanoseconds now)
+    /// <summary>A physical CPU begins to run it; false when its domain has ended since the scheduler chose it.</summary>
+    public bool TryBeginRun(PhysicalCpu pcpu, Nanoseconds now)
     {
-        Volatile.Write(ref _onPcpu, 1);
+        // Full barrier: whoever destroys the domain sets its state first and looks for the mark then; one of the two sees the other.
+        _ = Interlocked.Exchange(ref _onPcpu, 1);
+        if (Domain.State is not (DomainState.Running or DomainState.Paused))
+        {
+            Volatile.Write(ref _onPcpu, 0);
+            return false;
+        }
+
         Pcpu = pcpu;
         WentToSleep = false;
         EndPoll();
         Runstate.Enter(Sdk.Xen.RunState.Running, now);
         if (RunstateArea != 0 && !VcpuTimes.WriteRunstate(this, RunstateArea))
             RunstateArea = 0;
+        return true;
     }
 
     /// <summary>The physical CPU is done with it for now.</summary>

@@ -30,6 +30,7 @@ internal sealed unsafe class StoreConnection
     private int _headerRead;
     private int _payloadRead;
     private uint _nextTransaction = 1;
+    private bool _closed;
 
     public StoreConnection(DomainId domain, DomainMemory memory, Mfn ring, XenStore store, Action notifyGuest)
     {
@@ -41,7 +42,8 @@ internal sealed unsafe class StoreConnection
     public void Notified()
     {
         bool news = false;
-        while (TryReceive(out uint type, out uint request, out uint transaction, out byte[] payload))
+        // As many as fit in a ring: a guest that keeps adding some on another vCPU has to say so again.
+        for (int count = 0; count < StoreRing.RingSize / HeaderBytes && TryReceive(out uint type, out uint request, out uint transaction, out byte[] payload); count++)
         {
             Answer(type, request, transaction, payload);
             news = true;
@@ -58,7 +60,10 @@ internal sealed unsafe class StoreConnection
     {
         _store.Changed -= OnChanged;
         lock (_gate)
+        {
             _watches.Clear();
+            _closed = true;
+        }
     }
 
     private static string[] Strings(byte[] payload) => Encoding.UTF8.GetString(payload).TrimEnd('\0').Split('\0');
@@ -70,6 +75,8 @@ internal sealed unsafe class StoreConnection
         lock (_gate)
         {
             (type, request, transaction, payload) = (0, 0, 0, []);
+            if (_closed)
+                return false;
             _headerRead += Take(_header.AsSpan(_headerRead));
             if (_headerRead < HeaderBytes)
                 return false;
@@ -112,6 +119,8 @@ internal sealed unsafe class StoreConnection
 
     private bool Flush()
     {
+        if (_closed)
+            return false;
         // SAFETY: as in Take.
         byte* ring = _memory.At(_ring.Address) + StoreRing.Response;
         uint produced = Volatile.Read(ref Index(StoreRing.ResponseProd));
@@ -133,7 +142,7 @@ internal sealed unsafe class StoreConnection
     {
         lock (_gate)
         {
-            if (_outgoing.Count > MaxPending)
+            if (_closed || _outgoing.Count > MaxPending)
                 return;
             Span<byte> header = stackalloc byte[HeaderBytes];
             BinaryPrimitives.WriteUInt32LittleEndian(header, (uint)type);
@@ -272,6 +281,8 @@ internal sealed unsafe class StoreConnection
 
     private void OnChanged(string path)
     {
+        if (!XenStore.MayRead(_domain, path))
+            return;
         (string Given, string Token, string Path)[] hits;
         lock (_gate)
         {

@@ -16,7 +16,7 @@ internal sealed class XenStore
     private readonly SortedDictionary<string, Node> _nodes = new(StringComparer.Ordinal) { ["/"] = new Node(new DomainId(0), []) };
 
     /// <summary>Called outside the lock with every path that changed.</summary>
-    public Action<string>? Changed { get; set; }
+    public event Action<string>? Changed;
 
     /// <summary>A domain's home path.</summary>
     public static string HomeOf(DomainId domain) => $"/local/domain/{domain.Value}";
@@ -47,6 +47,9 @@ internal sealed class XenStore
         lock (_gate)
             _nodes[HomeOf(domain)].Owner = domain;
     }
+
+    /// <summary>Whether a domain may see a path: it has no business with the others' nodes, and learns nothing of their changes either.</summary>
+    public static bool MayRead(DomainId caller, string path) => caller.Value == 0 || IsOwn(caller, path);
 
     /// <summary>Removes a domain's home.</summary>
     public void Release(DomainId domain) => _ = Remove(new DomainId(0), HomeOf(domain));
@@ -149,8 +152,6 @@ internal sealed class XenStore
     }
 
     private static bool MayWrite(DomainId caller, string path) => caller.Value == 0 || IsOwn(caller, path);
-
-    private static bool MayRead(DomainId caller, string path) => caller.Value == 0 || IsOwn(caller, path);
 
     private int CountOf(DomainId owner) => _nodes.Values.Count(node => node.Owner == owner);
 

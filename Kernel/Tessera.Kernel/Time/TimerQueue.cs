@@ -14,6 +14,9 @@ internal sealed class Alarm(Action expired)
     /// <summary>Its place in the queue's heap.</summary>
     public int Index;
 
+    /// <summary>Held while it is armed.</summary>
+    public Lock Gate { get; } = new();
+
     /// <summary>Called on the queue's physical CPU, outside the queue's lock.</summary>
     public Action Expired { get; } = expired;
 }
@@ -32,7 +35,16 @@ internal sealed class TimerQueue
     /// <summary>Arms an alarm here, wherever it was armed before.</summary>
     public void Arm(Alarm alarm, Nanoseconds deadline)
     {
-        Disarm(alarm);
+        // The alarm's own lock, before the queue's: a vCPU and its period may arm it at once on two physical CPUs.
+        lock (alarm.Gate)
+        {
+            Disarm(alarm);
+            Insert(alarm, deadline);
+        }
+    }
+
+    private void Insert(Alarm alarm, Nanoseconds deadline)
+    {
         lock (_gate)
         {
             if (_count == _heap.Length)

@@ -130,6 +130,12 @@ internal sealed class InstructionEmulator
     /// <summary>The value that the instruction stores over one it found.</summary>
     private static bool TryCompute(in GuestCpuState state, in Instruction instruction, ulong before, ulong mask, out ulong after, out bool writes)
     {
+        if (instruction.OpCount >= 2 && instruction.Op1Kind == OpKind.Register && !instruction.Op1Register.IsGPR())
+        {
+            (after, writes) = (0, false);
+            return false;
+        }
+
         ulong operand = instruction.OpCount < 2 ? 0
             : instruction.Op1Kind == OpKind.Register ? RegisterFile.Read(in state, instruction.Op1Register)
             : instruction.Op1Kind == OpKind.Memory ? 0 : instruction.GetImmediate(1);
