@@ -12,15 +12,15 @@ internal sealed class HostileGuestTests : EngineFixture
 
     private ulong Slot(TestGuest guest) => (ulong)((long)((ulong)guest.Machine.RootEntries[0].Slot << 55) >> 16);
 
-    [TestCase(Port, "in")]
-    [TestCase(Port, "outs")]
-    [TestCase(Port, "outsTwo")]
-    public void Other_accesses_to_the_port_do_nothing(int port, string access) => OnEngineThread(thread =>
+    [TestCase("in")]
+    [TestCase("outs")]
+    [TestCase("rep outs")]
+    public void Other_accesses_to_the_port_do_nothing_but_run_on_or_fault(string access) => OnEngineThread(thread =>
     {
         using TestGuest guest = new(Engine);
         guest.Assemble(code =>
         {
-            code.mov(edx, port);
+            code.mov(edx, (int)Port);
             code.mov(rsi, TestGuest.Data);
             code.mov(ecx, 2);
             if (access == "in")
@@ -29,15 +29,16 @@ internal sealed class HostileGuestTests : EngineFixture
                 code.outsb();
             else
                 code.rep.outsb();
-            code.nop();
+            code.mov(ebp, 0x600d);
             guest.Hypercall(code);
-            code.ud2();
         });
-        // The first trap is the hypercall, or an exception at the access where the host does not emulate it.
         Trap trap = guest.Run(thread);
-        if (trap.Kind == TrapKind.Hypercall && access == "outs")
-            Assert.That(guest.State.Rip, Is.GreaterThan(TestGuest.Code + 15));
+        // Each byte of a string output may look like a hypercall: the guest asked for one, and goes on when resumed.
+        for (int bytes = 0; bytes < 2 && trap.Kind == TrapKind.Hypercall && guest.State.Rbp != 0x600d; bytes++)
+            trap = guest.Run(thread);
         Assert.That(trap.Kind, Is.AnyOf(TrapKind.Hypercall, TrapKind.Exception), trap.Diagnosis);
+        if (trap.Kind == TrapKind.Hypercall)
+            Assert.That(guest.State.Rbp, Is.EqualTo(0x600d));
     });
 
     [TestCase("outWide")]
