@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Tessera.Cli.Terminal;
 
 /// <summary>
-/// A terminal in raw mode: keys go to the guest as they are, Ctrl-C too. The mode found is restored on dispose, and by a process-exit
-/// handler when the program ends any other way that still runs code.
+/// A terminal in raw mode: keys go to the guest as they are, Ctrl-C too. The mode found is restored on dispose, and when
+/// the process exits or dies of an exception on any thread.
 /// </summary>
 internal sealed class RawTerminal : IDisposable
 {
@@ -16,6 +16,7 @@ internal sealed class RawTerminal : IDisposable
     {
         _before = before;
         AppDomain.CurrentDomain.ProcessExit += OnProcessExit;
+        AppDomain.CurrentDomain.UnhandledException += OnUnhandled;
     }
 
     /// <summary>Puts standard input's terminal into raw mode.</summary>
@@ -44,8 +45,11 @@ internal sealed class RawTerminal : IDisposable
         if (Interlocked.Exchange(ref _restored, 1) != 0)
             return;
         AppDomain.CurrentDomain.ProcessExit -= OnProcessExit;
+        AppDomain.CurrentDomain.UnhandledException -= OnUnhandled;
         _ = Native.SetAttributes(Native.StandardInput, Native.Now, _before);
     }
 
     private void OnProcessExit(object? sender, EventArgs e) => Dispose();
+
+    private void OnUnhandled(object? sender, UnhandledExceptionEventArgs e) => Dispose();
 }

@@ -84,7 +84,12 @@ internal sealed class RunVerb(CliHost host, ExperimentPlanner planner, IMachineF
             return Session(request, plan, machine, LineInterval, null);
         if (host.ErrorConsole.Profile.Capabilities.Interactive)
             return WatchLive(request, prepared, machine);
-        return Session(request, plan, machine, LineInterval, progress => host.Error.WriteLine($"tessera: {RunViews.Line(plan.Domains, progress)}"));
+        return Session(request, plan, machine, LineInterval, progress =>
+        {
+            // Nothing is known at a window's first moment.
+            if (progress.Elapsed > Nanoseconds.Zero)
+                host.Error.WriteLine($"tessera: {RunViews.Line(plan.Domains, progress)}");
+        });
     }
 
     private RunRecord WatchLive(Request request, PreparedExperiment prepared, IRunMachine machine)

@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Tessera.Cli.Tests.Support;
+
+namespace Tessera.Cli.Tests.Terminal;
+
+/// <summary>The program on a pseudo-terminal (made by script(1)), and under signals.</summary>
+[NonParallelizable]
+internal sealed partial class PseudoTerminalTests
+{
+    private const string Script = "/usr/bin/script";
+
+    [SetUp]
+    public void SetUp()
+    {
+        Kvm.Require();
+        if (!File.Exists(Script))
+            Assert.Ignore($"{Script} (bsdutils) is not installed.");
+    }
+
+    [Test]
+    public void The_leave_key_leaves_and_the_terminal_is_as_before()
+    {
+        string output = OnTerminal($"stty -g; dotnet {Child.Program} boot spin; echo code $?; stty -g", "\u001d");
+        string[] modes = [.. Mode().Matches(output).Select(match => match.Value)];
+        Assert.Multiple(() =>
+        {
+            Assert.That(output, Does.Contain("code 0").And.Contain("left"));
+            Assert.That(modes, Has.Length.EqualTo(2), output);
+            Assert.That(modes[1], Is.EqualTo(modes[0]));
+        });
+    }
+
+    [Test]
+    public void The_terminal_is_as_before_after_a_domain_that_ended_itself()
+    {
+        string output = OnTerminal($"stty -g; dotnet {Child.Program} boot hello; echo code $?; stty -g", "");
+        string[] modes = [.. Mode().Matches(output).Select(match => match.Value)];
+        Assert.Multiple(() =>
+        {
+            Assert.That(output, Does.Contain("code 0").And.Contain("Hello from a Tessera domain."));
+            Assert.That(modes.Distinct().Count(), Is.EqualTo(1), output);
+        });
+    }
+
+    [Test]
+    public void A_run_on_a_terminal_shows_a_live_table_and_then_the_summary()
+    {
+        string output = OnTerminal($"stty cols 150 rows 30; dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 2; echo code $?", "");
+        Assert.Multiple(() =>
+        {
+            Assert.That(output, Does.Contain("code 0").And.Contain("measuring, 1 of 2 s").And.Contain("points off"));
+            Assert.That(output, Does.Contain("\u001b[?25l").And.Contain("\u001b[?25h"), "the cursor is hidden and shown again");
+        });
+    }
+
+    [Test]
+    public void NO_COLOR_is_honoured()
+    {
+        string output = OnTerminal($"stty cols 150 rows 30; NO_COLOR=1 dotnet {Child.Program} plugins list", "");
+        Assert.That(output, Does.Contain("round-robin").And.Not.Match("\u001b\\[[0-9;]*3[0-9]"));
+    }
+
+    [TestCase("INT")]
+    [TestCase("TERM")]
+    public void A_signal_stops_a_run_in_order_and_leaves_partial_results(string signal)
+    {
+        string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"signal-{Guid.NewGuid():N}");
+        ProcessStartInfo start = new("dotnet", [Child.Program, "run", Repository.Sample("quickstart.json"), "--seconds", "600", "--out", folder])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        };
+        start.Environment["TESSERA_PLUGINS"] = Repository.Plugins;
+        using Process process = Process.Start(start)!;
+
+        // The first line of progress says that the guests run.
+        Assert.That(process.StandardError.ReadLine(), Does.Contain("measuring"));
+        using Process kill = Process.Start("kill", ["-s", signal, process.Id.ToString(CultureInfo.InvariantCulture)]);
+        string rest = process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        Assert.Multiple(() =>
+        {
+            Assert.That(process.ExitCode, Is.EqualTo(1));
+            Assert.That(rest, Does.Contain("interrupted"));
+            Assert.That(File.ReadAllText(Path.Combine(folder, "result.json")), Does.Contain("\"outcome\": \"interrupted\""));
+        });
+        Directory.Delete(folder, recursive: true);
+    }
+
+    private static string OnTerminal(string command, string keys)
+    {
+        (int _, string output, string error) = Child.Run(Script, Repository.Root, new() { ["TERM"] = "xterm-256color" }, keys, "-qec", command, "/dev/null");
+        return output + error;
+    }
+
+    [GeneratedRegex("[0-9a-f]+(:[0-9a-f]+){20,}")]
+    private static partial Regex Mode();
+}
