@@ -18,10 +18,12 @@ internal static class CliServices
         .AddSingleton(_ => new GuestLibrary(GuestLibrary.DefaultFolder(host.Environment)))
         .AddSingleton<GuestSources>()
         .AddSingleton<ExperimentPlanner>()
-        .AddSingleton<IMachineFactory, KernelMachineFactory>()
+        .AddSingleton<KernelMachineFactory>()
+        .AddSingleton<IMachineFactory>(provider => provider.GetRequiredService<KernelMachineFactory>())
         .AddSingleton<IVerb, DoctorVerb>()
         .AddSingleton<IVerb, GuestVerb>()
         .AddSingleton<IVerb, BootVerb>()
         .AddSingleton<IVerb, RunVerb>()
-        .AddSingleton<IVerb, PluginsVerb>();
+        .AddSingleton<IVerb, PluginsVerb>()
+        .AddSingleton<IVerb, BenchVerb>();
 }

@@ -15,11 +15,18 @@ internal sealed class KernelMachineFactory(IServiceProvider services) : IMachine
     /// <inheritdoc/>
     public IRunMachine Create(PreparedExperiment prepared)
     {
+        (Machine machine, ICpuEngine engine) = Assemble(prepared);
+        return new KernelMachine(engine, prepared.Experiment.Machine.HostCpus, machine);
+    }
+
+    /// <summary>The kernel's machine itself; the caller disposes it, and then the engine.</summary>
+    public (Machine Machine, ICpuEngine Engine) Assemble(PreparedExperiment prepared)
+    {
         PluginSet plugins = prepared.Plugins;
         ICpuEngine engine = plugins.Engine.Create<ICpuEngine>(services);
         try
         {
-            return new KernelMachine(engine, prepared.Experiment.Machine.HostCpus, new Machine(new MachineConfiguration
+            return (new Machine(new MachineConfiguration
             {
                 HostCpus = prepared.Experiment.Machine.HostCpus,
                 MemoryLimitBytes = prepared.Experiment.Machine.MemoryLimit.Bytes,
@@ -29,7 +36,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services) : IMachine
                 Scheduler = plugins.Scheduler.Create<IScheduler>(services),
                 SchedulerName = plugins.Scheduler.Plugin.Info.Name,
                 FallbackScheduler = () => plugins.Fallback.Create<IScheduler>(services),
-            }));
+            }), engine);
         }
         catch
         {
@@ -65,20 +72,23 @@ internal sealed class KernelMachine : IRunMachine
     /// <inheritdoc/>
     public IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output)
     {
-        Domain domain = _machine.CreateDomain(new DomainConfiguration
-        {
-            Name = plan.Name,
-            Image = plan.Image,
-            Initrd = plan.Initrd,
-            CommandLine = plan.CommandLine,
-            MemoryBytes = plan.MemoryBytes,
-            Weight = plan.Weight,
-            SchedulerOptions = plan.SchedulerOptions,
-            Affinity = plan.Affinity,
-        });
+        Domain domain = _machine.CreateDomain(ConfigurationOf(plan));
         domain.Console.Output = output;
         return new KernelDomain(_machine, domain);
     }
+
+    /// <summary>A planned domain as the kernel wants it.</summary>
+    public static DomainConfiguration ConfigurationOf(DomainPlan plan) => new()
+    {
+        Name = plan.Name,
+        Image = plan.Image,
+        Initrd = plan.Initrd,
+        CommandLine = plan.CommandLine,
+        MemoryBytes = plan.MemoryBytes,
+        Weight = plan.Weight,
+        SchedulerOptions = plan.SchedulerOptions,
+        Affinity = plan.Affinity,
+    };
 
     /// <inheritdoc/>
     public MachineReading Read()

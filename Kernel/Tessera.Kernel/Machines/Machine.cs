@@ -192,7 +192,8 @@ public sealed class Machine : ISchedulerHost, IDisposable
             [.. _pcpus.Select(pcpu => Core.AccountOf(pcpu.Id, now))],
             Core.Decisions,
             Core.PolicyName,
-            Core.Ejections);
+            Core.Ejections,
+            [.. _pcpus.Select(pcpu => pcpu.GuestTime)]);
     }
 
     /// <summary>Puts another scheduler in charge while guests run.</summary>

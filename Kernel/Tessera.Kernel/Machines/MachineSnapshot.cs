@@ -10,8 +10,10 @@ namespace Tessera.Kernel;
 /// <param name="Decisions">What scheduling decisions cost.</param>
 /// <param name="SchedulerName">The policy in charge.</param>
 /// <param name="Ejections">Policies that were thrown out, with the evidence.</param>
+/// <param name="GuestTime">Of each physical CPU's busy time, what was spent inside the engine; the rest is the VMM's own work.</param>
 public sealed record MachineSnapshot(
-    Nanoseconds Now, IReadOnlyList<DomainSnapshot> Domains, IReadOnlyList<PcpuAccount> Pcpus, DecisionAccount Decisions, string SchedulerName, IReadOnlyList<Ejection> Ejections);
+    Nanoseconds Now, IReadOnlyList<DomainSnapshot> Domains, IReadOnlyList<PcpuAccount> Pcpus, DecisionAccount Decisions, string SchedulerName, IReadOnlyList<Ejection> Ejections,
+    IReadOnlyList<Nanoseconds> GuestTime);
 
 /// <summary>The accounts of a domain, all its vCPUs together.</summary>
 /// <param name="Id">Its number.</param>

@@ -23,6 +23,7 @@ internal sealed class PhysicalCpu : IDisposable
     private IEngineThread? _engineThread;
     private int _kicked;
     private int _idle;
+    private long _guestTime;
     private int _leaving;
     private Nanoseconds _until;
     private Nanoseconds _deadline = new(-1);
@@ -39,6 +40,9 @@ internal sealed class PhysicalCpu : IDisposable
 
     /// <summary>The alarms armed by vCPUs that last ran here; they outlive a thread that is stuck in a plugin.</summary>
     public TimerQueue Timers { get; }
+
+    /// <summary>Time inside the engine so far: guest code, and entering and leaving it.</summary>
+    public Nanoseconds GuestTime => new(Volatile.Read(ref _guestTime));
 
     /// <summary>Managed id of its thread.</summary>
     public int ThreadId => _thread.ManagedThreadId;
@@ -162,7 +166,9 @@ internal sealed class PhysicalCpu : IDisposable
                 _monotonicDeadline = _machine.Clock.ToMonotonic(deadline);
             }
 
+            Nanoseconds entered = _machine.Clock.Now;
             Trap trap = cpu.Run(engineThread, _monotonicDeadline);
+            Volatile.Write(ref _guestTime, _guestTime + (_machine.Clock.Now - entered).Value);
             TrapOutcome outcome = _router.Handle(vcpu, this, trap);
             if (trap.Kind == TrapKind.Preempted)
             {
