@@ -8,6 +8,7 @@ using Tessera.Cli.Guests;
 using Tessera.Cli.Verbs;
 using Tessera.Hosting;
 using Tessera.Images;
+using Tessera.Kernel.Building;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli;
@@ -64,7 +65,7 @@ internal static class CommandLine
                     host.Error.WriteLine(error);
                 host.Error.WriteLine($"tessera: {configuration.Errors.Count} {(configuration.Errors.Count == 1 ? "thing is" : "things are")} wrong with the configuration; nothing was started.");
                 return ExitCode.Usage;
-            case UsageException or PluginException or ImageException:
+            case UsageException or PluginException or ImageException or DomainBuildException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
                 return ExitCode.Usage;
             case EngineException:

@@ -116,7 +116,6 @@ internal sealed class KernelMachine : IRunMachine
     {
         Phase = KernelDomain.PhaseOf(snapshot.State, snapshot.IsRunnable),
         Running = snapshot.CpuTime,
-        Waiting = snapshot.WaitTime,
         Wakes = snapshot.Wakes,
         WakeLatency = snapshot.WakeLatency.Count == 0
             ? null
@@ -137,6 +136,9 @@ internal sealed class KernelDomain(Machine machine, Domain domain) : IRunDomain
 
     /// <inheritdoc/>
     public DomainPhase Phase => PhaseOf(domain.State, isRunnable: true);
+
+    /// <inheritdoc/>
+    public DomainActivity Activity => machine.ActivityOf(domain);
 
     /// <inheritdoc/>
     public string? ExitReason => domain.ExitReason.Length == 0 ? null : domain.ExitReason;

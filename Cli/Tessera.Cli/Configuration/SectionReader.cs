@@ -13,6 +13,8 @@ namespace Tessera.Cli.Configuration;
 /// </summary>
 internal sealed class SectionReader
 {
+    private const int FrameBytes = 4096;
+
     private readonly ConfigurationSection _section;
     private readonly ConfigurationNode _node;
     private readonly List<ConfigurationError> _errors;
@@ -124,7 +126,12 @@ internal sealed class SectionReader
             return null;
         string problem = "a size is a string with its unit, such as \"256 MiB\"";
         if (value.Kind == JsonValueKind.String && ByteSizeText.TryParse(value.Text, out ByteSize size, out problem) && size.Bytes > 0)
-            return size;
+        {
+            if (size.Bytes % FrameBytes == 0)
+                return size;
+            problem = $"\"{value.Text}\" is no multiple of {FrameBytes} bytes, a frame";
+        }
+
         Fail(value, $"This is {value.Description}.", problem.Length == 0 ? "It must be more than nothing." : Sentence(problem));
         return null;
     }

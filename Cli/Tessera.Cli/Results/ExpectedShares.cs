@@ -3,8 +3,7 @@ namespace Tessera.Cli.Results;
 /// <summary>One claim on the machine's CPU time.</summary>
 /// <param name="Weight">The domain's weight, at least 1.</param>
 /// <param name="Demand">
-/// How much it could use, in pCPUs: its vCPUs times the fraction of the window in which they were running or waiting to run.
-/// A domain that was blocked throughout has 0.
+/// How much it could use, in pCPUs: at most its vCPUs; 0 for a domain that was blocked throughout.
 /// </param>
 public readonly record struct ShareClaim(int Weight, double Demand);
 
@@ -15,8 +14,8 @@ public readonly record struct ShareClaim(int Weight, double Demand);
 /// all pCPU time, so they add up to the lesser of 1 and the whole demand over the capacity.
 /// </summary>
 /// <remarks>
-/// Demand counts waiting as well as running, so for a domain that sleeps now and then it is an upper bound; affinity is not
-/// considered: with it, the result is what the weights would give on an unrestricted machine.
+/// Runs add the shares of short intervals up (<see cref="Runs.ExpectedShareMeter"/>). Affinity is not considered: with it, the result is
+/// what the weights would give on an unrestricted machine.
 /// </remarks>
 public static class ExpectedShares
 {

@@ -18,7 +18,7 @@ internal static class ResultBuilder
     public static ResultDocument Build(
         RunRecord record, IReadOnlyList<DomainPlan> domains, IRunMachine machine, PluginInfo scheduler, JsonElement configuration, DateTimeOffset startedAt)
     {
-        ShareRow[] rows = ShareTable.Between(domains, record.Baseline, record.Final);
+        ShareRow[] rows = ShareTable.Between(record.Baseline, record.Final, record.Expected);
         return new ResultDocument
         {
             Version = typeof(ResultBuilder).Assembly.GetName().Version?.ToString(3) ?? "0.0.0",

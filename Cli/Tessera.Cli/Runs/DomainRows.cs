@@ -30,9 +30,9 @@ internal static class DomainRows
     private const int MostSingle = 8;
 
     /// <summary>The lines, in the order of the configuration.</summary>
-    public static List<DomainRow> Of(IReadOnlyList<DomainPlan> plans, MachineReading from, MachineReading to, IReadOnlyList<ConsoleLog> consoles)
+    public static List<DomainRow> Of(IReadOnlyList<DomainPlan> plans, MachineReading from, MachineReading to, double[] expected, IReadOnlyList<ConsoleLog> consoles)
     {
-        ShareRow[] shares = ShareTable.Between(plans, from, to);
+        ShareRow[] shares = ShareTable.Between(from, to, expected);
         List<DomainRow> rows = [];
         foreach (IGrouping<int, int> group in Enumerable.Range(0, plans.Count).GroupBy(index => plans[index].Group))
         {

@@ -1,6 +1,7 @@
 using Tessera.Cli.Results;
 using Tessera.Guests;
 using Tessera.Images;
+using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -85,6 +86,9 @@ internal interface IRunDomain
     /// <summary>Where it is in its life.</summary>
     DomainPhase Phase { get; }
 
+    /// <summary>How long its vCPUs ran and waited to run so far; cheap.</summary>
+    DomainActivity Activity { get; }
+
     /// <summary>Why it ended; null while it lives.</summary>
     string? ExitReason { get; }
 
@@ -144,9 +148,6 @@ internal sealed record DomainReading
 
     /// <summary>Time its vCPUs ran.</summary>
     public required Nanoseconds Running { get; init; }
-
-    /// <summary>Time its vCPUs could have run and waited for a physical CPU.</summary>
-    public required Nanoseconds Waiting { get; init; }
 
     /// <summary>How often they became runnable.</summary>
     public required long Wakes { get; init; }

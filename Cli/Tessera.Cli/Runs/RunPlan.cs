@@ -57,9 +57,10 @@ internal sealed class RealPacer(StopSignals stop) : IRunPacer
 /// <param name="Total">How long that will take at most.</param>
 /// <param name="Baseline">The reading that shares count from.</param>
 /// <param name="Now">The reading of this moment.</param>
+/// <param name="Expected">The expected shares so far, by domain.</param>
 /// <param name="Consoles">The consoles, by domain.</param>
 internal sealed record RunProgress(
-    bool IsMeasuring, Nanoseconds Elapsed, Nanoseconds Total, MachineReading Baseline, MachineReading Now, IReadOnlyList<ConsoleLog> Consoles);
+    bool IsMeasuring, Nanoseconds Elapsed, Nanoseconds Total, MachineReading Baseline, MachineReading Now, double[] Expected, IReadOnlyList<ConsoleLog> Consoles);
 
 /// <summary>What a session left behind.</summary>
 internal sealed record RunRecord
@@ -75,6 +76,9 @@ internal sealed record RunRecord
 
     /// <summary>The reading at its end.</summary>
     public required MachineReading Final { get; init; }
+
+    /// <summary>The expected shares of the window, by domain.</summary>
+    public required double[] Expected { get; init; }
 
     /// <summary>Domain numbers.</summary>
     public required IReadOnlyList<int> Ids { get; init; }

@@ -10,7 +10,7 @@ namespace Tessera.Cli.Runs;
 /// </summary>
 internal sealed class RunSession
 {
-    /// <summary>How often domains are looked at for having come up or ended.</summary>
+    /// <summary>How often domains are looked at: for having come up or ended, and for the claims of expected shares.</summary>
     private static readonly Nanoseconds Poll = Nanoseconds.FromMilliseconds(50);
 
     private readonly IRunMachine _machine;
@@ -22,6 +22,7 @@ internal sealed class RunSession
     private readonly IRunDomain[] _domains;
     private readonly Nanoseconds?[] _startedAt;
     private readonly List<string> _failures = [];
+    private ExpectedShareMeter _meter;
 
     /// <summary>Builds the domains on a machine.</summary>
     /// <param name="machine">The machine; not disposed here.</param>
@@ -35,6 +36,7 @@ internal sealed class RunSession
         _consoles = [.. plan.Domains.Select(domain => new ConsoleLog(domain.Name, () => pacer.Now.Value))];
         _domains = [.. plan.Domains.Select((domain, index) => machine.Create(domain, _consoles[index].Append))];
         _startedAt = new Nanoseconds?[_domains.Length];
+        _meter = Meter();
     }
 
     /// <summary>The consoles, by domain.</summary>
@@ -53,8 +55,9 @@ internal sealed class RunSession
         {
             Nanoseconds now = _pacer.Now - origin;
             StartDue(now);
+            _meter.Sample(_pacer.Now);
             if (baseline is null && MayMeasure(now))
-                (baseline, windowStart) = (_machine.Read(), now);
+                (baseline, windowStart, _meter) = (_machine.Read(), now, Meter());
             Nanoseconds end = baseline is null ? Nanoseconds.Never : windowStart + _plan.Duration;
             if (now >= end || AllEnded() || _machine.Failure is not null)
                 break;
@@ -82,6 +85,8 @@ internal sealed class RunSession
 
     private static Nanoseconds Earliest(Nanoseconds soFar, Nanoseconds candidate, Nanoseconds now) =>
         candidate > now ? Nanoseconds.Min(soFar, candidate) : soFar;
+
+    private ExpectedShareMeter Meter() => new(_plan.Domains, _domains, _machine.HostCpus.Count, _pacer.Now);
 
     private Nanoseconds NextEvent(Nanoseconds now)
     {
@@ -150,12 +155,13 @@ internal sealed class RunSession
         if (_progress is null)
             return;
         Nanoseconds total = baseline is not null ? _plan.Duration : _plan.MeasureAfter ?? _plan.ReadyTimeout;
-        _progress(new RunProgress(baseline is not null, now - windowStart, total, baseline ?? first, _machine.Read(), _consoles));
+        _progress(new RunProgress(baseline is not null, now - windowStart, total, baseline ?? first, _machine.Read(), _meter.Shares(), _consoles));
     }
 
     private RunRecord Finish(MachineReading baseline, bool interrupted)
     {
         MachineReading final = _machine.Read();
+        _meter.Sample(_pacer.Now);
         for (int index = 0; index < _domains.Length; index++)
         {
             if (_domains[index].Phase == DomainPhase.Crashed)
@@ -172,6 +178,7 @@ internal sealed class RunSession
             Failures = _failures,
             Baseline = baseline,
             Final = final,
+            Expected = _meter.Shares(),
             Ids = [.. _domains.Select(domain => domain.Id)],
             ExitReasons = [.. _domains.Select(domain => domain.ExitReason)],
             CrashRegisters = [.. _domains.Select(domain => domain.CrashRegisters)],

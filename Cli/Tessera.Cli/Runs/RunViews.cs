@@ -14,7 +14,7 @@ internal static class RunViews
     /// <summary>The live table with the bar of time; as many rows as fit the screen.</summary>
     public static IRenderable Live(IReadOnlyList<DomainPlan> plans, string title, RunProgress progress, int screenRows, int screenColumns)
     {
-        List<DomainRow> rows = DomainRows.Of(plans, progress.Baseline, progress.Now, progress.Consoles);
+        List<DomainRow> rows = DomainRows.Of(plans, progress.Baseline, progress.Now, progress.Expected, progress.Consoles);
         int room = Math.Max(1, screenRows - 8);
         int tailWidth = Math.Max(10, screenColumns - 100);
         Table table = new Table().Border(TableBorder.Simple).Expand();
@@ -45,7 +45,7 @@ internal static class RunViews
     public static string Line(IReadOnlyList<DomainPlan> plans, RunProgress progress)
     {
         const int shown = 6;
-        List<DomainRow> rows = DomainRows.Of(plans, progress.Baseline, progress.Now, progress.Consoles);
+        List<DomainRow> rows = DomainRows.Of(plans, progress.Baseline, progress.Now, progress.Expected, progress.Consoles);
         string shares = string.Join(", ", rows.Take(shown).Select(row => $"{row.Name} {DomainRows.Percent(row.Share)}"));
         if (rows.Count > shown)
             shares += $", {rows.Count - shown} more";
@@ -55,7 +55,7 @@ internal static class RunViews
     /// <summary>The table at the end.</summary>
     public static IRenderable Summary(IReadOnlyList<DomainPlan> plans, RunRecord record, ResultDocument result)
     {
-        List<DomainRow> rows = DomainRows.Of(plans, record.Baseline, record.Final, record.Consoles);
+        List<DomainRow> rows = DomainRows.Of(plans, record.Baseline, record.Final, record.Expected, record.Consoles);
         bool latencies = rows.Any(row => row.Latency is not null);
         Table table = new Table().Border(TableBorder.Simple);
         table.AddColumns(new TableColumn("domain").NoWrap(), new TableColumn("guest").NoWrap(), new TableColumn("state").NoWrap(), Right("weight"), Right("cpu s"), Right("share"),

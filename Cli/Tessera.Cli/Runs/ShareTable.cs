@@ -17,20 +17,12 @@ internal sealed record ShareRow(double CpuSeconds, double Share, double Expected
 internal static class ShareTable
 {
     /// <summary>One row a domain, in order.</summary>
-    public static ShareRow[] Between(IReadOnlyList<DomainPlan> plans, MachineReading from, MachineReading to)
+    public static ShareRow[] Between(MachineReading from, MachineReading to, double[] expected)
     {
         double seconds = (to.At - from.At).TotalSeconds;
         int pcpus = to.Pcpus.Count;
-        ShareClaim[] claims = new ShareClaim[plans.Count];
-        for (int index = 0; index < plans.Count; index++)
-        {
-            Nanoseconds active = Active(to.Domains[index]) - Active(from.Domains[index]);
-            claims[index] = new(plans[index].Weight, seconds > 0 ? Math.Max(0, active.TotalSeconds / seconds) : 0);
-        }
-
-        double[] expected = ExpectedShares.Of(claims, pcpus);
-        ShareRow[] rows = new ShareRow[plans.Count];
-        for (int index = 0; index < plans.Count; index++)
+        ShareRow[] rows = new ShareRow[expected.Length];
+        for (int index = 0; index < expected.Length; index++)
         {
             DomainReading before = from.Domains[index];
             DomainReading after = to.Domains[index];
@@ -60,8 +52,6 @@ internal static class ShareTable
 
         return difference;
     }
-
-    private static Nanoseconds Active(DomainReading reading) => reading.Running + reading.Waiting;
 
     private static LatencySummary? Latency(LatencyHistogram? before, LatencyHistogram? after)
     {

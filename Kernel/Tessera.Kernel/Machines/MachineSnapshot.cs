@@ -33,3 +33,9 @@ public sealed record MachineSnapshot(
 public sealed record DomainSnapshot(
     DomainId Id, string Name, DomainState State, bool IsRunnable, string ExitReason, int Weight, Nanoseconds CpuTime, Nanoseconds WaitTime, long Wakes, LatencySummary WakeLatency,
     IReadOnlyDictionary<string, long> Traps, IReadOnlyDictionary<string, long> Hypercalls, long AssignedBytes, long ResidentBytes);
+
+/// <summary>What a domain's vCPUs did with their time so far.</summary>
+/// <param name="Now">The moment, machine time.</param>
+/// <param name="Running">pCPU time.</param>
+/// <param name="Waiting">Time runnable without running.</param>
+public readonly record struct DomainActivity(Nanoseconds Now, Nanoseconds Running, Nanoseconds Waiting);

@@ -36,6 +36,7 @@ internal sealed class ConfigurationErrorTests
     [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "vcpus": 2 } ] }""", "1:48", "domains[0].vcpus", "It can only be 1")]
     [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "memory": 256 } ] }""", "1:48", "domains[0].memory", "such as \"256 MiB\"")]
     [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "memory": "256 MB" } ] }""", "1:48", "domains[0].memory", "MiB")]
+    [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "memory": "5000 B" } ] }""", "1:48", "domains[0].memory", "multiple of 4096")]
     [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "memory": "4 GiB" } ] }""", "1:3", "domains", "adds up to 4096 MiB, the machine's limit is 2048 MiB")]
     [TestCase("""{ "machine": { "memoryLimit": "1 MiB" }, "domains": [ { "name": "a", "guest": "spin", "memory": "2 MiB" } ] }""", "1:16", "machine.memoryLimit", "adds up to 2 MiB")]
     [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "kernel": "/proc/version" } ] }""", "1:48", "domains[0].kernel", "both a guest and a kernel")]

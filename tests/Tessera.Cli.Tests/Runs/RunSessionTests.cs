@@ -130,10 +130,14 @@ internal sealed class RunSessionTests
     public void A_blocked_domain_is_not_counted_on()
     {
         _machine.Created = domain => domain.Started = domain.Id == 1 ? domain.Block : null;
-        RunPlan plan = Plan(Seconds(4), Domain("a"), Domain("b"));
-        RunRecord record = Run(plan);
-        ShareRow[] rows = ShareTable.Between(plan.Domains, record.Baseline, record.Final);
-        Assert.That(rows.Select(row => row.ExpectedShare), Is.EqualTo(new[] { 0.0, 1.0 }).Within(1e-9));
+        Assert.That(Run(Seconds(4), Domain("a"), Domain("b")).Expected, Is.EqualTo(new[] { 0.0, 1.0 }).Within(1e-9));
+    }
+
+    [Test]
+    public void A_domain_that_works_half_of_the_time_has_a_claim_in_that_half_only()
+    {
+        _machine.Created = domain => domain.Started = domain.Id == 1 ? () => _pacer.At(Seconds(2), domain.Block) : null;
+        Assert.That(Run(Seconds(4), Domain("a"), Domain("b")).Expected, Is.EqualTo(new[] { 0.25, 0.75 }).Within(1e-9));
     }
 
     [Test]

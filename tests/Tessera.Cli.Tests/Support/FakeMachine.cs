@@ -2,6 +2,7 @@ using Tessera.Cli.Composition;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
+using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -63,6 +64,8 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
         Findings = [new EngineFinding("a probe", "a finding", "")],
     };
 
+    public Nanoseconds Now => pacer.Now;
+
     public IRunMachine Create(PreparedExperiment prepared) => this;
 
     public IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output)
@@ -111,6 +114,15 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
     public int Id => id;
 
     public DomainPhase Phase { get; private set; } = DomainPhase.Created;
+
+    public DomainActivity Activity
+    {
+        get
+        {
+            machine.Advance();
+            return new DomainActivity(machine.Now, _running, _waiting);
+        }
+    }
 
     public string? ExitReason { get; private set; }
 
@@ -166,7 +178,6 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
     {
         Phase = Phase,
         Running = _running,
-        Waiting = _waiting,
         Wakes = 3,
         Traps = new Dictionary<string, long> { ["syscall"] = _running.Value / 1000 },
         Hypercalls = new Dictionary<string, long> { ["sched_op"] = _running.Value / 2000 },
