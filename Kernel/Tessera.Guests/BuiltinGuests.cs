@@ -22,6 +22,9 @@ public static class BuiltinGuests
     /// <summary>The guest of this name, or null.</summary>
     public static BuiltinGuest? Find(string name) => Array.Find(All, guest => guest.Name == name);
 
+    /// <summary>The work of `spin` as machine code for the host's own CPU, to be compared with: position-independent, void f(long units) in the System V convention.</summary>
+    public static byte[] SpinUnitsForHost() => SpinGuest.BuildForHost();
+
     /// <summary>A guest's kernel: a whole ELF64 file with Xen's notes, to be loaded as any other PV kernel.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="options">Its options record; null for the defaults.</param>

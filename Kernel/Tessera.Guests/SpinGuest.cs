@@ -27,6 +27,22 @@ internal static class SpinGuest
         return g.Finish();
     }
 
+    /// <summary>The same units as a function of the host's calling convention: RDI says how many.</summary>
+    public static byte[] BuildForHost()
+    {
+        Assembler c = new(64);
+        Label unit = c.CreateLabel();
+        c.mov(rax, 1);
+        c.Label(ref unit);
+        EmitUnit(c);
+        c.dec(rdi);
+        c.jne(unit);
+        c.ret();
+        using MemoryStream code = new();
+        _ = c.Assemble(new StreamCodeWriter(code), 0);
+        return code.ToArray();
+    }
+
     /// <summary>One unit; changes RAX and RCX. Each turn waits for the one before, so a unit costs the same cycles on every core of a kind.</summary>
     public static void EmitUnit(Assembler c)
     {

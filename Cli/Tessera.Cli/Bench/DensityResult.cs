@@ -40,8 +40,19 @@ internal sealed record LossAccount(double CrowdMean, double CrowdMax, double Alo
 /// <param name="Overruns">Deadlines that had passed before the domain could wait for them.</param>
 internal sealed record BeatLatency(long P50, long P99, long Max, long Count, long Overruns);
 
-/// <summary>Serialisation of <see cref="DensityResult"/>.</summary>
+/// <summary>What `bench cpu --json` writes.</summary>
+/// <param name="Schema">Always <see cref="Format"/>.</param>
+/// <param name="WindowSeconds">Length of one window.</param>
+/// <param name="WorkRatio">Work a second in a guest over the same code on the host, pair by pair.</param>
+internal sealed record CpuResult(string Schema, double WindowSeconds, PairedRatios WorkRatio)
+{
+    /// <summary>The format's name and number.</summary>
+    public const string Format = "tessera.bench.cpu/1";
+}
+
+/// <summary>Serialisation of the benchmarks' results.</summary>
 [JsonSerializable(typeof(DensityResult))]
+[JsonSerializable(typeof(CpuResult))]
 internal sealed partial class DensityJson : JsonSerializerContext
 {
     public static DensityJson Context { get; } = new(JsonForm.Options());

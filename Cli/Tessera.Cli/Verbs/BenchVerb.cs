@@ -44,7 +44,13 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
                 Nanoseconds.FromSeconds(parsed.GetValue(window) ?? DefaultWindowSeconds),
                 Nanoseconds.FromSeconds(DefaultLatencySeconds)),
             parsed.GetValue(json)));
-        return new Command("bench", "Measure this host.") { density };
+        Option<bool> cpuJson = CommonOptions.Json("the result");
+        Option<int> cpuPairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };
+        Option<double?> cpuWindow = CommonOptions.Seconds("Length of one window; 1 s by default.");
+        Command cpu = new("cpu", "CPU-bound guest code against the same code on the host, by alternating windows on one host CPU.") { cpuJson, cpuPairs, cpuWindow };
+        cpu.SetAction(parsed => Cpu(
+            Math.Max(1, parsed.GetValue(cpuPairs)), Nanoseconds.FromSeconds(parsed.GetValue(cpuWindow) ?? DefaultWindowSeconds), parsed.GetValue(cpuJson)));
+        return new Command("bench", "Measure this host.") { density, cpu };
     }
 
     private int Density(DensityPlan plan, bool json)
@@ -68,6 +74,40 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
                 host.Out.WriteLine(JsonSerializer.Serialize(result, DensityJson.Context.DensityResult));
             else
                 Show(result);
+            return ExitCode.Good;
+        }
+    }
+
+    private int Cpu(int pairs, Nanoseconds window, bool json)
+    {
+        byte[] text = Encoding.UTF8.GetBytes(CpuBench.Configuration().ToJsonString());
+        Experiment experiment = ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, scheduler: null);
+        using PreparedExperiment prepared = planner.Prepare(experiment);
+        (Machine machine, ICpuEngine engine) = machines.Assemble(prepared);
+        using (engine)
+        using (machine)
+        {
+            Domain domain = machine.CreateDomain(KernelMachine.ConfigurationOf(prepared.Plan.Domains[0]));
+            using CpuBench bench = new(machine, domain, engine, experiment.Machine.HostCpus[0]);
+            CpuResult? result = bench.Run(pairs, window, length => host.Pacer.WaitUntil(host.Pacer.Now + length), Progress);
+            if (result is null)
+            {
+                host.Error.WriteLine("tessera: interrupted; nothing to report.");
+                return ExitCode.Failed;
+            }
+
+            if (json)
+            {
+                host.Out.WriteLine(JsonSerializer.Serialize(result, DensityJson.Context.CpuResult));
+            }
+            else
+            {
+                Progress("done");
+                host.Error.WriteLine();
+                host.OutConsole.WriteLine(
+                    $"guest over host: {Ratio(result.WorkRatio.Median)}, 95 % interval {Ratio(result.WorkRatio.Low)} to {Ratio(result.WorkRatio.High)}, {pairs} pairs of {window}");
+            }
+
             return ExitCode.Good;
         }
     }

@@ -18,7 +18,7 @@ internal enum PortState
 /// A domain's event channels (public/event_channel.h) in the 2-level ABI: one pending and one mask bit a port in shared_info, a
 /// selector word a vCPU. Any thread may send; the table itself changes under its lock.
 /// </summary>
-internal sealed unsafe class EventChannels(Domain domain)
+internal sealed class EventChannels(Domain domain)
 {
     /// <summary>Ports of the 2-level ABI with 64-bit words.</summary>
     public const int MaxPorts = EventChannelLayout.MaxPorts;

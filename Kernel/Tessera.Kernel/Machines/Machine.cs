@@ -209,7 +209,8 @@ public sealed class Machine : ISchedulerHost, IDisposable
             Core.Decisions,
             Core.PolicyName,
             Core.Ejections,
-            [.. _pcpus.Select(pcpu => pcpu.GuestTime)]);
+            [.. _pcpus.Select(pcpu => pcpu.GuestTime)],
+            [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
     }
 
     /// <summary>Puts another scheduler in charge while guests run.</summary>

@@ -11,9 +11,10 @@ namespace Tessera.Kernel;
 /// <param name="SchedulerName">The policy in charge.</param>
 /// <param name="Ejections">Policies that were thrown out, with the evidence.</param>
 /// <param name="GuestTime">Of each physical CPU's busy time, what was spent inside the engine; the rest is the VMM's own work.</param>
+/// <param name="AllocatedBytes">Managed memory that each physical CPU's thread has allocated: none of it by traps or decisions.</param>
 public sealed record MachineSnapshot(
     Nanoseconds Now, IReadOnlyList<DomainSnapshot> Domains, IReadOnlyList<PcpuAccount> Pcpus, DecisionAccount Decisions, string SchedulerName, IReadOnlyList<Ejection> Ejections,
-    IReadOnlyList<Nanoseconds> GuestTime);
+    IReadOnlyList<Nanoseconds> GuestTime, IReadOnlyList<long> AllocatedBytes);
 
 /// <summary>The accounts of a domain, all its vCPUs together.</summary>
 /// <param name="Id">Its number.</param>

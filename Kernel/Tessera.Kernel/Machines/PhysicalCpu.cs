@@ -24,6 +24,7 @@ internal sealed class PhysicalCpu : IDisposable
     private int _kicked;
     private int _idle;
     private long _guestTime;
+    private long _allocatedBytes;
     private int _leaving;
     private Nanoseconds _until;
     private Nanoseconds _deadline = new(-1);
@@ -43,6 +44,9 @@ internal sealed class PhysicalCpu : IDisposable
 
     /// <summary>Time inside the engine so far: guest code, and entering and leaving it.</summary>
     public Nanoseconds GuestTime => new(Volatile.Read(ref _guestTime));
+
+    /// <summary>Managed memory its thread has allocated since the start: traps and decisions add nothing.</summary>
+    public long AllocatedBytes => Volatile.Read(ref _allocatedBytes);
 
     /// <summary>Managed id of its thread.</summary>
     public int ThreadId => _thread.ManagedThreadId;
@@ -106,6 +110,7 @@ internal sealed class PhysicalCpu : IDisposable
     private void Turn(IEngineThread engineThread)
     {
         Nanoseconds now = _machine.Clock.Now;
+        Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
         Timers.Expire(now);
         _ = Interlocked.Exchange(ref _kicked, 0);
         Dispatch dispatch = _machine.Core.Schedule(Id, now);

@@ -45,6 +45,7 @@ internal sealed unsafe class Vcpu
     public Lock InfoGate { get; } = new();
 
     /// <summary>The vcpu_info structure: in shared_info, or where the guest registered it.</summary>
+    // SAFETY: points to a whole, 8-byte aligned vcpu_info inside one frame of the domain, which stays mapped until the domain is destroyed; the guest writes it too.
     public byte* Info { get; private set; }
 
     /// <summary>The frame that holds a registered vcpu_info, typed writable as long as it does.</summary>

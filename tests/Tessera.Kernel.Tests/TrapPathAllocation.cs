@@ -1,0 +1,31 @@
+using Tessera.Guests;
+
+namespace Tessera.Kernel.Tests;
+
+/// <summary>The way of a trap, from the engine through the router, the hypercall and the scheduler and back, allocates nothing.</summary>
+[TestFixture]
+public sealed class TrapPathAllocation
+{
+    private const int Traps = 50_000;
+    private const long WarmUpTraps = 10_000;
+
+    /// <summary>Less than one byte for ten traps: what the runtime itself may do meanwhile (tiering, a timer) is not a trap's.</summary>
+    private const long Tolerated = Traps / 10;
+
+    [TestCase("fuzz", FuzzMode.YieldStorm)]
+    [TestCase("fuzz", FuzzMode.EventStorm)]
+    [TestCase("fuzz", FuzzMode.HltStorm)]
+    public void A_storm_of_traps_allocates_no_managed_memory(string guest, FuzzMode mode)
+    {
+        using TestMachine test = TestMachine.Start();
+        Domain domain = test.Run(guest, new FuzzOptions { Mode = mode, Count = 100_000_000 });
+        Assert.That(test.WaitFor(() => TrapsOf(test) > WarmUpTraps, TimeSpan.FromSeconds(60)), TestMachine.Describe(domain));
+        long traps = TrapsOf(test);
+        long before = test.Machine.Snapshot().AllocatedBytes.Sum();
+        Assert.That(test.WaitFor(() => TrapsOf(test) > traps + Traps, TimeSpan.FromSeconds(120)), TestMachine.Describe(domain));
+        long allocated = test.Machine.Snapshot().AllocatedBytes.Sum() - before;
+        Assert.That(allocated, Is.LessThan(Tolerated));
+    }
+
+    private static long TrapsOf(TestMachine test) => test.Machine.Snapshot().Domains[0].Traps.Values.Sum();
+}
