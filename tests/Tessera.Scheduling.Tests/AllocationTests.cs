@@ -6,11 +6,11 @@ namespace Tessera.Scheduling.Tests;
 public sealed class AllocationTests
 {
     [Test]
-    public void Deciding_waking_and_sleeping_allocate_nothing([Values("bvt", "round-robin")] string policy, [Values(1, 4)] int pcpus)
+    public void Deciding_waking_and_sleeping_allocate_nothing([Values("bvt", "round-robin", "stride")] string policy, [Values(1, 4)] int pcpus)
     {
         Quiet host = new();
         SchedulerCore core = new(
-            policy == "bvt" ? Policies.Bvt() : Policies.RoundRobin(), policy, Policies.RoundRobin, new() { PcpuCount = pcpus, HostClock = TimeProvider.System }, host);
+            Policies.Named(policy), policy, Policies.RoundRobin, new() { PcpuCount = pcpus, HostClock = TimeProvider.System }, host);
         SchedulableVcpu[] vcpus =
         [
             .. Enumerable.Range(0, 50).Select(index => new SchedulableVcpu(

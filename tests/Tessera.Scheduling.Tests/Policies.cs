@@ -1,5 +1,6 @@
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Plugins.Schedulers.RoundRobin;
+using Tessera.Plugins.Schedulers.Stride;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
@@ -11,6 +12,17 @@ internal static class Policies
     public static IScheduler RoundRobin() => new RoundRobinScheduler(new());
 
     public static IScheduler Bvt(BvtOptions? options = null) => new BvtScheduler(options ?? new());
+
+    public static IScheduler Stride(StrideOptions? options = null) => new StrideScheduler(options ?? new());
+
+    /// <summary>A policy with its defaults, by the name configurations use.</summary>
+    public static IScheduler Named(string name) => name switch
+    {
+        "bvt" => Bvt(),
+        "round-robin" => RoundRobin(),
+        "stride" => Stride(),
+        _ => throw new ArgumentException($"no policy {name}", nameof(name)),
+    };
 }
 
 /// <summary>A policy that passes everything to another until a test bends one answer.</summary>

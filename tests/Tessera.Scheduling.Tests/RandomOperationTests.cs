@@ -14,10 +14,8 @@ public sealed class RandomOperationTests
     private const int Vcpus = 8;
 
     [Test]
-    public void Round_robin_keeps_the_invariants([Values(1, 2, 4)] int pcpus) => Hold(pcpus, static () => Policies.RoundRobin());
-
-    [Test]
-    public void Bvt_keeps_the_invariants([Values(1, 2, 4)] int pcpus) => Hold(pcpus, static () => Policies.Bvt());
+    public void The_invariants_hold([Values("bvt", "round-robin", "stride")] string policy, [Values(1, 2, 4)] int pcpus) =>
+        Hold(pcpus, () => Policies.Named(policy));
 
     private static void Hold(int pcpus, Func<IScheduler> policy) =>
         Prop.ForAll<NonEmptyArray<PositiveInt>>(operations =>

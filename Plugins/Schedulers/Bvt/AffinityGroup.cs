@@ -1,3 +1,4 @@
+using Tessera.Plugins.Schedulers.Common;
 using Tessera.Sdk;
 
 namespace Tessera.Plugins.Schedulers.Bvt;
@@ -8,8 +9,8 @@ namespace Tessera.Plugins.Schedulers.Bvt;
 /// </summary>
 internal sealed class AffinityGroup
 {
-    private readonly VcpuHeap _byEffective = new(VcpuHeap.ByEffective);
-    private readonly VcpuHeap _byActual = new(VcpuHeap.ByActual);
+    private readonly VcpuHeap<BvtVcpu> _byEffective = new(BvtVcpu.ByEffective);
+    private readonly VcpuHeap<BvtVcpu> _byActual = new(BvtVcpu.ByActual);
     private readonly WeightCap _cap;
     private bool _isolated = true;
 

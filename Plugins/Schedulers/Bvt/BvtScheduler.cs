@@ -1,3 +1,4 @@
+using Tessera.Plugins.Schedulers.Common;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -46,7 +47,7 @@ public sealed partial class BvtScheduler : IScheduler
     private readonly long _mcu;
     private readonly Nanoseconds _allowance;
     private readonly List<AffinityGroup> _groups = [];
-    private readonly VcpuHeap _rewarps = new(VcpuHeap.ByRewarp);
+    private readonly VcpuHeap<BvtVcpu> _rewarps = new(BvtVcpu.ByRewarp);
     private ISchedulerMachine _machine = null!;
     private BvtVcpu?[] _running = [];
 

@@ -1,11 +1,16 @@
+using Tessera.Plugins.Schedulers.Common;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Plugins.Schedulers.Bvt;
 
 /// <summary>BVT's record of a vCPU.</summary>
-internal sealed class BvtVcpu(SchedulableVcpu vcpu)
+internal sealed class BvtVcpu(SchedulableVcpu vcpu) : IHeapMember
 {
+    public const int ByEffective = 0;
+    public const int ByActual = 1;
+    public const int ByRewarp = 2;
+
     public readonly SchedulableVcpu Vcpu = vcpu;
 
     /// <summary>The queue of those with the same affinity.</summary>
@@ -44,14 +49,14 @@ internal sealed class BvtVcpu(SchedulableVcpu vcpu)
     /// <summary>CPU time used warped since it was last warped.</summary>
     public Nanoseconds WarpedRan;
 
-    /// <summary>Its place in each <see cref="VcpuHeap"/>, -1 when it is not in it; indexed by the heap's slot.</summary>
-    public readonly int[] Places = [-1, -1, -1];
+    /// <inheritdoc/>
+    public int[] Places { get; } = [-1, -1, -1];
 
     /// <summary>E_i, the effective virtual time: least goes first.</summary>
     public Int128 Effective => Warped ? Actual - WarpValue : Actual;
 
-    public bool Queued => Places[VcpuHeap.ByEffective] >= 0;
+    public bool Queued => Places[ByEffective] >= 0;
 
     /// <summary>Whether it serves its unwarp time.</summary>
-    public bool Unwarping => Places[VcpuHeap.ByRewarp] >= 0;
+    public bool Unwarping => Places[ByRewarp] >= 0;
 }

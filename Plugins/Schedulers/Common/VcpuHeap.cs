@@ -1,19 +1,23 @@
-namespace Tessera.Plugins.Schedulers.Bvt;
+namespace Tessera.Plugins.Schedulers.Common;
+
+/// <summary>What can be in heaps.</summary>
+internal interface IHeapMember
+{
+    /// <summary>Its place in each <see cref="VcpuHeap{T}"/>, -1 when it is not in it; indexed by the heap's slot.</summary>
+    int[] Places { get; }
+}
 
 /// <summary>A binary min-heap of vCPUs that finds any member's place in O(1), so that any can leave in O(log n). Equal keys leave in order of arrival.</summary>
-/// <param name="slot">Which of a vCPU's <see cref="BvtVcpu.Places"/> is this heap's.</param>
-internal sealed class VcpuHeap(int slot)
+/// <param name="slot">Which of a member's <see cref="IHeapMember.Places"/> is this heap's.</param>
+internal sealed class VcpuHeap<T>(int slot)
+    where T : class, IHeapMember
 {
-    public const int ByEffective = 0;
-    public const int ByActual = 1;
-    public const int ByRewarp = 2;
-
     private Node[] _nodes = new Node[4];
     private long _arrivals;
 
     public int Count { get; private set; }
 
-    public BvtVcpu? Top => Count > 0 ? _nodes[0].Vcpu : null;
+    public T? Top => Count > 0 ? _nodes[0].Vcpu : null;
 
     public Int128 TopKey => _nodes[0].Key;
 
@@ -27,14 +31,14 @@ internal sealed class VcpuHeap(int slot)
     /// <param name="vcpu">The vCPU, not in this heap.</param>
     /// <param name="key">What it is ordered by.</param>
     /// <param name="ahead">Whether it goes before those of equal key that did not arrive ahead.</param>
-    public void Add(BvtVcpu vcpu, Int128 key, bool ahead = false)
+    public void Add(T vcpu, Int128 key, bool ahead = false)
     {
         Reserve(Count + 1);
         long arrival = _arrivals++;
         SiftUp(Count++, new(key, ahead ? arrival + long.MinValue : arrival, vcpu));
     }
 
-    public void Remove(BvtVcpu vcpu)
+    public void Remove(T vcpu)
     {
         int place = vcpu.Places[slot];
         if (place < 0)
@@ -88,10 +92,10 @@ internal sealed class VcpuHeap(int slot)
         node.Vcpu.Places[slot] = place;
     }
 
-    private readonly struct Node(Int128 key, long arrival, BvtVcpu vcpu)
+    private readonly struct Node(Int128 key, long arrival, T vcpu)
     {
         public readonly Int128 Key = key;
-        public readonly BvtVcpu Vcpu = vcpu;
+        public readonly T Vcpu = vcpu;
         private readonly long _arrival = arrival;
 
         public bool Precedes(in Node other) => Key < other.Key || (Key == other.Key && _arrival < other._arrival);
