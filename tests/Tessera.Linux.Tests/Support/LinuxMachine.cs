@@ -1,0 +1,111 @@
+using Tessera.Cli.Guests;
+using Tessera.Images;
+using Tessera.Kernel;
+using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Plugins.Memory.DirectPaging;
+using Tessera.Plugins.Memory.StaticPartition;
+using Tessera.Plugins.Schedulers.RoundRobin;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Linux.Tests.Support;
+
+/// <summary>A machine for Linux guests, with the built-in plugins and a console for each domain.</summary>
+internal sealed class LinuxMachine : IDisposable
+{
+    private readonly KvmEngine _engine;
+    private readonly Dictionary<Domain, LinuxConsole> _consoles = [];
+    private readonly Dictionary<Domain, ManualResetEventSlim> _ends = [];
+    private Exception? _failure;
+
+    /// <param name="pcpus">Physical CPUs, each on a host CPU of its own where there are as many.</param>
+    /// <param name="scheduler">The policy; round-robin when null.</param>
+    public LinuxMachine(int pcpus = 1, IScheduler? scheduler = null)
+    {
+        _engine = new KvmEngine(new KvmOptions());
+        Machine = new Machine(new MachineConfiguration
+        {
+            HostCpus = [.. Enumerable.Range(0, pcpus).Select(index => (Environment.ProcessorCount - 1 + index) % Environment.ProcessorCount)],
+            MemoryLimitBytes = 4L << 30,
+            Engine = _engine,
+            Mmu = new DirectPaging(),
+            MemoryPolicy = new StaticPartition(),
+            Scheduler = scheduler ?? new RoundRobinScheduler(new()),
+            SchedulerName = scheduler is null ? "round-robin" : scheduler.GetType().Name,
+            FallbackScheduler = () => new RoundRobinScheduler(new()),
+        });
+        Machine.DomainEnded = domain =>
+        {
+            lock (_consoles)
+            {
+                _consoles[domain].Ended();
+                _ends[domain].Set();
+            }
+        };
+        Machine.Failed = exception => _failure = exception;
+    }
+
+    public Machine Machine { get; }
+
+    /// <summary>The engine found that a guest's hardware breakpoints strike here.</summary>
+    public bool HasHardwareBreakpoints => _engine.Facts.Findings.Any(finding => finding.Probe == "hardware breakpoint in ring 3" && finding.Finding.Equals("strikes", StringComparison.Ordinal));
+
+    /// <summary>Builds a domain of a fetched guest, without starting it.</summary>
+    public Domain Create(string name, GuestEntry guest, int mebibytes = 256, byte[]? initrd = null, string arguments = "", int weight = 256)
+    {
+        Domain domain = Machine.CreateDomain(new DomainConfiguration
+        {
+            Name = name,
+            Image = KernelImage.Load(File.ReadAllBytes(guest.KernelPath), guest.KernelPath),
+            Initrd = initrd ?? File.ReadAllBytes(guest.InitrdPath!),
+            CommandLine = $"{guest.DefaultCommandLine} {arguments}",
+            MemoryBytes = (long)mebibytes << 20,
+            Weight = weight,
+        });
+        lock (_consoles)
+        {
+            _consoles[domain] = new LinuxConsole(domain);
+            _ends[domain] = new ManualResetEventSlim();
+        }
+
+        return domain;
+    }
+
+    /// <summary>Builds and starts a domain and waits for its shell.</summary>
+    public (Domain Domain, LinuxConsole Console) Boot(string name, GuestEntry guest, int mebibytes = 256, byte[]? initrd = null, string arguments = "", int weight = 256)
+    {
+        Domain domain = Create(name, guest, mebibytes, initrd, arguments, weight);
+        Machine.Start(domain);
+        WaitForShell(domain);
+        return (domain, ConsoleOf(domain));
+    }
+
+    public LinuxConsole ConsoleOf(Domain domain)
+    {
+        lock (_consoles)
+            return _consoles[domain];
+    }
+
+    /// <summary>Waits for the prompt of a started domain.</summary>
+    public void WaitForShell(Domain domain)
+    {
+        LinuxConsole console = ConsoleOf(domain);
+        _ = console.WaitFor(GuestInit.FirstLine);
+        _ = console.WaitFor("# ");
+    }
+
+    /// <summary>Waits until a domain ended by itself or crashed.</summary>
+    public void WaitForEnd(Domain domain)
+    {
+        if (!_ends[domain].Wait(TimeSpan.FromSeconds(60)))
+            throw new AssertionException($"{domain.Name} did not end. Its last output:\n{string.Join('\n', domain.Console.TailLines(30))}");
+    }
+
+    public void Dispose()
+    {
+        Machine.Dispose();
+        _engine.Dispose();
+        if (_failure is not null)
+            throw new AssertionException($"The machine failed: {_failure}", _failure);
+    }
+}
