@@ -10,28 +10,42 @@ namespace Tessera.Cli.Runs;
 internal static class RunViews
 {
     private const int BarWidth = 40;
+    private const int WideColumns = 104;
+    private const int LatencyColumns = 26;
 
     /// <summary>The live table with the bar of time; as many rows as fit the screen.</summary>
     public static IRenderable Live(IReadOnlyList<DomainPlan> plans, string title, RunProgress progress, int screenRows, int screenColumns)
     {
         List<DomainRow> rows = DomainRows.Of(plans, progress.Baseline, progress.Now, progress.Expected, progress.Consoles);
         int room = Math.Max(1, screenRows - 8);
+        bool wide = screenColumns >= WideColumns;
         int tailWidth = Math.Max(10, screenColumns - 100);
         Table table = new Table().Border(TableBorder.Simple).Expand();
-        table.AddColumns(new TableColumn("domain").NoWrap(), new TableColumn("state").NoWrap(), Right("weight"), Right("share"), Right("expected"), Right("cpu s"),
-            Right("wakes"), Right("work"), new TableColumn("console").NoWrap());
+        table.AddColumns(new TableColumn("domain").NoWrap(), new TableColumn("state").NoWrap(), Right("weight"), Right("share"), Right("expected"), Right("cpu s"));
+        if (wide)
+            table.AddColumns(Right("wakes"), Right("work"), new TableColumn("console").NoWrap());
         foreach (DomainRow row in rows.Take(room))
         {
-            table.AddRow(
+            List<IRenderable> cells =
+            [
                 new Text(row.Name),
                 State(row),
                 new Text(Number(row.Weight)),
                 new Text(DomainRows.Percent(row.Share), new Style(Color.Green)),
                 new Text(DomainRows.Percent(row.Expected)),
                 new Text(Seconds(row.CpuSeconds)),
-                new Text(Number(row.Wakes)),
-                new Text(row.Work is { } work ? Number(work) : ""),
-                new Text(row.Tail.Length > tailWidth ? row.Tail[..tailWidth] : row.Tail, new Style(Color.Grey)));
+            ];
+            if (wide)
+            {
+                cells.AddRange(
+                [
+                    new Text(Number(row.Wakes)),
+                    new Text(row.Work is { } work ? Number(work) : ""),
+                    new Text(row.Tail.Length > tailWidth ? row.Tail[..tailWidth] : row.Tail, new Style(Color.Grey)),
+                ]);
+            }
+
+            table.AddRow(cells);
         }
 
         List<IRenderable> parts = [new Text(title, new Style(decoration: Decoration.Bold)), table];
@@ -52,24 +66,43 @@ internal static class RunViews
         return $"{Clock(progress)}  {shares}";
     }
 
-    /// <summary>The table at the end.</summary>
-    public static IRenderable Summary(IReadOnlyList<DomainPlan> plans, RunRecord record, ResultDocument result)
+    /// <summary>The table at the end. A narrow terminal gets the columns that matter most, so that no number is broken.</summary>
+    public static IRenderable Summary(IReadOnlyList<DomainPlan> plans, RunRecord record, ResultDocument result, int screenColumns)
     {
         List<DomainRow> rows = DomainRows.Of(plans, record.Baseline, record.Final, record.Expected, record.Consoles);
         bool latencies = rows.Any(row => row.Latency is not null);
+        bool wide = screenColumns >= (latencies ? WideColumns + LatencyColumns : WideColumns);
         Table table = new Table().Border(TableBorder.Simple);
-        table.AddColumns(new TableColumn("domain").NoWrap(), new TableColumn("guest").NoWrap(), new TableColumn("state").NoWrap(), Right("weight"), Right("cpu s"), Right("share"),
-            Right("expected"), Right("points off"), Right("work"), Right("wakes"));
+        table.AddColumn(new TableColumn("domain").NoWrap());
+        if (wide)
+            table.AddColumns(new TableColumn("guest").NoWrap(), new TableColumn("state").NoWrap());
+        table.AddColumns(Right("weight"), Right("cpu s"), Right("share"));
+        if (wide || !latencies)
+            table.AddColumn(Right("expected"));
+        table.AddColumn(Right("points off"));
+        if (wide || !latencies)
+            table.AddColumn(Right("work"));
+        if (wide)
+            table.AddColumn(Right("wakes"));
         if (latencies)
             table.AddColumns(Right("wake p50"), Right("wake p99"));
         foreach (DomainRow row in rows)
         {
-            List<IRenderable> cells =
+            List<IRenderable> cells = [new Text(row.Name)];
+            if (wide)
+                cells.AddRange([new Text(row.Guest), State(row)]);
+            cells.AddRange(
             [
-                new Text(row.Name), new Text(row.Guest), State(row), new Text(Number(row.Weight)), new Text(Seconds(row.CpuSeconds)),
-                new Text(DomainRows.Percent(row.Share), new Style(Color.Green)), new Text(DomainRows.Percent(row.Expected)),
-                new Text(row.Error.ToString("+0.00;-0.00;0.00", CultureInfo.InvariantCulture)), new Text(row.Work is { } work ? Number(work) : ""), new Text(Number(row.Wakes)),
-            ];
+                new Text(Number(row.Weight)), new Text(Seconds(row.CpuSeconds)),
+                new Text(DomainRows.Percent(row.Share), new Style(Color.Green)),
+            ]);
+            if (wide || !latencies)
+                cells.Add(new Text(DomainRows.Percent(row.Expected)));
+            cells.Add(new Text(row.Error.ToString("+0.00;-0.00;0.00", CultureInfo.InvariantCulture)));
+            if (wide || !latencies)
+                cells.Add(new Text(row.Work is { } work ? Number(work) : ""));
+            if (wide)
+                cells.Add(new Text(Number(row.Wakes)));
             if (latencies)
                 cells.AddRange([new Text(row.Latency is { } p50 ? DomainRows.Time(p50.P50) : ""), new Text(row.Latency is { } p99 ? DomainRows.Time(p99.P99) : "")]);
             table.AddRow(cells);

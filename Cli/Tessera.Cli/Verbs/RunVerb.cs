@@ -115,9 +115,9 @@ internal sealed class RunVerb(CliHost host, ExperimentPlanner planner, IMachineF
         if (request.Json)
             host.Out.Write(ResultJson.Write(result));
         if (!request.Json)
-            host.OutConsole.Write(RunViews.Summary(prepared.Plan.Domains, record, result));
+            host.OutConsole.Write(RunViews.Summary(prepared.Plan.Domains, record, result, host.OutConsole.Profile.Width));
         else if (!request.Quiet)
-            host.ErrorConsole.Write(RunViews.Summary(prepared.Plan.Domains, record, result));
+            host.ErrorConsole.Write(RunViews.Summary(prepared.Plan.Domains, record, result, host.ErrorConsole.Profile.Width));
         foreach (string failure in result.Failures)
             host.Error.WriteLine($"tessera: {failure}");
         if (result.Outcome == RunOutcome.Interrupted)
