@@ -1,6 +1,7 @@
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -21,7 +22,7 @@ public sealed class BvtShareTests
     public void Shares_follow_the_weights_within_an_allowance(int pcpus, int[] weights)
     {
         VirtualMachine machine = new(Policies.Bvt(), pcpus);
-        SchedulableVcpu[] hogs = [.. weights.Select((weight, index) => machine.Start(index + 1, Workload.Hog(), weight))];
+        SchedulableVcpu[] hogs = [.. weights.Select((weight, index) => machine.Start(index + 1, new CpuBoundWorkload(), weight))];
         machine.RunUntil(Nanoseconds.FromSeconds(20));
         double total = weights.Sum(static weight => (double)weight);
         for (int index = 0; index < hogs.Length; index++)
@@ -39,9 +40,9 @@ public sealed class BvtShareTests
     public void Weights_no_number_of_cpus_can_satisfy_get_a_cpu_each_and_the_rest_is_shared()
     {
         VirtualMachine machine = new(Policies.Bvt(), pcpus: 3);
-        SchedulableVcpu heavy = machine.Start(1, Workload.Hog(), weight: 1000);
-        SchedulableVcpu light = machine.Start(2, Workload.Hog(), weight: 1);
-        SchedulableVcpu[] others = [.. Enumerable.Range(3, 3).Select(domain => machine.Start(domain, Workload.Hog(), weight: 3))];
+        SchedulableVcpu heavy = machine.Start(1, new CpuBoundWorkload(), weight: 1000);
+        SchedulableVcpu light = machine.Start(2, new CpuBoundWorkload(), weight: 1);
+        SchedulableVcpu[] others = [.. Enumerable.Range(3, 3).Select(domain => machine.Start(domain, new CpuBoundWorkload(), weight: 3))];
         machine.RunUntil(Nanoseconds.FromSeconds(10));
         Assert.That(machine.Core.AccountOf(heavy, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(10).Within(0.02));
         Assert.That(machine.Core.AccountOf(light, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(2).Within(0.02));
@@ -53,10 +54,10 @@ public sealed class BvtShareTests
     public void A_newcomer_beside_an_impossible_weight_takes_its_share_and_no_more()
     {
         VirtualMachine machine = new(Policies.Bvt(), pcpus: 2);
-        machine.Start(1, Workload.Hog(), weight: 10_000);
-        SchedulableVcpu light = machine.Start(2, Workload.Hog(), weight: 10);
+        machine.Start(1, new CpuBoundWorkload(), weight: 10_000);
+        SchedulableVcpu light = machine.Start(2, new CpuBoundWorkload(), weight: 10);
         machine.RunUntil(Nanoseconds.FromSeconds(100));
-        SchedulableVcpu newcomer = machine.Start(3, Workload.Hog(), weight: 10);
+        SchedulableVcpu newcomer = machine.Start(3, new CpuBoundWorkload(), weight: 10);
         Nanoseconds before = machine.Core.AccountOf(light, machine.Now).CpuTime;
         machine.RunFor(Nanoseconds.FromSeconds(1));
         double got = (machine.Core.AccountOf(light, machine.Now).CpuTime - before).TotalSeconds;
@@ -68,16 +69,16 @@ public sealed class BvtShareTests
     public void Pinned_vcpus_share_their_cpu_by_weight_while_others_roam()
     {
         VirtualMachine machine = new(Policies.Bvt(), pcpus: 2);
-        SchedulableVcpu one = machine.Start(1, Workload.Hog(), weight: 1, affinity: CpuSet.Of(0));
-        SchedulableVcpu three = machine.Start(2, Workload.Hog(), weight: 3, affinity: CpuSet.Of(0));
-        SchedulableVcpu alone = machine.Start(3, Workload.Hog(), weight: 1, affinity: CpuSet.Of(1));
+        SchedulableVcpu one = machine.Start(1, new CpuBoundWorkload(), weight: 1, affinity: CpuSet.Of(0));
+        SchedulableVcpu three = machine.Start(2, new CpuBoundWorkload(), weight: 3, affinity: CpuSet.Of(0));
+        SchedulableVcpu alone = machine.Start(3, new CpuBoundWorkload(), weight: 1, affinity: CpuSet.Of(1));
         machine.Decided = static (pcpu, dispatch) => Assert.That(dispatch.Vcpu?.Affinity.Contains(pcpu), Is.Not.False);
         machine.RunUntil(Nanoseconds.FromSeconds(10));
         Assert.That(machine.ShareOf(one, one, three), Is.EqualTo(0.25).Within(0.002));
         Assert.That(machine.Core.AccountOf(alone, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(10));
 
         // The lone one is far ahead in virtual time by now; one that may run anywhere must not starve it.
-        SchedulableVcpu roaming = machine.Start(4, Workload.Hog(), weight: 1);
+        SchedulableVcpu roaming = machine.Start(4, new CpuBoundWorkload(), weight: 1);
         Nanoseconds before = machine.Core.AccountOf(alone, machine.Now).CpuTime;
         machine.RunFor(Nanoseconds.FromSeconds(2));
         Assert.That((machine.Core.AccountOf(alone, machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(1).Within(0.03));
@@ -88,8 +89,8 @@ public sealed class BvtShareTests
     public void A_change_of_affinity_moves_a_running_vcpu_and_does_not_starve_it()
     {
         VirtualMachine machine = new(Policies.Bvt(), pcpus: 2);
-        SchedulableVcpu mover = machine.Start(1, Workload.Hog(), affinity: CpuSet.Of(1));
-        SchedulableVcpu[] others = [.. Enumerable.Range(2, 3).Select(domain => machine.Start(domain, Workload.Hog(), affinity: CpuSet.Of(0)))];
+        SchedulableVcpu mover = machine.Start(1, new CpuBoundWorkload(), affinity: CpuSet.Of(1));
+        SchedulableVcpu[] others = [.. Enumerable.Range(2, 3).Select(domain => machine.Start(domain, new CpuBoundWorkload(), affinity: CpuSet.Of(0)))];
         machine.RunUntil(Nanoseconds.FromSeconds(20));
         machine.Core.Adjust(mover, null, null, CpuSet.Of(0), machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(4));
@@ -102,8 +103,8 @@ public sealed class BvtShareTests
     public void A_changed_weight_counts_from_then_on()
     {
         VirtualMachine machine = new(Policies.Bvt());
-        SchedulableVcpu first = machine.Start(1, Workload.Hog());
-        SchedulableVcpu second = machine.Start(2, Workload.Hog());
+        SchedulableVcpu first = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu second = machine.Start(2, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(5));
         machine.Core.Adjust(first, 768, null, null, machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(8));
@@ -115,13 +116,12 @@ public sealed class BvtShareTests
     public void Sleep_saves_nothing_up()
     {
         VirtualMachine machine = new(Policies.Bvt());
-        SchedulableVcpu hog = machine.Start(1, Workload.Hog());
-        SchedulableVcpu sleeper = machine.Start(2, Workload.Once(Nanoseconds.FromMilliseconds(1)));
+        SchedulableVcpu hog = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu sleeper = machine.Start(2, new CpuBoundWorkload(Nanoseconds.FromMilliseconds(1)));
         machine.RunUntil(Nanoseconds.FromSeconds(100));
         Nanoseconds before = machine.Core.AccountOf(hog, machine.Now).CpuTime;
         SchedulableVcpu[] both = [hog, sleeper];
-        machine.BecomeHog(sleeper);
-        machine.Core.Wake(sleeper, machine.Now);
+        machine.Change(sleeper, new CpuBoundWorkload());
         machine.RunFor(Nanoseconds.FromSeconds(1));
         Assert.That((machine.Core.AccountOf(both[0], machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(0.5).Within(0.011));
     }
@@ -134,8 +134,8 @@ public sealed class BvtShareTests
         {
             VirtualMachine machine = new(Policies.Bvt());
             for (int domain = 1; domain <= 100; domain++)
-                machine.Start(domain, Workload.Hog());
-            SchedulableVcpu beat = machine.Start(200, Workload.Periodic(Nanoseconds.FromMilliseconds(2), Nanoseconds.FromMilliseconds(50)), options: options);
+                machine.Start(domain, new CpuBoundWorkload());
+            SchedulableVcpu beat = machine.Start(200, new PeriodicWorkload(Nanoseconds.FromMilliseconds(2), Nanoseconds.FromMilliseconds(50), skipLate: true), options: options);
             machine.RunUntil(Nanoseconds.FromSeconds(10));
             return machine.Core.AccountOf(beat);
         }
@@ -159,9 +159,9 @@ public sealed class BvtShareTests
             UnwarpTime = Nanoseconds.FromMilliseconds(400),
         };
         VirtualMachine machine = new(Policies.Bvt());
-        SchedulableVcpu greedy = machine.Start(1, Workload.Hog(), options: warp);
+        SchedulableVcpu greedy = machine.Start(1, new CpuBoundWorkload(), options: warp);
         for (int domain = 2; domain <= 10; domain++)
-            machine.Start(domain, Workload.Hog());
+            machine.Start(domain, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(10));
 
         // Warped for 100 ms of every 500, and too far ahead for anything in between: a fifth, not everything.
@@ -169,9 +169,9 @@ public sealed class BvtShareTests
 
         // With an ordinary warp it is a loan: paid back over time.
         VirtualMachine honest = new(Policies.Bvt());
-        SchedulableVcpu borrower = honest.Start(1, Workload.Hog(), options: warp with { WarpValue = Nanoseconds.FromMilliseconds(50) });
+        SchedulableVcpu borrower = honest.Start(1, new CpuBoundWorkload(), options: warp with { WarpValue = Nanoseconds.FromMilliseconds(50) });
         for (int domain = 2; domain <= 10; domain++)
-            honest.Start(domain, Workload.Hog());
+            honest.Start(domain, new CpuBoundWorkload());
         honest.RunUntil(Nanoseconds.FromSeconds(20));
         Assert.That(honest.Core.AccountOf(borrower, honest.Now).CpuTime.TotalSeconds, Is.EqualTo(2).Within(0.11));
     }
@@ -179,9 +179,9 @@ public sealed class BvtShareTests
     [Test]
     public void A_clock_that_jumps_by_centuries_overflows_nothing()
     {
-        VirtualMachine machine = new(Policies.Bvt(), configure: static options => options with { StarvationLimit = Nanoseconds.Zero });
-        SchedulableVcpu light = machine.Start(1, Workload.Hog(), weight: 1);
-        SchedulableVcpu heavy = machine.Start(2, Workload.Hog(), weight: int.MaxValue);
+        VirtualMachine machine = new(Policies.Bvt(), new VirtualMachineOptions { StarvationLimit = Nanoseconds.Zero });
+        SchedulableVcpu light = machine.Start(1, new CpuBoundWorkload(), weight: 1);
+        SchedulableVcpu heavy = machine.Start(2, new CpuBoundWorkload(), weight: int.MaxValue);
         SchedulerCore core = machine.Core;
         Nanoseconds step = new(long.MaxValue / 16);
         for (int index = 1; index < 16; index++)

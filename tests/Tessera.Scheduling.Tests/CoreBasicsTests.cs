@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -12,7 +13,7 @@ public sealed class CoreBasicsTests
     public void Hogs_share_one_cpu_equally_under_round_robin()
     {
         VirtualMachine machine = new(_policy);
-        SchedulableVcpu[] hogs = [.. Enumerable.Range(1, 4).Select(domain => machine.Start(domain, Workload.Hog()))];
+        SchedulableVcpu[] hogs = [.. Enumerable.Range(1, 4).Select(domain => machine.Start(domain, new CpuBoundWorkload()))];
         machine.RunUntil(Nanoseconds.FromSeconds(4));
         foreach (SchedulableVcpu hog in hogs)
             Assert.That(machine.Core.AccountOf(hog, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(1).Within(0.011));
@@ -26,8 +27,8 @@ public sealed class CoreBasicsTests
     public void Two_hogs_on_two_cpus_both_run_all_the_time_and_nobody_switches()
     {
         VirtualMachine machine = new(_policy, pcpus: 2);
-        SchedulableVcpu first = machine.Start(1, Workload.Hog());
-        SchedulableVcpu second = machine.Start(2, Workload.Hog());
+        SchedulableVcpu first = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu second = machine.Start(2, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(1));
         Assert.That(machine.Core.AccountOf(first, machine.Now).CpuTime, Is.EqualTo(Nanoseconds.FromSeconds(1)));
         Assert.That(machine.Core.AccountOf(second, machine.Now).CpuTime, Is.EqualTo(Nanoseconds.FromSeconds(1)));
@@ -39,7 +40,7 @@ public sealed class CoreBasicsTests
     {
         VirtualMachine machine = new(_policy);
         SchedulerCore core = machine.Core;
-        SchedulableVcpu vcpu = machine.Start(1, Workload.Hog());
+        SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload());
         PcpuId p0 = new(0);
         Assert.That(core.Schedule(p0, Ms).Vcpu, Is.SameAs(vcpu));
         _policy.Calls.Clear();
@@ -59,7 +60,7 @@ public sealed class CoreBasicsTests
     {
         VirtualMachine machine = new(_policy);
         SchedulerCore core = machine.Core;
-        SchedulableVcpu vcpu = machine.Start(1, Workload.Hog());
+        SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload());
         core.Schedule(new(0), Ms);
         core.Wake(vcpu, Ms);
         Assert.That(core.Sleep(vcpu, Ms), Is.False);
@@ -75,7 +76,7 @@ public sealed class CoreBasicsTests
     {
         VirtualMachine machine = new(_policy);
         SchedulerCore core = machine.Core;
-        SchedulableVcpu vcpu = machine.Start(1, Workload.Hog());
+        SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload());
         core.Schedule(new(0), Ms);
         core.Pause(vcpu, Ms);
         core.Pause(vcpu, Ms);
@@ -95,7 +96,7 @@ public sealed class CoreBasicsTests
     {
         VirtualMachine machine = new(_policy);
         SchedulerCore core = machine.Core;
-        SchedulableVcpu vcpu = machine.Start(1, Workload.Hog());
+        SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload());
         core.Schedule(new(0), Ms);
         core.Remove(vcpu, Ms);
         Assert.That(vcpu.State, Is.EqualTo(RunState.Offline));
@@ -113,7 +114,7 @@ public sealed class CoreBasicsTests
     public void Time_that_goes_back_counts_as_the_latest_seen()
     {
         VirtualMachine machine = new(_policy);
-        SchedulableVcpu vcpu = machine.Start(1, Workload.Hog());
+        SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload());
         machine.Core.Schedule(new(0), Ms + Ms);
         Dispatch dispatch = machine.Core.Schedule(new(0), Ms);
         Assert.That(dispatch.Until, Is.EqualTo(Nanoseconds.FromMilliseconds(12)));
@@ -124,8 +125,8 @@ public sealed class CoreBasicsTests
     public void Wake_latency_is_counted_from_the_wake_to_running()
     {
         VirtualMachine machine = new(_policy);
-        machine.Start(1, Workload.Hog());
-        SchedulableVcpu beat = machine.Start(2, Workload.Periodic(Ms, Nanoseconds.FromMilliseconds(25)));
+        machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu beat = machine.Start(2, new PeriodicWorkload(Ms, Nanoseconds.FromMilliseconds(25)));
         machine.RunUntil(Nanoseconds.FromSeconds(1));
         LatencySummary latency = machine.Core.AccountOf(beat).WakeLatency;
         Assert.That(latency.Count, Is.EqualTo(40).Within(1));
@@ -137,7 +138,7 @@ public sealed class CoreBasicsTests
     {
         VirtualMachine machine = new(_policy, pcpus: 2);
         Assert.That(
-            () => machine.Start(1, Workload.Hog(), affinity: CpuSet.Of(2, 3)),
+            () => machine.Start(1, new CpuBoundWorkload(), affinity: CpuSet.Of(2, 3)),
             Throws.ArgumentException.With.Message.Contains("d1v0: its affinity (2,3) has none of this machine's physical CPUs (0 to 1)"));
     }
 }

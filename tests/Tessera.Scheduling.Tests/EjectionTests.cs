@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -146,8 +147,8 @@ public sealed class EjectionTests
     {
         _policy.OnSchedule = static (_, decision) => decision.Vcpu?.Id.Domain.Value == 2 ? Decision.Idle : decision;
         VirtualMachine machine = new(_policy);
-        machine.Start(1, Workload.Hog());
-        SchedulableVcpu starved = machine.Start(2, Workload.Hog());
+        machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu starved = machine.Start(2, new CpuBoundWorkload());
 
         // The bent answer drops d2 from the inner policy's line for good.
         machine.RunUntil(Nanoseconds.FromSeconds(29));
@@ -165,7 +166,7 @@ public sealed class EjectionTests
     {
         _policy.OnSchedule = static (_, _) => Decision.Idle;
         VirtualMachine machine = new(_policy);
-        SchedulableVcpu starved = machine.Start(1, Workload.Hog());
+        SchedulableVcpu starved = machine.Start(1, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(60));
         Assert.That(machine.Core.Ejections.Single().Evidence, Does.Contain("while p0 idled"));
         Assert.That(machine.Core.AccountOf(starved, machine.Now).CpuTime.TotalSeconds, Is.GreaterThan(15));

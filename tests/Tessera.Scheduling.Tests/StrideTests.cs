@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -74,7 +75,7 @@ public sealed class StrideTests
     {
         int[] weights = [1, 2, 3, 5, 7, 64, 256, 999];
         VirtualMachine machine = new(Policies.Stride());
-        SchedulableVcpu[] vcpus = [.. weights.Select((weight, index) => machine.Start(index + 1, Workload.Hog(), weight))];
+        SchedulableVcpu[] vcpus = [.. weights.Select((weight, index) => machine.Start(index + 1, new CpuBoundWorkload(), weight))];
         double worst = 0;
         for (int step = 1; step <= 2_000; step++)
         {
@@ -94,8 +95,8 @@ public sealed class StrideTests
     public void Two_hogs_are_never_a_quantum_from_their_ideal_shares()
     {
         VirtualMachine machine = new(Policies.Stride());
-        SchedulableVcpu light = machine.Start(1, Workload.Hog(), weight: 300);
-        machine.Start(2, Workload.Hog(), weight: 700);
+        SchedulableVcpu light = machine.Start(1, new CpuBoundWorkload(), weight: 300);
+        machine.Start(2, new CpuBoundWorkload(), weight: 700);
         for (int step = 1; step <= 3_000; step++)
         {
             machine.RunUntil(Nanoseconds.FromMilliseconds(step));
@@ -107,7 +108,7 @@ public sealed class StrideTests
     public void Shares_follow_the_weights_on_several_cpus()
     {
         VirtualMachine machine = new(Policies.Stride(), pcpus: 2);
-        SchedulableVcpu[] vcpus = [.. Enumerable.Range(1, 4).Select(weight => machine.Start(weight, Workload.Hog(), weight))];
+        SchedulableVcpu[] vcpus = [.. Enumerable.Range(1, 4).Select(weight => machine.Start(weight, new CpuBoundWorkload(), weight))];
         machine.RunUntil(Nanoseconds.FromSeconds(20));
         for (int index = 0; index < vcpus.Length; index++)
             Assert.That(machine.ShareOf(vcpus[index], vcpus), Is.EqualTo((index + 1) / 10.0).Within(0.003));
@@ -117,10 +118,10 @@ public sealed class StrideTests
     public void A_newcomer_beside_an_impossible_weight_takes_its_share_and_no_more()
     {
         VirtualMachine machine = new(Policies.Stride(), pcpus: 2);
-        machine.Start(1, Workload.Hog(), weight: 10_000);
-        SchedulableVcpu light = machine.Start(2, Workload.Hog(), weight: 10);
+        machine.Start(1, new CpuBoundWorkload(), weight: 10_000);
+        SchedulableVcpu light = machine.Start(2, new CpuBoundWorkload(), weight: 10);
         machine.RunUntil(Nanoseconds.FromSeconds(100));
-        SchedulableVcpu newcomer = machine.Start(3, Workload.Hog(), weight: 10);
+        SchedulableVcpu newcomer = machine.Start(3, new CpuBoundWorkload(), weight: 10);
         Nanoseconds before = machine.Core.AccountOf(light, machine.Now).CpuTime;
         machine.RunFor(Nanoseconds.FromSeconds(1));
         Assert.That((machine.Core.AccountOf(light, machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(0.5).Within(0.03));
@@ -131,8 +132,8 @@ public sealed class StrideTests
     public void A_change_of_tickets_counts_from_then_on()
     {
         VirtualMachine machine = new(Policies.Stride());
-        SchedulableVcpu first = machine.Start(1, Workload.Hog());
-        machine.Start(2, Workload.Hog());
+        SchedulableVcpu first = machine.Start(1, new CpuBoundWorkload());
+        machine.Start(2, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(5));
         machine.Core.Adjust(first, 768, null, null, machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(8));
@@ -143,12 +144,11 @@ public sealed class StrideTests
     public void Sleep_saves_nothing_up()
     {
         VirtualMachine machine = new(Policies.Stride());
-        SchedulableVcpu hog = machine.Start(1, Workload.Hog());
-        SchedulableVcpu sleeper = machine.Start(2, Workload.Once(Nanoseconds.FromMilliseconds(1)));
+        SchedulableVcpu hog = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu sleeper = machine.Start(2, new CpuBoundWorkload(Nanoseconds.FromMilliseconds(1)));
         machine.RunUntil(Nanoseconds.FromSeconds(100));
         Nanoseconds before = machine.Core.AccountOf(hog, machine.Now).CpuTime;
-        machine.BecomeHog(sleeper);
-        machine.Core.Wake(sleeper, machine.Now);
+        machine.Change(sleeper, new CpuBoundWorkload());
         machine.RunFor(Nanoseconds.FromSeconds(1));
         Assert.That((machine.Core.AccountOf(hog, machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(0.5).Within(0.021));
     }

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -11,10 +12,10 @@ public sealed class SwapTests
     public void A_swap_keeps_every_state_and_the_new_policy_decides_from_then_on()
     {
         VirtualMachine machine = new(Policies.RoundRobin(), pcpus: 2);
-        SchedulableVcpu light = machine.Start(1, Workload.Hog(), weight: 1);
-        SchedulableVcpu[] heavy = [.. Enumerable.Range(2, 3).Select(domain => machine.Start(domain, Workload.Hog(), weight: 3))];
-        SchedulableVcpu asleep = machine.Start(5, Workload.Once(Nanoseconds.FromMilliseconds(1)));
-        SchedulableVcpu paused = machine.Start(6, Workload.Hog());
+        SchedulableVcpu light = machine.Start(1, new CpuBoundWorkload(), weight: 1);
+        SchedulableVcpu[] heavy = [.. Enumerable.Range(2, 3).Select(domain => machine.Start(domain, new CpuBoundWorkload(), weight: 3))];
+        SchedulableVcpu asleep = machine.Start(5, new CpuBoundWorkload(Nanoseconds.FromMilliseconds(1)));
+        SchedulableVcpu paused = machine.Start(6, new CpuBoundWorkload());
         machine.Core.Pause(paused, machine.Now);
         machine.RunUntil(Nanoseconds.FromSeconds(4));
         Assert.That(machine.ShareOf(light, [light, .. heavy]), Is.EqualTo(0.25).Within(0.01));

@@ -1,0 +1,64 @@
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Sdk.Simulation;
+
+/// <summary>The fallback of machines that were given none: one line, equal turns, needs nothing.</summary>
+internal sealed class PlainScheduler : IScheduler
+{
+    private static readonly Nanoseconds Slice = Nanoseconds.FromMilliseconds(10);
+
+    private readonly LinkedList<SchedulableVcpu> _line = new();
+    private ISchedulerMachine _machine = null!;
+
+    public void Attach(ISchedulerMachine machine) => _machine = machine;
+
+    public void Add(SchedulableVcpu vcpu, Nanoseconds now) => vcpu.PolicyData = new LinkedListNode<SchedulableVcpu>(vcpu);
+
+    public void Remove(SchedulableVcpu vcpu, Nanoseconds now) => Sleep(vcpu, now);
+
+    public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        _line.AddLast(Place(vcpu));
+        Adjust(vcpu, now);
+    }
+
+    public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        if (Place(vcpu).List is not null)
+            _line.Remove(Place(vcpu));
+    }
+
+    /// <summary>Schedule follows, and puts it at the end of the line anyway.</summary>
+    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+    }
+
+    public Decision Schedule(in SchedulingPoint point)
+    {
+        SchedulableVcpu? current = point.CurrentRunnable ? point.Current : null;
+        if (current is not null)
+            _line.AddLast(Place(current));
+        LinkedListNode<SchedulableVcpu>? next = _line.First;
+        while (next is not null && !next.Value.Affinity.Contains(point.Pcpu))
+            next = next.Next;
+        if (next is not null)
+            _line.Remove(next);
+        if (current is not null && current != next?.Value)
+            Adjust(current, point.Now);
+        return new(next?.Value, Slice);
+    }
+
+    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        for (int index = 0; index < _machine.PcpuCount; index++)
+        {
+            PcpuId pcpu = new(index);
+            if (vcpu.Affinity.Contains(pcpu) && _machine.Running(pcpu) is null)
+                _machine.RequestReschedule(pcpu);
+        }
+    }
+
+    public string Describe(SchedulableVcpu vcpu) => Place(vcpu).List is null ? "not in line" : "in line";
+
+    private static LinkedListNode<SchedulableVcpu> Place(SchedulableVcpu vcpu) => (LinkedListNode<SchedulableVcpu>)vcpu.PolicyData!;
+}

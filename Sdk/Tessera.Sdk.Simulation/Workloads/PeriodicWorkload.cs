@@ -1,0 +1,70 @@
+using Tessera.Scheduling;
+
+namespace Tessera.Sdk.Simulation;
+
+/// <summary>
+/// A periodic task in the sense of Liu and Layland (JACM 1973): a job is released at each multiple of the period, needs so much CPU
+/// time and has a deadline. A job that is late delays the next, or costs it.
+/// </summary>
+public sealed class PeriodicWorkload : Workload
+{
+    private readonly Nanoseconds _burst;
+    private readonly Nanoseconds _period;
+    private readonly Nanoseconds _deadline;
+    private readonly bool _skipLate;
+    private Nanoseconds _released;
+    private bool _pending;
+
+    /// <summary>Makes the task.</summary>
+    /// <param name="burst">CPU time of a job.</param>
+    /// <param name="period">From one release to the next.</param>
+    /// <param name="deadline">From a release to its deadline; null for the period.</param>
+    /// <param name="phase">The first release.</param>
+    /// <param name="skipLate">Whether releases that pass while a job is under way are skipped; otherwise they queue up.</param>
+    public PeriodicWorkload(Nanoseconds burst, Nanoseconds period, Nanoseconds? deadline = null, Nanoseconds phase = default, bool skipLate = false)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(burst.Value, nameof(burst));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(period.Value, nameof(period));
+        (_burst, _period, _deadline, _released) = (burst, period, deadline ?? period, phase);
+        _skipLate = skipLate;
+    }
+
+    /// <summary>Jobs that were completed after their deadline.</summary>
+    public long Misses { get; private set; }
+
+    /// <summary>Releases that were skipped.</summary>
+    public long Skipped { get; private set; }
+
+    /// <summary>From each job's release to its completion.</summary>
+    public LatencyHistogram ResponseTime { get; } = new();
+
+    /// <inheritdoc/>
+    public override WorkloadStep Next(Nanoseconds now)
+    {
+        if (_pending)
+        {
+            _pending = false;
+            Completed++;
+            ResponseTime.Record(now - _released);
+            if (now > _released + _deadline)
+                Misses++;
+            _released += _period;
+            if (_skipLate && _released <= now)
+            {
+                long skipped = ((now - _released).Value / _period.Value) + 1;
+                Skipped += skipped;
+                _released += new Nanoseconds(skipped * _period.Value);
+            }
+        }
+        else if (Completed == 0 && now - _released >= _period)
+        {
+            // Started late: the releases before are not its own.
+            _released = new(now.Value - ((now.Value - _released.Value) % _period.Value));
+        }
+
+        if (_released > now)
+            return WorkloadStep.SleepUntil(_released);
+        _pending = true;
+        return WorkloadStep.Run(_burst);
+    }
+}
