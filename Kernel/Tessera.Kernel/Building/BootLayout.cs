@@ -51,7 +51,8 @@ internal sealed record BootLayout
         long tableFrames = 4;
         while (true)
         {
-            ulong end = VirtualEndFor(virtualBase, tables + tableFrames + 1);
+            // No further than the memory reaches: offsets compare, since the range may end at the top of the address space.
+            ulong end = virtualBase + Math.Min(VirtualEndFor(virtualBase, tables + tableFrames + 1) - virtualBase, (ulong)ramFrames << 12);
             long needed = 1 + Tables(virtualBase, end, 39) + Tables(virtualBase, end, 30) + Tables(virtualBase, end, 21);
             if (needed <= tableFrames)
             {
@@ -62,7 +63,6 @@ internal sealed record BootLayout
                         $"Domain '{name}': {ramFrames * 4096 >> 10} KiB of memory do not hold the kernel, initial ramdisk and boot tables, which take {last * 4096 >> 10} KiB. Give it more memory.");
                 }
 
-                ulong cap = virtualBase + ((ulong)ramFrames << 12);
                 return new BootLayout
                 {
                     InitrdPfn = initrd,
@@ -71,7 +71,7 @@ internal sealed record BootLayout
                     TablesPfn = tables,
                     TableFrames = tableFrames,
                     VirtualBase = virtualBase,
-                    VirtualEnd = end - virtualBase < cap - virtualBase ? end : cap,
+                    VirtualEnd = end,
                 };
             }
 
