@@ -1,8 +1,10 @@
 using Tessera.Plugins.Schedulers.Bvt;
+using Tessera.Plugins.Schedulers.Eevdf;
+using Tessera.Plugins.Schedulers.Null;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Plugins.Schedulers.Stride;
-using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -15,12 +17,18 @@ internal static class Policies
 
     public static IScheduler Stride(StrideOptions? options = null) => new StrideScheduler(options ?? new());
 
+    public static IScheduler Null() => new NullScheduler();
+
+    public static IScheduler Eevdf(EevdfOptions? options = null) => new EevdfScheduler(options ?? new());
+
     /// <summary>A policy with its defaults, by the name configurations use.</summary>
     public static IScheduler Named(string name) => name switch
     {
         "bvt" => Bvt(),
         "round-robin" => RoundRobin(),
         "stride" => Stride(),
+        "null" => Null(),
+        "eevdf" => Eevdf(),
         _ => throw new ArgumentException($"no policy {name}", nameof(name)),
     };
 }

@@ -19,6 +19,9 @@ internal sealed class VcpuHeap<T>(int slot)
 
     public T? Top => Count > 0 ? _nodes[0].Vcpu : null;
 
+    /// <summary>A member by its place: the first at 0, the rest in no order that means much.</summary>
+    public T this[int place] => _nodes[place].Vcpu;
+
     public Int128 TopKey => _nodes[0].Key;
 
     /// <summary>Makes room, so that adding does not allocate.</summary>
