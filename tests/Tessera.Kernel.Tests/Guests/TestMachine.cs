@@ -20,7 +20,7 @@ internal sealed class TestMachine : IDisposable
     private readonly ManualResetEventSlim _news = new();
     private int _number;
 
-    private TestMachine(ICpuEngine engine, IScheduler scheduler)
+    private TestMachine(ICpuEngine engine, IScheduler scheduler, Nanoseconds? starvationLimit)
     {
         _engine = engine;
         Machine = new Machine(new MachineConfiguration
@@ -33,6 +33,7 @@ internal sealed class TestMachine : IDisposable
             Scheduler = scheduler,
             SchedulerName = scheduler.GetType().Name,
             FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
+            StarvationLimit = starvationLimit ?? Nanoseconds.FromSeconds(30),
         });
         Machine.DomainEnded = _ => _news.Set();
         Machine.Failed = exception =>
@@ -45,7 +46,9 @@ internal sealed class TestMachine : IDisposable
 
     public Machine Machine { get; }
 
-    public static TestMachine Start(BvtOptions? options = null)
+    public static TestMachine Start(BvtOptions? options = null) => Start(new BvtScheduler(options ?? new BvtOptions()));
+
+    public static TestMachine Start(IScheduler scheduler, Nanoseconds? starvationLimit = null)
     {
         ICpuEngine engine;
         try
@@ -58,7 +61,7 @@ internal sealed class TestMachine : IDisposable
             throw;
         }
 
-        return new TestMachine(engine, new BvtScheduler(options ?? new BvtOptions()));
+        return new TestMachine(engine, scheduler, starvationLimit);
     }
 
     /// <summary>Builds and starts a domain of the least memory.</summary>

@@ -1,0 +1,145 @@
+using Tessera.Plugins.Schedulers.RoundRobin;
+using Tessera.Scheduling;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Kernel.Tests;
+
+/// <summary>A scheduler that goes wrong on real guests: it is thrown out by name, the guests go on, and nothing of the machine stays behind.</summary>
+[TestFixture]
+public sealed class FailingSchedulers
+{
+    private const int GoodDecisions = 50;
+
+    [TestCase(Failure.Throws, EjectionReason.Threw)]
+    [TestCase(Failure.Nonsense, EjectionReason.Nonsense)]
+    [TestCase(Failure.Blocks, EjectionReason.Hung)]
+    public void A_failing_scheduler_is_ejected_and_the_guests_go_on(Failure failure, EjectionReason expected)
+    {
+        FailingScheduler scheduler = new(failure);
+        using TestMachine test = TestMachine.Start(scheduler);
+        Domain first = test.Run("spin");
+        Domain second = test.Run("spin");
+        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, TimeSpan.FromSeconds(60)), "no ejection");
+        Ejection ejection = test.Machine.Snapshot().Ejections[0];
+        Assert.Multiple(() =>
+        {
+            Assert.That(ejection.Reason, Is.EqualTo(expected));
+            Assert.That(ejection.Policy, Is.EqualTo(nameof(FailingScheduler)));
+            Assert.That(ejection.Evidence, Is.Not.Empty);
+        });
+        (ulong one, ulong two) before = (TestMachine.ReportOf(first).Units, TestMachine.ReportOf(second).Units);
+        test.WaitForUnits(first, before.one + 1000);
+        test.WaitForUnits(second, before.two + 1000);
+        Assert.That(test.Machine.Snapshot().SchedulerName, Is.EqualTo("round-robin"));
+        scheduler.LetGo();
+    }
+
+    [Test]
+    public void A_starved_vcpu_gets_its_scheduler_ejected()
+    {
+        using TestMachine test = TestMachine.Start(new FailingScheduler(Failure.Starves), starvationLimit: Nanoseconds.FromSeconds(1));
+        Domain fed = test.Run("spin");
+        Domain starved = test.Run("spin");
+        test.WaitForUnits(fed, 1);
+        test.WaitForUnits(starved, 1000);
+        Assert.That(test.Machine.Snapshot().Ejections.Select(ejection => ejection.Reason), Is.EqualTo(new[] { EjectionReason.Starved }));
+    }
+
+    [Test]
+    public void A_disposed_machine_leaves_no_thread_and_no_virtual_machine()
+    {
+        using (TestMachine warmUp = TestMachine.Start())
+            warmUp.WaitForUnits(warmUp.Run("spin"), 1);
+        int before = VirtualMachineHandles();
+        using (TestMachine test = TestMachine.Start(new FailingScheduler(Failure.Throws)))
+        {
+            Domain domain = test.Run("spin");
+            Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, TimeSpan.FromSeconds(60)));
+            test.WaitForUnits(domain, 1);
+            Assert.That(VirtualMachineHandles(), Is.GreaterThan(before));
+            Assert.That(PhysicalCpuThreads(), Is.GreaterThan(0));
+        }
+
+        Assert.That(VirtualMachineHandles(), Is.EqualTo(before));
+        // A joined thread stays in the kernel's list for a moment.
+        Assert.That(SpinWait.SpinUntil(() => PhysicalCpuThreads() == 0, TimeSpan.FromSeconds(10)), "a physical CPU's thread lives on");
+    }
+
+    private static int VirtualMachineHandles() =>
+        Directory.GetFiles("/proc/self/fd").Count(file => File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName.Contains("kvm-v", StringComparison.Ordinal) == true);
+
+    private static int PhysicalCpuThreads() =>
+        Directory.GetDirectories("/proc/self/task").Count(task => File.ReadAllText(Path.Combine(task, "comm")).StartsWith("tessera p", StringComparison.Ordinal));
+
+    /// <summary>How it fails after some good decisions.</summary>
+    public enum Failure
+    {
+        Throws,
+        Nonsense,
+        Blocks,
+        Starves,
+    }
+
+    private sealed class FailingScheduler(Failure failure) : IScheduler
+    {
+        private readonly ManualResetEventSlim _released = new();
+        private readonly RoundRobinScheduler _good = new(new RoundRobinOptions());
+        private readonly List<SchedulableVcpu> _known = [];
+        private ISchedulerMachine _machine = null!;
+        private int _decisions;
+
+        /// <summary>Ends a blocked decision, so that its thread can end.</summary>
+        public void LetGo() => _released.Set();
+
+        public void Attach(ISchedulerMachine machine)
+        {
+            _machine = machine;
+            _good.Attach(machine);
+        }
+
+        public void Add(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            _known.Add(vcpu);
+            _good.Add(vcpu, now);
+        }
+
+        public void Remove(SchedulableVcpu vcpu, Nanoseconds now) => _good.Remove(vcpu, now);
+
+        public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            if (failure == Failure.Starves)
+                _machine.RequestReschedule(new PcpuId(0));
+            else
+                _good.Wake(vcpu, now);
+        }
+
+        public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => _good.Sleep(vcpu, now);
+
+        public void Yield(SchedulableVcpu vcpu, Nanoseconds now) => _good.Yield(vcpu, now);
+
+        public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) => _good.Adjust(vcpu, now);
+
+        public string Describe(SchedulableVcpu vcpu) => _good.Describe(vcpu);
+
+        public Decision Schedule(in SchedulingPoint point)
+        {
+            if (failure == Failure.Starves)
+                return _known.Count > 0 && _known[0].State == RunState.Runnable ? new Decision(_known[0], Nanoseconds.FromMilliseconds(10)) : Decision.Idle;
+            if (_known.Count == 0 || ++_decisions < GoodDecisions)
+                return _good.Schedule(point);
+            switch (failure)
+            {
+                case Failure.Throws:
+                    throw new InvalidOperationException("a bug in the policy");
+                case Failure.Nonsense:
+                    return new Decision(new SchedulableVcpu(new VcpuId(new DomainId(999), 0)), Nanoseconds.FromMilliseconds(1));
+                case Failure.Blocks:
+                    _released.Wait();
+                    return Decision.Idle;
+                default:
+                    return _good.Schedule(point);
+            }
+        }
+    }
+}
