@@ -1,6 +1,7 @@
 using Tessera.Plugins.Schedulers.Eevdf;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -46,7 +47,7 @@ public sealed class EevdfTests
         int[] weights = [1, 2, 3, 5, 7, 64, 256, 999];
         double total = weights.Sum();
         VirtualMachine machine = new(Policies.Eevdf());
-        SchedulableVcpu[] vcpus = [.. weights.Select((weight, index) => machine.Start(index + 1, Workload.Hog(), weight))];
+        SchedulableVcpu[] vcpus = [.. weights.Select((weight, index) => machine.Start(index + 1, new CpuBoundWorkload(), weight))];
         for (int step = 1; step <= 6_000; step++)
         {
             machine.RunUntil(Nanoseconds.FromMilliseconds(step));
@@ -66,7 +67,7 @@ public sealed class EevdfTests
         SchedulableVcpu[] vcpus =
         [
             .. lengths.Select((length, index) => machine.Start(
-                index + 1, Workload.Hog(), options: new EevdfDomainOptions { RequestLength = Nanoseconds.FromMilliseconds(length) })),
+                index + 1, new CpuBoundWorkload(), options: new EevdfDomainOptions { RequestLength = Nanoseconds.FromMilliseconds(length) })),
         ];
         for (int step = 1; step <= 4_000; step++)
         {
@@ -86,9 +87,9 @@ public sealed class EevdfTests
         {
             VirtualMachine machine = new(Policies.Eevdf());
             for (int domain = 1; domain <= 10; domain++)
-                machine.Start(domain, Workload.Hog());
+                machine.Start(domain, new CpuBoundWorkload());
             EevdfDomainOptions options = new() { RequestLength = Nanoseconds.FromMicroseconds(microseconds) };
-            SchedulableVcpu beat = machine.Start(20, Workload.Periodic(Nanoseconds.FromMicroseconds(200), Nanoseconds.FromMilliseconds(20)), options: options);
+            SchedulableVcpu beat = machine.Start(20, new PeriodicWorkload(Nanoseconds.FromMicroseconds(200), Nanoseconds.FromMilliseconds(20), skipLate: true), options: options);
             machine.RunUntil(Nanoseconds.FromSeconds(10));
             return machine.Core.AccountOf(beat).WakeLatency.P99;
         }
@@ -102,12 +103,11 @@ public sealed class EevdfTests
     public void Lag_is_kept_over_sleep_but_not_saved_up()
     {
         VirtualMachine machine = new(Policies.Eevdf());
-        SchedulableVcpu hog = machine.Start(1, Workload.Hog());
-        SchedulableVcpu sleeper = machine.Start(2, Workload.Once(OneMillisecond));
+        SchedulableVcpu hog = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu sleeper = machine.Start(2, new CpuBoundWorkload(OneMillisecond));
         machine.RunUntil(Nanoseconds.FromSeconds(100));
         Nanoseconds before = machine.Core.AccountOf(hog, machine.Now).CpuTime;
-        machine.BecomeHog(sleeper);
-        machine.Core.Wake(sleeper, machine.Now);
+        machine.Change(sleeper, new CpuBoundWorkload());
         machine.RunFor(Nanoseconds.FromSeconds(1));
         Assert.That((machine.Core.AccountOf(hog, machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(0.5).Within(0.0061));
     }
@@ -116,7 +116,7 @@ public sealed class EevdfTests
     public void Two_on_each_cpu_share_it_by_weight_and_idle_cpus_take_from_busy_ones()
     {
         VirtualMachine machine = new(Policies.Eevdf(), pcpus: 2);
-        SchedulableVcpu[] vcpus = [.. Enumerable.Range(1, 4).Select(domain => machine.Start(domain, Workload.Hog(), weight: 256))];
+        SchedulableVcpu[] vcpus = [.. Enumerable.Range(1, 4).Select(domain => machine.Start(domain, new CpuBoundWorkload(), weight: 256))];
         machine.RunUntil(Nanoseconds.FromSeconds(10));
         foreach (SchedulableVcpu vcpu in vcpus)
             Assert.That(machine.ShareOf(vcpu, vcpus), Is.EqualTo(0.25).Within(0.002));
@@ -131,9 +131,9 @@ public sealed class EevdfTests
     public void Pinned_vcpus_share_their_cpu_and_one_that_roams_fills_the_other()
     {
         VirtualMachine machine = new(Policies.Eevdf(), pcpus: 2);
-        SchedulableVcpu one = machine.Start(1, Workload.Hog(), weight: 1, affinity: CpuSet.Of(0));
-        SchedulableVcpu three = machine.Start(2, Workload.Hog(), weight: 3, affinity: CpuSet.Of(0));
-        SchedulableVcpu roaming = machine.Start(3, Workload.Hog(), weight: 1);
+        SchedulableVcpu one = machine.Start(1, new CpuBoundWorkload(), weight: 1, affinity: CpuSet.Of(0));
+        SchedulableVcpu three = machine.Start(2, new CpuBoundWorkload(), weight: 3, affinity: CpuSet.Of(0));
+        SchedulableVcpu roaming = machine.Start(3, new CpuBoundWorkload(), weight: 1);
         machine.Decided = static (pcpu, dispatch) => Assert.That(dispatch.Vcpu?.Affinity.Contains(pcpu), Is.Not.False);
         machine.RunUntil(Nanoseconds.FromSeconds(10));
         Assert.That(machine.ShareOf(one, one, three), Is.EqualTo(0.25).Within(0.002));
@@ -143,9 +143,9 @@ public sealed class EevdfTests
     [Test]
     public void A_clock_that_jumps_by_centuries_overflows_nothing()
     {
-        VirtualMachine machine = new(Policies.Eevdf(), configure: static options => options with { StarvationLimit = Nanoseconds.Zero });
-        SchedulableVcpu light = machine.Start(1, Workload.Hog(), weight: 1);
-        SchedulableVcpu heavy = machine.Start(2, Workload.Hog(), weight: int.MaxValue);
+        VirtualMachine machine = new(Policies.Eevdf(), new VirtualMachineOptions { StarvationLimit = Nanoseconds.Zero });
+        SchedulableVcpu light = machine.Start(1, new CpuBoundWorkload(), weight: 1);
+        SchedulableVcpu heavy = machine.Start(2, new CpuBoundWorkload(), weight: int.MaxValue);
         SchedulerCore core = machine.Core;
         Nanoseconds step = new(long.MaxValue / 16);
         for (int index = 1; index < 16; index++)

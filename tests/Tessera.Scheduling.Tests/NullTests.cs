@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -73,8 +74,8 @@ public sealed class NullTests
     public void More_vcpus_than_cpus_are_starvation_and_the_watchdog_says_so()
     {
         VirtualMachine machine = new(Policies.Null());
-        SchedulableVcpu first = machine.Start(1, Workload.Hog());
-        SchedulableVcpu second = machine.Start(2, Workload.Hog());
+        SchedulableVcpu first = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu second = machine.Start(2, new CpuBoundWorkload());
 
         // Decisions are ten seconds apart, and each moves the watchdog's clock by half a second.
         machine.RunUntil(Nanoseconds.FromSeconds(1_000));
