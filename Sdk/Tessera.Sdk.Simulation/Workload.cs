@@ -5,10 +5,8 @@ namespace Tessera.Sdk.Simulation;
 /// <summary>What a vCPU of a <see cref="VirtualMachine"/> does: a sequence of bursts of CPU use and sleeps. One object serves one vCPU.</summary>
 public abstract class Workload
 {
-    private LatencyHistogram? _wakeLatency;
-
     /// <summary>From the instant its sleep was over to the instant its own work went on, switch and wake costs included.</summary>
-    public LatencyHistogram WakeLatency => _wakeLatency ??= new();
+    public LatencyHistogram WakeLatency { get; } = new();
 
     /// <summary>Bursts, jobs or requests completed.</summary>
     public long Completed { get; protected set; }

@@ -15,6 +15,7 @@ public sealed record RoundRobinOptions
 /// Round robin: one line for all physical CPUs; each takes the first that may run on it. Weights are ignored. The smallest
 /// useful policy, the example to start from, and the fallback when another policy is ejected.
 /// </summary>
+[SchedulerProperties(StarvationBoundMs = 80, WakeLatencyBoundMs = 80)]
 [Plugin("round-robin", PluginKind.Scheduler, "1.0.0", Summary = "One queue, equal turns; ignores weights.", Options = typeof(RoundRobinOptions))]
 public sealed class RoundRobinScheduler(RoundRobinOptions options) : IScheduler
 {

@@ -1,0 +1,131 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Microsoft.FSharp.Collections;
+using Microsoft.FSharp.Core;
+using Tessera.Sdk.Simulation;
+
+namespace Tessera.Sdk.Conformance.Scenarios;
+
+/// <summary>Which steps a random scenario is made of, and how often each.</summary>
+/// <param name="Check">The check's name.</param>
+/// <param name="Kinds">The kinds; one that stands there twice comes twice as often.</param>
+internal sealed record StepMix(string Check, params StepKind[] Kinds);
+
+/// <summary>Looks for a failing scenario with FsCheck, and lets it shrink what fails to the smallest that still does.</summary>
+internal static class ScenarioSearch
+{
+    private const long LongestAdvance = 40_000_000;
+    private const long LongestOverrun = 20_000_000;
+
+    /// <summary>A year in ns; jumps are spread evenly over its orders of magnitude.</summary>
+    private const long LongestJump = 31_536_000_000_000_000;
+
+    /// <summary>The smallest failing scenario found, or null when none of all fails.</summary>
+    /// <param name="mix">What scenarios are made of.</param>
+    /// <param name="declaration">What the policy promises.</param>
+    /// <param name="options">How thorough.</param>
+    /// <param name="fails">Whether a scenario fails.</param>
+    public static Scenario? Find(StepMix mix, SchedulerDeclaration declaration, ConformanceOptions options, Func<Scenario, bool> fails)
+    {
+        Scenario? smallest = null;
+        Gen<Scenario> scenarios =
+            from size in Gen.Choose(0, declaration.MultiCpu ? 2 : 0)
+            from seeds in Gen.ArrayOf(Gen.Choose(0, int.MaxValue - 1))
+            select Make(mix, 1 << size, declaration.VcpusPerPcpu, seeds);
+        Property property = Prop.ForAll(Arb.From(scenarios, Smaller), scenario =>
+        {
+            if (!fails(scenario))
+                return true;
+
+            // FsCheck tries smaller ones of what failed last, so the last that fails is the smallest.
+            smallest = scenario;
+            return false;
+        });
+        Config config = Config.Quick
+            .WithMaxTest(options.Scenarios)
+            .WithEndSize(options.Steps)
+            .WithRunner(new SilentRunner())
+            .WithReplay(FSharpOption<Replay>.Some(new Replay(new Rnd((ulong)options.Seed, (0x9E3779B97F4A7C15UL * (ulong)mix.Kinds.Length) | 1), FSharpOption<int>.None)));
+        Check.One(config, property);
+        return smallest;
+    }
+
+    private static Scenario Make(StepMix mix, int pcpus, int vcpusPerPcpu, int[] seeds)
+    {
+        int vcpus = Math.Min(8, vcpusPerPcpu * pcpus);
+        return new(mix.Check, pcpus, vcpus, [.. seeds.Select(seed => Make(mix, pcpus, vcpus, new SimulationRandom((ulong)seed)))]);
+    }
+
+    private static ScenarioStep Make(StepMix mix, int pcpus, int vcpus, SimulationRandom random)
+    {
+        StepKind kind = mix.Kinds[random.Below(mix.Kinds.Length)];
+        ScenarioStep step = new(kind);
+        int vcpu = step.HasVcpu ? (int)random.Below(vcpus) : 0;
+        return new(kind, vcpu, kind switch
+        {
+            StepKind.Weight => 128 + random.Below(385),
+            StepKind.Affinity => random.Below(1L << pcpus),
+            StepKind.Decide => random.Below(pcpus),
+            StepKind.Advance => random.Below(LongestAdvance),
+            StepKind.Overrun => random.Below(LongestOverrun),
+            StepKind.Jump => LongestJump >> (int)random.Below(50),
+            _ => 0,
+        });
+    }
+
+    /// <summary>Smaller scenarios: without a half, a quarter, … one of the steps; on fewer CPUs; with rounder arguments.</summary>
+    private static IEnumerable<Scenario> Smaller(Scenario scenario)
+    {
+        IReadOnlyList<ScenarioStep> steps = scenario.Steps;
+        for (int length = (steps.Count + 1) / 2; length >= 1; length = length == 1 ? 0 : (length + 1) / 2)
+        {
+            for (int from = 0; from < steps.Count; from += length)
+                yield return scenario with { Steps = [.. steps.Take(from), .. steps.Skip(from + length)] };
+        }
+
+        if (scenario.Pcpus > 1)
+            yield return scenario with { Pcpus = scenario.Pcpus / 2 };
+        int used = steps.Where(static step => step.HasVcpu).Select(static step => step.Vcpu + 1).DefaultIfEmpty(1).Max();
+        if (used < scenario.Vcpus)
+            yield return scenario with { Vcpus = used };
+        for (int index = 0; index < steps.Count; index++)
+        {
+            foreach (long rounder in Rounder(steps[index].Argument))
+                yield return scenario with { Steps = [.. steps.Take(index), steps[index] with { Argument = rounder }, .. steps.Skip(index + 1)] };
+        }
+    }
+
+    /// <summary>Arguments with fewer digits that are not zero, and shorter ones.</summary>
+    private static IEnumerable<long> Rounder(long argument)
+    {
+        for (long unit = 1_000_000_000_000_000; unit >= 10; unit /= 10)
+        {
+            long rounded = argument / unit * unit;
+            if (rounded > 0 && rounded < argument)
+                yield return rounded;
+        }
+
+        if (argument >= 1_000_000)
+            yield return argument / 2;
+    }
+
+    /// <summary>FsCheck's own runner writes to the console, where reports go.</summary>
+    private sealed class SilentRunner : IRunner
+    {
+        public void OnStartFixture(Type t)
+        {
+        }
+
+        public void OnArguments(int ntest, FSharpList<object> args, FSharpFunc<int, FSharpFunc<FSharpList<object>, string>> every)
+        {
+        }
+
+        public void OnShrink(FSharpList<object> args, FSharpFunc<FSharpList<object>, string> everyShrink)
+        {
+        }
+
+        public void OnFinished(string name, TestResult testResult)
+        {
+        }
+    }
+}

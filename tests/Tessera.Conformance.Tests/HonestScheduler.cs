@@ -1,0 +1,179 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Conformance.Tests;
+
+/// <summary>
+/// A plain weighted-fair policy that keeps every promise there is: the least served by weight runs first, a cap and a reservation
+/// hold over windows. The broken ones differ from it in one thing each.
+/// </summary>
+[Plugin("honest", PluginKind.Scheduler, "1.0.0", DomainOptions = typeof(HonestOptions))]
+[SchedulerProperties(
+    ShareErrorPercent = 3, StarvationBoundMs = 60, WakeLatencyBoundMs = 45, CapOption = nameof(HonestOptions.Cap), PeriodOption = nameof(HonestOptions.Period), SliceOption = nameof(HonestOptions.Slice))]
+internal class HonestScheduler : IScheduler
+{
+    private static readonly Nanoseconds Slice = Nanoseconds.FromMilliseconds(5);
+
+    protected ISchedulerMachine Machine { get; private set; } = null!;
+
+    protected List<SchedulableVcpu> Queue { get; } = [];
+
+    public void Attach(ISchedulerMachine machine) => Machine = machine;
+
+    public virtual void Add(SchedulableVcpu vcpu, Nanoseconds now) => vcpu.PolicyData = new Account();
+
+    public virtual void Remove(SchedulableVcpu vcpu, Nanoseconds now) => Queue.Remove(vcpu);
+
+    public virtual void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        Account account = Of(vcpu);
+        account.Served = Int128.Max(account.Served, LeastServed());
+        Enqueue(vcpu, first: true);
+        AskForCpu(vcpu);
+    }
+
+    public virtual void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => Queue.Remove(vcpu);
+
+    public virtual void Yield(SchedulableVcpu vcpu, Nanoseconds now) => Of(vcpu).Yielded = true;
+
+    public virtual Decision Schedule(in SchedulingPoint point)
+    {
+        if (point.Current is { } current)
+        {
+            Charge(current, point);
+            if (point.CurrentRunnable)
+                Enqueue(current, first: false);
+        }
+
+        SchedulableVcpu? next = Choose(point);
+        if (next is not null)
+            Take(next);
+        if (point.Current is { } ran)
+            Of(ran).Yielded = false;
+        if (point.CurrentRunnable && point.Current is { } preempted && preempted != next)
+            AskIdle(preempted);
+
+        return new(next, SliceOf(next, point));
+    }
+
+    public virtual void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        if (Queue.Contains(vcpu))
+            AskIdle(vcpu);
+    }
+
+    public string Describe(SchedulableVcpu vcpu) => $"served {Of(vcpu).Served}, {(Queue.Contains(vcpu) ? "queued" : "not queued")}";
+
+    protected static Account Of(SchedulableVcpu vcpu) => (Account)vcpu.PolicyData!;
+
+    protected virtual int WeightOf(SchedulableVcpu vcpu) => vcpu.Weight;
+
+    protected virtual bool MayRun(SchedulableVcpu vcpu, PcpuId pcpu) => vcpu.Affinity.Contains(pcpu);
+
+    protected virtual int CapOf(SchedulableVcpu vcpu) => (vcpu.Options as HonestOptions)?.Cap ?? 0;
+
+    protected virtual HonestOptions? ReservationOf(SchedulableVcpu vcpu) => vcpu.Options is HonestOptions { Slice.Value: > 0 } reserved ? reserved : null;
+
+    /// <summary>Among equals, who woke goes first and who ran goes last.</summary>
+    protected virtual void Enqueue(SchedulableVcpu vcpu, bool first) => Queue.Insert(first ? 0 : Queue.Count, vcpu);
+
+    protected virtual void Take(SchedulableVcpu vcpu) => Queue.Remove(vcpu);
+
+    protected virtual void Charge(SchedulableVcpu vcpu, in SchedulingPoint point)
+    {
+        Account account = Of(vcpu);
+        account.Served += (Int128)point.Ran.Value * 256 * 1024 / WeightOf(vcpu);
+        account.CpuTime += point.Ran;
+    }
+
+    protected virtual SchedulableVcpu? Choose(in SchedulingPoint point)
+    {
+        SchedulableVcpu? best = null;
+        foreach (SchedulableVcpu candidate in Queue)
+        {
+            if (!MayRun(candidate, point.Pcpu))
+                continue;
+            if (Capped(candidate, point.Now))
+                Machine.RequestRescheduleAt(point.Pcpu, point.Now + Nanoseconds.FromMilliseconds(1));
+            else if (Behind(candidate, point.Now))
+                return candidate;
+            else if (best is null || Before(candidate, best))
+                best = candidate;
+        }
+
+        return best;
+    }
+
+    protected virtual void AskForCpu(SchedulableVcpu vcpu)
+    {
+        if (AskIdle(vcpu))
+            return;
+        for (int index = 0; index < Machine.PcpuCount; index++)
+        {
+            if (vcpu.Affinity.Contains(new PcpuId(index)))
+                Machine.RequestReschedule(new PcpuId(index));
+        }
+    }
+
+    protected virtual Nanoseconds SliceOf(SchedulableVcpu? next, in SchedulingPoint point) => next is not null && CapOf(next) > 0 ? Nanoseconds.FromMilliseconds(1) : Slice;
+
+    protected bool AskIdle(SchedulableVcpu vcpu)
+    {
+        bool asked = false;
+        for (int index = 0; index < Machine.PcpuCount; index++)
+        {
+            PcpuId pcpu = new(index);
+            if (!vcpu.Affinity.Contains(pcpu) || Machine.Running(pcpu) is not null)
+                continue;
+            Machine.RequestReschedule(pcpu);
+            asked = true;
+        }
+
+        return asked;
+    }
+
+    private static bool Before(SchedulableVcpu left, SchedulableVcpu right)
+    {
+        Account one = Of(left);
+        Account other = Of(right);
+        return one.Yielded != other.Yielded ? other.Yielded : one.Served < other.Served;
+    }
+
+    private bool Capped(SchedulableVcpu vcpu, Nanoseconds now) => CapOf(vcpu) is > 0 and var cap && Of(vcpu).CpuTime.Value * 100.0 > cap * (double)now.Value;
+
+    private bool Behind(SchedulableVcpu vcpu, Nanoseconds now) =>
+        ReservationOf(vcpu) is { } reserved && Of(vcpu).CpuTime.Value * (double)reserved.Period.Value < reserved.Slice.Value * (double)now.Value;
+
+    private Int128 LeastServed()
+    {
+        Int128? least = null;
+        foreach (SchedulableVcpu vcpu in Queue)
+            least = least is { } so && so < Of(vcpu).Served ? so : Of(vcpu).Served;
+        for (int index = 0; index < Machine.PcpuCount && least is null; index++)
+        {
+            if (Machine.Running(new PcpuId(index)) is { } running)
+                least = Of(running).Served;
+        }
+
+        return least ?? 0;
+    }
+
+    protected sealed class Account
+    {
+        public Int128 Served { get; set; }
+
+        public Nanoseconds CpuTime { get; set; }
+
+        public bool Yielded { get; set; }
+    }
+}
+
+internal sealed record HonestOptions
+{
+    public int Cap { get; init; }
+
+    public Nanoseconds Period { get; init; }
+
+    public Nanoseconds Slice { get; init; }
+}
