@@ -4,11 +4,12 @@ namespace Tessera.Hosting;
 
 /// <summary>
 /// Finds plugins: a plugin is a folder with a DLL of the folder's name, <c>FOLDER/Name/Name.dll</c>, with its dependencies beside it.
-/// Nothing is cached: each call looks anew.
+/// Each call looks anew; what a DLL says of itself is read again only when the file has changed.
 /// </summary>
 /// <param name="pluginFolders">The folders whose sub-folders are plugins; <see cref="PluginFolders.Default"/> gives the usual ones.</param>
 public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
 {
+    private readonly Dictionary<string, (DateTime Written, PluginManifest Manifest)> _read = [];
     private readonly string[] _folders = [.. pluginFolders.Select(Path.GetFullPath).Distinct()];
 
     /// <summary>Loads a plugin by name or by path; anything with a slash or ending in ".dll" is a path.</summary>
@@ -112,7 +113,7 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
             {
                 try
                 {
-                    manifests.Add(PluginManifest.Read(Path.Combine(plugin, Path.GetFileName(plugin) + ".dll")));
+                    manifests.Add(Read(Path.Combine(plugin, Path.GetFileName(plugin) + ".dll")));
                 }
                 catch (PluginException exception)
                 {
@@ -122,5 +123,18 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
         }
 
         return manifests;
+    }
+
+    private PluginManifest Read(string path)
+    {
+        DateTime written = File.GetLastWriteTimeUtc(path);
+        lock (_read)
+        {
+            if (_read.TryGetValue(path, out (DateTime Written, PluginManifest Manifest) known) && known.Written == written)
+                return known.Manifest;
+            PluginManifest manifest = PluginManifest.Read(path);
+            _read[path] = (written, manifest);
+            return manifest;
+        }
     }
 }

@@ -3,6 +3,8 @@ namespace Tessera.Cli.Guests;
 /// <summary>One guest of the library. Paths are absolute.</summary>
 public sealed record GuestEntry
 {
+    private static readonly EnumerationOptions Everything = new() { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint };
+
     /// <summary>The name it is called by: "debian", "debian-6.12" or one given to `guest add`.</summary>
     public required string Name { get; init; }
 
@@ -39,8 +41,8 @@ public sealed record GuestEntry
     /// <summary>Bytes of the initial RAM disk, 0 without one.</summary>
     public long InitrdBytes { get; init; }
 
-    /// <summary>Bytes of all files of the guest, modules included.</summary>
-    public long SizeBytes { get; init; }
+    /// <summary>Bytes of all files of the guest, modules included; counted when asked for, since a boot need not wait for thousands of modules.</summary>
+    public long SizeBytes => new DirectoryInfo(Folder).EnumerateFiles("*", Everything).Sum(file => file.Length);
 
     /// <summary>Why it cannot be used and what would help; null when it can.</summary>
     public string? Problem { get; init; }

@@ -255,12 +255,10 @@ public sealed class GuestLibrary
                 Source = manifest.Source,
                 Added = manifest.Added,
             };
-            EnumerationOptions everything = new() { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint };
             return entry with
             {
                 KernelBytes = new FileInfo(entry.KernelPath).Length,
                 InitrdBytes = entry.InitrdPath is null ? 0 : new FileInfo(entry.InitrdPath).Length,
-                SizeBytes = new DirectoryInfo(folder).EnumerateFiles("*", everything).Sum(f => f.Length),
             };
         }
         catch (Exception e) when (e is GuestException or IOException or UnauthorizedAccessException)

@@ -9,13 +9,6 @@ internal sealed record GuestManifest
     public const string FileName = "guest.json";
     public const string CurrentSchema = "tessera.guest/1";
 
-    private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web)
-    {
-        WriteIndented = true,
-        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        RespectNullableAnnotations = true,
-    };
-
     public required string Schema { get; init; }
 
     public required string Name { get; init; }
@@ -39,7 +32,7 @@ internal sealed record GuestManifest
 
     public required DateTimeOffset Added { get; init; }
 
-    public void Write(string folder) => File.WriteAllText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Format) + "\n");
+    public void Write(string folder) => File.WriteAllText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, GuestManifestJson.Default.GuestManifest) + "\n");
 
     /// <exception cref="GuestException">It is missing, malformed or of another version.</exception>
     public static GuestManifest Read(string folder)
@@ -47,7 +40,7 @@ internal sealed record GuestManifest
         string path = Path.Combine(folder, FileName);
         try
         {
-            GuestManifest manifest = JsonSerializer.Deserialize<GuestManifest>(File.ReadAllBytes(path), Format) ?? throw new JsonException("it is null");
+            GuestManifest manifest = JsonSerializer.Deserialize(File.ReadAllBytes(path), GuestManifestJson.Default.GuestManifest) ?? throw new JsonException("it is null");
             return manifest.Schema == CurrentSchema
                 ? manifest
                 : throw new JsonException($"\"schema\" is \"{manifest.Schema}\", this tessera reads \"{CurrentSchema}\"");
@@ -58,3 +51,9 @@ internal sealed record GuestManifest
         }
     }
 }
+
+/// <summary>Serialisation of <see cref="GuestManifest"/>.</summary>
+[JsonSourceGenerationOptions(
+    JsonSerializerDefaults.Web, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true)]
+[JsonSerializable(typeof(GuestManifest))]
+internal sealed partial class GuestManifestJson : JsonSerializerContext;

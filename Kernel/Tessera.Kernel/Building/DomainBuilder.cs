@@ -47,6 +47,8 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         XenErrno adopted = domain.Mmu.AdoptBootTables(root);
         if (adopted != XenErrno.Success)
             throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin refused the boot page tables ({adopted}).");
+        // The clock's rate must be known before the guest reads it; by now the time that measuring takes has passed by itself.
+        domain.Machine.Clock.Calibrate();
         SetRegisters(layout);
     }
 

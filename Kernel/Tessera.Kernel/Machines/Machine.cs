@@ -37,8 +37,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
         Clock = new MachineClock();
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
-        Clock.Calibrate();
-        Cpuid = new CpuidPolicy(Clock.TicksPerSecond);
+        Cpuid = new CpuidPolicy(Clock);
         Hypercalls = new HypercallTable(this);
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue()))];
         Core = new SchedulerCore(

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics.X86;
+using Tessera.Kernel.Time;
 
 namespace Tessera.Kernel.Traps;
 
@@ -7,7 +8,8 @@ namespace Tessera.Kernel.Traps;
 /// machine; where user space sees the hardware's vector features whatever we say, the kernel is told of them too, or it would save
 /// too little of its processes' state.
 /// </summary>
-internal sealed class CpuidPolicy
+/// <param name="clock">The machine's clock, for the counter's rate.</param>
+internal sealed class CpuidPolicy(MachineClock clock)
 {
     private const uint XenBase = 0x4000_0000;
     private const uint XenVersion = (4 << 16) | 17;
@@ -29,12 +31,6 @@ internal sealed class CpuidPolicy
     private const uint Osxsave = 1u << 27;
     private const uint Xsave = 1u << 26;
     private const uint Hypervisor = 1u << 31;
-
-    private readonly uint _ticksPerMicrosecond;
-
-    /// <summary>Makes the policy of a machine.</summary>
-    /// <param name="tscHertz">The time-stamp counter's rate.</param>
-    public CpuidPolicy(double tscHertz) => _ticksPerMicrosecond = (uint)(tscHertz / 1e6);
 
     /// <summary>One CPUID.</summary>
     public (uint Eax, uint Ebx, uint Ecx, uint Edx) Read(uint leaf, uint subleaf)
@@ -84,7 +80,8 @@ internal sealed class CpuidPolicy
             case 0x15:
                 return default;
             case 0x16:
-                return (_ticksPerMicrosecond, _ticksPerMicrosecond, 0, 0);
+                uint megahertz = (uint)(clock.TicksPerSecond / 1e6);
+                return (megahertz, megahertz, 0, 0);
             case 0x8000_0001:
                 ecx &= ~HiddenExtendedEcx;
                 edx &= ~HiddenExtendedEdx;
