@@ -14,7 +14,9 @@ for project in tests/*/*.csproj; do
 done
 count() { grep -ho "<Counters [^>]*" "$results"/*.trx 2>/dev/null | grep -o " $1=\"[0-9]*\"" | tr -dc '0-9\n' | awk '{s+=$1} END{print s+0}'; }
 total=$(count total) passed=$(count passed) failed=$(count failed)
-grep -h -A3 'outcome="NotExecuted"' "$results"/*.trx 2>/dev/null | grep -o 'testName="[^"]*"' | sort | sed 's/^/skipped: /' | head -40
+# A skipped test is named with its reason.
+awk '/<UnitTestResult /{name=""} /outcome="NotExecuted"/{match($0, /testName="[^"]*"/); name=substr($0, RSTART+10, RLENGTH-11)}
+    name != "" && /<Message>/{sub(/.*<Message>/, ""); sub(/<\/Message>.*/, ""); print "skipped: " name ": " $0; name=""}' "$results"/*.trx 2>/dev/null | sort | head -60
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || status=1
 echo "$passed passed, $failed failed, $((total - passed - failed)) skipped"
 exit $status
