@@ -17,10 +17,29 @@ public sealed record CrashReport(string Reason, IReadOnlyDictionary<string, ulon
             GuestCpuState state = vcpu.Cpu.State;
             registers = new Dictionary<string, ulong>
             {
-                ["rip"] = state.Rip, ["rsp"] = state.Rsp, ["rflags"] = state.Rflags, ["rax"] = state.Rax, ["rbx"] = state.Rbx, ["rcx"] = state.Rcx,
-                ["rdx"] = state.Rdx, ["rsi"] = state.Rsi, ["rdi"] = state.Rdi, ["rbp"] = state.Rbp, ["r8"] = state.R8, ["r9"] = state.R9, ["r10"] = state.R10,
-                ["r11"] = state.R11, ["r12"] = state.R12, ["r13"] = state.R13, ["r14"] = state.R14, ["r15"] = state.R15, ["cs"] = state.Cs, ["ss"] = state.Ss,
-                ["fs_base"] = state.FsBase, ["gs_base"] = state.GsBase, ["root"] = (ulong)state.Root.Value,
+                ["rip"] = state.Rip,
+                ["rsp"] = state.Rsp,
+                ["rflags"] = state.Rflags,
+                ["rax"] = state.Rax,
+                ["rbx"] = state.Rbx,
+                ["rcx"] = state.Rcx,
+                ["rdx"] = state.Rdx,
+                ["rsi"] = state.Rsi,
+                ["rdi"] = state.Rdi,
+                ["rbp"] = state.Rbp,
+                ["r8"] = state.R8,
+                ["r9"] = state.R9,
+                ["r10"] = state.R10,
+                ["r11"] = state.R11,
+                ["r12"] = state.R12,
+                ["r13"] = state.R13,
+                ["r14"] = state.R14,
+                ["r15"] = state.R15,
+                ["cs"] = state.Cs,
+                ["ss"] = state.Ss,
+                ["fs_base"] = state.FsBase,
+                ["gs_base"] = state.GsBase,
+                ["root"] = (ulong)state.Root.Value,
             };
         }
 
