@@ -1,10 +1,12 @@
 using Tessera.Plugins.Schedulers.Bvt;
+using Tessera.Plugins.Schedulers.Credit;
 using Tessera.Plugins.Schedulers.Eevdf;
 using Tessera.Plugins.Schedulers.Null;
 using Tessera.Plugins.Schedulers.RoundRobin;
+using Tessera.Plugins.Schedulers.Rtds;
 using Tessera.Plugins.Schedulers.Stride;
-using Tessera.Sdk.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Scheduling.Tests;
 
@@ -21,6 +23,10 @@ internal static class Policies
 
     public static IScheduler Eevdf(EevdfOptions? options = null) => new EevdfScheduler(options ?? new());
 
+    public static IScheduler Credit(CreditOptions? options = null) => new CreditScheduler(options ?? new());
+
+    public static IScheduler Rtds() => new RtdsScheduler();
+
     /// <summary>A policy with its defaults, by the name configurations use.</summary>
     public static IScheduler Named(string name) => name switch
     {
@@ -29,6 +35,8 @@ internal static class Policies
         "stride" => Stride(),
         "null" => Null(),
         "eevdf" => Eevdf(),
+        "credit" => Credit(),
+        "rtds" => Rtds(),
         _ => throw new ArgumentException($"no policy {name}", nameof(name)),
     };
 }

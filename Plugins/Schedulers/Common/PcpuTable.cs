@@ -22,6 +22,9 @@ internal sealed class PcpuTable<T>(ISchedulerMachine machine)
 
     public bool IsRequested(int pcpu) => _requested[pcpu];
 
+    /// <summary>A physical CPU begins to decide: until it has taken off what it ran, nobody need ask it.</summary>
+    public void BeginDecision(int pcpu) => _requested[pcpu] = true;
+
     /// <summary>A physical CPU decides: takes off what it ran.</summary>
     public T? TakeOff(int pcpu)
     {

@@ -1,0 +1,286 @@
+using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Plugins.Schedulers.Rtds;
+
+/// <summary>
+/// Xen's real-time deferrable server scheduler (xen/common/sched/rt.c, S. Xi, M. Xu and others, since Xen 4.5), from RT-Xen: S. Xi, M. Xu,
+/// C. Lu, L. Phan, C. Gill, O. Sokolsky and I. Lee, "Real-time multi-core virtual machine scheduling in Xen" (EMSOFT 2014).
+/// </summary>
+/// <remarks>
+/// <para><b>Algorithm.</b> Each vCPU is a server with a budget in each period. Running uses the budget; sleep keeps what is left of it for
+/// the rest of the period (deferrable); at the period's end the rest is lost and the budget is full again. The earliest deadlines, the
+/// ends of the periods, run, on all CPUs together: preemptive global EDF. One whose budget is used up waits for its replenishment, or with
+/// extra time goes on at the next lower level: it gets its budget anew, and runs after all of the levels above.</para>
+/// <para><b>Deviations.</b> Of equal deadlines the one that ran longest ago goes first, so that servers of equal period take turns in an
+/// overload (in Xen some would starve; like Xen's, this one admits whatever it is asked to). A vCPU's first period begins when it first
+/// wakes, not on a grid. One that yields is passed over once. Weights mean nothing.</para>
+/// <para><b>Invariants.</b> Without extra time a vCPU runs at most its budget in a period, and as a deferrable server at most two budgets
+/// back to back. The running vCPUs precede the queued ones that may run in their place, or a CPU has been asked. With extra time, the
+/// default, it is work-conserving; without, a CPU idles while depleted vCPUs wait.</para>
+/// <para><b>Guarantee.</b> On one CPU every awake vCPU gets its budget in each period when budgets over periods add up to 1 at most (EDF's
+/// utilisation bound) and nobody sleeps; on m CPUs when they add up to m − (m − 1)·u at most, u the greatest of them (Goossens, Funk
+/// and Baruah, 2003).</para>
+/// <para><b>Worst case.</b> Schedule and Wake O(p + g + log n), plus O(log n) for each replenishment that is due; Sleep O(log n). Nothing
+/// allocates after Add.</para>
+/// </remarks>
+[Plugin(
+    "rtds",
+    PluginKind.Scheduler,
+    "1.0.0",
+    Summary = "Xen's real-time deferrable servers: a budget in each period, global EDF.",
+    DomainOptions = typeof(RtdsDomainOptions))]
+public sealed class RtdsScheduler : IScheduler
+{
+    private static readonly RtdsDomainOptions Defaults = new();
+
+    private readonly VcpuHeap<RtdsVcpu> _replenishments = new(RtdsVcpu.Replenishment);
+    private ISchedulerMachine _machine = null!;
+    private AffinityQueues<RtdsVcpu> _queues = null!;
+    private PcpuTable<RtdsVcpu> _pcpus = null!;
+    private int _members;
+
+    /// <summary>The CPU that will look at the next replenishment, and when it comes for it.</summary>
+    private int _timerPcpu;
+    private Nanoseconds _timerAt = Nanoseconds.Never;
+
+    public void Attach(ISchedulerMachine machine)
+    {
+        _machine = machine;
+        _queues = new(machine.PcpuCount, slots: 2);
+        _pcpus = new(machine);
+    }
+
+    public void Add(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        RtdsVcpu record = new(vcpu);
+        vcpu.PolicyData = record;
+        TakeParameters(record);
+        _queues.Join(record);
+        _replenishments.Reserve(++_members);
+    }
+
+    public void Remove(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        RtdsVcpu record = Of(vcpu);
+        record.Runnable = false;
+        Dequeue(record);
+        _replenishments.Remove(record);
+        _pcpus.Forget(record);
+        _queues.Leave(record);
+        _members--;
+    }
+
+    public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        Replenish(now);
+        RtdsVcpu record = Of(vcpu);
+        record.Runnable = true;
+        if (!record.HasPeriod || record.Deadline <= now)
+            BeginPeriod(record, now);
+        _replenishments.Add(record, record.Deadline.Value);
+        if (!record.Depleted)
+        {
+            Enqueue(record);
+            Place(record);
+        }
+
+        ArmEarlier();
+    }
+
+    public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        RtdsVcpu record = Of(vcpu);
+        record.Runnable = false;
+        Dequeue(record);
+        _replenishments.Remove(record);
+    }
+
+    public void Yield(SchedulableVcpu vcpu, Nanoseconds now) => Of(vcpu).Yielded = true;
+
+    public Decision Schedule(in SchedulingPoint point)
+    {
+        Nanoseconds now = point.Now;
+        int pcpu = point.Pcpu.Index;
+        _pcpus.BeginDecision(pcpu);
+        if (_timerPcpu == pcpu)
+            _timerAt = Nanoseconds.Never;
+        if (_pcpus[pcpu] is { } running)
+        {
+            Burn(running, running.TakeOpen(point.Ran));
+            running.LastRan = now;
+        }
+
+        Replenish(now);
+        RtdsVcpu? current = _pcpus.TakeOff(pcpu);
+        if (current is { Runnable: false } or { Depleted: true })
+            current = null;
+        RtdsVcpu? next = _queues.Head(pcpu, RtdsVcpu.WithBudget) ?? _queues.Head(pcpu, RtdsVcpu.InExtraTime);
+        if (current is not null && current.Vcpu.Affinity.Contains(point.Pcpu) && (next is null || !(current.Yielded || next.Precedes(current))))
+        {
+            next = current;
+            current = null;
+        }
+        else if (next is not null)
+        {
+            Dequeue(next);
+        }
+
+        if (next is not null)
+            _pcpus.Run(pcpu, next, now);
+        if (current is not null)
+        {
+            current.Yielded = false;
+            Enqueue(current);
+            Place(current);
+        }
+
+        _pcpus.RequestIdleFor(_queues, RtdsVcpu.WithBudget, pcpu);
+        _pcpus.RequestIdleFor(_queues, RtdsVcpu.InExtraTime, pcpu);
+        if (_replenishments.Count > 0 && (_timerPcpu == pcpu || TopReplenishment < _timerAt))
+            Arm(pcpu);
+        return next is null ? Decision.Idle : new(next.Vcpu, new(next.Left));
+    }
+
+    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        RtdsVcpu record = Of(vcpu);
+        Burn(record, record.TakeOpenAt(now));
+        bool ready = record.Runnable && record.Pcpu < 0;
+        Dequeue(record);
+        _queues.Leave(record);
+        TakeParameters(record);
+        _queues.Join(record);
+
+        // New parameters count from the next period on; only a budget that has shrunk is cut at once, and extra time begins or ends at once.
+        record.Left = Math.Min(record.Left, record.Budget);
+        if (record.Depleted && record.ExtraTime && record.HasPeriod)
+            ToNextLevel(record);
+        if (record.Level > 0 && !record.ExtraTime)
+            record.Left = 0;
+        if (ready && !record.Depleted)
+        {
+            Enqueue(record);
+            Place(record);
+        }
+        else if (record.Pcpu >= 0)
+        {
+            _pcpus.Request(record.Pcpu);
+        }
+    }
+
+    public string Describe(SchedulableVcpu vcpu)
+    {
+        RtdsVcpu record = Of(vcpu);
+        string where = record.Pcpu >= 0 ? $"runs on p{record.Pcpu}" : !record.Runnable ? "asleep" : record.Depleted ? "depleted" : "queued";
+        return $"{where}, {record.Left} ns left of {new Nanoseconds(record.Budget)} in {new Nanoseconds(record.Period)}, deadline {record.Deadline}, level {record.Level}, affinity {vcpu.Affinity}";
+    }
+
+    private static RtdsVcpu Of(SchedulableVcpu vcpu) => (RtdsVcpu)vcpu.PolicyData!;
+
+    private Nanoseconds TopReplenishment => new((long)_replenishments.TopKey);
+
+    /// <summary>Charges its budget; at its end it is depleted, or one level lower.</summary>
+    private static void Burn(RtdsVcpu record, long ran)
+    {
+        if (ran == 0)
+            return;
+        record.Left = Math.Max(0, record.Left - ran);
+        if (record.Depleted && record.ExtraTime)
+            ToNextLevel(record);
+    }
+
+    private static void ToNextLevel(RtdsVcpu record)
+    {
+        record.Level++;
+        record.Left = record.Budget;
+    }
+
+    /// <summary>Moves on to the period that contains this instant, budget full.</summary>
+    private static void BeginPeriod(RtdsVcpu record, Nanoseconds now)
+    {
+        long periods = record.HasPeriod ? ((now - record.Deadline).Value / record.Period) + 1 : 1;
+        Nanoseconds from = record.HasPeriod ? record.Deadline : now;
+
+        // The period fits any time the clock can show, except in its last days.
+        record.Deadline = from.Value > long.MaxValue - (periods * record.Period) ? Nanoseconds.Never : from + new Nanoseconds(periods * record.Period);
+        record.HasPeriod = true;
+        record.Left = record.Budget;
+        record.Level = 0;
+    }
+
+    /// <summary>Gives their budgets to all whose period is over.</summary>
+    private void Replenish(Nanoseconds now)
+    {
+        while (_replenishments.Top is { } record && _replenishments.TopKey <= now.Value)
+        {
+            _replenishments.Remove(record);
+            Burn(record, record.TakeOpenAt(now));
+            Dequeue(record);
+            BeginPeriod(record, now);
+            _replenishments.Add(record, record.Deadline.Value);
+            if (record.Pcpu >= 0)
+                continue;
+            Enqueue(record);
+            Place(record);
+        }
+    }
+
+    private void Enqueue(RtdsVcpu record)
+    {
+        if (record.Level == 0)
+            _queues.Enqueue(record, RtdsVcpu.WithBudget, ((Int128)record.Deadline.Value << 64) | (ulong)record.LastRan.Value);
+        else
+            _queues.Enqueue(record, RtdsVcpu.InExtraTime, ((Int128)record.Level << 64) | (ulong)record.Deadline.Value);
+    }
+
+    private void Dequeue(RtdsVcpu record)
+    {
+        _queues.Dequeue(record, RtdsVcpu.WithBudget);
+        _queues.Dequeue(record, RtdsVcpu.InExtraTime);
+    }
+
+    /// <summary>Asks an idle CPU, or else the one that runs the last of those it precedes.</summary>
+    private void Place(RtdsVcpu record)
+    {
+        if (_pcpus.RequestIdle(record.Vcpu.Affinity))
+            return;
+        RtdsVcpu? last = null;
+        foreach (int pcpu in record.Group.Pcpus)
+        {
+            if (!_pcpus.IsRequested(pcpu) && _pcpus[pcpu] is { } running && record.Precedes(running) && (last is null || last.Precedes(running)))
+                last = running;
+        }
+
+        if (last is not null)
+            _pcpus.Request(last.Pcpu);
+    }
+
+    private void Arm(int pcpu)
+    {
+        _timerPcpu = pcpu;
+        _timerAt = TopReplenishment;
+        _machine.RequestRescheduleAt(new PcpuId(pcpu), _timerAt);
+    }
+
+    private void ArmEarlier()
+    {
+        if (TopReplenishment < _timerAt)
+            Arm(_timerPcpu);
+    }
+
+    private void TakeParameters(RtdsVcpu record)
+    {
+        RtdsDomainOptions own = record.Vcpu.Options switch
+        {
+            null => Defaults,
+            RtdsDomainOptions given => given,
+            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; rtds needs {nameof(RtdsDomainOptions)}."),
+        };
+        record.Period = own.Period.Value;
+        record.Budget = Math.Min(own.Budget.Value, own.Period.Value);
+        record.ExtraTime = own.ExtraTime;
+    }
+}
