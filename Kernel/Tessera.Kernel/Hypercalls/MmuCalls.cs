@@ -100,6 +100,19 @@ internal static class MmuCalls
         return (memory == DomainIds.Self || memory == call.Domain.Id.Value) && (tables == 0 || tables - 1 == DomainIds.Self || tables - 1 == call.Domain.Id.Value);
     }
 
+    private static void RootChanged(Vcpu vcpu, MmuExtOp command)
+    {
+        if (command == MmuExtOp.NewBaseptr)
+        {
+            vcpu.Cpu.State.Root = vcpu.Domain.Mmu.Root(vcpu.Index, userMode: false);
+            vcpu.Domain.FastPath?.OnKernelRoot(vcpu);
+        }
+        else if (command == MmuExtOp.NewUserBaseptr)
+        {
+            vcpu.Domain.FastPath?.OnUserRoot(vcpu);
+        }
+    }
+
     private static XenErrno One(ref HypercallCall call, uint command, ulong argument1, ulong argument2)
     {
         switch ((MmuExtOp)command)
@@ -114,8 +127,8 @@ internal static class MmuCalls
                 XenErrno error = argument1 > (ulong)long.MaxValue >> 12
                     ? XenErrno.EINVAL
                     : call.Domain.Mmu.Extended(call.Vcpu.Index, command, new Mfn((long)argument1), new Mfn((long)(argument2 & ((ulong)long.MaxValue >> 12))));
-                if (error == XenErrno.Success && (MmuExtOp)command == MmuExtOp.NewBaseptr)
-                    call.Vcpu.Cpu.State.Root = call.Domain.Mmu.Root(call.Vcpu.Index, userMode: false);
+                if (error == XenErrno.Success)
+                    RootChanged(call.Vcpu, (MmuExtOp)command);
                 return error;
         }
     }

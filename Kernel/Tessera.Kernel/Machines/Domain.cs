@@ -87,6 +87,12 @@ public sealed class Domain
 
     internal GuestMemory Guest { get; }
 
+    /// <summary>What lets its leaf hypercalls be answered inside the guest; null where every one is an exit.</summary>
+    internal FastPath.DomainFastPath? FastPath { get; set; }
+
+    /// <summary>Its page tables and the accounts of its frames did not agree when it was destroyed: the guest had written tables itself.</summary>
+    internal bool HadFalseAccounts { get; set; }
+
     internal SharedInfoPage Shared { get; }
 
     internal EventChannels Events { get; }

@@ -1,4 +1,5 @@
 using Tessera.Kernel.Building;
+using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
@@ -37,7 +38,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
         Clock = new MachineClock();
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
-        Cpuid = new CpuidPolicy(Clock);
+        Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase());
         Hypercalls = new HypercallTable(this);
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue()))];
         Core = new SchedulerCore(
@@ -164,19 +165,11 @@ public sealed class Machine : ISchedulerHost, IDisposable
             domain.Console.Close();
             domain.Store?.Close();
             Store.Release(domain.Id);
+            ReleaseFrames(domain);
             foreach (Vcpu vcpu in domain.Vcpus)
-            {
-                SegmentOps.ReleaseAll(vcpu);
-                if (vcpu.InfoFrame != Mfn.None)
-                    _ = Frames.DropType(vcpu.InfoFrame);
                 vcpu.Cpu.Dispose();
-            }
-
-            foreach (Mfn frame in domain.Ballooned)
-                _ = Frames.DropType(frame);
-            domain.Mmu.Release();
-            Frames.Free(domain.Id);
             domain.GuestMachine.Dispose();
+            domain.FastPath?.Dispose();
             domain.Memory.Dispose();
         }
     }
@@ -292,6 +285,31 @@ public sealed class Machine : ISchedulerHost, IDisposable
 
     internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
 
+    private void ReleaseFrames(Domain domain)
+    {
+        Frames.Watch(domain.Id, null);
+        try
+        {
+            foreach (Vcpu vcpu in domain.Vcpus)
+            {
+                SegmentOps.ReleaseAll(vcpu);
+                if (vcpu.InfoFrame != Mfn.None)
+                    _ = Frames.DropType(vcpu.InfoFrame);
+            }
+
+            foreach (Mfn frame in domain.Ballooned)
+                _ = Frames.DropType(frame);
+            domain.Mmu.Release();
+            Frames.Free(domain.Id);
+        }
+        catch (Exception exception) when (domain.FastPath is not null && exception is InvalidOperationException or TamperedTablesException or ArgumentException)
+        {
+            // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same.
+            domain.HadFalseAccounts = true;
+            Frames.Seize(domain.Id);
+        }
+    }
+
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
         new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);
 
@@ -330,19 +348,29 @@ public sealed class Machine : ISchedulerHost, IDisposable
 
         Mfn first = Frames.Allocate(id, DomainMemory.FramesFor(request.Frames));
         DomainMemory? memory = null;
+        FastPathMemory? fastMemory = null;
         IGuestMachine? guestMachine = null;
         IDomainMmu? mmu = null;
         try
         {
             memory = new DomainMemory(first, request.Frames, Engine.Facts);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = memory.Regions(), MaxCpus = 1 });
+            fastMemory = DomainFastPath.TryCreateMemory(_configuration.FastPaths, Engine.Facts, memory, vcpus: 1);
+            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1 });
             MmuHost host = new(id, 1, Frames, memory, guestMachine);
             mmu = _configuration.Mmu.Attach(host);
             Domain domain = new(this, id, configuration, memory, guestMachine, host, mmu);
             SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
+            if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
+            {
+                Frames.Watch(id, fastMemory);
+                domain.FastPath = new DomainFastPath(domain, fastMemory, adopter);
+                vcpu.FastPath = domain.FastPath.Attach(vcpu, interception);
+            }
+
             new DomainBuilder(domain, Engine.Facts).Build(Store);
+            domain.FastPath?.OnKernelRoot(vcpu);
             _vcpuOf[schedulable.Id] = vcpu;
             Core.Add(schedulable, Clock.Now);
             return domain;
@@ -352,7 +380,9 @@ public sealed class Machine : ISchedulerHost, IDisposable
             mmu?.Release();
             Store.Release(id);
             Frames.Free(id);
+            Frames.Watch(id, null);
             guestMachine?.Dispose();
+            fastMemory?.Dispose();
             memory?.Dispose();
             throw;
         }

@@ -32,6 +32,9 @@ public sealed record MachineConfiguration
     /// <summary>Makes the policy that takes over when the scheduler is ejected.</summary>
     public required Func<IScheduler> FallbackScheduler { get; init; }
 
+    /// <summary>Whether leaf hypercalls may be answered inside the guest.</summary>
+    public FastPathMode FastPaths { get; init; } = FastPathMode.Auto;
+
     /// <summary>How long a runnable vCPU may wait before its scheduler is ejected.</summary>
     public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
 }

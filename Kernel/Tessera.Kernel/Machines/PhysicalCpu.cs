@@ -4,6 +4,7 @@ using Tessera.Kernel.Traps;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
 
 namespace Tessera.Kernel;
 
@@ -148,6 +149,10 @@ internal sealed class PhysicalCpu : IDisposable
         {
             RunUntilDue(vcpu, engineThread);
         }
+        catch (TamperedTablesException exception)
+        {
+            vcpu.Domain.Crash(vcpu, $"its page tables are not what it was allowed to write: {exception.Message}");
+        }
         catch (Exception exception) when (exception is not SchedulerFailedException)
         {
             // A host failure or a bug of ours must cost one domain, not the machine.
@@ -171,9 +176,12 @@ internal sealed class PhysicalCpu : IDisposable
                 _monotonicDeadline = _machine.Clock.ToMonotonic(deadline);
             }
 
+            vcpu.FastPath?.BeforeRun();
             Nanoseconds entered = _machine.Clock.Now;
             Trap trap = cpu.Run(engineThread, _monotonicDeadline);
             Volatile.Write(ref _guestTime, _guestTime + (_machine.Clock.Now - entered).Value);
+            if (vcpu.FastPath is { } fast && !fast.AfterRun())
+                return;
             TrapOutcome outcome = _router.Handle(vcpu, this, trap);
             if (trap.Kind == TrapKind.Preempted)
             {

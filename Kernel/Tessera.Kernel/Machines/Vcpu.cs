@@ -71,6 +71,9 @@ internal sealed unsafe class Vcpu
     /// <summary>Ports of the virtual interrupts, zero for unbound.</summary>
     public int[] VirqPorts { get; } = new int[VirqLimits.Count];
 
+    /// <summary>What answers leaf hypercalls inside the guest; null where every one is an exit.</summary>
+    public FastPath.VcpuFastPath? FastPath { get; set; }
+
     public Alarm Timer { get; }
 
     public Nanoseconds Period { get; set; }

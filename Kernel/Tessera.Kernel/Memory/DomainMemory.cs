@@ -61,6 +61,9 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>First frame of the machine-to-physical table in this domain's machine.</summary>
     public Mfn TableFirst { get; }
 
+    /// <summary>The first frame after those of the table: free for what else the VMM shows this domain.</summary>
+    public Mfn TableEnd => TableFirst + (_tables.Bytes / 4096);
+
     /// <summary>The L4 slot that shows the machine-to-physical table.</summary>
     public int MachineToPhysicalSlot { get; }
 

@@ -22,6 +22,7 @@ public sealed class FrameTable : IFrameTable
     private readonly long _limitFrames;
     private readonly long _firstChunk;
     private FrameState[]?[] _chunks;
+    private IFrameTypeWatcher?[] _watchers = [];
     private long _assignedFrames;
 
     /// <summary>An empty machine.</summary>
@@ -102,6 +103,40 @@ public sealed class FrameTable : IFrameTable
         }
     }
 
+    /// <summary>
+    /// Takes back every frame of a domain, whatever is held on it: for one that could write its own page tables and did, so that its
+    /// accounts are worth nothing. All references to its frames are its own.
+    /// </summary>
+    public void Seize(DomainId owner)
+    {
+        lock (_gate)
+        {
+            foreach (Run run in _runs.GetValueOrDefault(owner, []))
+            {
+                for (long offset = 0; offset < run.Frames; offset++)
+                {
+                    ref FrameState state = ref Find(run.First + offset);
+                    Interlocked.Exchange(ref state.Word, FrameState.Idle(owner));
+                    Interlocked.Exchange(ref state.References, 0);
+                }
+            }
+        }
+
+        Free(owner);
+    }
+
+    /// <summary>Tells of type changes of a domain's frames from now on; null ends it.</summary>
+    internal void Watch(DomainId domain, IFrameTypeWatcher? watcher)
+    {
+        lock (_gate)
+        {
+            IFrameTypeWatcher?[] watchers = _watchers;
+            Array.Resize(ref watchers, Math.Max(watchers.Length, domain.Value + 1));
+            watchers[domain.Value] = watcher;
+            Volatile.Write(ref _watchers, watchers);
+        }
+    }
+
     /// <inheritdoc/>
     public bool IsOwner(DomainId domain, Mfn frame)
     {
@@ -123,7 +158,12 @@ public sealed class FrameTable : IFrameTable
     public TypeReference TakeType(DomainId domain, Mfn frame, FrameType type)
     {
         ref FrameState state = ref Find(frame);
-        return Unsafe.IsNullRef(ref state) ? TypeReference.NotOwner : state.TakeType(domain, type);
+        if (Unsafe.IsNullRef(ref state))
+            return TypeReference.NotOwner;
+        TypeReference reference = state.TakeType(domain, type);
+        if (reference == TypeReference.TakenFirst && type != FrameType.Writable)
+            WatcherOf(domain)?.TypeChanged(frame, type);
+        return reference;
     }
 
     /// <inheritdoc/>
@@ -132,7 +172,12 @@ public sealed class FrameTable : IFrameTable
         ref FrameState state = ref Find(frame);
         if (Unsafe.IsNullRef(ref state))
             throw new InvalidOperationException($"{frame} does not exist, so no type is held on it.");
-        return state.DropType(frame);
+        // Owner and type stay as they are while the reference that is given back is held.
+        ulong word = Volatile.Read(ref state.Word);
+        bool last = state.DropType(frame);
+        if (last && FrameState.TypeIn(word) != FrameType.Writable)
+            WatcherOf(FrameState.OwnerIn(word))?.TypeChanged(frame, FrameType.None);
+        return last;
     }
 
     /// <inheritdoc/>
@@ -162,6 +207,12 @@ public sealed class FrameTable : IFrameTable
     {
         ref FrameState state = ref Find(frame);
         return !Unsafe.IsNullRef(ref state) && state.SetPinned(pinned);
+    }
+
+    private IFrameTypeWatcher? WatcherOf(DomainId domain)
+    {
+        IFrameTypeWatcher?[] watchers = Volatile.Read(ref _watchers);
+        return domain.Value < watchers.Length ? watchers[domain.Value] : null;
     }
 
     private static long ChunksFor(long frames) => (frames + ChunkFrames - 1) >> ChunkShift;

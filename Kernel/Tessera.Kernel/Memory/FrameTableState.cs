@@ -23,6 +23,8 @@ internal struct FrameState
 
     public static bool IsOwnedBy(ulong word, DomainId domain) => word >> OwnerShift == domain.Value && domain.Value != 0;
 
+    public static DomainId OwnerIn(ulong word) => new((ushort)(word >> OwnerShift));
+
     public static FrameType TypeIn(ulong word) => (FrameType)((word & TypeMask) >> TypeShift);
 
     public static long CountIn(ulong word) => (long)(word & CountMask);

@@ -9,7 +9,8 @@ namespace Tessera.Kernel.Traps;
 /// too little of its processes' state.
 /// </summary>
 /// <param name="clock">The machine's clock, for the counter's rate.</param>
-internal sealed class CpuidPolicy(MachineClock clock)
+/// <param name="nullSelectorClearsBase">Tried out on the processor, which may not be allowed to say so.</param>
+internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBase)
 {
     private const uint XenBase = 0x4000_0000;
     private const uint XenVersion = (4 << 16) | 17;
@@ -31,6 +32,10 @@ internal sealed class CpuidPolicy(MachineClock clock)
     private const uint Osxsave = 1u << 27;
     private const uint Xsave = 1u << 26;
     private const uint Hypervisor = 1u << 31;
+
+    private const uint NullSelectorClearsBase = 1u << 6;
+
+    private readonly uint _nullSelectorClearsBase = nullSelectorClearsBase ? NullSelectorClearsBase : 0;
 
     /// <summary>One CPUID.</summary>
     public (uint Eax, uint Ebx, uint Ecx, uint Edx) Read(uint leaf, uint subleaf)
@@ -94,7 +99,7 @@ internal sealed class CpuidPolicy(MachineClock clock)
                 break;
             case 0x8000_0021:
                 // LFENCE serialises; a null selector clears its base (or kernels load every segment twice, by hypercall).
-                (eax, ebx, ecx, edx) = (eax & ((1u << 2) | (1u << 6)), 0, 0, 0);
+                (eax, ebx, ecx, edx) = ((eax & ((1u << 2) | NullSelectorClearsBase)) | _nullSelectorClearsBase, 0, 0, 0);
                 break;
             case 0x8000_000A or 0x8000_001B or 0x8000_001C or 0x8000_001F or 0x8000_0020 or 0x8000_0022:
                 return default;

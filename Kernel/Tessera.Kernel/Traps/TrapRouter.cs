@@ -51,6 +51,8 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
                 // User mode has no business with it: the instruction faults.
                 vcpu.Cpu.State.Rip -= SoftwareInterruptBytes;
                 return Deliver(vcpu, GeneralProtection, 0);
+            case TrapKind.Exception when vcpu.FastPath is { } fast && fast.TryRestart():
+                return hypercalls.Run(vcpu, pcpu);
             case TrapKind.Exception:
                 lock (vcpu.Domain.Gate)
                     return Exception(vcpu, trap);

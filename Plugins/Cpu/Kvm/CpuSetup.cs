@@ -31,6 +31,9 @@ internal static unsafe class CpuSetup
     /// <summary>Every flag but the always-one bit 1: the stub runs with nothing of the guest's left on.</summary>
     private const ulong SyscallMask = 0x257fd5;
 
+    /// <summary>For code of the kernel's that goes back to its caller in ring 3, where IF cannot be set again: IF and ID are left on.</summary>
+    private const ulong InterceptedSyscallMask = SyscallMask & ~0x200200UL;
+
     private const uint HypervisorLeaves = 0x40000000;
 
     /// <summary>Sets up a guest CPU.</summary>
@@ -53,6 +56,16 @@ internal static unsafe class CpuSetup
         SetMsrs(vcpu, area);
         SetSignalMask(vcpu);
         *vcpu.Sregs = sregs;
+    }
+
+    /// <summary>Sends `syscall` to a CPU's redirected entry.</summary>
+    public static void RedirectSyscall(VcpuHandle vcpu, EngineArea area, int index)
+    {
+        KvmMsrs msrs = default;
+        msrs.Count = 2;
+        msrs.Entries[0] = new KvmMsrEntry { Index = MsrLongStar, Value = area.RedirectedEntry(index) };
+        msrs.Entries[1] = new KvmMsrEntry { Index = MsrSyscallMask, Value = InterceptedSyscallMask };
+        vcpu.Call(KvmCalls.SetMsrs, "KVM_SET_MSRS", ref msrs);
     }
 
     /// <summary>Sets up a CPU that only ever runs ring-0 stubs of the engine.</summary>

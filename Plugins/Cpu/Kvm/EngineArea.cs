@@ -7,7 +7,7 @@ namespace Tessera.Plugins.Cpu.Kvm;
 
 /// <summary>
 /// The engine's own low frames in one machine and its slot of the guest's address space: entry stubs, descriptor tables, a page of
-/// system structures a CPU, and the page tables that map them. Only the syscall stub is visible to ring 3.
+/// system structures a CPU, and the page tables that map them. Only the syscall stubs and their targets are visible to ring 3.
 /// </summary>
 /// <remarks>
 /// Linear layout of the slot: its first 2 MiB map the fixed frames one to one; then 32 pages a CPU (16 of GDT, 16 of LDT), 16 CPUs in
@@ -54,7 +54,11 @@ internal sealed unsafe class EngineArea : IDisposable
     private const int IdtFrame = 6;
     private const int RootTableFrame = 7;
     private const int StubFrame = 8;
-    private const int FirstCpuFrame = StubFrame + StubFrameCount;
+    private const int EntryFrame = StubFrame + StubFrameCount;
+    private const int TargetFrame = EntryFrame + 1;
+    private const int FirstAliasFrame = TargetFrame + 1;
+    private const int EntrySpacing = 8;
+    private const int JumpBytes = 6;
     private const int CpusATable = 16;
     private const int TaskStateOffset = 0x800;
     private const int StackTop = 0x1000;
@@ -71,6 +75,7 @@ internal sealed unsafe class EngineArea : IDisposable
     private readonly MappingHandle _memory;
     private readonly int _slot;
     private readonly int _maxCpus;
+    private readonly int _firstCpuFrame;
 
     /// <param name="slot">The L4 slot.</param>
     /// <param name="maxCpus">CPUs to make room for.</param>
@@ -81,7 +86,8 @@ internal sealed unsafe class EngineArea : IDisposable
         _maxCpus = maxCpus;
         SortedSet<long> gibibytes = GibibytesOf(aliased);
         int cpuTables = (maxCpus + CpusATable - 1) / CpusATable;
-        FrameCount = FirstCpuFrame + maxCpus + cpuTables + gibibytes.Count;
+        _firstCpuFrame = FirstAliasFrame + gibibytes.Count;
+        FrameCount = _firstCpuFrame + maxCpus + cpuTables;
         _memory = MappingHandle.Anonymous(FrameCount * 4096L);
         BuildTables(gibibytes);
         BuildStubs();
@@ -91,6 +97,12 @@ internal sealed unsafe class EngineArea : IDisposable
 
     /// <summary>Frames in use, from frame 0.</summary>
     public int FrameCount { get; }
+
+    /// <summary>
+    /// Frames from 0 that nothing inside the machine ever has to write: code, page tables, the IDT. A read-only memory slot keeps them
+    /// true whatever the guest maps; after them come each CPU's system structures, which the CPU itself writes.
+    /// </summary>
+    public int ConstantFrameCount => _firstCpuFrame;
 
     /// <summary>Where they lie in this process.</summary>
     public nint HostAddress => _memory.Address;
@@ -109,6 +121,15 @@ internal sealed unsafe class EngineArea : IDisposable
 
     /// <summary>MSR_CSTAR: where `syscall` of 32-bit code comes out on AMD processors.</summary>
     public ulong CompatSyscallEntry => Linear(SyscallFrame) + CompatSyscallStub;
+
+    /// <summary>MSR_LSTAR of a CPU whose `syscall` may go elsewhere: a jump to where <see cref="SyscallTarget"/> says.</summary>
+    public ulong RedirectedEntry(int cpu) => Linear(EntryFrame) + (ulong)(cpu * EntrySpacing);
+
+    /// <summary>Whether an address lies in the page of redirected entries.</summary>
+    public bool IsRedirectedEntry(ulong address) => address - Linear(EntryFrame) < 4096;
+
+    /// <summary>Where the redirected entry of a CPU goes.</summary>
+    public ref ulong SyscallTarget(int cpu) => ref ((ulong*)Frame(TargetFrame))[cpu];
 
     /// <summary>The stub of vector 0; the others follow every <see cref="StubSpacing"/> bytes.</summary>
     public ulong ExceptionEntry => Linear(ExceptionFrame);
@@ -136,16 +157,16 @@ internal sealed unsafe class EngineArea : IDisposable
 
     /// <summary>The hardware frame of the exception a CPU has just taken: [error code,] RIP, CS, RFLAGS, RSP, SS.</summary>
     public ulong* ExceptionFrameOf(int cpu, bool doubleFault) =>
-        (ulong*)(Frame(FirstCpuFrame + cpu) + (doubleFault ? DoubleFaultStackTop : StackTop)) - 6;
+        (ulong*)(Frame(_firstCpuFrame + cpu) + (doubleFault ? DoubleFaultStackTop : StackTop)) - 6;
 
     /// <summary>The engine's own descriptors of a CPU, the page at selector 0xe000.</summary>
-    public ReadOnlySpan<ulong> OwnDescriptors(int cpu) => new(Frame(FirstCpuFrame + cpu), 512);
+    public ReadOnlySpan<ulong> OwnDescriptors(int cpu) => new(Frame(_firstCpuFrame + cpu), 512);
 
     /// <summary>Maps a frame as one page of a CPU's descriptor tables (0 to 13 GDT, 16 to 31 LDT), or unmaps the page.</summary>
     /// <returns>The entry's machine address, old and new value, to be notified.</returns>
     public (ulong Address, ulong Old, ulong New) MapDescriptors(int cpu, int page, Mfn frame)
     {
-        int table = FirstCpuFrame + _maxCpus + (cpu / CpusATable);
+        int table = _firstCpuFrame + _maxCpus + (cpu / CpusATable);
         int index = ((cpu % CpusATable) * 32) + page;
         ulong* entry = (ulong*)Frame(table) + index;
         ulong old = *entry;
@@ -190,12 +211,15 @@ internal sealed unsafe class EngineArea : IDisposable
         l2[0] = TableEntry(L1Frame);
         l1[SyscallFrame] = ((ulong)SyscallFrame << 12) | Present | User | AccessedDirty;
         l1[ExceptionFrame] = ((ulong)ExceptionFrame << 12) | Present | AccessedDirty;
+        l1[EntryFrame] = ((ulong)EntryFrame << 12) | Present | User | AccessedDirty;
+        l1[TargetFrame] = ((ulong)TargetFrame << 12) | Present | User | AccessedDirty | NoExecute;
         l1[IdtFrame] = ((ulong)IdtFrame << 12) | Present | AccessedDirty | NoExecute;
         for (int frame = StubFrame; frame < StubFrame + StubFrameCount; frame++)
             l1[frame] = ((ulong)frame << 12) | Present | AccessedDirty;
-        int table = FirstCpuFrame + _maxCpus;
+        int cpuTable = _firstCpuFrame + _maxCpus;
         for (int cpu = 0; cpu < _maxCpus; cpu += CpusATable)
-            l2[1 + (cpu / CpusATable)] = TableEntry(table++);
+            l2[1 + (cpu / CpusATable)] = TableEntry(cpuTable++);
+        int table = FirstAliasFrame;
         foreach (long gibibyte in gibibytes)
             BuildAlias(gibibyte, table++);
     }
@@ -214,6 +238,17 @@ internal sealed unsafe class EngineArea : IDisposable
         new Span<byte>(Frame(SyscallFrame), 4096).Fill(0xcc);
         WriteOut(Frame(SyscallFrame) + SyscallStub);
         WriteOut(Frame(SyscallFrame) + CompatSyscallStub);
+        byte* entries = Frame(EntryFrame);
+        for (int cpu = 0; cpu < 4096 / EntrySpacing; cpu++)
+        {
+            // jmp [rip + distance]: the targets lie in the next page, at the same offsets.
+            byte* entry = entries + (cpu * EntrySpacing);
+            entry[0] = 0xff;
+            entry[1] = 0x25;
+            *(int*)(entry + 2) = 4096 - JumpBytes;
+            SyscallTarget(cpu) = SyscallEntry;
+        }
+
         ulong* idt = (ulong*)Frame(IdtFrame);
         for (int vector = 0; vector < Vectors; vector++)
         {
@@ -235,7 +270,7 @@ internal sealed unsafe class EngineArea : IDisposable
 
     private void BuildCpu(int cpu)
     {
-        byte* page = Frame(FirstCpuFrame + cpu);
+        byte* page = Frame(_firstCpuFrame + cpu);
         ulong* descriptors = (ulong*)page;
         descriptors[1] = 0x00af9b000000ffff;
         descriptors[2] = 0x00cf93000000ffff;
@@ -252,7 +287,7 @@ internal sealed unsafe class EngineArea : IDisposable
         task[104..].Fill(0xff);
         task[104 + (Port / 8)] = unchecked((byte)~(1 << (Port % 8)));
 
-        _ = MapDescriptors(cpu, GuestGdtFrames, new Mfn(FirstCpuFrame + cpu));
+        _ = MapDescriptors(cpu, GuestGdtFrames, new Mfn(_firstCpuFrame + cpu));
     }
 
     private static void WriteSystemDescriptor(ulong* descriptor, ulong address, uint limit, ulong type)

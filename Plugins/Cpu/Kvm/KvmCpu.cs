@@ -10,12 +10,18 @@ namespace Tessera.Plugins.Cpu.Kvm;
 /// in the ring-0 stub of an exception's vector; RIP says which. Resuming never runs a return instruction: the ring-3 registers are set
 /// from outside.
 /// </summary>
-internal sealed unsafe class KvmCpu : IGuestCpu
+internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
 {
     // SAFETY: _vcpu's run area and the machine's engine area live until the machine is disposed; one thread at a time runs a vCPU.
 
     /// <summary>KVM_RUN rounds in which a delivery under way may be interrupted before its trap comes out; one or two are usual.</summary>
-    private const int MostDeliveryRounds = 64;
+    private const int MostDeliveryRounds = 40;
+
+    /// <summary>How long one of these rounds may last, ns: deliveries take some ten microseconds, but a guest that got hold of ring 0 may stay there.</summary>
+    private const long DeliveryRound = 100_000;
+
+    /// <summary>Runs in a row that ended in the middle of a delivery: a quarter of a second in which nothing came out.</summary>
+    private const int MostUnfinishedDeliveries = 64;
     private const byte GeneralProtection = 13;
     private const byte InvalidOpcode = 6;
     private const byte PageFault = 14;
@@ -34,6 +40,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu
     private GuestCpuState _state;
     private long _seen;
     private bool _delivering;
+    private int _unfinishedDeliveries;
+    private ulong _codeStart;
+    private ulong _codeBytes;
 
     public KvmCpu(KvmMachine machine, VcpuHandle vcpu, int index, CpuidEdit? edit)
     {
@@ -65,6 +74,23 @@ internal sealed unsafe class KvmCpu : IGuestCpu
     /// <inheritdoc/>
     public ref GuestCpuState State => ref _state;
 
+    /// <inheritdoc/>
+    public ulong Exit => _area.SyscallEntry;
+
+    /// <inheritdoc/>
+    public ulong Entry
+    {
+        get => _area.SyscallTarget(_index);
+        set => _area.SyscallTarget(_index) = value;
+    }
+
+    /// <inheritdoc/>
+    public void Declare(ulong start, int bytes)
+    {
+        CpuSetup.RedirectSyscall(_vcpu, _area, _index);
+        (_codeStart, _codeBytes) = (start, (ulong)bytes);
+    }
+
     /// <summary>The vCPU itself, for probes.</summary>
     public VcpuHandle Vcpu => _vcpu;
 
@@ -94,6 +120,10 @@ internal sealed unsafe class KvmCpu : IGuestCpu
             self.Arm(deadline.Value);
             _context.Load(ref _state);
         }
+        else
+        {
+            self.Arm(Math.Max(deadline.Value, Stopwatch.GetTimestamp() + DeliveryRound));
+        }
 
         if (_machine.Notifier.BeforeEntry(ref _seen))
             _context.FlushTlb();
@@ -115,6 +145,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu
                 if (!Classify(ref trap))
                     continue;
                 _delivering = false;
+                _unfinishedDeliveries = 0;
                 trap.IsInterruptible = true;
                 return trap;
             }
@@ -126,7 +157,14 @@ internal sealed unsafe class KvmCpu : IGuestCpu
             {
                 // Its trap is a few instructions away: late by that, the caller gets a whole trap and never a half-delivered one.
                 if (++deliveryRounds < MostDeliveryRounds)
+                {
+                    // The timer is spent: without another one, code that stays where it is would never be left again.
+                    self.Arm(Stopwatch.GetTimestamp() + DeliveryRound);
                     continue;
+                }
+
+                if (++_unfinishedDeliveries > MostUnfinishedDeliveries)
+                    return Fatal($"the guest hangs in ring {RingOfLastExit} at rip 0x{_vcpu.Regs->Rip:x}, where only a trap's delivery may be");
                 _delivering = true;
                 return new Trap { Kind = TrapKind.Preempted };
             }
@@ -135,6 +173,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu
             if (self.TakeKick() || Stopwatch.GetTimestamp() >= deadline)
             {
                 _delivering = false;
+                _unfinishedDeliveries = 0;
                 _context.Store(ref _state);
                 return new Trap { Kind = TrapKind.Preempted, IsInterruptible = true };
             }
@@ -147,7 +186,8 @@ internal sealed unsafe class KvmCpu : IGuestCpu
         ulong rip = _vcpu.Regs->Rip;
         return (_vcpu.Sregs->Cs.Selector & 3) != 3
             || (events->ExceptionInjected | events->ExceptionPending | events->InterruptInjected) != 0
-            || rip == _area.SyscallEntry || rip == _area.CompatSyscallEntry;
+            || rip == _area.SyscallEntry || rip == _area.CompatSyscallEntry
+            || rip - _codeStart < _codeBytes || (_codeBytes != 0 && _area.IsRedirectedEntry(rip));
     }
 
     /// <summary>Turns an exit into a trap; false for an exit that means nothing and is simply continued.</summary>
@@ -158,6 +198,13 @@ internal sealed unsafe class KvmCpu : IGuestCpu
             if (_vcpu.ExitReason == ExitReason.Intr)
                 return false;
             trap = Fatal(ExitDiagnosis.Describe(_vcpu));
+            return true;
+        }
+
+        // A guest that changed its I/O bitmap or runs in ring 0 has left the rules: its accesses are nobody's.
+        if (_vcpu.Io->Port != EngineArea.Port)
+        {
+            trap = Fatal($"access to I/O port 0x{_vcpu.Io->Port:x} at rip 0x{_vcpu.Regs->Rip:x}, ring {RingOfLastExit}");
             return true;
         }
 
@@ -182,6 +229,12 @@ internal sealed unsafe class KvmCpu : IGuestCpu
         {
             // The guest may also read the port or write strings to it: that does nothing at all.
             KvmIoExit* io = _vcpu.Io;
+            if (RingOfLastExit != 3)
+            {
+                trap = Fatal($"hypercall from ring {RingOfLastExit} at rip 0x{rip:x}");
+                return true;
+            }
+
             if (io->Direction == 0 || io->Size != 1 || io->Count != 1)
                 return false;
             _context.Store(ref _state);

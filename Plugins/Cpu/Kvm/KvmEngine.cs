@@ -45,6 +45,7 @@ public sealed class KvmEngine : ICpuEngine, ITrapCostMeter
             HypercallInstruction = [0xe6, EngineArea.Port],
             FreeSlots = _probe.FreeSlots,
             HardwareCpuidLeaks = _probe.CpuidLeaks,
+            InterceptsSyscalls = _probe.SyscallStaysInRing3 && _probe.Strategy != PagingStrategy.Flush,
             Findings = _probe.Findings,
         };
     }

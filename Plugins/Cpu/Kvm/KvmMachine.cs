@@ -21,7 +21,7 @@ internal sealed class KvmMachine : IGuestMachine
         try
         {
             Area = new EngineArea(slot, layout.MaxCpus, strategy == PagingStrategy.Flush ? [] : layout.Regions);
-            _vm.AddMemory(new MemoryRegion(new Mfn(0), Area.FrameCount, Area.HostAddress, IsReadOnly: false));
+            AddArea(strategy);
             foreach (MemoryRegion region in layout.Regions)
                 _vm.AddMemory(region);
             if (strategy != PagingStrategy.Flush)
@@ -94,6 +94,16 @@ internal sealed class KvmMachine : IGuestMachine
         _rewriter?.Dispose();
         _vm.Dispose();
         Area?.Dispose();
+    }
+
+    private void AddArea(PagingStrategy strategy)
+    {
+        // Hardware that walks guest tables itself may count a walk as a write; where KVM walks them, entries whose A and D bits are set
+        // stay untouched, and the area can be out of the guest's reach even if it owned its page tables and ring 0.
+        int constant = strategy != PagingStrategy.Flush ? Area.ConstantFrameCount : 0;
+        if (constant > 0)
+            _vm.AddMemory(new MemoryRegion(new Mfn(0), constant, Area.HostAddress, IsReadOnly: true));
+        _vm.AddMemory(new MemoryRegion(new Mfn(constant), Area.FrameCount - constant, Area.HostAddress + (constant * 4096), IsReadOnly: false));
     }
 
     private static void Validate(GuestMachineLayout layout, int mostCpus)

@@ -10,7 +10,7 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 /// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command.
 /// A failed operation leaves no reference behind; only U bits already set in tables it looked at stay.
 /// </remarks>
-internal sealed class DomainMmu : IDomainMmu
+internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries
 {
     private readonly IMmuHost _host;
     private readonly IFrameTable _frames;
@@ -58,6 +58,14 @@ internal sealed class DomainMmu : IDomainMmu
         return type is >= FrameType.L1 and <= FrameType.L4
             ? _typed.WriteEntry(frame, (int)type, index, value, kind == MmuUpdateKind.PtUpdatePreserveAd)
             : _typed.WritePlain(frame, index, value);
+    }
+
+    public bool TryAdopt(ulong entryAddress, ulong value)
+    {
+        Mfn table = new((long)(entryAddress >> 12));
+        FrameType type = _frames.TypeOf(table).Type;
+        return entryAddress % sizeof(ulong) == 0 && _frames.IsOwner(_domain, table) && type is FrameType.L1 or FrameType.L2
+            && _typed.TryAdopt(table, (int)type, (int)(entryAddress & 0xFFF) / sizeof(ulong), value);
     }
 
     public XenErrno UpdateVaMapping(int vcpu, VirtualAddress address, ulong entry)

@@ -75,6 +75,21 @@ internal sealed class TypedFrames(IMmuHost host)
         return XenErrno.Success;
     }
 
+    /// <summary>
+    /// Takes the target of an entry of level 1 or 2 that the guest's side has made present, if <see cref="WriteEntry"/> would have left just
+    /// that there. A level-1 table must be one already: its validation may not come later than its use.
+    /// </summary>
+    public bool TryAdopt(Mfn table, int level, int index, ulong entry)
+    {
+        const ulong SetByCpu = PageTableEntry.Accessed | PageTableEntry.Dirty;
+        ulong adjusted = entry;
+        return PageTableEntry.IsPresent(entry)
+            && PageTableEntry.TryAdjust(ref adjusted, level) && adjusted == entry
+            && ((Volatile.Read(ref host.Table(table)[index]) ^ entry) & ~SetByCpu) == 0
+            && (level == 1 || _frames.TypeOf(Mfn.FromEntry(entry)).Type == FrameType.L1)
+            && TakeTarget(entry, level) == XenErrno.Success;
+    }
+
     /// <summary>Writes a quadword of a frame that is no table and no descriptor table.</summary>
     public XenErrno WritePlain(Mfn frame, int index, ulong value)
     {
@@ -227,6 +242,9 @@ internal sealed class TypedFrames(IMmuHost host)
     private void DropTarget(ulong entry, int level)
     {
         Mfn target = Mfn.FromEntry(entry);
+        // Where the guest can reach its tables, an entry may be anything by now; it must never touch the accounts of another domain.
+        if (!_frames.IsOwner(_domain, target))
+            throw new TamperedTablesException($"a page-table entry of level {level} that was never accepted (0x{entry:x})");
         if (level > 1)
             LetGo(target, level - 1);
         else if ((entry & PageTableEntry.Writable) != 0)

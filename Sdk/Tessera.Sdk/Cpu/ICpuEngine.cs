@@ -182,6 +182,12 @@ public sealed record EngineFacts
     /// <summary>Ring 3 sees hardware CPUID and XCR0 whatever the VMM says (so guests must be told the truth about vector state).</summary>
     public required bool HardwareCpuidLeaks { get; init; }
 
+    /// <summary>
+    /// `syscall` stays in ring 3 here, exits are dear and page tables are shadowed, so that <see cref="ISyscallInterception"/> pays: its CPUs
+    /// have that capability, and entries that ring 3 makes present in a page table are seen without being told.
+    /// </summary>
+    public bool InterceptsSyscalls { get; init; }
+
     /// <summary>Each probe and its finding, in order, for `tessera doctor` and results.</summary>
     public required IReadOnlyList<EngineFinding> Findings { get; init; }
 }

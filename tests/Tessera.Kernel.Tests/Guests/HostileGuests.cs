@@ -123,7 +123,7 @@ internal sealed class HostileGuests
     [Test]
     public void The_hypervisors_range_cannot_be_written_and_a_jump_into_it_comes_back()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(fastPaths: FastPathMode.Off);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.JumpStub, 0);
         AssertFinished(fuzz);
@@ -132,6 +132,18 @@ internal sealed class HostileGuests
         Assert.That(records[FuzzAttack.ReadHypervisor].Count(), Is.EqualTo(records[FuzzAttack.WriteHypervisor].Count()), "what could be read was tried for writing");
         TestContext.Out.WriteLine(string.Join("; ", records[FuzzAttack.ReadHypervisor].Select(record => $"readable 0x{record.Target:x}")));
         TestContext.Out.WriteLine(string.Join("; ", records[FuzzAttack.JumpHypervisor].GroupBy(record => record.Result).Select(group => $"jumps with result 0x{group.Key:x}: {group.Count()}")));
+        AssertUnharmed(machine, spin, paging);
+    }
+
+    [Test]
+    public void A_jump_into_the_middle_of_the_fast_paths_hurts_nobody_else()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain spin = machine.Run("spin"), paging = machine.Run("paging");
+        Domain fuzz = machine.Run("fuzz", new FuzzOptions { Mode = FuzzMode.JumpStub, Count = 0 });
+        machine.WaitForEnd(fuzz);
+        Assert.That(fuzz.ExitReason, Does.Not.Contain("VMM failed"), () => TestMachine.Describe(fuzz));
+        machine.Machine.Destroy(fuzz);
         AssertUnharmed(machine, spin, paging);
     }
 

@@ -20,7 +20,7 @@ internal sealed class TestMachine : IDisposable
     private readonly ManualResetEventSlim _news = new();
     private int _number;
 
-    private TestMachine(ICpuEngine engine, IScheduler scheduler, Nanoseconds? starvationLimit)
+    private TestMachine(ICpuEngine engine, IScheduler scheduler, Nanoseconds? starvationLimit, FastPathMode fastPaths)
     {
         _engine = engine;
         Machine = new Machine(new MachineConfiguration
@@ -32,6 +32,7 @@ internal sealed class TestMachine : IDisposable
             MemoryPolicy = new StaticPartition(),
             Scheduler = scheduler,
             SchedulerName = scheduler.GetType().Name,
+            FastPaths = fastPaths,
             FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
             StarvationLimit = starvationLimit ?? Nanoseconds.FromSeconds(30),
         });
@@ -46,9 +47,10 @@ internal sealed class TestMachine : IDisposable
 
     public Machine Machine { get; }
 
-    public static TestMachine Start(BvtOptions? options = null) => Start(new BvtScheduler(options ?? new BvtOptions()));
+    public static TestMachine Start(BvtOptions? options = null, FastPathMode fastPaths = FastPathMode.Auto) =>
+        Start(new BvtScheduler(options ?? new BvtOptions()), fastPaths: fastPaths);
 
-    public static TestMachine Start(IScheduler scheduler, Nanoseconds? starvationLimit = null)
+    public static TestMachine Start(IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto)
     {
         ICpuEngine engine;
         try
@@ -61,7 +63,7 @@ internal sealed class TestMachine : IDisposable
             throw;
         }
 
-        return new TestMachine(engine, scheduler, starvationLimit);
+        return new TestMachine(engine, scheduler, starvationLimit, fastPaths);
     }
 
     /// <summary>Builds and starts a domain of the least memory.</summary>

@@ -10,8 +10,9 @@ namespace Tessera.Plugins.Cpu.Kvm.Probing;
 /// <param name="Strategy">How page-table changes become effective.</param>
 /// <param name="FreeSlots">The other slots of Xen's range that work.</param>
 /// <param name="CpuidLeaks">Ring 3 sees hardware CPUID.</param>
+/// <param name="SyscallStaysInRing3">`syscall` enters its stub without leaving ring 3.</param>
 /// <param name="Findings">For people.</param>
-internal sealed record ProbeResult(int Slot, PagingStrategy Strategy, IReadOnlyList<int> FreeSlots, bool CpuidLeaks, IReadOnlyList<EngineFinding> Findings);
+internal sealed record ProbeResult(int Slot, PagingStrategy Strategy, IReadOnlyList<int> FreeSlots, bool CpuidLeaks, bool SyscallStaysInRing3, IReadOnlyList<EngineFinding> Findings);
 
 /// <summary>Finds out by small runs what this host's KVM does. No CPU, module or kernel name is ever looked at.</summary>
 internal sealed class HostProbe
@@ -70,13 +71,13 @@ internal sealed class HostProbe
         Report("KVM device", $"{_host.Path}, API version {KvmCalls.ApiVersion}", "");
         Report("registers in the shared run area (KVM_CAP_SYNC_REGS)", "general, system, events", "a trap costs one system call");
         using ScratchGuest guest = FindSlot(thread, out int slot);
-        ProbeSyscall(guest);
+        bool staysInRing3 = ProbeSyscall(guest);
         bool leaks = ProbeCpuid(guest);
         IReadOnlyList<int> free = ProbeSlots(guest, slot);
         ProbeImmediateExit(guest);
         ProbeRing3Controls(guest);
         PagingStrategy strategy = ProbePaging(slot, thread);
-        return new ProbeResult(slot, strategy, free, leaks, _findings);
+        return new ProbeResult(slot, strategy, free, leaks, staysInRing3, _findings);
     }
 
     private ScratchGuest FindSlot(KvmThread thread, out int slot)
@@ -108,7 +109,7 @@ internal sealed class HostProbe
         throw new EngineException($"KVM does not run ring-3 code with an I/O port open in any of the L4 slots 257 to 264; the last attempt ended in {outcome}", NoCure);
     }
 
-    private void ProbeSyscall(ScratchGuest guest)
+    private bool ProbeSyscall(ScratchGuest guest)
     {
         guest.Place(0x0f, 0x05);
         Trap trap = guest.Run();
@@ -116,6 +117,7 @@ internal sealed class HostProbe
             throw new EngineException($"`syscall` in ring 3 ended in {trap.Kind} {trap.Vector} at 0x{guest.Cpu.State.Rip:x}, not in the syscall stub. {trap.Diagnosis}".TrimEnd(), NoCure);
         int ring = guest.Cpu.RingOfLastExit;
         Report("syscall", $"enters its stub in ring {ring}", ring == 0 ? "" : "the stub's page must be, and is, visible to ring 3");
+        return ring == 3;
     }
 
     private bool ProbeCpuid(ScratchGuest guest)

@@ -1,0 +1,105 @@
+using Tessera.Kernel.Memory;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.FastPath;
+
+/// <summary>
+/// One vCPU's fast paths: opened before it runs in kernel mode on a root that shows them, and after each exit what they did is taken over
+/// before anything else looks at the domain.
+/// </summary>
+/// <remarks>
+/// Values and log are the guest's word. A kernel stack or GS base is as good as one given by hypercall: they are checked where they are
+/// used. A log entry that the MMU would not have allowed ends the domain.
+/// </remarks>
+internal sealed unsafe class VcpuFastPath
+{
+    // SAFETY: _guest points to this vCPU's pages of FastPathMemory, which outlive the vCPU; each word is read once.
+    private readonly Vcpu _vcpu;
+    private readonly IAdoptsEntries _adopter;
+    private readonly ISyscallInterception _interception;
+    private readonly FastPathCode _code;
+    private readonly ulong _entry;
+    private readonly byte* _guest;
+
+    public VcpuFastPath(Vcpu vcpu, FastPathMemory memory, IAdoptsEntries adopter, ISyscallInterception interception)
+    {
+        (_vcpu, _adopter, _interception) = (vcpu, adopter, interception);
+        _code = FastPathCode.Write(memory, vcpu.Index, interception.Exit);
+        _entry = memory.CodeAddress(vcpu.Index);
+        _guest = memory.Guest(vcpu.Index);
+        interception.Declare(_entry, _code.Bytes);
+    }
+
+    /// <summary>The kernel root that shows the fast paths; none for "closed".</summary>
+    public Mfn Root { get; set; } = Mfn.None;
+
+    /// <summary>Entries taken over so far.</summary>
+    public long Adopted { get; private set; }
+
+    /// <summary>Opens or closes the fast paths for the mode and root that the vCPU will run in.</summary>
+    public void BeforeRun()
+    {
+        // In the middle of a trap's delivery everything stays as it was when it began.
+        if (_vcpu.MidDelivery)
+            return;
+        _interception.Entry = !_vcpu.UserMode && Root != Mfn.None && _vcpu.Cpu.State.Root == Root ? _entry : _interception.Exit;
+        *(ulong*)(_guest + FastPathLayout.KernelStack) = _vcpu.KernelStack;
+        *(ulong*)(_guest + FastPathLayout.UserGsBase) = _vcpu.GsBaseUser;
+    }
+
+    /// <summary>Takes over what was done since <see cref="BeforeRun"/>.</summary>
+    /// <returns>False when the log is not one that the code could have written; the domain has crashed then.</returns>
+    public bool AfterRun()
+    {
+        if (_vcpu.UserMode)
+            return true;
+        _vcpu.KernelStack = Volatile.Read(ref *(ulong*)(_guest + FastPathLayout.KernelStack));
+        _vcpu.GsBaseUser = Volatile.Read(ref *(ulong*)(_guest + FastPathLayout.UserGsBase));
+        uint count = Volatile.Read(ref *(uint*)(_guest + FastPathLayout.LogCount));
+        return count == 0 || Adopt(count);
+    }
+
+    /// <summary>An exception in kernel mode: one of the code's reads of the guest's request is made the hypercall that it belongs to.</summary>
+    /// <returns>Whether the state is now that of the `syscall`.</returns>
+    public bool TryRestart()
+    {
+        ref GuestCpuState state = ref _vcpu.Cpu.State;
+        bool isUpdate = state.Rip >= _code.UpdateReads && state.Rip < _code.UpdateReadsEnd;
+        if (_vcpu.UserMode || (!isUpdate && state.Rip != _code.ExtendedRead))
+            return false;
+        state.Rax = (ulong)(isUpdate ? Hypercall.MmuUpdate : Hypercall.MmuextOp);
+        (state.Rsi, state.Rdx, state.R10) = (1, 0, DomainIds.Self);
+        (state.Rip, state.Rflags) = (state.Rcx, state.R11);
+        return true;
+    }
+
+    private bool Adopt(uint count)
+    {
+        *(uint*)(_guest + FastPathLayout.LogCount) = 0;
+        if (count > FastPathLayout.LogEntries)
+        {
+            _vcpu.Domain.Crash(_vcpu, $"its fast-path log claims {count} entries of {FastPathLayout.LogEntries}: the guest wrote it itself");
+            return false;
+        }
+
+        ulong* log = (ulong*)(_guest + FastPathLayout.Log);
+        lock (_vcpu.Domain.Gate)
+        {
+            for (uint index = 0; index < count; index++)
+            {
+                ulong address = Volatile.Read(ref log[2 * index]);
+                ulong value = Volatile.Read(ref log[(2 * index) + 1]);
+                if (_adopter.TryAdopt(address, value))
+                    continue;
+                _vcpu.Domain.Crash(_vcpu, $"its fast-path log claims entry 0x{value:x} at machine address 0x{address:x}, which no update would have left there");
+                return false;
+            }
+        }
+
+        Adopted += count;
+        return true;
+    }
+}
