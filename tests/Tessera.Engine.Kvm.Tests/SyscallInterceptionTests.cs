@@ -9,6 +9,7 @@ namespace Tessera.Engine.Kvm.Tests;
 internal sealed class SyscallInterceptionTests : EngineFixture
 {
     private const int CodeOffset = 0x1000;
+    private ulong _interceptionExit;
 
     [SetUp]
     public void RequireInterception()
@@ -29,7 +30,7 @@ internal sealed class SyscallInterceptionTests : EngineFixture
             code.mov(eax, 77);
             code.jmp(rcx);
             code.Label(ref exit);
-            code.mov(rbp, interceptionExit);
+            code.mov(rbp, _interceptionExit);
             code.jmp(rbp);
         });
         guest.Assemble(code =>
@@ -109,12 +110,10 @@ internal sealed class SyscallInterceptionTests : EngineFixture
         OwnedMachineTests.RunToTheEnd(guest, thread, "hangs");
     });
 
-    private ulong interceptionExit;
-
     private ISyscallInterception Intercept(TestGuest guest, Action<Assembler> code)
     {
         ISyscallInterception interception = (ISyscallInterception)guest.Cpus[0];
-        interceptionExit = interception.Exit;
+        _interceptionExit = interception.Exit;
         guest.Assemble(code, CodeOffset);
         interception.Declare(TestGuest.Code + CodeOffset, 0x200);
         return interception;
