@@ -158,6 +158,9 @@ public sealed class VirtualMachine : ISchedulerHost
     public double ShareOf(SchedulableVcpu vcpu, params IEnumerable<SchedulableVcpu> all) =>
         Core.AccountOf(vcpu, Now).CpuTime.Value / (double)all.Sum(other => Core.AccountOf(other, Now).CpuTime.Value);
 
+    /// <summary>CPU time that one vCPU spent on switches and wakes instead of on its own work.</summary>
+    public Nanoseconds OverheadOf(SchedulableVcpu vcpu) => _vcpus.TryGetValue(vcpu, out Vcpu? record) ? record.Spent : Nanoseconds.Zero;
+
     /// <inheritdoc/>
     void ISchedulerHost.Kick(PcpuId pcpu) => Kick(pcpu);
 
@@ -216,6 +219,7 @@ public sealed class VirtualMachine : ISchedulerHost
     {
         Nanoseconds overhead = Nanoseconds.Min(vcpu.Overhead, length);
         vcpu.Overhead -= overhead;
+        vcpu.Spent += overhead;
         Overhead += overhead;
         if (vcpu.Left != Nanoseconds.Never)
             vcpu.Left = Nanoseconds.Max(vcpu.Left - (length - overhead), Nanoseconds.Zero);
@@ -287,6 +291,9 @@ public sealed class VirtualMachine : ISchedulerHost
 
         /// <summary>Switch and wake costs still to spend.</summary>
         public Nanoseconds Overhead;
+
+        /// <summary>Switch and wake costs spent.</summary>
+        public Nanoseconds Spent;
 
         public bool Woken;
         public Nanoseconds DueAt;

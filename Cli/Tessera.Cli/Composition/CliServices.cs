@@ -20,10 +20,14 @@ internal static class CliServices
         .AddSingleton<ExperimentPlanner>()
         .AddSingleton<KernelMachineFactory>()
         .AddSingleton<IMachineFactory>(provider => provider.GetRequiredService<KernelMachineFactory>())
+        .AddSingleton<SimulatedMachineFactory>()
+        .AddSingleton<RunCommand>()
+        .AddSingleton<PluginCheckCommand>()
         .AddSingleton<IVerb, DoctorVerb>()
         .AddSingleton<IVerb, GuestVerb>()
         .AddSingleton<IVerb, BootVerb>()
         .AddSingleton<IVerb, RunVerb>()
+        .AddSingleton<IVerb, SimulateVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
         .AddSingleton<IVerb, BenchVerb>();
 }

@@ -88,6 +88,8 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         Name = name,
         Group = group,
         Guest = guest.Label,
+        Builtin = guest.Builtin,
+        GuestOptions = guest.Options,
         Image = guest.Image,
         Initrd = guest.Initrd,
         CommandLine = guest.CommandLine,

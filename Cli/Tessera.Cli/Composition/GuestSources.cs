@@ -15,8 +15,9 @@ namespace Tessera.Cli.Composition;
 /// <param name="DefaultMemory">What it gets unless the configuration says otherwise.</param>
 /// <param name="Options">A built-in guest's options record; null for others.</param>
 /// <param name="SpeaksWhenUp">Whether it writes a line once user space runs.</param>
+/// <param name="Builtin">Which built-in guest it is; none for others.</param>
 internal sealed record GuestChoice(
-    string Label, KernelImage Image, ReadOnlyMemory<byte> Initrd, string CommandLine, ByteSize DefaultMemory, object? Options, bool SpeaksWhenUp);
+    string Label, KernelImage Image, ReadOnlyMemory<byte> Initrd, string CommandLine, ByteSize DefaultMemory, object? Options, bool SpeaksWhenUp, GuestKind Builtin = GuestKind.None);
 
 /// <summary>Finds what a domain boots: a built-in guest, one of the library, or files.</summary>
 internal sealed class GuestSources(GuestLibrary library)
@@ -72,7 +73,7 @@ internal sealed class GuestSources(GuestLibrary library)
         return errors.Count > before
             ? null
             : new GuestChoice(
-                builtin.Name, KernelImage.Load(builtin.Build(options), builtin.Name), default, "", new ByteSize(BuiltinGuests.LeastMemoryBytes), options, SpeaksWhenUp: false);
+                builtin.Name, KernelImage.Load(builtin.Build(options), builtin.Name), default, "", new ByteSize(BuiltinGuests.LeastMemoryBytes), options, SpeaksWhenUp: false, builtin.Kind);
     }
 
     private GuestChoice? FromLibrary(DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)

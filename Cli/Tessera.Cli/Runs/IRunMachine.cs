@@ -19,6 +19,12 @@ internal sealed record DomainPlan
     /// <summary>The guest's name or the kernel's file.</summary>
     public required string Guest { get; init; }
 
+    /// <summary>Which built-in guest it is; <see cref="GuestKind.None"/> for others.</summary>
+    public GuestKind Builtin { get; init; }
+
+    /// <summary>A built-in guest's options record; null for others and for those without options.</summary>
+    public object? GuestOptions { get; init; }
+
     /// <summary>The kernel.</summary>
     public required KernelImage Image { get; init; }
 

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
+using Tessera.Cli.Configuration;
 using Tessera.Hosting;
+using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Verbs;
@@ -28,6 +30,40 @@ internal static class CommonOptions
                 return seconds;
             result.AddError($"--seconds {text}: seconds are a number above 0, such as 10 or 0.5.");
             return null;
+        };
+        return option;
+    }
+
+    /// <summary>`--set path=value`.</summary>
+    public static Option<string[]> Set() => new("--set")
+    {
+        Description = "Change the configuration: domains[0].weight=512, \"duration=5 s\". May be given several times.",
+        HelpName = "path=value",
+        AllowMultipleArgumentsPerToken = false,
+    };
+
+    /// <summary>`--out DIR` of a run.</summary>
+    public static Option<string?> Output() => new("--out") { Description = "Write result.json, configuration.json and console-NAME.log into this folder.", HelpName = "DIR" };
+
+    /// <summary>`--quiet`.</summary>
+    public static Option<bool> Quiet() => new("--quiet") { Description = "Show no progress." };
+
+    /// <summary>What `--set` and `--seconds` change in the configuration.</summary>
+    public static IReadOnlyList<string> Edits(string[]? set, double? seconds) =>
+        [.. set ?? [], .. seconds is { } value ? new[] { $"{ConfigurationKeys.Duration}={((decimal)value).ToString(CultureInfo.InvariantCulture)} s" } : []];
+
+    /// <summary>An option whose value is a length of time, such as "2 us".</summary>
+    public static Option<Nanoseconds> Time(string name, string description)
+    {
+        Option<Nanoseconds> option = new(name) { Description = description, HelpName = "TIME" };
+        option.CustomParser = result =>
+        {
+            string text = result.Tokens.Count > 0 ? result.Tokens[0].Value : "";
+            if (!NanosecondsText.TryParse(text, out Nanoseconds value, out string problem))
+                result.AddError($"{name}: {problem}.");
+            else if (value < Nanoseconds.Zero)
+                result.AddError($"{name}: {text} is negative.");
+            return value;
         };
         return option;
     }

@@ -6,8 +6,8 @@ using Tessera.Hosting;
 
 namespace Tessera.Cli.Verbs;
 
-/// <summary>`tessera plugins list`: kind, name, version and options of every plugin that can be found, and what is wrong with the others.</summary>
-internal sealed class PluginsVerb(CliHost host, PluginCatalog catalog) : IVerb
+/// <summary>`tessera plugins`. `list`: kind, name, version and options of every plugin that can be found, and what is wrong with the others.</summary>
+internal sealed class PluginsVerb(CliHost host, PluginCatalog catalog, PluginCheckCommand checker) : IVerb
 {
     /// <inheritdoc/>
     public Command Build()
@@ -15,7 +15,7 @@ internal sealed class PluginsVerb(CliHost host, PluginCatalog catalog) : IVerb
         Option<bool> json = CommonOptions.Json("the list");
         Command list = new("list", "Show the plugins that can be found, with their options.") { json };
         list.SetAction(parsed => List(parsed.GetValue(json)));
-        return new Command("plugins", "Look at plugins: schedulers, CPU engines, MMU virtualizations, memory policies.") { list };
+        return new Command("plugins", "Look at plugins: schedulers, CPU engines, MMU virtualizations, memory policies.") { list, checker.Build() };
     }
 
     private int List(bool json)

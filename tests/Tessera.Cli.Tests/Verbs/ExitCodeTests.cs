@@ -206,7 +206,6 @@ internal sealed class ExitCodeTests
 
     [TestCase("doctor")]
     [TestCase("boot", "hello")]
-    [TestCase("run", "samples/quickstart.json")]
     public void Without_the_device_each_verb_that_needs_it_says_so_with_the_cure_and_ends_with_3(params string[] arguments)
     {
         // The engine reads the process's own environment; a child process has one of its own.

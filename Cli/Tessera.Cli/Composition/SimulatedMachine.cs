@@ -1,0 +1,234 @@
+using System.Text;
+using Tessera.Cli.Results;
+using Tessera.Cli.Runs;
+using Tessera.Guests;
+using Tessera.Kernel;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
+
+namespace Tessera.Cli.Composition;
+
+/// <summary>How to simulate.</summary>
+internal sealed record SimulationSettings
+{
+    /// <summary>The seed of random workloads.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>What a context switch costs.</summary>
+    public Nanoseconds ContextSwitchCost { get; init; }
+
+    /// <summary>What a wake costs.</summary>
+    public Nanoseconds WakeCost { get; init; }
+
+    /// <summary>Models of domains that are not those of their guests.</summary>
+    public IReadOnlyList<WorkloadModel> Models { get; init; } = [];
+}
+
+/// <summary>Makes machines in virtual time; the scheduler is the same plugin that the real machine would load.</summary>
+internal sealed class SimulatedMachineFactory(CliHost host, IServiceProvider services)
+{
+    /// <summary>Whether every domain is a built-in guest that has a model.</summary>
+    public static bool CanModel(PreparedExperiment prepared) => prepared.Plan.Domains.All(domain => WorkloadModel.Has(domain.Builtin));
+
+    /// <summary>The machine of an experiment.</summary>
+    /// <exception cref="UsageException">A domain has no model, or there are too many.</exception>
+    public IRunMachine Create(PreparedExperiment prepared, SimulationSettings settings)
+    {
+        IReadOnlyList<DomainPlan> domains = prepared.Plan.Domains;
+        if (domains.Count > VirtualMachineOptions.MaxVcpus)
+            throw new UsageException($"There are {domains.Count} domains; the simulator takes at most {VirtualMachineOptions.MaxVcpus}.");
+        if (prepared.Experiment.Machine.HostCpus.Count > VirtualMachineOptions.MaxPcpus)
+            throw new UsageException($"The machine has {prepared.Experiment.Machine.HostCpus.Count} pCPUs; the simulator takes at most {VirtualMachineOptions.MaxPcpus}.");
+        Dictionary<string, WorkloadModel> models = [];
+        foreach (WorkloadModel model in settings.Models)
+        {
+            string[] named = [.. prepared.Experiment.Domains.Where(item => item.Name == model.Domain).SelectMany(item => item.Names), .. domains.Where(domain => domain.Name == model.Domain).Select(domain => domain.Name)];
+            if (named.Length == 0)
+                throw new UsageException($"--model {model.Domain}: there is no domain of this name.");
+            foreach (string name in named)
+                models[name] = model;
+        }
+
+        if (domains.FirstOrDefault(domain => !models.ContainsKey(domain.Name) && !WorkloadModel.Has(domain.Builtin)) is { } strange)
+            throw new UsageException($"The simulator has no model of {strange.Guest} ({strange.Name}); it has of spin, beat, burst and hello. Give it one: --model \"{strange.Name}=cpu\"; docs/simulator.md lists them.");
+        PluginSet plugins = prepared.Plugins;
+        VirtualMachine machine = new(
+            plugins.Scheduler.Create<IScheduler>(services),
+            new VirtualMachineOptions
+            {
+                PcpuCount = prepared.Experiment.Machine.HostCpus.Count,
+                ContextSwitchCost = settings.ContextSwitchCost,
+                WakeCost = settings.WakeCost,
+                PolicyName = plugins.Scheduler.Plugin.Info.Name,
+            },
+            () => plugins.Fallback.Create<IScheduler>(services));
+        return new SimulatedMachine(machine, prepared.Experiment.Machine.HostCpus, settings, models, host);
+    }
+}
+
+/// <summary>A machine in virtual time as a run sees it: its own clock too.</summary>
+internal sealed class SimulatedMachine(
+    VirtualMachine machine, IReadOnlyList<int> hostCpus, SimulationSettings settings, Dictionary<string, WorkloadModel> models, CliHost host) : IRunMachine, IRunPacer
+{
+    private readonly List<SimulatedDomain> _domains = [];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<int> HostCpus => hostCpus;
+
+    /// <inheritdoc/>
+    public EngineFacts Engine { get; } = new()
+    {
+        Name = "simulated",
+        Strategy = $"Virtual time and modelled guests; seed {settings.Seed}, context switch {settings.ContextSwitchCost}, wake {settings.WakeCost}.",
+        ReservedFrames = 0,
+        HypercallInstruction = [],
+        FreeSlots = [],
+        HardwareCpuidLeaks = false,
+        Findings = [],
+    };
+
+    /// <inheritdoc/>
+    public string? Failure { get; private set; }
+
+    /// <inheritdoc/>
+    public Nanoseconds Now => machine.Now;
+
+    /// <inheritdoc/>
+    public bool WaitUntil(Nanoseconds instant)
+    {
+        try
+        {
+            machine.RunUntil(Nanoseconds.Max(instant, machine.Now));
+        }
+        catch (Scheduling.SchedulerFailedException e)
+        {
+            Failure = e.Message;
+        }
+
+        return host.Stop.IsRequested;
+    }
+
+    /// <inheritdoc/>
+    public IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output)
+    {
+        int id = _domains.Count + 1;
+        Workload workload = models.TryGetValue(plan.Name, out WorkloadModel? model)
+            ? model.Create(SimulationRandom.Stream(settings.Seed, (ulong)id))
+            : WorkloadModel.OfGuest(plan.Builtin, plan.GuestOptions)!;
+        SimulatedDomain domain = new(machine, plan, workload, isModel: model is not null, id, output);
+        _domains.Add(domain);
+        return domain;
+    }
+
+    /// <inheritdoc/>
+    public MachineReading Read() => new()
+    {
+        At = machine.Now,
+        Domains = [.. _domains.Select(domain => domain.Read())],
+        Pcpus = [.. Enumerable.Range(0, hostCpus.Count).Select(index =>
+        {
+            Scheduling.PcpuAccount account = machine.Core.AccountOf(new PcpuId(index), machine.Now);
+            return new PcpuReading(account.Busy, account.Idle, account.Switches);
+        })],
+        Decisions = (machine.Core.Decisions.Decisions, 0, 0),
+        SchedulerEjected = machine.Core.Ejections is { Count: > 0 } ejections ? string.Join("; ", ejections) : null,
+    };
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+    }
+}
+
+/// <summary>A domain in virtual time as a run sees it: one vCPU and a workload.</summary>
+internal sealed class SimulatedDomain(
+    VirtualMachine machine, DomainPlan plan, Workload workload, bool isModel, int id, Action<ReadOnlyMemory<byte>> output) : IRunDomain
+{
+    /// <summary>What a unit of `spin` and `burst` takes here; on real CPUs it is 4 to 6 µs.</summary>
+    private static readonly Nanoseconds Unit = Nanoseconds.FromMicroseconds(5);
+
+    private SchedulableVcpu? _vcpu;
+
+    /// <inheritdoc/>
+    public int Id => id;
+
+    /// <inheritdoc/>
+    public string? ExitReason => Phase == DomainPhase.Shutdown ? "poweroff" : null;
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, string>? CrashRegisters => null;
+
+    /// <inheritdoc/>
+    public DomainPhase Phase => _vcpu switch
+    {
+        null => DomainPhase.Created,
+        { State: RunState.Offline } => DomainPhase.Destroyed,
+        _ when !isModel && plan.Builtin == GuestKind.Hello && workload.Completed > 0 => DomainPhase.Shutdown,
+        _ => DomainPhase.Running,
+    };
+
+    /// <inheritdoc/>
+    public DomainActivity Activity
+    {
+        get
+        {
+            Scheduling.VcpuAccount? account = Account();
+            return new DomainActivity(machine.Now, account?.CpuTime ?? Nanoseconds.Zero, account?.WaitTime ?? Nanoseconds.Zero);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Start()
+    {
+        _vcpu = machine.Start(new VcpuId(new DomainId((ushort)id), 0), workload, plan.Weight, plan.SchedulerOptions, plan.Affinity);
+        if (plan.GuestOptions is HelloOptions hello && !isModel)
+            output(Encoding.ASCII.GetBytes(hello.Message + "\n"));
+    }
+
+    /// <inheritdoc/>
+    public void Destroy()
+    {
+        if (_vcpu is not null)
+            machine.Stop(_vcpu);
+    }
+
+    /// <inheritdoc/>
+    public int WriteConsole(ReadOnlySpan<byte> input) => 0;
+
+    /// <summary>The counters of this moment.</summary>
+    public DomainReading Read()
+    {
+        Scheduling.VcpuAccount? account = Account();
+        Scheduling.LatencySummary latency = workload.WakeLatency.Summarize();
+        return new DomainReading
+        {
+            Phase = Phase == DomainPhase.Running && _vcpu!.State == RunState.Blocked ? DomainPhase.Blocked : Phase,
+            Running = account?.CpuTime ?? Nanoseconds.Zero,
+            Wakes = account?.Wakes ?? 0,
+            WakeLatency = latency.Count == 0 || workload is CpuBoundWorkload ? null : new LatencySummary(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count),
+            Traps = new Dictionary<string, long>(),
+            Hypercalls = new Dictionary<string, long>(),
+            AssignedBytes = plan.MemoryBytes,
+            ResidentBytes = 0,
+            Report = _vcpu is null ? null : Report(account!),
+        };
+    }
+
+    private Scheduling.VcpuAccount? Account() => _vcpu is null ? null : machine.Core.AccountOf(_vcpu, machine.Now);
+
+    private GuestReport Report(Scheduling.VcpuAccount account) => new()
+    {
+        Kind = isModel ? GuestKind.None : plan.Builtin,
+        Progress = GuestProgress.Running,
+        Units = isModel || plan.Builtin is GuestKind.Beat or GuestKind.Hello
+            ? (ulong)workload.Completed
+            : (ulong)(Math.Max(0, (account.CpuTime - machine.OverheadOf(_vcpu!)).Value) / Unit.Value),
+        UnitInstructions = 0,
+        Error = GuestError.None,
+        ErrorDetail = 0,
+        Overruns = 0,
+        LastVector = 0,
+    };
+}

@@ -1,0 +1,143 @@
+using System.CommandLine;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Spectre.Console;
+using Tessera.Hosting;
+using Tessera.Sdk.Conformance;
+using Tessera.Sdk.Conformance.Scenarios;
+using Tessera.Sdk.Plugins;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Cli.Verbs;
+
+/// <summary>`tessera plugins check`: the conformance suite on a scheduler plugin, as a report card.</summary>
+internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IServiceProvider services)
+{
+    /// <summary>The command.</summary>
+    public Command Build()
+    {
+        Argument<string> plugin = new("plugin") { Description = "The scheduler plugin, by name or by the path of its DLL.", HelpName = "NAME-or-DLL" };
+        Option<bool> json = CommonOptions.Json("the report card");
+        Option<int> scenarios = new("--scenarios") { Description = "Random scenarios for each random check.", HelpName = "N", DefaultValueFactory = _ => new ConformanceOptions().Scenarios };
+        scenarios.Validators.Add(result =>
+        {
+            if (result.Tokens.Count > 0 && (!int.TryParse(result.Tokens[0].Value, out int count) || count < 1))
+                result.AddError($"--scenarios {result.Tokens[0].Value}: a number from 1 on.");
+        });
+        Option<long> seed = new("--seed") { Description = "Seed of the random scenarios.", HelpName = "N", DefaultValueFactory = _ => 1 };
+        Option<string?> replay = new("--replay") { Description = "Carry out the scenario of this file instead, such as one that a failed check printed.", HelpName = "FILE" };
+        Option<string?> output = new("--out") { Description = "Write the smallest failing scenario of each failed check into this folder, NAME-CHECK.scenario.", HelpName = "DIR" };
+        Command check = new("check", "Hold a scheduler plugin to what it promises: the conformance suite, with a report card.") { plugin, json, scenarios, seed, replay, output };
+        check.SetAction(parsed => Check(
+            parsed.GetRequiredValue(plugin),
+            new ConformanceOptions { Scenarios = parsed.GetValue(scenarios), Seed = parsed.GetValue(seed) },
+            parsed.GetValue(replay),
+            parsed.GetValue(output),
+            parsed.GetValue(json)));
+        return check;
+    }
+
+    private int Check(string name, ConformanceOptions options, string? replay, string? output, bool json)
+    {
+        using LoadedPlugin plugin = catalog.Load(name, PluginKind.Scheduler);
+        IScheduler Create() => plugin.Create<IScheduler>(null, services);
+        ConformanceSuite suite = new(Create, SchedulerDeclaration.Of(Create().GetType()), options);
+        ReportCard card = replay is null
+            ? suite.Run(json ? null : check => host.Error.WriteLine($"tessera: checking {check}…"))
+            : new ReportCard(plugin.Info.Name, [Replay(suite, replay)]);
+        if (json)
+            host.Out.WriteLine(JsonSerializer.Serialize(Document(plugin.Info, card), ReportCardJson.Context.ReportCardDocument));
+        else
+            Show(plugin.Info, card);
+        if (output is not null)
+            Write(output, card);
+        return card.Passed ? ExitCode.Good : ExitCode.Failed;
+    }
+
+    private static CheckResult Replay(ConformanceSuite suite, string file)
+    {
+        try
+        {
+            return suite.Replay(Scenario.Parse(File.ReadAllText(file)));
+        }
+        catch (Exception e) when (e is FormatException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"--replay {file}: {e.Message}");
+        }
+    }
+
+    private static void Write(string folder, ReportCard card)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+            foreach (CheckResult check in card.Checks.Where(static check => check.Scenario is not null))
+                File.WriteAllText(Path.Combine(folder, $"{card.Scheduler}-{check.Check}.scenario"), check.Scenario!.ToString());
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"--out {folder}: {e.Message} Name a folder that can be written.");
+        }
+    }
+
+    private static ReportCardDocument Document(PluginInfo plugin, ReportCard card) => new(
+        ReportCardDocument.Format,
+        plugin.Name,
+        plugin.Version,
+        card.Passed,
+        [.. card.Checks.Select(check => new ReportCardCheck(
+            check.Check, ConformanceSuite.Checks.First(info => info.Name == check.Check).Summary, check.Outcome, check.Detail, check.Scenario?.ToString()))]);
+
+    private void Show(PluginInfo plugin, ReportCard card)
+    {
+        IAnsiConsole console = host.OutConsole;
+        console.WriteLine($"{plugin.Name} {plugin.Version}: {(card.Passed ? "conforms" : "does not conform")}", new Style(decoration: Decoration.Bold));
+        Table table = new Table().Border(TableBorder.Simple);
+        table.AddColumns(new TableColumn("check").NoWrap(), new TableColumn("").NoWrap(), new TableColumn("found"));
+        foreach (CheckResult check in card.Checks)
+        {
+            (string word, Color colour) = check.Outcome switch
+            {
+                CheckOutcome.Passed => ("passed", Color.Green),
+                CheckOutcome.Failed => ("FAILED", Color.Red),
+                _ => ("not promised", Color.Grey),
+            };
+            table.AddRow(new Text(check.Check), new Text(word, new Style(colour)), new Text(check.Detail));
+        }
+
+        console.Write(table);
+        foreach (CheckResult check in card.Checks.Where(static check => check.Scenario is not null && check.Outcome == CheckOutcome.Failed))
+        {
+            console.WriteLine($"The smallest scenario found that fails {check.Check} (save it, and carry it out with --replay FILE):");
+            console.WriteLine(check.Scenario!.ToString());
+        }
+    }
+}
+
+/// <summary>What `plugins check --json` writes.</summary>
+/// <param name="Schema">Always <see cref="Format"/>.</param>
+/// <param name="Scheduler">The plugin's name.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="Passed">Whether no check failed.</param>
+/// <param name="Checks">Each check.</param>
+internal sealed record ReportCardDocument(string Schema, string Scheduler, string Version, bool Passed, IReadOnlyList<ReportCardCheck> Checks)
+{
+    /// <summary>The format's name and number.</summary>
+    public const string Format = "tessera.check/1";
+}
+
+/// <summary>One check.</summary>
+/// <param name="Check">Its name.</param>
+/// <param name="Summary">What it checks.</param>
+/// <param name="Outcome">passed, failed or notDeclared.</param>
+/// <param name="Detail">What was found.</param>
+/// <param name="Scenario">The smallest failing scenario as the text of a file; null when there is none.</param>
+internal sealed record ReportCardCheck(string Check, string Summary, CheckOutcome Outcome, string Detail, string? Scenario);
+
+/// <summary>Serialisation of <see cref="ReportCardDocument"/>.</summary>
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(ReportCardDocument))]
+internal sealed partial class ReportCardJson : JsonSerializerContext
+{
+    public static ReportCardJson Context { get; } = new(JsonForm.Options());
+}

@@ -1,0 +1,134 @@
+using Spectre.Console;
+using Tessera.Cli.Composition;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Results;
+using Tessera.Cli.Runs;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Cli.Verbs;
+
+/// <summary>What `run` and `simulate` are asked for alike.</summary>
+/// <param name="Config">The configuration's file.</param>
+/// <param name="Edits">Changes of it.</param>
+/// <param name="Scheduler">The scheduler instead of the configured one; null for that.</param>
+/// <param name="Output">The folder for results; null for none.</param>
+/// <param name="Json">Whether the result goes to standard output.</param>
+/// <param name="Quiet">Whether progress is not shown.</param>
+internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet);
+
+/// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
+internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, TimeProvider time)
+{
+    private const string KvmEngine = "kvm";
+
+    private static readonly Nanoseconds LiveInterval = Nanoseconds.FromMilliseconds(500);
+    private static readonly Nanoseconds LineInterval = Nanoseconds.FromSeconds(5);
+
+    /// <summary>Runs it on the machine of the configuration; where KVM is missing and every guest can be modelled, in the simulator.</summary>
+    /// <returns>The exit code.</returns>
+    public int Run(RunRequest request, HostResources resources) => Run(request, resources, prepared =>
+    {
+        try
+        {
+            return machines.Create(prepared);
+        }
+        catch (EngineException missing) when (!File.Exists(KvmDevice()) && prepared.Experiment.Machine.Engine.Name == KvmEngine && SimulatedMachineFactory.CanModel(prepared))
+        {
+            host.Error.WriteLine($"tessera: {missing.Message}");
+            host.Error.WriteLine("tessera: no KVM here and every guest is a built-in one, so this run is SIMULATED in virtual time; its figures are a model's (docs/simulator.md).");
+            return simulators.Create(prepared, new SimulationSettings());
+        }
+    });
+
+    /// <summary>Runs it in the simulator.</summary>
+    /// <returns>The exit code.</returns>
+    public int Simulate(RunRequest request, HostResources resources, SimulationSettings settings) =>
+        Run(request, resources, prepared => simulators.Create(prepared, settings));
+
+    private string KvmDevice() => host.Environment("TESSERA_KVM_DEVICE") is { Length: > 0 } path ? path : "/dev/kvm";
+
+    private int Run(RunRequest request, HostResources resources, Func<PreparedExperiment, IRunMachine> create)
+    {
+        Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler);
+        using PreparedExperiment prepared = planner.Prepare(experiment);
+        if (request.Output is not null)
+            CreateFolder(request.Output);
+        using IRunMachine machine = create(prepared);
+        DateTimeOffset startedAt = DateTimeOffset.UtcNow;
+        RunRecord record = Watch(request, prepared, machine);
+        ResultDocument result = ResultBuilder.Build(record, prepared.Plan.Domains, machine, prepared.Plugins.Scheduler.Plugin.Info, prepared.Resolved, startedAt);
+        if (request.Output is not null)
+            WriteFiles(request.Output, prepared, result);
+        Show(request, prepared, record, result);
+        return result.Outcome == RunOutcome.Completed ? ExitCode.Good : ExitCode.Failed;
+    }
+
+    private static void CreateFolder(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"--out {folder}: {e.Message} Name a folder that can be written.");
+        }
+    }
+
+    private static void WriteFiles(string folder, PreparedExperiment prepared, ResultDocument result)
+    {
+        File.WriteAllText(Path.Combine(folder, "result.json"), ResultJson.Write(result));
+        File.WriteAllText(Path.Combine(folder, "configuration.json"), ConfigurationWriter.Text(prepared.Resolved));
+    }
+
+    private RunRecord Watch(RunRequest request, PreparedExperiment prepared, IRunMachine machine)
+    {
+        RunPlan plan = prepared.Plan;
+        if (request.Quiet)
+            return Session(request, plan, machine, LineInterval, null);
+        if (host.ErrorConsole.Profile.Capabilities.Interactive)
+            return WatchLive(request, prepared, machine);
+        long said = time.GetTimestamp();
+        return Session(request, plan, machine, LineInterval, progress =>
+        {
+            // Nothing is known at a window's first moment; and virtual time may pass faster than anybody reads.
+            if (progress.Elapsed == Nanoseconds.Zero || (machine is IRunPacer && time.GetElapsedTime(said) < TimeSpan.FromSeconds(LineInterval.TotalSeconds)))
+                return;
+            said = time.GetTimestamp();
+            host.Error.WriteLine($"tessera: {RunViews.Line(plan.Domains, progress)}");
+        });
+    }
+
+    private RunRecord WatchLive(RunRequest request, PreparedExperiment prepared, IRunMachine machine)
+    {
+        IAnsiConsole console = host.ErrorConsole;
+        string title = $"{request.Config}: {prepared.Plan.Domains.Count} domains on {machine.HostCpus.Count} pCPUs, {prepared.Plugins.Scheduler.Plugin.Info.Name}";
+        RunRecord? record = null;
+        console.Live(new Text(title)).AutoClear(true).Overflow(VerticalOverflow.Crop).Start(context =>
+            record = Session(request, prepared.Plan, machine, LiveInterval, progress =>
+                context.UpdateTarget(RunViews.Live(prepared.Plan.Domains, title, progress, console.Profile.Height, console.Profile.Width))));
+        return record!;
+    }
+
+    private RunRecord Session(RunRequest request, RunPlan plan, IRunMachine machine, Nanoseconds interval, Action<RunProgress>? progress)
+    {
+        RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, interval, progress);
+        using ConsoleFiles? files = request.Output is null ? null : new ConsoleFiles(request.Output, session.Consoles);
+        return session.Run();
+    }
+
+    private void Show(RunRequest request, PreparedExperiment prepared, RunRecord record, ResultDocument result)
+    {
+        if (request.Json)
+            host.Out.Write(ResultJson.Write(result));
+        if (!request.Json)
+            host.OutConsole.Write(RunViews.Summary(prepared.Plan.Domains, record, result, host.OutConsole.Profile.Width));
+        else if (!request.Quiet)
+            host.ErrorConsole.Write(RunViews.Summary(prepared.Plan.Domains, record, result, host.ErrorConsole.Profile.Width));
+        foreach (string failure in result.Failures)
+            host.Error.WriteLine($"tessera: {failure}");
+        if (result.Outcome == RunOutcome.Interrupted)
+            host.Error.WriteLine("tessera: interrupted; the figures are those until then.");
+    }
+}

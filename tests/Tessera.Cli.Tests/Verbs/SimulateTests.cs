@@ -1,0 +1,137 @@
+using System.Text.Json;
+using Tessera.Cli.Tests.Support;
+
+namespace Tessera.Cli.Tests.Verbs;
+
+/// <summary>`simulate`, the simulator in place of a missing KVM, and `plugins check`.</summary>
+internal sealed class SimulateTests
+{
+    [Test]
+    public void A_simulated_run_gives_the_result_of_a_real_one_and_says_that_it_is_simulated()
+    {
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("simulate", Repository.Sample("quickstart.json"), "--seconds", "7", "--json", "--quiet"), Is.Zero, cli.Error);
+        JsonElement result = JsonDocument.Parse(cli.Out).RootElement;
+        double[] shares = [.. result.GetProperty("domains").EnumerateArray().Select(domain => domain.GetProperty("share").GetDouble())];
+        Assert.Multiple(() =>
+        {
+            Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Is.EqualTo("simulated"));
+            Assert.That(result.GetProperty("outcome").GetString(), Is.EqualTo("completed"));
+            Assert.That(result.GetProperty("elapsedSeconds").GetDouble(), Is.EqualTo(7));
+            Assert.That(shares[0], Is.EqualTo(1 / 7.0).Within(0.002));
+            Assert.That(shares[1], Is.EqualTo(2 / 7.0).Within(0.002));
+            Assert.That(shares[2], Is.EqualTo(4 / 7.0).Within(0.002));
+        });
+    }
+
+    [Test]
+    public void The_same_seed_gives_the_same_figures_and_another_gives_others()
+    {
+        string first = Domains("--seed", "5");
+        Assert.Multiple(() =>
+        {
+            Assert.That(Domains("--seed", "5"), Is.EqualTo(first));
+            Assert.That(Domains("--seed", "6"), Is.Not.EqualTo(first));
+        });
+
+        static string Domains(params string[] seed)
+        {
+            using Support.Cli cli = new();
+            string[] arguments = ["simulate", Repository.Sample("hundred.json"), "--seconds", "3", "--json", "--quiet", "--model", "beat=queue gap=10ms service=50us", .. seed];
+            Assert.That(cli.Run(arguments), Is.Zero, cli.Error);
+            return JsonDocument.Parse(cli.Out).RootElement.GetProperty("domains").ToString();
+        }
+    }
+
+    [Test]
+    public void Warp_gives_the_beat_of_a_hundred_its_latency_in_virtual_time_too()
+    {
+        Assert.That(Latency(), Is.LessThan(Latency("--set", "domains[1].scheduler.warp=false")));
+
+        static long Latency(params string[] edits)
+        {
+            using Support.Cli cli = new();
+            Assert.That(cli.Run(["simulate", Repository.Sample("hundred.json"), "--seconds", "5", "--json", "--quiet", .. edits]), Is.Zero, cli.Error);
+            return JsonDocument.Parse(cli.Out).RootElement.GetProperty("domains").EnumerateArray().Last().GetProperty("wakeLatencyNs").GetProperty("max").GetInt64();
+        }
+    }
+
+    [Test]
+    public void An_imagined_machine_may_be_larger_than_this_host()
+    {
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("simulate", Repository.Sample("hundred.json"), "--pcpus", "64", "--seconds", "1", "--json", "--quiet"), Is.Zero, cli.Error);
+        Assert.That(JsonDocument.Parse(cli.Out).RootElement.GetProperty("pcpus").GetArrayLength(), Is.EqualTo(64));
+    }
+
+    [TestCase("beat=fly", "there is no model fly")]
+    [TestCase("beat=queue gap=10ms", "it wants service=TIME")]
+    [TestCase("beat=queue gap=10ms service=fast", "service:")]
+    [TestCase("beat=cpu now", "it knows no now")]
+    [TestCase("nobody=cpu", "there is no domain of this name")]
+    [TestCase("beat=trace /nonexistent/trace", "/nonexistent/trace")]
+    [TestCase("beat", "NAME=MODEL")]
+    public void A_wrong_model_ends_with_2_and_says_what_is_wrong(string model, string message)
+    {
+        using Support.Cli cli = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("simulate", Repository.Sample("hundred.json"), "--model", model), Is.EqualTo(2));
+            Assert.That(cli.Error, Does.Contain(message));
+        });
+    }
+
+    [Test]
+    public void A_guest_without_a_model_is_refused_with_the_way_out()
+    {
+        string file = Path.Combine(TestContext.CurrentContext.WorkDirectory, "paging.json");
+        File.WriteAllText(file, "{ \"machine\": { \"pcpus\": 1 }, \"domains\": [ { \"name\": \"a\", \"guest\": \"paging\" } ], \"duration\": \"1 s\" }\n");
+        using Support.Cli cli = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("simulate", file), Is.EqualTo(2));
+            Assert.That(cli.Error, Does.Contain("--model \"a=cpu\""));
+        });
+    }
+
+    [Test]
+    public void Without_KVM_a_run_of_built_in_guests_is_simulated_and_says_so()
+    {
+        (int code, string output, string error) = Child.Run(
+            Repository.Root, new() { ["TESSERA_KVM_DEVICE"] = "/nonexistent/kvm" }, "run", "samples/quickstart.json", "--seconds", "1", "--json");
+        Assert.Multiple(() =>
+        {
+            Assert.That(code, Is.Zero, error);
+            Assert.That(error, Does.Contain("/nonexistent/kvm").And.Contain("SIMULATED"));
+            Assert.That(JsonDocument.Parse(output).RootElement.GetProperty("engine").GetProperty("name").GetString(), Is.EqualTo("simulated"));
+        });
+    }
+
+    [Test]
+    public void A_report_card_shows_each_check()
+    {
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("plugins", "check", "round-robin", "--scenarios", "10", "--json"), Is.Zero, cli.Error);
+        JsonElement card = JsonDocument.Parse(cli.Out).RootElement;
+        Assert.Multiple(() =>
+        {
+            Assert.That(card.GetProperty("passed").GetBoolean(), Is.True);
+            Assert.That(card.GetProperty("checks").EnumerateArray().First(check => check.GetProperty("check").GetString() == "choices").GetProperty("outcome").GetString(), Is.EqualTo("passed"));
+            Assert.That(card.GetProperty("checks").EnumerateArray().First(check => check.GetProperty("check").GetString() == "shares").GetProperty("outcome").GetString(), Is.EqualTo("notDeclared"));
+        });
+    }
+
+    [Test]
+    public void A_scenario_file_is_carried_out()
+    {
+        string file = Path.Combine(TestContext.CurrentContext.WorkDirectory, "good.scenario");
+        File.WriteAllText(file, "check choices\npcpus 2\nvcpus 2\nwake 0\nadvance 5000000\nsleep 0\n");
+        using Support.Cli cli = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("plugins", "check", "bvt", "--replay", file), Is.Zero, cli.Error);
+            Assert.That(cli.Out, Does.Contain("the scenario does not fail"));
+            Assert.That(cli.Run("plugins", "check", "bvt", "--replay", "/nonexistent/x.scenario"), Is.EqualTo(2));
+        });
+    }
+}

@@ -1,0 +1,2 @@
+// Each test its own machine.
+[assembly: NUnit.Framework.FixtureLifeCycle(NUnit.Framework.LifeCycle.InstancePerTestCase)]
