@@ -4,6 +4,7 @@ using Tessera.Plugins.Schedulers.Eevdf;
 using Tessera.Plugins.Schedulers.Null;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Plugins.Schedulers.Rtds;
+using Tessera.Plugins.Schedulers.Sedf;
 using Tessera.Plugins.Schedulers.Stride;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
@@ -27,6 +28,8 @@ internal static class Policies
 
     public static IScheduler Rtds() => new RtdsScheduler();
 
+    public static IScheduler Sedf() => new SedfScheduler();
+
     /// <summary>A policy with its defaults, by the name configurations use.</summary>
     public static IScheduler Named(string name) => name switch
     {
@@ -37,6 +40,7 @@ internal static class Policies
         "eevdf" => Eevdf(),
         "credit" => Credit(),
         "rtds" => Rtds(),
+        "sedf" => Sedf(),
         _ => throw new ArgumentException($"no policy {name}", nameof(name)),
     };
 }

@@ -37,18 +37,14 @@ public sealed class RtdsScheduler : IScheduler
     private static readonly RtdsDomainOptions Defaults = new();
 
     private readonly VcpuHeap<RtdsVcpu> _replenishments = new(RtdsVcpu.Replenishment);
-    private ISchedulerMachine _machine = null!;
+    private PolicyTimer _timer = null!;
     private AffinityQueues<RtdsVcpu> _queues = null!;
     private PcpuTable<RtdsVcpu> _pcpus = null!;
     private int _members;
 
-    /// <summary>The CPU that will look at the next replenishment, and when it comes for it.</summary>
-    private int _timerPcpu;
-    private Nanoseconds _timerAt = Nanoseconds.Never;
-
     public void Attach(ISchedulerMachine machine)
     {
-        _machine = machine;
+        _timer = new(machine);
         _queues = new(machine.PcpuCount, slots: 2);
         _pcpus = new(machine);
     }
@@ -87,7 +83,7 @@ public sealed class RtdsScheduler : IScheduler
             Place(record);
         }
 
-        ArmEarlier();
+        _timer.NotLaterThan(NextReplenishment);
     }
 
     public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
@@ -105,8 +101,7 @@ public sealed class RtdsScheduler : IScheduler
         Nanoseconds now = point.Now;
         int pcpu = point.Pcpu.Index;
         _pcpus.BeginDecision(pcpu);
-        if (_timerPcpu == pcpu)
-            _timerAt = Nanoseconds.Never;
+        _timer.BeginDecision(pcpu);
         if (_pcpus[pcpu] is { } running)
         {
             Burn(running, running.TakeOpen(point.Ran));
@@ -139,8 +134,7 @@ public sealed class RtdsScheduler : IScheduler
 
         _pcpus.RequestIdleFor(_queues, RtdsVcpu.WithBudget, pcpu);
         _pcpus.RequestIdleFor(_queues, RtdsVcpu.InExtraTime, pcpu);
-        if (_replenishments.Count > 0 && (_timerPcpu == pcpu || TopReplenishment < _timerAt))
-            Arm(pcpu);
+        _timer.EndDecision(pcpu, NextReplenishment);
         return next is null ? Decision.Idle : new(next.Vcpu, new(next.Left));
     }
 
@@ -180,7 +174,7 @@ public sealed class RtdsScheduler : IScheduler
 
     private static RtdsVcpu Of(SchedulableVcpu vcpu) => (RtdsVcpu)vcpu.PolicyData!;
 
-    private Nanoseconds TopReplenishment => new((long)_replenishments.TopKey);
+    private Nanoseconds NextReplenishment => _replenishments.Count > 0 ? new((long)_replenishments.TopKey) : Nanoseconds.Never;
 
     /// <summary>Charges its budget; at its end it is depleted, or one level lower.</summary>
     private static void Burn(RtdsVcpu record, long ran)
@@ -256,19 +250,6 @@ public sealed class RtdsScheduler : IScheduler
 
         if (last is not null)
             _pcpus.Request(last.Pcpu);
-    }
-
-    private void Arm(int pcpu)
-    {
-        _timerPcpu = pcpu;
-        _timerAt = TopReplenishment;
-        _machine.RequestRescheduleAt(new PcpuId(pcpu), _timerAt);
-    }
-
-    private void ArmEarlier()
-    {
-        if (TopReplenishment < _timerAt)
-            Arm(_timerPcpu);
     }
 
     private void TakeParameters(RtdsVcpu record)
