@@ -30,11 +30,15 @@ internal sealed record PreparedExperiment : IDisposable
 internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests)
 {
     /// <summary>Prepares an experiment. Nothing of the host's virtualization is touched yet.</summary>
+    /// <param name="experiment">What was configured.</param>
+    /// <param name="loaded">Told of the plugins as soon as they are loaded, before the guests are: what can begin then may.</param>
     /// <exception cref="ConfigurationException">Something cannot be found, loaded or bound.</exception>
-    public PreparedExperiment Prepare(Experiment experiment)
+    public PreparedExperiment Prepare(Experiment experiment, Action<PluginSet>? loaded = null)
     {
         List<ConfigurationError> errors = [.. experiment.Errors];
         PluginSet? plugins = PluginSet.Load(catalog, experiment, errors);
+        if (plugins is not null && errors.Count == 0)
+            loaded?.Invoke(plugins);
         List<DomainPlan> plans = [];
         List<(object? GuestOptions, object? SchedulerOptions, ByteSize Memory)> resolved = [];
         for (int group = 0; group < experiment.Domains.Count; group++)
@@ -127,6 +131,11 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
 /// <summary>Makes machines; the kernel's, or a test's.</summary>
 internal interface IMachineFactory
 {
+    /// <summary>These plugins will make a machine soon: what takes long may begin meanwhile.</summary>
+    void Begin(PluginSet plugins)
+    {
+    }
+
     /// <summary>A machine for a prepared experiment.</summary>
     /// <exception cref="Tessera.Sdk.Cpu.EngineException">This host cannot.</exception>
     IRunMachine Create(PreparedExperiment prepared);

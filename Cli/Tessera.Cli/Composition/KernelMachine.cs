@@ -2,6 +2,7 @@ using System.Globalization;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
+using Tessera.Hosting;
 using Tessera.Kernel;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -10,8 +11,26 @@ using Tessera.Sdk.Scheduling;
 namespace Tessera.Cli.Composition;
 
 /// <summary>Makes the kernel's machines from plugins.</summary>
-internal sealed class KernelMachineFactory(IServiceProvider services) : IMachineFactory
+internal sealed class KernelMachineFactory(IServiceProvider services) : IMachineFactory, IDisposable
 {
+    private Task<ICpuEngine>? _begun;
+
+    /// <inheritdoc/>
+    public void Begin(PluginSet plugins) => _begun = Task.Run(() => plugins.Engine.Create<ICpuEngine>(services));
+
+    /// <summary>Lets go of an engine that was begun and never used.</summary>
+    public void Dispose()
+    {
+        try
+        {
+            Interlocked.Exchange(ref _begun, null)?.GetAwaiter().GetResult().Dispose();
+        }
+        catch (Exception exception) when (exception is EngineException or PluginException)
+        {
+            // The host cannot, but nobody asked for a machine in the end: something else was wrong and has been said.
+        }
+    }
+
     /// <inheritdoc/>
     public IRunMachine Create(PreparedExperiment prepared)
     {
@@ -23,7 +42,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services) : IMachine
     public (Machine Machine, ICpuEngine Engine) Assemble(PreparedExperiment prepared)
     {
         PluginSet plugins = prepared.Plugins;
-        ICpuEngine engine = plugins.Engine.Create<ICpuEngine>(services);
+        ICpuEngine engine = Interlocked.Exchange(ref _begun, null)?.GetAwaiter().GetResult() ?? plugins.Engine.Create<ICpuEngine>(services);
         try
         {
             return (new Machine(new MachineConfiguration

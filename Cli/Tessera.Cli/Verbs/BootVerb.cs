@@ -31,7 +31,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
 
     private int Boot(Experiment experiment, Nanoseconds limit)
     {
-        using PreparedExperiment prepared = planner.Prepare(experiment);
+        using PreparedExperiment prepared = planner.Prepare(experiment, machines.Begin);
         using IRunMachine machine = machines.Create(prepared);
         using BootSession session = new(host, machine, prepared.Plan.Domains[0]);
         BootEnd end = session.Run(limit);
