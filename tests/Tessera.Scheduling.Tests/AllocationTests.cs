@@ -6,7 +6,7 @@ namespace Tessera.Scheduling.Tests;
 public sealed class AllocationTests
 {
     [Test]
-    public void Deciding_waking_and_sleeping_allocate_nothing([Values("bvt", "credit", "eevdf", "null", "round-robin", "rtds", "sedf", "stride")] string policy, [Values(1, 4)] int pcpus)
+    public void Deciding_waking_and_sleeping_allocate_nothing([Values("bvt", "credit", "credit2", "eevdf", "null", "round-robin", "rtds", "sedf", "stride")] string policy, [Values(1, 4)] int pcpus)
     {
         Quiet host = new();
         SchedulerCore core = new(

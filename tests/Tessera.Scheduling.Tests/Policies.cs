@@ -1,5 +1,6 @@
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Plugins.Schedulers.Credit;
+using Tessera.Plugins.Schedulers.Credit2;
 using Tessera.Plugins.Schedulers.Eevdf;
 using Tessera.Plugins.Schedulers.Null;
 using Tessera.Plugins.Schedulers.RoundRobin;
@@ -30,6 +31,8 @@ internal static class Policies
 
     public static IScheduler Sedf() => new SedfScheduler();
 
+    public static IScheduler Credit2(Credit2Options? options = null) => new Credit2Scheduler(options ?? new());
+
     /// <summary>A policy with its defaults, by the name configurations use.</summary>
     public static IScheduler Named(string name) => name switch
     {
@@ -41,6 +44,7 @@ internal static class Policies
         "credit" => Credit(),
         "rtds" => Rtds(),
         "sedf" => Sedf(),
+        "credit2" => Credit2(),
         _ => throw new ArgumentException($"no policy {name}", nameof(name)),
     };
 }

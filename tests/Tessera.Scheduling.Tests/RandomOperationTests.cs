@@ -15,7 +15,7 @@ public sealed class RandomOperationTests
     private const int Vcpus = 8;
 
     [Test]
-    public void The_invariants_hold([Values("bvt", "credit", "eevdf", "null", "round-robin", "rtds", "sedf", "stride")] string policy, [Values(1, 2, 4)] int pcpus) =>
+    public void The_invariants_hold([Values("bvt", "credit", "credit2", "eevdf", "null", "round-robin", "rtds", "sedf", "stride")] string policy, [Values(1, 2, 4)] int pcpus) =>
         Hold(pcpus, () => Policies.Named(policy), workConserving: policy != "null");
 
     private static void Hold(int pcpus, Func<IScheduler> policy, bool workConserving) =>
