@@ -30,7 +30,7 @@ namespace Tessera.Plugins.Schedulers.Bvt;
 /// <para><b>Worst case.</b> Schedule O(g + log n) and, when it preempts, O(p); Wake and Sleep O(p + log n): n vCPUs, p CPUs, g groups
 /// on the CPU. A woken vCPU i waits at most the sum over j of max(C + (E_i − E_j)·w_j, 0). Nothing allocates after Add.</para>
 /// </remarks>
-[SchedulerProperties(ShareErrorPercent = 3, StarvationBoundMs = 100, WakeLatencyBoundMs = 45)]
+[SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 50, WakeLatencyBoundMs = 45)]
 [Plugin(
     "bvt",
     PluginKind.Scheduler,
