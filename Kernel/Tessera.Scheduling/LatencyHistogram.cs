@@ -20,6 +20,12 @@ public sealed class LatencyHistogram
     /// <summary>How many lengths were recorded.</summary>
     public long Count { get; private set; }
 
+    /// <summary>The sum of all, ns.</summary>
+    public long Sum { get; private set; }
+
+    /// <summary>The count of each bucket: one for each value below 32 ns, then 32 for each power of two; the last counts all that is longer.</summary>
+    public ReadOnlySpan<uint> Counts => _counts;
+
     /// <summary>The longest one, exact; zero when there is none.</summary>
     public Nanoseconds Max { get; private set; }
 
@@ -31,6 +37,7 @@ public sealed class LatencyHistogram
         if (count != uint.MaxValue)
             count++;
         Count++;
+        Sum += value;
         if (value > Max.Value)
             Max = new(value);
     }
@@ -61,6 +68,7 @@ public sealed class LatencyHistogram
         for (int index = 0; index < _counts.Length; index++)
             _counts[index] = (uint)Math.Min(uint.MaxValue, (ulong)_counts[index] + other._counts[index]);
         Count += other.Count;
+        Sum += other.Sum;
         Max = Nanoseconds.Max(Max, other.Max);
     }
 
@@ -69,6 +77,7 @@ public sealed class LatencyHistogram
     {
         Array.Clear(_counts);
         Count = 0;
+        Sum = 0;
         Max = Nanoseconds.Zero;
     }
 

@@ -18,6 +18,7 @@ public sealed class BrokenSchedulerTests
     [TestCase(typeof(WakesNobody), "work-conserving", "idles while")]
     [TestCase(typeof(ThrowsOnRemoveWhileRunning), "comings-and-goings", "is in no queue")]
     [TestCase(typeof(ForgetsOnRemove), "comings-and-goings", "did not run for")]
+    [TestCase(typeof(NeverRests), "comings-and-goings", "no rest after")]
     [TestCase(typeof(ForgetsOnAdjust), "parameter-changes", "did not run for")]
     [TestCase(typeof(ThrowsOnAdjustWhileRunning), "parameter-changes", "the queue is out of order")]
     [TestCase(typeof(OverflowsOnClockJump), "clock-jumps", "OverflowException")]

@@ -90,6 +90,17 @@ internal sealed class ThrowsOnRemoveWhileRunning : HonestScheduler
     }
 }
 
+/// <summary>Asks to be asked again at each decision, as long as anybody is queued.</summary>
+internal sealed class NeverRests : HonestScheduler
+{
+    public override Decision Schedule(in SchedulingPoint point)
+    {
+        if (Queue.Count > 0)
+            Machine.RequestReschedule(point.Pcpu);
+        return base.Schedule(point);
+    }
+}
+
 /// <summary>Forgets one of the others when a vCPU leaves.</summary>
 internal sealed class ForgetsOnRemove : HonestScheduler
 {

@@ -1,5 +1,4 @@
 using System.Text;
-using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
 using Tessera.Kernel;
@@ -72,6 +71,9 @@ internal sealed class SimulatedMachineFactory(CliHost host, IServiceProvider ser
 internal sealed class SimulatedMachine(
     VirtualMachine machine, IReadOnlyList<int> hostCpus, SimulationSettings settings, Dictionary<string, WorkloadModel> models, CliHost host) : IRunMachine, IRunPacer
 {
+    /// <summary>What results name the engine.</summary>
+    public const string EngineName = "simulated";
+
     private readonly List<SimulatedDomain> _domains = [];
 
     /// <inheritdoc/>
@@ -80,7 +82,7 @@ internal sealed class SimulatedMachine(
     /// <inheritdoc/>
     public EngineFacts Engine { get; } = new()
     {
-        Name = "simulated",
+        Name = EngineName,
         Strategy = $"Virtual time and modelled guests; seed {settings.Seed}, context switch {settings.ContextSwitchCost}, wake {settings.WakeCost}.",
         ReservedFrames = 0,
         HypercallInstruction = [],
@@ -201,13 +203,11 @@ internal sealed class SimulatedDomain(
     public DomainReading Read()
     {
         Scheduling.VcpuAccount? account = Account();
-        Scheduling.LatencySummary latency = workload.WakeLatency.Summarize();
         return new DomainReading
         {
             Phase = Phase == DomainPhase.Running && _vcpu!.State == RunState.Blocked ? DomainPhase.Blocked : Phase,
             Running = account?.CpuTime ?? Nanoseconds.Zero,
             Wakes = account?.Wakes ?? 0,
-            WakeLatency = latency.Count == 0 || workload is CpuBoundWorkload ? null : new LatencySummary(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count),
             Traps = new Dictionary<string, long>(),
             Hypercalls = new Dictionary<string, long>(),
             AssignedBytes = plan.MemoryBytes,
@@ -230,5 +230,15 @@ internal sealed class SimulatedDomain(
         ErrorDetail = 0,
         Overruns = 0,
         LastVector = 0,
+        Latency = workload is CpuBoundWorkload ? null : Latency(workload.WakeLatency),
     };
+
+    /// <summary>As guests report it: the same buckets, fewer of them.</summary>
+    private static LatencyHistogram Latency(Scheduling.LatencyHistogram recorded)
+    {
+        uint[] counts = recorded.Counts[..LatencyHistogram.Buckets].ToArray();
+        foreach (uint longer in recorded.Counts[LatencyHistogram.Buckets..])
+            counts[^1] += longer;
+        return new LatencyHistogram(counts, (ulong)recorded.Sum, (ulong)recorded.Max.Value);
+    }
 }

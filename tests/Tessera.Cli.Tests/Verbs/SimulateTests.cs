@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Tessera.Cli.Tests.Support;
+using Tessera.Hosting.Tests;
 
 namespace Tessera.Cli.Tests.Verbs;
 
@@ -22,6 +23,9 @@ internal sealed class SimulateTests
             Assert.That(shares[1], Is.EqualTo(2 / 7.0).Within(0.002));
             Assert.That(shares[2], Is.EqualTo(4 / 7.0).Within(0.002));
         });
+        using Support.Cli person = new();
+        Assert.That(person.Run("simulate", Repository.Sample("quickstart.json"), "--quiet"), Is.Zero, person.Error);
+        Assert.That(person.Out, Does.Contain("SIMULATED"));
     }
 
     [Test]
@@ -118,6 +122,28 @@ internal sealed class SimulateTests
             Assert.That(card.GetProperty("passed").GetBoolean(), Is.True);
             Assert.That(card.GetProperty("checks").EnumerateArray().First(check => check.GetProperty("check").GetString() == "choices").GetProperty("outcome").GetString(), Is.EqualTo("passed"));
             Assert.That(card.GetProperty("checks").EnumerateArray().First(check => check.GetProperty("check").GetString() == "shares").GetProperty("outcome").GetString(), Is.EqualTo("notDeclared"));
+        });
+    }
+
+    [Test]
+    public void A_plugin_that_breaks_its_promise_gets_a_report_card_with_a_scenario_to_replay()
+    {
+        using PluginForge forge = new();
+        string plugin = forge.Plugin("lazy", PluginForge.Scheduler("lazy").Replace("[Plugin", "[SchedulerProperties]\n[Plugin", StringComparison.Ordinal));
+        string folder = Path.Combine(forge.Folder, "out");
+        using Support.Cli cli = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("plugins", "check", plugin, "--scenarios", "20", "--out", folder), Is.EqualTo(1), cli.Error);
+            Assert.That(cli.Out, Does.Contain("does not conform").And.Contain("FAILED").And.Contain("# Tessera scheduler scenario 1"));
+        });
+        using Support.Cli again = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(again.Run("plugins", "check", plugin, "--json", "--replay", Path.Combine(folder, "lazy-work-conserving.scenario")), Is.EqualTo(1), again.Error);
+            JsonElement check = JsonDocument.Parse(again.Out).RootElement.GetProperty("checks")[0];
+            Assert.That(check.GetProperty("outcome").GetString(), Is.EqualTo("failed"));
+            Assert.That(check.GetProperty("detail").GetString(), Does.Contain("idles while d"));
         });
     }
 
