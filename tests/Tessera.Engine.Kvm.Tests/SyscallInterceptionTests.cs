@@ -96,6 +96,47 @@ internal sealed class SyscallInterceptionTests : EngineFixture
     });
 
     [Test]
+    public void A_stale_signal_inside_the_code_does_not_lose_the_deadline() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        _ = Intercept(guest, code =>
+        {
+            Label inside = code.CreateLabel();
+            code.Label(ref inside);
+            code.dec(rcx);
+            code.jne(inside);
+            code.mov(rbx, TestGuest.Code);
+            code.jmp(rbx);
+        });
+        guest.Assemble(code =>
+        {
+            Label forever = code.CreateLabel();
+            code.Label(ref forever);
+            code.jmp(forever);
+        });
+        bool rescued = false;
+        using Timer rescue = new(
+            _ =>
+            {
+                rescued = true;
+                thread.Kick();
+            },
+            null,
+            10_000,
+            Timeout.Infinite);
+        for (int turn = 0; turn < 20; turn++)
+        {
+            // The kick is taken by the first Run; its signal ends the second one's first round, inside the code.
+            thread.Kick();
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Preempted));
+            guest.State.Rip = TestGuest.Code + CodeOffset;
+            guest.State.Rcx = (ulong)(turn + 1) * 100_000;
+            Trap trap = guest.Run(thread, milliseconds: 20);
+            Assert.That((trap.Kind, rescued), Is.EqualTo((TrapKind.Preempted, false)), trap.Diagnosis);
+        }
+    });
+
+    [Test]
     public void Code_that_is_never_left_ends_the_guest() => OnEngineThread(thread =>
     {
         using TestGuest guest = new(Engine);

@@ -177,6 +177,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
                 _context.Store(ref _state);
                 return new Trap { Kind = TrapKind.Preempted, IsInterruptible = true };
             }
+
+            // A round of a delivery may have put its own instant in the timer.
+            self.Arm(deadline);
         }
     }
 
