@@ -55,6 +55,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services) : IMachine
                 Scheduler = plugins.Scheduler.Create<IScheduler>(services),
                 SchedulerName = plugins.Scheduler.Plugin.Info.Name,
                 FallbackScheduler = () => plugins.Fallback.Create<IScheduler>(services),
+                FastPaths = prepared.Experiment.Machine.FastPaths,
             }), engine);
         }
         catch

@@ -1,8 +1,9 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using Tessera.Sdk;
+using Tessera.Kernel;
 using Tessera.Sdk.Plugins;
+using Tessera.Sdk;
 
 namespace Tessera.Cli.Configuration;
 
@@ -38,11 +39,26 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         Engine = Choice(reader, ConfigurationKeys.Engine, ConfigurationKeys.EngineOptions, "kvm"),
         Mmu = Choice(reader, ConfigurationKeys.Mmu, ConfigurationKeys.MmuOptions, "direct-paging"),
         MemoryPolicy = Choice(reader, ConfigurationKeys.MemoryPolicy, ConfigurationKeys.MemoryPolicyOptions, "static-partition"),
+        FastPaths = BindFastPaths(reader),
         HostCpus = BindPcpus(reader),
         MemoryLimit = reader.Find(ConfigurationKeys.MemoryLimit) is null or { Kind: JsonValueKind.String, Text: ConfigurationKeys.Auto }
             ? host.AvailableMemory
             : reader.Size(ConfigurationKeys.MemoryLimit) ?? host.AvailableMemory,
     };
+
+    private static FastPathMode BindFastPaths(SectionReader reader)
+    {
+        switch (reader.Text(ConfigurationKeys.FastPaths))
+        {
+            case null or ConfigurationKeys.Auto:
+                return FastPathMode.Auto;
+            case ConfigurationKeys.Off:
+                return FastPathMode.Off;
+            case { } other:
+                reader.Fail(reader.Find(ConfigurationKeys.FastPaths)!, $"\"{other}\" is no mode of fast paths.", $"Write \"{ConfigurationKeys.Auto}\" or \"{ConfigurationKeys.Off}\".");
+                return FastPathMode.Auto;
+        }
+    }
 
     private IReadOnlyList<int> BindPcpus(SectionReader reader)
     {

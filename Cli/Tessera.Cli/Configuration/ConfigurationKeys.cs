@@ -34,6 +34,8 @@ internal static class ConfigurationKeys
     public const string MmuOptions = "mmuOptions";
     public const string MemoryPolicy = "memoryPolicy";
     public const string MemoryPolicyOptions = "memoryPolicyOptions";
+    public const string FastPaths = "fastPaths";
+    public const string Off = "off";
     public const string Name = "name";
     public const string Options = "options";
     public const string Count = "count";
@@ -101,6 +103,7 @@ internal static class ConfigurationKeys
         new(MmuOptions, "Options of the MMU plugin.", OptionsObject, "{}"),
         new(MemoryPolicy, "The memory policy plugin: name or path of its DLL.", Text, "\"static-partition\""),
         new(MemoryPolicyOptions, "Options of the memory policy plugin.", OptionsObject, "{}"),
+        new(FastPaths, "Leaf hypercalls answered inside the guest: \"auto\" (where the host makes exits dear) or \"off\".", """{"anyOf":[{"const":"auto"},{"const":"off"}]}""", "\"auto\""),
     ], []);
 
     /// <summary>`scheduler` as an object.</summary>

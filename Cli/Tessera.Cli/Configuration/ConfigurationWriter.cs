@@ -2,8 +2,9 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Tessera.Hosting;
-using Tessera.Sdk;
+using Tessera.Kernel;
 using Tessera.Sdk.Plugins;
+using Tessera.Sdk;
 
 namespace Tessera.Cli.Configuration;
 
@@ -62,6 +63,7 @@ internal static class ConfigurationWriter
         Options(writer, ConfigurationKeys.MmuOptions, parts.MmuOptions);
         writer.WriteString(ConfigurationKeys.MemoryPolicy, experiment.Machine.MemoryPolicy.Name);
         Options(writer, ConfigurationKeys.MemoryPolicyOptions, parts.MemoryPolicyOptions);
+        writer.WriteString(ConfigurationKeys.FastPaths, experiment.Machine.FastPaths == FastPathMode.Off ? ConfigurationKeys.Off : ConfigurationKeys.Auto);
         writer.WriteEndObject();
         writer.WriteStartObject(ConfigurationKeys.Scheduler);
         writer.WriteString(ConfigurationKeys.Name, experiment.Scheduler.Name);

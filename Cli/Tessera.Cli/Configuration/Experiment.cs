@@ -1,5 +1,6 @@
-using Tessera.Sdk;
+using Tessera.Kernel;
 using Tessera.Sdk.Plugins;
+using Tessera.Sdk;
 
 namespace Tessera.Cli.Configuration;
 
@@ -55,6 +56,9 @@ public sealed record MachineSettings
 
     /// <summary>The memory policy.</summary>
     public required PluginChoice MemoryPolicy { get; init; }
+
+    /// <summary>Whether leaf hypercalls may be answered inside guests.</summary>
+    public required FastPathMode FastPaths { get; init; }
 
     /// <summary>The host's CPUs to use, by number; their order gives the machine's indexes.</summary>
     public required IReadOnlyList<int> HostCpus { get; init; }
