@@ -70,6 +70,9 @@ internal sealed class CostCheck() : Check("decision-cost", "A decision allocates
 {
     private const int Decisions = 2_000;
 
+    /// <summary>The best of these is reported: the first ones may have met a compiler at work, or a busy host.</summary>
+    private const int Rounds = 5;
+
     /// <summary>More than this for a decision, and more than on a small machine, is a copy of a queue.</summary>
     private const long FewBytes = 512;
 
@@ -94,14 +97,21 @@ internal sealed class CostCheck() : Check("decision-cost", "A decision allocates
         long decisions = 0;
         machine.Decided = (_, _) => decisions++;
         Run(machine, Decisions / 4, ref decisions);
-        long bytes = GC.GetAllocatedBytesForCurrentThread();
-        long started = TimeProvider.System.GetTimestamp();
-        long made = Run(machine, Decisions, ref decisions);
-        TimeSpan took = TimeProvider.System.GetElapsedTime(started);
-        bytes = GC.GetAllocatedBytesForCurrentThread() - bytes;
+        double least = double.MaxValue;
+        long bytes = 0;
+        long made = 0;
+        for (int round = 0; round < Rounds; round++)
+        {
+            bytes = GC.GetAllocatedBytesForCurrentThread();
+            long started = TimeProvider.System.GetTimestamp();
+            made = Run(machine, Decisions, ref decisions);
+            least = Math.Min(least, TimeProvider.System.GetElapsedTime(started).TotalNanoseconds / Math.Max(1, made));
+            bytes = GC.GetAllocatedBytesForCurrentThread() - bytes;
+        }
+
         if (made == 0)
             return Simulated.Ejected(machine) ?? $"no decision was made with {vcpus} CPU-bound vCPUs";
-        found.Add((vcpus, took.TotalNanoseconds / made, bytes / made));
+        found.Add((vcpus, least, bytes / made));
         return Simulated.Ejected(machine);
     }
 
