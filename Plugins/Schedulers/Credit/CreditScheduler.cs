@@ -30,6 +30,7 @@ namespace Tessera.Plugins.Schedulers.Credit;
     Summary = "Xen's credit scheduler: shares by weight, caps, boost for those who wake.",
     Options = typeof(CreditOptions),
     DomainOptions = typeof(CreditDomainOptions))]
+[SchedulerProperties(ShareErrorPercent = 5, StarvationBoundMs = 400, WakeLatencyBoundMs = 1, CapOption = nameof(CreditDomainOptions.Cap))]
 public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
 {
     /// <summary>Xen's CSCHED_TICKS_PER_TSLICE.</summary>

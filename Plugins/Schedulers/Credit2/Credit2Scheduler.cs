@@ -29,6 +29,7 @@ namespace Tessera.Plugins.Schedulers.Credit2;
     Summary = "Xen's credit2 scheduler: shares by weight, caps by budget, low latency for those who wake.",
     Options = typeof(Credit2Options),
     DomainOptions = typeof(Credit2DomainOptions))]
+[SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 20, WakeLatencyBoundMs = 1, CapOption = nameof(Credit2DomainOptions.Cap))]
 public sealed partial class Credit2Scheduler(Credit2Options options) : IScheduler
 {
     private readonly VcpuHeap<Credit2Domain> _replenishments = new(0);

@@ -34,6 +34,7 @@ namespace Tessera.Plugins.Schedulers.Eevdf;
     Summary = "Earliest eligible virtual deadline first: shares by weight with bounded lag (Stoica and Abdel-Wahab, 1995; Linux).",
     Options = typeof(EevdfOptions),
     DomainOptions = typeof(EevdfDomainOptions))]
+[SchedulerProperties(ShareErrorPercent = 3, StarvationBoundMs = 40, WakeLatencyBoundMs = 30)]
 public sealed class EevdfScheduler(EevdfOptions options) : IScheduler
 {
     private readonly long _quantum = options.RequestLength.Value;

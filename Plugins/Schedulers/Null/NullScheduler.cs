@@ -19,6 +19,7 @@ namespace Tessera.Plugins.Schedulers.Null;
 /// ever: for more vCPUs than CPUs this is the wrong policy, and the core's watchdog will say so.</para>
 /// </remarks>
 [Plugin("null", PluginKind.Scheduler, "1.0.0", Summary = "One vCPU to a CPU, pinned, no scheduling at all (Xen's null).")]
+[SchedulerProperties(WorkConserving = false, VcpusPerPcpu = 1)]
 public sealed class NullScheduler : IScheduler
 {
     private readonly LinkedList<NullVcpu> _waiting = new();

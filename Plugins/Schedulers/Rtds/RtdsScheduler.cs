@@ -32,6 +32,7 @@ namespace Tessera.Plugins.Schedulers.Rtds;
     "1.0.0",
     Summary = "Xen's real-time deferrable servers: a budget in each period, global EDF.",
     DomainOptions = typeof(RtdsDomainOptions))]
+[SchedulerProperties(StarvationBoundMs = 20, PeriodOption = nameof(RtdsDomainOptions.Period), SliceOption = nameof(RtdsDomainOptions.Budget), VcpusPerPcpu = 2)]
 public sealed class RtdsScheduler : IScheduler
 {
     private static readonly RtdsDomainOptions Defaults = new();

@@ -33,6 +33,7 @@ namespace Tessera.Plugins.Schedulers.Sedf;
     "1.0.0",
     Summary = "Xen's simple EDF: a slice in each period, extra time by weight.",
     DomainOptions = typeof(SedfDomainOptions))]
+[SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 5, WakeLatencyBoundMs = 1, PeriodOption = nameof(SedfDomainOptions.Period), SliceOption = nameof(SedfDomainOptions.Slice))]
 public sealed partial class SedfScheduler : IScheduler
 {
     private static readonly SedfDomainOptions Defaults = new();

@@ -39,6 +39,7 @@ public sealed record StrideOptions
     "1.0.0",
     Summary = "Stride scheduling: proportional shares, exact to a quantum (Waldspurger and Weihl, 1995).",
     Options = typeof(StrideOptions))]
+[SchedulerProperties(ShareErrorPercent = 3, StarvationBoundMs = 90, WakeLatencyBoundMs = 90)]
 public sealed class StrideScheduler(StrideOptions options) : IScheduler
 {
     /// <summary>The stride of a single ticket, as in the paper: large, so that strides of few tickets differ clearly.</summary>
