@@ -153,4 +153,20 @@ public sealed class BvtTableTests
         table.Row(22_000, 1, 10_000);
         table.Row(32_000, 2, 10_000);
     }
+
+    [Test]
+    public void Two_wakes_before_a_decision_leave_no_cpu_idle_that_one_of_them_may_use()
+    {
+        HandMachine machine = new(new BvtScheduler(new BvtOptions()), 2);
+        SchedulableVcpu pinned = machine.Start(1, affinity: CpuSet.Of(0));
+        machine.Settle();
+        Assert.That(machine.Core.Sleep(pinned, machine.Now));
+        _ = machine.Decide(0);
+
+        // The first asks idle CPU 0; the second may use no other, and CPU 0 takes it.
+        SchedulableVcpu anywhere = machine.Start(2);
+        machine.Core.Wake(pinned, machine.Now);
+        machine.Settle();
+        Assert.That(machine.Runs, Is.EqualTo(new[] { pinned, anywhere }));
+    }
 }

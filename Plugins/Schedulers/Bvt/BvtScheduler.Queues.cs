@@ -107,6 +107,29 @@ public sealed partial class BvtScheduler
         }
     }
 
+    /// <summary>
+    /// Asks one idle CPU for each set of affinity in which somebody still waits: of several that woke at once, each may have counted on the CPU that
+    /// took another.
+    /// </summary>
+    private void AskIdle(int except)
+    {
+        if (_groups.Count == 1)
+            return;
+        foreach (AffinityGroup group in _groups)
+        {
+            if (group.Head is null)
+                continue;
+            foreach (int pcpu in group.Pcpus)
+            {
+                if (pcpu != except && _running[pcpu] is null && !_requested[pcpu])
+                {
+                    Request(pcpu);
+                    break;
+                }
+            }
+        }
+    }
+
     private void Request(int pcpu)
     {
         _requested[pcpu] = true;

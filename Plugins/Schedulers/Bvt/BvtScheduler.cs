@@ -167,6 +167,7 @@ public sealed partial class BvtScheduler : IScheduler
         Nanoseconds slice = next is null ? Nanoseconds.Zero : Dispatch(next, pcpu, now);
         if (outgoing is not null)
             Place(outgoing, now, fresh: false, except: pcpu);
+        AskIdle(pcpu);
         if (_rewarps.Count > 0)
             _machine.RequestRescheduleAt(point.Pcpu, new((long)_rewarps.TopKey));
         return new(next?.Vcpu, slice);
