@@ -66,4 +66,31 @@ internal sealed class PreemptionTests : EngineFixture
         });
         return guest;
     }
+
+    [Test]
+    public void Preemption_loses_no_breakpoint() => OnEngineThread(thread =>
+    {
+        using TestGuest guest = new(Engine);
+        guest.Assemble(code =>
+        {
+            Iced.Intel.Label again = code.CreateLabel();
+            code.Label(ref again);
+            code.inc(rax);
+            code.int3();
+            code.jmp(again);
+        });
+        ulong breakpoints = 0;
+        for (int run = 0; run < 30_000; run++)
+        {
+            // Every length from nothing to more than a trap takes: preemption strikes at each step of a delivery.
+            Nanoseconds deadline = new(Stopwatch.GetTimestamp() + (run % 100 * 1000));
+            Trap trap = guest.Cpus[0].Run(thread, deadline);
+            if (trap.Kind == TrapKind.Preempted)
+                continue;
+            Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)3)), trap.Diagnosis);
+            Assert.That(guest.State.Rax, Is.EqualTo(++breakpoints), "the guest went on without its breakpoint");
+        }
+
+        Assert.That(breakpoints, Is.Positive);
+    });
 }

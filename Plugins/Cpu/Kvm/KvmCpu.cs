@@ -27,7 +27,12 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
     private const byte PageFault = 14;
     private const byte DoubleFault = 8;
     private const byte DebugException = 1;
+    private const byte Breakpoint = 3;
+    private const byte Overflow = 4;
     private const uint SyscallBytes = 2;
+
+    /// <summary>Runs after which code that has not moved holds no exception: it loops on one instruction.</summary>
+    private const int SoftRounds = 3;
 
     private readonly VcpuHandle _vcpu;
     private readonly KvmMachine _machine;
@@ -137,6 +142,8 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
     {
         Trap trap = default;
         int deliveryRounds = 0;
+        int softRounds = 0;
+        ulong softRip = 0;
         for (; ; )
         {
             int errno = _vcpu.Run();
@@ -153,7 +160,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
             if (errno is not (KvmCalls.ErrnoInterrupted or KvmCalls.ErrnoAgain))
                 return Fatal($"KVM_RUN failed with errno {errno}");
             self.ConsumeSignals();
-            if (IsDelivering())
+            if (IsDelivering() || MayHoldSoftException(ref softRounds, ref softRip))
             {
                 // Its trap is a few instructions away: late by that, the caller gets a whole trap and never a half-delivered one.
                 if (++deliveryRounds < MostDeliveryRounds)
@@ -191,6 +198,22 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
             || (events->ExceptionInjected | events->ExceptionPending | events->InterruptInjected) != 0
             || rip == _area.SyscallEntry || rip == _area.CompatSyscallEntry
             || rip - _codeStart < _codeBytes || (_codeBytes != 0 && _area.IsRedirectedEntry(rip));
+    }
+
+    /// <summary>
+    /// KVM never tells of an int3 or into that it has taken and not delivered yet (KVM_GET_VCPU_EVENTS leaves "soft" exceptions out),
+    /// and forgets it when registers are set; RIP may be past the instruction already, so that it would be lost. Only the number of the
+    /// last exception shows, new or old: with such a number the guest goes on for a moment, until it has moved or stays where it is.
+    /// </summary>
+    private bool MayHoldSoftException(ref int rounds, ref ulong rip)
+    {
+        if (_vcpu.Events->ExceptionNumber is not (Breakpoint or Overflow))
+            return false;
+        ulong now = _vcpu.Regs->Rip;
+        bool first = rounds == 0;
+        bool moved = !first && now != rip;
+        rip = now;
+        return !moved && ++rounds <= SoftRounds;
     }
 
     /// <summary>Turns an exit into a trap; false for an exit that means nothing and is simply continued.</summary>
