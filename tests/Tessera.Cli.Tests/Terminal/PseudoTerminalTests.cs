@@ -67,7 +67,8 @@ internal sealed partial class PseudoTerminalTests
     public void A_signal_stops_a_run_in_order_and_leaves_partial_results(string signal)
     {
         string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"signal-{Guid.NewGuid():N}");
-        ProcessStartInfo start = new("dotnet", [Child.Program, "run", Repository.Sample("quickstart.json"), "--seconds", "600", "--out", folder])
+        // A job in the background inherits an ignored SIGINT, which .NET respects: the child gets the default back.
+        ProcessStartInfo start = new("env", [$"--default-signal={signal}", "dotnet", Child.Program, "run", Repository.Sample("quickstart.json"), "--seconds", "60", "--out", folder])
         {
             RedirectStandardError = true,
             RedirectStandardOutput = true,
