@@ -15,6 +15,8 @@ public sealed partial class SchedulerCore
             now = Advance(now);
             if (Find(v) is not { } record)
                 return;
+            if (record.WantsRun)
+                _log?.Add(now, ScheduleEventKind.Pause, v.Id);
             record.Pauses++;
             record.LatencyOpen = false;
             if (v.State == RunState.Runnable)
@@ -41,6 +43,8 @@ public sealed partial class SchedulerCore
             if (record.Pauses == 0)
                 throw new InvalidOperationException($"vCPU {v.Id} is resumed but not paused.");
             record.Pauses--;
+            if (record.WantsRun)
+                _log?.Add(now, ScheduleEventKind.Resume, v.Id);
             if (record.WantsRun && v.State == RunState.Blocked)
                 MakeRunnable(record, now);
         }

@@ -85,6 +85,7 @@ public sealed partial class SchedulerCore
             _policyIsFallback = isFallback;
             _port = new(this);
             _slowCalls = 0;
+            _log?.Add(now, ScheduleEventKind.Policy, default);
             CallOutcome outcome = TellEverything(now);
             if (outcome == CallOutcome.Lost)
                 return outcome;

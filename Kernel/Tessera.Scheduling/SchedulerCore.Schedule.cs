@@ -163,6 +163,7 @@ public sealed partial class SchedulerCore
 
         if (previous is not null && previous != chosen)
             previous.LastStint = now - previous.DispatchedAt;
+        LogDecision(pcpu, previous, chosen, now);
         pcpu.Occupant = chosen;
         pcpu.Known = chosen?.Vcpu;
         pcpu.DecidedWatched = _watched;

@@ -103,6 +103,7 @@ public sealed partial class SchedulerCore : ISchedulerMachine
                 EndWait(record, now);
             bool running = v.State == RunState.Running;
             record.Removed = true;
+            _log?.Add(now, ScheduleEventKind.Remove, v.Id);
             v.State = RunState.Offline;
             VcpuRecord last = _vcpus[^1];
             _vcpus[record.Index] = last;
@@ -144,6 +145,7 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             record.Wakes++;
             if (record.Pauses > 0)
                 return;
+            _log?.Add(now, ScheduleEventKind.Wake, v.Id);
             record.LatencyOpen = true;
             record.WokenAt = now;
             if (v.State == RunState.Blocked)
@@ -193,6 +195,7 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             }
 
             record.Blocked = true;
+            _log?.Add(now, ScheduleEventKind.Sleep, v.Id);
             record.LatencyOpen = false;
             if (v.State == RunState.Runnable)
                 StopWaiting(record, now);
