@@ -126,6 +126,12 @@ internal sealed class KernelMachine : IRunMachine
     }
 
     /// <inheritdoc/>
+    public void StartRecording(int capacity) => _machine.StartRecording(capacity);
+
+    /// <inheritdoc/>
+    public Scheduling.ScheduleLog? StopRecording() => _machine.StopRecording();
+
+    /// <inheritdoc/>
     public void Dispose()
     {
         _machine.Dispose();

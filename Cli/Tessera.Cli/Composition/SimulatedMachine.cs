@@ -139,6 +139,12 @@ internal sealed class SimulatedMachine(
     };
 
     /// <inheritdoc/>
+    public void StartRecording(int capacity) => machine.Core.StartRecording(capacity, machine.Now);
+
+    /// <inheritdoc/>
+    public Scheduling.ScheduleLog? StopRecording() => machine.Core.StopRecording(machine.Now);
+
+    /// <inheritdoc/>
     public void Dispose()
     {
     }

@@ -72,6 +72,14 @@ internal interface IRunMachine : IDisposable
 
     /// <summary>The counters of this moment, since the machine's start.</summary>
     MachineReading Read();
+
+    /// <summary>Starts recording every scheduling event.</summary>
+    /// <param name="capacity">How many it keeps before it is cut.</param>
+    void StartRecording(int capacity);
+
+    /// <summary>Ends the recording.</summary>
+    /// <returns>It; null when none was going on.</returns>
+    Scheduling.ScheduleLog? StopRecording();
 }
 
 /// <summary>A domain as a run sees it.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Tessera.Cli.Terminal;
+using Tessera.Lab.Recording;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Runs;
@@ -18,6 +19,9 @@ internal sealed record RunPlan
 
     /// <summary>How long to wait for that.</summary>
     public required Nanoseconds ReadyTimeout { get; init; }
+
+    /// <summary>How many scheduling events of the window to record; 0 for none.</summary>
+    public int RecordedEvents { get; init; }
 }
 
 /// <summary>Time as a session sees it; a seam, so that tests need no real time.</summary>
@@ -94,4 +98,7 @@ internal sealed record RunRecord
 
     /// <summary>The consoles, by domain.</summary>
     public required IReadOnlyList<ConsoleLog> Consoles { get; init; }
+
+    /// <summary>Who ran where in the window; null when nobody asked or the window never began.</summary>
+    public ScheduleRecording? Recording { get; init; }
 }

@@ -1,4 +1,6 @@
 using Tessera.Cli.Results;
+using Tessera.Lab.Recording;
+using Tessera.Scheduling;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Runs;
@@ -57,7 +59,12 @@ internal sealed class RunSession
             StartDue(now);
             _meter.Sample(_pacer.Now);
             if (baseline is null && MayMeasure(now))
+            {
                 (baseline, windowStart, _meter) = (_machine.Read(), now, Meter());
+                if (_plan.RecordedEvents > 0)
+                    _machine.StartRecording(_plan.RecordedEvents);
+            }
+
             Nanoseconds end = baseline is null ? Nanoseconds.Never : windowStart + _plan.Duration;
             if (now >= end || AllEnded() || _machine.Failure is not null)
                 break;
@@ -161,6 +168,7 @@ internal sealed class RunSession
     private RunRecord Finish(MachineReading baseline, bool interrupted)
     {
         MachineReading final = _machine.Read();
+        ScheduleLog? log = _machine.StopRecording();
         _meter.Sample(_pacer.Now);
         for (int index = 0; index < _domains.Length; index++)
         {
@@ -184,11 +192,18 @@ internal sealed class RunSession
             CrashRegisters = [.. _domains.Select(domain => domain.CrashRegisters)],
             BootTimes = [.. _consoles.Select((console, index) => BootTime(console, _startedAt[index]))],
             Consoles = _consoles,
+            Recording = log is null ? null : Recording(log),
         };
         foreach (IRunDomain domain in _domains)
             domain.Destroy();
         return record;
     }
+
+    private ScheduleRecording Recording(ScheduleLog log) => ScheduleRecording.FromLog(
+        log,
+        _machine.HostCpus.Count,
+        [.. _plan.Domains.Select(domain => new RecordedDomain(domain.Name, domain.Weight))],
+        [.. _domains.Select(domain => domain.Id)]);
 
     private static Nanoseconds? BootTime(ConsoleLog console, Nanoseconds? startedAt) =>
         console.FirstUserLine is { } line && startedAt is { } start ? new Nanoseconds(line) - start : null;

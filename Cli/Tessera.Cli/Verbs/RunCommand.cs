@@ -3,6 +3,7 @@ using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
+using Tessera.Lab.Recording;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -21,6 +22,9 @@ internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, st
 internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, TimeProvider time)
 {
     private const string KvmEngine = "kvm";
+
+    /// <summary>Scheduling events that a recorded window keeps: 24 MB at most, and twenty minutes of a hundred busy domains on two physical CPUs.</summary>
+    private const int RecordedEvents = 1_000_000;
 
     private static readonly Nanoseconds LiveInterval = Nanoseconds.FromMilliseconds(500);
     private static readonly Nanoseconds LineInterval = Nanoseconds.FromSeconds(5);
@@ -56,10 +60,11 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
             CreateFolder(request.Output);
         using IRunMachine machine = create(prepared);
         DateTimeOffset startedAt = DateTimeOffset.UtcNow;
-        RunRecord record = Watch(request, prepared, machine);
+        RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
+        RunRecord record = Watch(request, prepared, plan, machine);
         ResultDocument result = ResultBuilder.Build(record, prepared.Plan.Domains, machine, prepared.Plugins.Scheduler.Plugin.Info, prepared.Resolved, startedAt);
         if (request.Output is not null)
-            WriteFiles(request.Output, prepared, result);
+            WriteFiles(request.Output, prepared, record, result);
         Show(request, prepared, record, result);
         return result.Outcome == RunOutcome.Completed ? ExitCode.Good : ExitCode.Failed;
     }
@@ -76,19 +81,24 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         }
     }
 
-    private static void WriteFiles(string folder, PreparedExperiment prepared, ResultDocument result)
+    private static void WriteFiles(string folder, PreparedExperiment prepared, RunRecord record, ResultDocument result)
     {
+        if (record.Recording is { } recording)
+        {
+            using StreamWriter schedule = new(Path.Combine(folder, "schedule.csv"));
+            ScheduleCsv.Write(schedule, recording);
+        }
+
         File.WriteAllText(Path.Combine(folder, "result.json"), ResultJson.Write(result));
         File.WriteAllText(Path.Combine(folder, "configuration.json"), ConfigurationWriter.Text(prepared.Resolved));
     }
 
-    private RunRecord Watch(RunRequest request, PreparedExperiment prepared, IRunMachine machine)
+    private RunRecord Watch(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine)
     {
-        RunPlan plan = prepared.Plan;
         if (request.Quiet)
             return Session(request, plan, machine, LineInterval, null);
         if (host.ErrorConsole.Profile.Capabilities.Interactive)
-            return WatchLive(request, prepared, machine);
+            return WatchLive(request, prepared, plan, machine);
         long said = time.GetTimestamp();
         return Session(request, plan, machine, LineInterval, progress =>
         {
@@ -100,13 +110,13 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         });
     }
 
-    private RunRecord WatchLive(RunRequest request, PreparedExperiment prepared, IRunMachine machine)
+    private RunRecord WatchLive(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine)
     {
         IAnsiConsole console = host.ErrorConsole;
         string title = $"{request.Config}: {prepared.Plan.Domains.Count} domains on {machine.HostCpus.Count} pCPUs, {prepared.Plugins.Scheduler.Plugin.Info.Name}";
         RunRecord? record = null;
         console.Live(new Text(title)).AutoClear(true).Overflow(VerticalOverflow.Crop).Start(context =>
-            record = Session(request, prepared.Plan, machine, LiveInterval, progress =>
+            record = Session(request, plan, machine, LiveInterval, progress =>
                 context.UpdateTarget(RunViews.Live(prepared.Plan.Domains, title, progress, console.Profile.Height, console.Profile.Width))));
         return record!;
     }

@@ -13,8 +13,8 @@ public static class ScheduleCsv
     private const string Format = "# tessera.schedule/1";
     private const string Heading = "at_ns,event,pcpu,domain,vcpu,before";
 
-    private static readonly string[] s_kinds = [.. Enum.GetNames<ScheduleEventKind>().Select(name => name.ToLowerInvariant())];
-    private static readonly string[] s_ends = [.. Enum.GetNames<RunEnd>().Select(name => name.ToLowerInvariant())];
+    private static readonly string[] KindWords = [.. Enum.GetNames<ScheduleEventKind>().Select(name => name.ToLowerInvariant())];
+    private static readonly string[] EndWords = [.. Enum.GetNames<RunEnd>().Select(name => name.ToLowerInvariant())];
 
     /// <summary>Writes a recording.</summary>
     public static void Write(TextWriter writer, ScheduleRecording recording)
@@ -32,7 +32,7 @@ public static class ScheduleCsv
         {
             line.TryWrite(
                 CultureInfo.InvariantCulture,
-                $"{item.At.Value},{s_kinds[(int)item.Kind]},{Index(item.Pcpu)},{Index(item.Domain)},{Index(item.Vcpu)},{(item.Before == RunEnd.None ? "" : s_ends[(int)item.Before])}",
+                $"{item.At.Value},{KindWords[(int)item.Kind]},{Index(item.Pcpu)},{Index(item.Domain)},{Index(item.Vcpu)},{(item.Before == RunEnd.None ? "" : EndWords[(int)item.Before])}",
                 out int length);
             writer.WriteLine(line[..length]);
         }
@@ -102,8 +102,8 @@ public static class ScheduleCsv
         ReadOnlySpan<char> line = text;
         if (line.Split(fields, ',') != 6 || !long.TryParse(line[fields[0]], CultureInfo.InvariantCulture, out long at) || at < 0)
             return null;
-        int kind = Word(s_kinds, line[fields[1]]);
-        int before = line[fields[5]].IsEmpty ? 0 : Word(s_ends, line[fields[5]]);
+        int kind = Word(KindWords, line[fields[1]]);
+        int before = line[fields[5]].IsEmpty ? 0 : Word(EndWords, line[fields[5]]);
         if (kind < 0 || before < 0 || !TryIndex(line[fields[2]], out int pcpu) || !TryIndex(line[fields[3]], out int domain) || !TryIndex(line[fields[4]], out int vcpu))
             return null;
         return new(new(at), (ScheduleEventKind)kind, pcpu, domain, vcpu, (RunEnd)before);

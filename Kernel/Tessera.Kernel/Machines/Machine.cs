@@ -205,6 +205,14 @@ public sealed class Machine : ISchedulerHost, IDisposable
             [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
     }
 
+    /// <summary>Starts recording every scheduling event; one that was going on is dropped.</summary>
+    /// <param name="capacity">How many it keeps before it is cut; 24 bytes each.</param>
+    public void StartRecording(int capacity) => Core.StartRecording(capacity, Clock.Now);
+
+    /// <summary>Ends the recording.</summary>
+    /// <returns>It, in machine time; null when none was going on.</returns>
+    public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
+
     /// <summary>Puts another scheduler in charge while guests run.</summary>
     /// <param name="scheduler">The policy.</param>
     /// <param name="name">Its name.</param>

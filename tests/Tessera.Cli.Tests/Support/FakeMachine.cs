@@ -50,6 +50,9 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
 
     public bool IsDisposed { get; private set; }
 
+    /// <summary>The recording, without events.</summary>
+    public Scheduling.ScheduleLog? Log { get; private set; }
+
     /// <summary>Called when a domain was made, to script it.</summary>
     public Action<FakeDomain>? Created { get; set; }
 
@@ -88,6 +91,10 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
             SchedulerEjected = SchedulerEjected,
         };
     }
+
+    public void StartRecording(int capacity) => Log = new(capacity, pacer.Now);
+
+    public Scheduling.ScheduleLog? StopRecording() => Log;
 
     public void Dispose() => IsDisposed = true;
 

@@ -1,0 +1,141 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Simulation;
+
+namespace Tessera.Scheduling.Tests;
+
+public sealed class RecordingTests
+{
+    private static readonly Nanoseconds Ms = Nanoseconds.FromMilliseconds(1);
+
+    [Test]
+    public void A_recording_says_who_ran_when_and_agrees_with_the_accounts()
+    {
+        VirtualMachine machine = new(Policies.Named("bvt"), pcpus: 2);
+        SchedulableVcpu[] vcpus =
+        [
+            machine.Start(1, new CpuBoundWorkload()),
+            machine.Start(2, new CpuBoundWorkload(), weight: 512),
+            machine.Start(3, new CpuBoundWorkload()),
+            machine.Start(4, new PeriodicWorkload(Ms, Nanoseconds.FromMilliseconds(7))),
+        ];
+        machine.RunUntil(Nanoseconds.FromSeconds(1));
+        Nanoseconds[] before = [.. vcpus.Select(vcpu => machine.Core.AccountOf(vcpu, machine.Now).CpuTime)];
+        machine.Core.StartRecording(100_000, machine.Now);
+        machine.RunUntil(Nanoseconds.FromSeconds(3));
+        ScheduleLog log = machine.Core.StopRecording(machine.Now)!;
+        Assert.That(log.CutAt, Is.Null);
+        Assert.That(log.End - log.Start, Is.EqualTo(Nanoseconds.FromSeconds(2)));
+        Dictionary<VcpuId, Nanoseconds> ran = RunTimes(log, pcpus: 2);
+        for (int index = 0; index < vcpus.Length; index++)
+            Assert.That(ran[vcpus[index].Id], Is.EqualTo(machine.Core.AccountOf(vcpus[index], machine.Now).CpuTime - before[index]), vcpus[index].ToString());
+        Assert.That(log.Entries.ToArray().Count(entry => entry.Kind == ScheduleEventKind.Wake && entry.At > log.Start), Is.EqualTo(286).Within(1));
+    }
+
+    [Test]
+    public void Every_kind_of_event_is_told_with_its_reason()
+    {
+        VirtualMachine machine = new(Policies.RoundRobin());
+        SchedulerCore core = machine.Core;
+        PcpuId p0 = new(0);
+        SchedulableVcpu one = machine.Start(1, new CpuBoundWorkload());
+        SchedulableVcpu two = machine.Start(2, new CpuBoundWorkload());
+        core.StartRecording(100, Ms);
+        SchedulableVcpu first = core.Schedule(p0, Ms).Vcpu!;
+        SchedulableVcpu second = first == one ? two : one;
+        core.Schedule(p0, At(50));
+        core.Sleep(second, At(51));
+        core.Schedule(p0, At(51));
+        core.Pause(first, At(52));
+        core.Schedule(p0, At(52));
+        core.Wake(second, At(53));
+        core.Resume(first, At(53));
+        core.Schedule(p0, At(54));
+        core.SwapPolicy(Policies.RoundRobin(), "again", null, At(55));
+        core.Remove(first, At(56));
+        ScheduleLog log = core.StopRecording(At(57))!;
+        Assert.That(
+            log.Entries.ToArray().Where(entry => entry.At > Ms).Select(entry => $"{entry.At.Value / 1_000_000} {entry.Kind} {entry.Before}"),
+            Is.EqualTo(new[] { "50 Run Preempted", "51 Sleep None", "51 Run Slept", "52 Pause None", "52 Idle Paused", "53 Wake None", "53 Resume None", "54 Run None", "55 Policy None", "56 Remove None" }));
+        Assert.That(core.StopRecording(At(58)), Is.Null);
+
+        static Nanoseconds At(long ms) => Nanoseconds.FromMilliseconds(ms);
+    }
+
+    [Test]
+    public void A_full_recording_says_where_it_was_cut_and_keeps_what_came_before()
+    {
+        VirtualMachine machine = new(Policies.RoundRobin());
+        machine.Start(1, new CpuBoundWorkload());
+        machine.Start(2, new CpuBoundWorkload());
+        machine.Core.StartRecording(10, machine.Now);
+        machine.RunUntil(Nanoseconds.FromSeconds(1));
+        ScheduleLog log = machine.Core.StopRecording(machine.Now)!;
+        Assert.That(log.Entries.Length, Is.EqualTo(10));
+        Assert.That(log.CutAt, Is.GreaterThan(log.Entries[^1].At).And.LessThan(machine.Now));
+    }
+
+    [Test]
+    public void Recording_allocates_nothing_once_it_runs()
+    {
+        SchedulerCore core = new(Policies.RoundRobin(), "round-robin", Policies.RoundRobin, new() { PcpuCount = 1 }, new Deaf());
+        SchedulableVcpu vcpu = new(new(new DomainId(1), 0));
+        core.Add(vcpu, Nanoseconds.Zero);
+        core.StartRecording(100_000, Nanoseconds.Zero);
+        long now = 0;
+        Work();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Work();
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+        Assert.That(core.StopRecording(new(now))!.Entries.Length, Is.EqualTo(40_001));
+
+        void Work()
+        {
+            for (int round = 0; round < 5_000; round++)
+            {
+                core.Wake(vcpu, new(++now));
+                core.Schedule(new PcpuId(0), new(++now));
+                core.Sleep(vcpu, new(++now));
+                core.Schedule(new PcpuId(0), new(++now));
+            }
+        }
+    }
+
+    private static Dictionary<VcpuId, Nanoseconds> RunTimes(ScheduleLog log, int pcpus)
+    {
+        Dictionary<VcpuId, Nanoseconds> ran = [];
+        (VcpuId Vcpu, Nanoseconds Since, bool Busy)[] on = new (VcpuId, Nanoseconds, bool)[pcpus];
+        foreach (ScheduleEntry entry in log.Entries)
+        {
+            if (entry.Kind is not (ScheduleEventKind.Run or ScheduleEventKind.Idle))
+                continue;
+            Close(entry.Pcpu, entry.At);
+            on[entry.Pcpu] = (entry.Vcpu, entry.At, entry.Kind == ScheduleEventKind.Run);
+        }
+
+        for (int pcpu = 0; pcpu < pcpus; pcpu++)
+            Close(pcpu, log.End);
+        return ran;
+
+        void Close(int pcpu, Nanoseconds at)
+        {
+            if (on[pcpu].Busy)
+                ran[on[pcpu].Vcpu] = ran.GetValueOrDefault(on[pcpu].Vcpu) + (at - on[pcpu].Since);
+        }
+    }
+
+    private sealed class Deaf : ISchedulerHost
+    {
+        public void Kick(PcpuId pcpu)
+        {
+        }
+
+        public void Shorten(PcpuId pcpu, Nanoseconds until)
+        {
+        }
+
+        public void PolicyEjected(Ejection ejection)
+        {
+        }
+    }
+}
