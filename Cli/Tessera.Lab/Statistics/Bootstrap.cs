@@ -1,0 +1,135 @@
+namespace Tessera.Lab.Statistics;
+
+/// <summary>An interval that a number lies in with the confidence asked for.</summary>
+/// <param name="Low">Its lower end.</param>
+/// <param name="High">Its upper end.</param>
+public readonly record struct Interval(double Low, double High)
+{
+    /// <summary>Whether a value lies in it, ends included.</summary>
+    public bool Contains(double value) => value >= Low && value <= High;
+
+    /// <summary>Whether two intervals have a value in common.</summary>
+    public bool Overlaps(Interval other) => Low <= other.High && other.Low <= High;
+}
+
+/// <summary>
+/// Confidence intervals by the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). Seeded: the same values give
+/// the same interval. With few values (below ten or so) every bootstrap interval is narrower than it should be.
+/// </summary>
+public static class Bootstrap
+{
+    /// <summary>Resamples drawn for one interval.</summary>
+    public const int Resamples = 10_000;
+
+    /// <summary>The confidence of intervals unless said otherwise.</summary>
+    public const double Confidence = 0.95;
+
+    private const int Seed = 1979; // Efron's year; any fixed number would do
+
+    /// <summary>The mean's interval, bias-corrected and accelerated (BCa, chapter 14.3).</summary>
+    /// <param name="values">At least one value.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    public static Interval OfMean(IReadOnlyList<double> values, double confidence = Confidence)
+    {
+        double[] sample = [.. values];
+        double mean = Describe.Mean(sample);
+        double[] means = Replicates(sample, Describe.Mean);
+        if (means[0] == means[^1])
+            return new Interval(mean, mean);
+        int below = 0;
+        foreach (double replicate in means)
+            below += replicate < mean ? 2 : replicate == mean ? 1 : 0;
+        double bias = Normal.Quantile(Math.Clamp(below / (2.0 * Resamples), 1.0 / Resamples, 1 - (1.0 / Resamples)));
+        double acceleration = Acceleration(sample, mean);
+        double half = (1 - confidence) / 2;
+        return new Interval(At(means, Adjust(half)), At(means, Adjust(1 - half)));
+
+        double Adjust(double part)
+        {
+            double z = bias + Normal.Quantile(part);
+            return Normal.Cumulative(bias + (z / (1 - (acceleration * z))));
+        }
+    }
+
+    /// <summary>
+    /// The median's interval by percentiles (chapter 13.3): the jackknife that BCa needs does not work for a median.
+    /// </summary>
+    /// <param name="values">At least one value.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    public static Interval OfMedian(IReadOnlyList<double> values, double confidence = Confidence) =>
+        Percentiles(Replicates([.. values], Describe.Median), confidence);
+
+    /// <summary>The interval of the difference of two means, first minus second, by percentiles; both samples are drawn anew each time.</summary>
+    /// <param name="first">At least one value.</param>
+    /// <param name="second">At least one value.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    public static Interval OfDifference(IReadOnlyList<double> first, IReadOnlyList<double> second, double confidence = Confidence)
+    {
+        Random random = new(Seed);
+        double[] one = [.. first];
+        double[] other = [.. second];
+        double[] drawnOne = new double[one.Length];
+        double[] drawnOther = new double[other.Length];
+        double[] differences = new double[Resamples];
+        for (int resample = 0; resample < Resamples; resample++)
+        {
+            Draw(one, drawnOne, random);
+            Draw(other, drawnOther, random);
+            differences[resample] = Describe.Mean(drawnOne) - Describe.Mean(drawnOther);
+        }
+
+        Array.Sort(differences);
+        return Percentiles(differences, confidence);
+    }
+
+    private static double[] Replicates(double[] values, Func<double[], double> statistic)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(values.Length, nameof(values));
+        Random random = new(Seed);
+        double[] drawn = new double[values.Length];
+        double[] replicates = new double[Resamples];
+        for (int resample = 0; resample < Resamples; resample++)
+        {
+            Draw(values, drawn, random);
+            replicates[resample] = statistic(drawn);
+        }
+
+        Array.Sort(replicates);
+        return replicates;
+    }
+
+    private static void Draw(double[] from, double[] to, Random random)
+    {
+        for (int index = 0; index < to.Length; index++)
+            to[index] = from[random.Next(from.Length)];
+    }
+
+    /// <summary>A sixth of the skewness of the jackknifed means (formula 14.15).</summary>
+    private static double Acceleration(double[] values, double mean)
+    {
+        double squares = 0;
+        double cubes = 0;
+        foreach (double value in values)
+        {
+            // Leaving a value out moves the mean by (mean − value) / (n − 1); the factor cancels, its sign stays.
+            double deviation = value - mean;
+            squares += deviation * deviation;
+            cubes += deviation * deviation * deviation;
+        }
+
+        return squares == 0 ? 0 : cubes / (6 * Math.Pow(squares, 1.5));
+    }
+
+    private static Interval Percentiles(double[] sorted, double confidence)
+    {
+        double half = (1 - confidence) / 2;
+        return new Interval(At(sorted, half), At(sorted, 1 - half));
+    }
+
+    private static double At(double[] sorted, double part)
+    {
+        double place = Math.Clamp((part * (sorted.Length + 1)) - 1, 0, sorted.Length - 1);
+        int floor = (int)place;
+        return floor + 1 >= sorted.Length ? sorted[^1] : sorted[floor] + ((place - floor) * (sorted[floor + 1] - sorted[floor]));
+    }
+}
