@@ -1,4 +1,5 @@
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Devices;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -14,6 +15,7 @@ internal static class PluginKinds
         PluginKind.CpuEngine => typeof(ICpuEngine),
         PluginKind.Mmu => typeof(IMmuVirtualization),
         PluginKind.MemoryPolicy => typeof(IMemoryPolicy),
+        PluginKind.BlockBackend => typeof(IBlockBackend),
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "No such kind."),
     };
 
@@ -23,6 +25,7 @@ internal static class PluginKinds
         PluginKind.CpuEngine => "CPU engine",
         PluginKind.Mmu => "MMU virtualization",
         PluginKind.MemoryPolicy => "memory policy",
+        PluginKind.BlockBackend => "block backend",
         _ => $"kind {(int)kind}",
     };
 }

@@ -14,6 +14,9 @@ public enum PluginKind
 
     /// <summary><see cref="Memory.IMemoryPolicy"/>.</summary>
     MemoryPolicy,
+
+    /// <summary><see cref="Devices.IBlockBackend"/>.</summary>
+    BlockBackend,
 }
 
 /// <summary>
