@@ -220,6 +220,33 @@ public static class GrantLayout
 
     public const int EntrySize = 8;
 
+    /// <summary>Entries that keep their meaning over a change of version (console, store).</summary>
+    public const int ReservedEntries = 8;
+
+    /// <summary>Version 2: uint16, first byte of a sub-page grant.</summary>
+    public const int Entry2PageOffset = 4;
+
+    /// <summary>Version 2: uint16, bytes of a sub-page grant.</summary>
+    public const int Entry2Length = 6;
+
+    /// <summary>Version 2: uint64.</summary>
+    public const int Entry2Frame = 8;
+
+    /// <summary>Version 2: uint16, whose grant a transitive one passes on.</summary>
+    public const int Entry2TransitiveDomain = 4;
+
+    /// <summary>Version 2: uint32, which of its grants.</summary>
+    public const int Entry2TransitiveReference = 8;
+
+    public const int Entry2Size = 16;
+
+    /// <summary>Version 2: uint16 for each entry, <see cref="GrantEntryFlags.Reading"/> and <see cref="GrantEntryFlags.Writing"/>.</summary>
+    public const int StatusSize = 2;
+
+    public const int MapSize = 32;
+    public const int UnmapSize = 24;
+    public const int CopySize = 40;
+
     /// <summary>uint16.</summary>
     public const int SetupTableDomain = 0;
 

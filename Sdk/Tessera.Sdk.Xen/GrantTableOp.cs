@@ -40,14 +40,38 @@ public enum GrantStatus : short
     NoSpace = -13,
 }
 
-/// <summary>Flags of a version 1 grant entry (GTF_*).</summary>
+/// <summary>Flags of a grant entry of either version (GTF_*); the low two bits are its type. Version 2 has Reading and Writing in the status frames.</summary>
 [Flags]
 public enum GrantEntryFlags : ushort
 {
     Invalid = 0,
     PermitAccess = 1 << 0,
     AcceptTransfer = 2 << 0,
+    Transitive = 3 << 0,
+    TypeMask = 3 << 0,
     Readonly = 1 << 2,
     Reading = 1 << 3,
     Writing = 1 << 4,
+    SubPage = 1 << 8,
+}
+
+/// <summary>Flags of gnttab_map_grant_ref (GNTMAP_*); the high 16 bits go into the entry's software bits.</summary>
+[Flags]
+public enum GrantMapFlags : uint
+{
+    None = 0,
+    DeviceMap = 1 << 0,
+    HostMap = 1 << 1,
+    Readonly = 1 << 2,
+    ApplicationMap = 1 << 3,
+    ContainsPte = 1 << 4,
+}
+
+/// <summary>Flags of gnttab_copy (GNTCOPY_*).</summary>
+[Flags]
+public enum GrantCopyFlags : ushort
+{
+    None = 0,
+    SourceGref = 1 << 0,
+    DestGref = 1 << 1,
 }

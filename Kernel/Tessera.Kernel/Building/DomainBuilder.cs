@@ -7,6 +7,7 @@ using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Building;
@@ -47,6 +48,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         XenErrno adopted = domain.Mmu.AdoptBootTables(root);
         if (adopted != XenErrno.Success)
             throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin refused the boot page tables ({adopted}).");
+        HoldWrittenFrames(layout);
         // The clock's rate must be known before the guest reads it; by now the time that measuring takes has passed by itself.
         domain.Machine.Clock.Calibrate();
         SetRegisters(layout);
@@ -170,6 +172,22 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             enter.CopyTo(stub[5..]);
             stub[5 + enter.Length] = 0xc3; // ret
         }
+    }
+
+    // A frame that the VMM writes as the guest bids (a store's answer, a grant's mark) must not become a page or descriptor table: those writes are not validated.
+    private void HoldWrittenFrames(BootLayout layout)
+    {
+        Hold(_memory.First + layout.StorePfn);
+        Hold(_memory.First + layout.ConsolePfn);
+        for (Mfn frame = _memory.SharedInfoFrame; _memory.Has(frame); frame += 1)
+            Hold(frame);
+    }
+
+    private void Hold(Mfn frame)
+    {
+        if (domain.Machine.Frames.TakeType(domain.Id, frame, FrameType.Writable) is not (TypeReference.Taken or TypeReference.TakenFirst))
+            throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin holds {frame}, which the VMM writes, as a table.");
+        domain.WrittenByVmm.Add(frame);
     }
 
     private void FindReportPage()

@@ -1,3 +1,4 @@
+using Tessera.Kernel.Devices;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -10,6 +11,7 @@ internal enum PortState
     Unbound,
     Interdomain,
     Backend,
+    Device,
     Virq,
     Ipi,
 }
@@ -38,6 +40,49 @@ internal sealed class EventChannels(Domain domain)
             _ports[number] = new Port { State = PortState.Backend, Notified = notified };
             return new EventPort(number);
         }
+    }
+
+    /// <summary>Joins a device backend inside the VMM to a port that the guest left unbound for the backend's domain.</summary>
+    /// <returns>EINVAL when the port is not such a one; ESRCH when the domain is going away.</returns>
+    public XenErrno BindDevice(int number, DomainId backend, BackendChannel channel)
+    {
+        lock (_gate)
+        {
+            if (_closed)
+                return XenErrno.ESRCH;
+            if (!_ports.TryGetValue(number, out Port? port) || port.State != PortState.Unbound || port.RemoteDomain != backend.Value)
+                return XenErrno.EINVAL;
+            port.State = PortState.Device;
+            port.Device = channel;
+            return XenErrno.Success;
+        }
+    }
+
+    /// <summary>Ends what <see cref="BindDevice"/> began: the guest's port is unbound again.</summary>
+    public void UnbindDevice(int number, BackendChannel channel)
+    {
+        lock (_gate)
+        {
+            if (_ports.TryGetValue(number, out Port? port) && ReferenceEquals(port.Device, channel))
+            {
+                port.State = PortState.Unbound;
+                port.Device = null;
+            }
+        }
+    }
+
+    /// <summary>Raises the port if it is still the backend's. Any thread.</summary>
+    public void NotifyFrom(int number, BackendChannel channel)
+    {
+        int vcpu;
+        lock (_gate)
+        {
+            if (!_ports.TryGetValue(number, out Port? port) || !ReferenceEquals(port.Device, channel))
+                return;
+            vcpu = port.Vcpu;
+        }
+
+        SetPending(number, vcpu);
     }
 
     /// <summary>EVTCHNOP_alloc_unbound: a port that a remote domain may bind.</summary>
@@ -134,6 +179,7 @@ internal sealed class EventChannels(Domain domain)
     public XenErrno Close(int number)
     {
         Domain? remote = null;
+        BackendChannel? device;
         int remotePort = 0;
         lock (_gate)
         {
@@ -150,9 +196,11 @@ internal sealed class EventChannels(Domain domain)
                 target.VirqPorts[port.Virq] = 0;
             if (port.State == PortState.Interdomain)
                 (remote, remotePort) = (port.Remote, port.RemotePort);
+            device = port.Device;
             domain.Shared.ClearPending(number);
         }
 
+        device?.PortClosed();
         remote?.Events.Unbind(remotePort, domain.Id.Value);
         return XenErrno.Success;
     }
@@ -196,6 +244,9 @@ internal sealed class EventChannels(Domain domain)
             case PortState.Ipi:
                 SetPending(number, port.Vcpu);
                 return XenErrno.Success;
+            case PortState.Device:
+                port.Device?.Notified();
+                return XenErrno.Success;
             case PortState.Backend:
                 port.Notified?.Invoke();
                 return XenErrno.Success;
@@ -237,7 +288,7 @@ internal sealed class EventChannels(Domain domain)
             {
                 PortState.Unbound => (EventChannelState.Unbound, port.RemoteDomain),
                 PortState.Interdomain => (EventChannelState.Interdomain, port.RemoteDomain | ((uint)port.RemotePort << 16)),
-                PortState.Backend => (EventChannelState.Interdomain, 0u),
+                PortState.Backend or PortState.Device => (EventChannelState.Interdomain, 0u),
                 PortState.Virq => (EventChannelState.Virq, (uint)port.Virq),
                 _ => (EventChannelState.Ipi, 0u),
             };
@@ -323,5 +374,6 @@ internal sealed class EventChannels(Domain domain)
         public int Virq;
         public int Vcpu;
         public Action? Notified;
+        public BackendChannel? Device;
     }
 }

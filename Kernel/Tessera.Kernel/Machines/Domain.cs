@@ -1,5 +1,6 @@
 using Tessera.Kernel.Console;
 using Tessera.Kernel.Events;
+using Tessera.Kernel.Grants;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
@@ -46,6 +47,7 @@ public sealed class Domain
         Guest = new GuestMemory(memory, mmu);
         Shared = new SharedInfoPage(memory);
         Events = new EventChannels(this);
+        Grants = new GrantTable(id, machine.Frames, memory, machine);
     }
 
     /// <summary>Its number.</summary>
@@ -97,7 +99,13 @@ public sealed class Domain
 
     internal EventChannels Events { get; }
 
+    /// <summary>What it grants to others.</summary>
+    internal GrantTable Grants { get; }
+
     internal StoreConnection? Store { get; set; }
+
+    /// <summary>Frames of its own that the VMM writes for as long as it lives (shared_info, grant table, console, store): held as writable, so that they never become tables.</summary>
+    internal List<Mfn> WrittenByVmm { get; } = [];
 
     /// <summary>Frames given back by the guest and not yet taken again; guarded by <see cref="Gate"/>.</summary>
     internal Stack<Mfn> Ballooned { get; } = new();

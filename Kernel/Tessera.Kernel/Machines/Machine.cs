@@ -1,5 +1,6 @@
 using Tessera.Kernel.Building;
 using Tessera.Kernel.FastPath;
+using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
@@ -17,7 +18,7 @@ namespace Tessera.Kernel;
 /// A running machine: physical CPUs, frames, the scheduler core and the domains. Everything of a machine hangs off this object; two
 /// machines in one process know nothing of each other.
 /// </summary>
-public sealed class Machine : ISchedulerHost, IDisposable
+public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
 
@@ -28,6 +29,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
     private readonly PhysicalCpu[] _pcpus;
     private readonly List<PhysicalCpu> _replaced = [];
     private readonly Timer _watchdog;
+    private Domain[] _byId = [];
     private int _disposed;
 
     /// <summary>Assembles a machine; its physical CPUs idle until domains start.</summary>
@@ -106,6 +108,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
             id = new DomainId((ushort)(_domains.Count + 1));
             Domain built = Build(id, configuration);
             _domains.Add(built);
+            Volatile.Write(ref _byId, [.. _domains]);
             return built;
         }
     }
@@ -165,12 +168,15 @@ public sealed class Machine : ISchedulerHost, IDisposable
             domain.Console.Close();
             domain.Store?.Close();
             Store.Release(domain.Id);
-            ReleaseFrames(domain);
+            ReleaseAccounts(domain);
             foreach (Vcpu vcpu in domain.Vcpus)
                 vcpu.Cpu.Dispose();
             domain.GuestMachine.Dispose();
             domain.FastPath?.Dispose();
-            domain.Memory.Dispose();
+            // What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
+            if (!domain.Grants.Close(() => FreeFrames(domain)))
+                domain.Memory.DiscardExcept(domain.Grants);
+            domain.Grants.LetGo();
         }
     }
 
@@ -261,11 +267,15 @@ public sealed class Machine : ISchedulerHost, IDisposable
         Clock.Dispose();
     }
 
+    // Without the gate: hypercalls look up, and the gate is held as long as a domain is being built. Domains are numbered from 1 in order.
     internal Domain? FindDomain(DomainId id)
     {
-        lock (_gate)
-            return _domains.Find(domain => domain.Id == id && domain.State is not DomainState.Destroyed);
+        Domain[] domains = Volatile.Read(ref _byId);
+        return id.Value - 1 < domains.Length && id.Value != 0 && domains[id.Value - 1] is { State: not DomainState.Destroyed } domain ? domain : null;
     }
+
+    /// <inheritdoc/>
+    GrantTable? IGrantDirectory.FindGrants(ushort domain) => FindDomain(new DomainId(domain))?.Grants;
 
     internal Vcpu VcpuOf(SchedulableVcpu schedulable) => _vcpuOf[schedulable.Id];
 
@@ -293,7 +303,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
 
     internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
 
-    private void ReleaseFrames(Domain domain)
+    private void ReleaseAccounts(Domain domain)
     {
         Frames.Watch(domain.Id, null);
         try
@@ -307,16 +317,38 @@ public sealed class Machine : ISchedulerHost, IDisposable
 
             foreach (Mfn frame in domain.Ballooned)
                 _ = Frames.DropType(frame);
+            foreach (Mfn frame in domain.WrittenByVmm)
+                _ = Frames.DropType(frame);
             domain.Mmu.Release();
-            Frames.Free(domain.Id);
         }
-        catch (Exception exception) when (domain.FastPath is not null && exception is InvalidOperationException or TamperedTablesException or ArgumentException)
+        catch (Exception exception) when (MayBeFalse(domain, exception))
         {
-            // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same.
             domain.HadFalseAccounts = true;
-            Frames.Seize(domain.Id);
         }
     }
+
+    // Nothing is pinned any more: by now every reference to the domain's frames is its own.
+    private void FreeFrames(Domain domain)
+    {
+        try
+        {
+            domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
+            if (!domain.HadFalseAccounts)
+                Frames.Free(domain.Id);
+        }
+        catch (Exception exception) when (MayBeFalse(domain, exception))
+        {
+            domain.HadFalseAccounts = true;
+        }
+
+        if (domain.HadFalseAccounts)
+            Frames.Seize(domain.Id);
+        domain.Memory.Dispose();
+    }
+
+    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same.
+    private static bool MayBeFalse(Domain domain, Exception exception) =>
+        domain.FastPath is not null && exception is InvalidOperationException or TamperedTablesException or ArgumentException;
 
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
         new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);
@@ -359,6 +391,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
         FastPathMemory? fastMemory = null;
         IGuestMachine? guestMachine = null;
         IDomainMmu? mmu = null;
+        Domain? domain = null;
         try
         {
             memory = new DomainMemory(first, request.Frames, Engine.Facts);
@@ -366,7 +399,7 @@ public sealed class Machine : ISchedulerHost, IDisposable
             guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1 });
             MmuHost host = new(id, 1, Frames, memory, guestMachine);
             mmu = _configuration.Mmu.Attach(host);
-            Domain domain = new(this, id, configuration, memory, guestMachine, host, mmu);
+            domain = new Domain(this, id, configuration, memory, guestMachine, host, mmu);
             SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
@@ -385,6 +418,8 @@ public sealed class Machine : ISchedulerHost, IDisposable
         }
         catch
         {
+            foreach (Mfn frame in domain?.WrittenByVmm ?? [])
+                _ = Frames.DropType(frame);
             mmu?.Release();
             Store.Release(id);
             Frames.Free(id);

@@ -1,12 +1,14 @@
 using System.Diagnostics.CodeAnalysis;
+using Tessera.Kernel.Grants;
 using Tessera.Kernel.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Memory;
 
 /// <summary>
-/// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table), one contiguous run of machine
+/// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table and its status), one contiguous run of machine
 /// frames; and beside it, read-only to the guest, its part of the machine-to-physical table.
 /// </summary>
 internal sealed unsafe class DomainMemory : IDisposable
@@ -14,13 +16,16 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>Grant table frames set aside for each domain.</summary>
     public const int GrantFrames = 32;
 
+    /// <summary>Frames for the status of version 2's entries: as many entries as fit into the table, two bytes each.</summary>
+    public const int GrantStatusFrames = GrantFrames * 4096 / GrantLayout.Entry2Size * GrantLayout.StatusSize / 4096;
+
     /// <summary>Frames 0 to here, above the engine's, hold the machine-to-physical tables of a domain in its own machine.</summary>
     public const long TableFrames = 0x10000;
 
     private const ulong InvalidPfn = ulong.MaxValue;
     private const ulong ReadOnlyPage = 0x8000_0000_0000_0025; // NX | accessed | user | present
     private const ulong Table = 0x27; // accessed | user | writable | present
-    private const int SharedFrames = 1 + GrantFrames;
+    private const int SharedFrames = 1 + GrantFrames + GrantStatusFrames;
 
     private readonly HostMemory _memory;
     private readonly HostMemory _tables;
@@ -85,6 +90,9 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>A frame of the grant table.</summary>
     public Mfn GrantFrame(int index) => First + RamFrames + 1 + index;
 
+    /// <summary>A frame of the grant table's status.</summary>
+    public Mfn GrantStatusFrame(int index) => First + RamFrames + 1 + GrantFrames + index;
+
     /// <summary>The memory as an engine wants it.</summary>
     public IReadOnlyList<MemoryRegion> Regions() =>
     [
@@ -130,6 +138,21 @@ internal sealed unsafe class DomainMemory : IDisposable
     {
         SetPfn(frame, InvalidPfn);
         _memory.Discard((frame.Value - First.Value) << 12, 4096);
+    }
+
+    /// <summary>Returns the host memory of a dead domain's frames, but for those that its grants still lend and the grant table itself.</summary>
+    public void DiscardExcept(GrantTable grants)
+    {
+        HashSet<Mfn> kept = grants.PinnedFrames();
+        long start = 0;
+        for (long frame = 0; frame <= RamFrames; frame++)
+        {
+            if (frame < RamFrames && !kept.Contains(First + frame))
+                continue;
+            if (frame > start)
+                _memory.Discard(start << 12, (frame - start) << 12);
+            start = frame + 1;
+        }
     }
 
     /// <inheritdoc/>
