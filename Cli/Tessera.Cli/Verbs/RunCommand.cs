@@ -3,7 +3,6 @@ using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
-using Tessera.Lab.Recording;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -24,7 +23,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     private const string KvmEngine = "kvm";
 
     /// <summary>Scheduling events that a recorded window keeps: 24 MB at most, and twenty minutes of a hundred busy domains on two physical CPUs.</summary>
-    private const int RecordedEvents = 1_000_000;
+    public const int RecordedEvents = 1_000_000;
 
     private static readonly Nanoseconds LiveInterval = Nanoseconds.FromMilliseconds(500);
     private static readonly Nanoseconds LineInterval = Nanoseconds.FromSeconds(5);
@@ -57,40 +56,16 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler);
         using PreparedExperiment prepared = planner.Prepare(experiment);
         if (request.Output is not null)
-            CreateFolder(request.Output);
+            RunFiles.CreateFolder(request.Output);
         using IRunMachine machine = create(prepared);
         DateTimeOffset startedAt = DateTimeOffset.UtcNow;
         RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
         RunRecord record = Watch(request, prepared, plan, machine);
         ResultDocument result = ResultBuilder.Build(record, prepared.Plan.Domains, machine, prepared.Plugins.Scheduler.Plugin.Info, prepared.Resolved, startedAt);
         if (request.Output is not null)
-            WriteFiles(request.Output, prepared, record, result);
+            RunFiles.Write(request.Output, prepared, record, result);
         Show(request, prepared, record, result);
         return result.Outcome == RunOutcome.Completed ? ExitCode.Good : ExitCode.Failed;
-    }
-
-    private static void CreateFolder(string folder)
-    {
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UsageException($"--out {folder}: {e.Message} Name a folder that can be written.");
-        }
-    }
-
-    private static void WriteFiles(string folder, PreparedExperiment prepared, RunRecord record, ResultDocument result)
-    {
-        if (record.Recording is { } recording)
-        {
-            using StreamWriter schedule = new(Path.Combine(folder, "schedule.csv"));
-            ScheduleCsv.Write(schedule, recording);
-        }
-
-        File.WriteAllText(Path.Combine(folder, "result.json"), ResultJson.Write(result));
-        File.WriteAllText(Path.Combine(folder, "configuration.json"), ConfigurationWriter.Text(prepared.Resolved));
     }
 
     private RunRecord Watch(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine)

@@ -112,7 +112,7 @@ public sealed class ScheduleReplay
                 vcpu.WokenAt = null;
                 break;
             case ScheduleEventKind.Resume:
-                vcpu.Paused = false;
+                (vcpu.Paused, vcpu.Blocked) = (false, false);
                 break;
             default:
                 vcpu.Blocked = true;

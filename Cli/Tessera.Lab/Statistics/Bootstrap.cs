@@ -32,8 +32,8 @@ public static class Bootstrap
     public static Interval OfMean(IReadOnlyList<double> values, double confidence = Confidence)
     {
         double[] sample = [.. values];
-        double mean = Describe.Mean(sample);
-        double[] means = Replicates(sample, Describe.Mean);
+        double mean = Mean(sample);
+        double[] means = Replicates(sample, Mean);
         if (means[0] == means[^1])
             return new Interval(mean, mean);
         int below = 0;
@@ -63,23 +63,41 @@ public static class Bootstrap
     /// <param name="first">At least one value.</param>
     /// <param name="second">At least one value.</param>
     /// <param name="confidence">Between 0 and 1.</param>
-    public static Interval OfDifference(IReadOnlyList<double> first, IReadOnlyList<double> second, double confidence = Confidence)
+    public static Interval OfDifference(IReadOnlyList<double> first, IReadOnlyList<double> second, double confidence = Confidence) =>
+        Percentiles(Pairs([.. first], [.. second], static (one, other) => one - other), confidence);
+
+    /// <summary>The interval of the ratio of two means, first over second, in the same way; null unless every value of the second is above zero.</summary>
+    /// <param name="first">At least one value.</param>
+    /// <param name="second">At least one value.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    public static Interval? OfRatio(IReadOnlyList<double> first, IReadOnlyList<double> second, double confidence = Confidence)
     {
-        Random random = new(Seed);
-        double[] one = [.. first];
-        double[] other = [.. second];
-        double[] drawnOne = new double[one.Length];
-        double[] drawnOther = new double[other.Length];
-        double[] differences = new double[Resamples];
-        for (int resample = 0; resample < Resamples; resample++)
+        foreach (double value in second)
         {
-            Draw(one, drawnOne, random);
-            Draw(other, drawnOther, random);
-            differences[resample] = Describe.Mean(drawnOne) - Describe.Mean(drawnOther);
+            if (!(value > 0))
+                return null;
         }
 
-        Array.Sort(differences);
-        return Percentiles(differences, confidence);
+        return Percentiles(Pairs([.. first], [.. second], static (one, other) => one / other), confidence);
+    }
+
+    private static double[] Pairs(double[] first, double[] second, Func<double, double, double> combine)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(first.Length, nameof(first));
+        ArgumentOutOfRangeException.ThrowIfZero(second.Length, nameof(second));
+        Random random = new(Seed);
+        double[] drawnFirst = new double[first.Length];
+        double[] drawnSecond = new double[second.Length];
+        double[] combined = new double[Resamples];
+        for (int resample = 0; resample < Resamples; resample++)
+        {
+            Draw(first, drawnFirst, random);
+            Draw(second, drawnSecond, random);
+            combined[resample] = combine(Mean(drawnFirst), Mean(drawnSecond));
+        }
+
+        Array.Sort(combined);
+        return combined;
     }
 
     private static double[] Replicates(double[] values, Func<double[], double> statistic)
@@ -96,6 +114,14 @@ public static class Bootstrap
 
         Array.Sort(replicates);
         return replicates;
+    }
+
+    private static double Mean(double[] values)
+    {
+        double sum = 0;
+        foreach (double value in values)
+            sum += value;
+        return sum / values.Length;
     }
 
     private static void Draw(double[] from, double[] to, Random random)

@@ -1,0 +1,37 @@
+using Tessera.Cli.Composition;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Runs;
+using Tessera.Lab.Recording;
+
+namespace Tessera.Cli.Results;
+
+/// <summary>The files of a run's folder (docs/results.md); consoles are written while it runs.</summary>
+internal static class RunFiles
+{
+    /// <summary>Makes the folder.</summary>
+    /// <exception cref="UsageException">It cannot be made.</exception>
+    public static void CreateFolder(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"--out {folder}: {e.Message} Name a folder that can be written.");
+        }
+    }
+
+    /// <summary>Writes what a run left behind.</summary>
+    public static void Write(string folder, PreparedExperiment prepared, RunRecord record, ResultDocument result)
+    {
+        if (record.Recording is { } recording)
+        {
+            using StreamWriter schedule = new(Path.Combine(folder, "schedule.csv"));
+            ScheduleCsv.Write(schedule, recording);
+        }
+
+        File.WriteAllText(Path.Combine(folder, "result.json"), ResultJson.Write(result));
+        File.WriteAllText(Path.Combine(folder, "configuration.json"), ConfigurationWriter.Text(prepared.Resolved));
+    }
+}

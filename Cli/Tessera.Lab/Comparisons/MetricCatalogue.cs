@@ -1,0 +1,50 @@
+namespace Tessera.Lab.Comparisons;
+
+/// <summary>A number that every run of a comparison is reduced to.</summary>
+/// <param name="Key">Its name in files.</param>
+/// <param name="Title">Its name for people, fit for "12 % lower …".</param>
+/// <param name="Unit"><c>points</c>, <c>ns</c>, <c>/s</c>, <c>%</c>, or empty.</param>
+/// <param name="Better"><c>lower</c>, <c>higher</c>, or <c>neither</c>.</param>
+/// <param name="Meaning">A sentence.</param>
+public sealed record MetricDefinition(string Key, string Title, string Unit, string Better, string Meaning);
+
+/// <summary>All metrics of comparisons, in the order they are shown.</summary>
+public static class MetricCatalogue
+{
+    /// <summary>Less is better.</summary>
+    public const string Lower = "lower";
+
+    /// <summary>More is better.</summary>
+    public const string Higher = "higher";
+
+    /// <summary>A fact without a better side.</summary>
+    public const string Neither = "neither";
+
+    /// <summary>Prefix of the share errors' keys; the window follows in ms.</summary>
+    public const string ShareErrorPrefix = "shareError";
+
+    /// <summary>The definitions.</summary>
+    public static IReadOnlyList<MetricDefinition> All { get; } =
+    [
+        new(ShareErrorPrefix + "10ms", "share error at 10 ms", "points", Lower, "Mean distance of domains' shares from generalised processor sharing in windows of 10 ms."),
+        new(ShareErrorPrefix + "100ms", "share error at 100 ms", "points", Lower, "The same in windows of 100 ms."),
+        new(ShareErrorPrefix + "1000ms", "share error at 1 s", "points", Lower, "The same in windows of 1 s."),
+        new(ShareErrorPrefix + "10000ms", "share error at 10 s", "points", Lower, "The same in windows of 10 s."),
+        new("jain", "Jain's index", "", Higher, "Jain's index of service over ideal service, over the whole window: 1 is perfectly fair."),
+        new("wakeP50", "wake-to-run latency, median", "ns", Lower, "From a wake to running, as the scheduler core saw it, over all domains."),
+        new("wakeP99", "wake-to-run latency, p99", "ns", Lower, "Its 99th percentile."),
+        new("wakeP999", "wake-to-run latency, p99.9", "ns", Lower, "Its 99.9th percentile; only where a thousand wakes were seen."),
+        new("lateP50", "guests' lateness, median", "ns", Lower, "How late beat and burst found themselves awake: the median of the domains' medians."),
+        new("lateP99", "guests' lateness, p99", "ns", Lower, "The worst domain's 99th percentile of that."),
+        new("missed", "missed deadlines", "/s", Lower, "Deadlines that had passed before beat and burst could wait for them, or that a periodic model missed."),
+        new("work", "throughput", "/s", Higher, "Units of work of all built-in guests; compare within one engine and configuration only."),
+        new("lost", "CPU lost", "%", Lower, "pCPU time that was idle while a vCPU waited."),
+        new("switches", "switches", "/s", Neither, "Turns of a pCPU to another vCPU."),
+        new("preemptions", "preemptions", "/s", Neither, "Stints that ended though the vCPU could have gone on."),
+        new("decisionP50", "decision cost, median", "ns", Lower, "Time inside the policy for one decision, since the machine's start."),
+        new("decisionP99", "decision cost, p99", "ns", Lower, "Its 99th percentile."),
+    ];
+
+    /// <summary>A definition by its key.</summary>
+    public static MetricDefinition Of(string key) => All.First(metric => metric.Key == key);
+}
