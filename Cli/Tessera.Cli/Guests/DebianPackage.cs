@@ -8,6 +8,10 @@ namespace Tessera.Cli.Guests;
 /// <param name="InstalledBytes">What it takes unpacked.</param>
 internal sealed record DebianPackage(string Name, string Version, long Bytes, string Sha256, long InstalledBytes)
 {
+    /// <summary>Reads every paragraph of what `apt-cache show` prints for several packages; those that lack what a download needs are left out.</summary>
+    public static IReadOnlyList<DebianPackage> ParseAll(string control) =>
+        [.. control.Split("\n\n", StringSplitOptions.RemoveEmptyEntries).Select(Parse).OfType<DebianPackage>()];
+
     /// <summary>Reads the first paragraph of what `apt-cache show` prints; null when it lacks what a download needs.</summary>
     public static DebianPackage? Parse(string control)
     {

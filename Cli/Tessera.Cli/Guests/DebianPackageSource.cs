@@ -27,27 +27,82 @@ internal sealed class DebianPackageSource(IProcessRunner runner, bool mayUpdateL
             ?? throw new GuestException($"apt-cache show {name} gives no version, size and SHA256, so a download could not be verified. Run apt-get update. {OwnKernel}.");
     }
 
+    /// <summary>Packages with everything they depend on, as for a machine that has nothing; sorted by name.</summary>
+    /// <param name="names">The packages.</param>
+    /// <param name="emptyFile">An empty file: the state of a machine without packages.</param>
+    /// <param name="progress">Told each step.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public async Task<IReadOnlyList<DebianPackage>> ClosureAsync(IReadOnlyList<string> names, string emptyFile, IProgress<GuestProgress> progress, CancellationToken cancellation)
+    {
+        // Asked for first: this is what notices lists that lack a package, and brings them up to date.
+        await QueryAsync(["show", "--no-all-versions", .. names], string.Join(", ", names), progress, cancellation);
+        ProcessResult simulated = await RunAsync(
+            "apt-get",
+            ["install", "-s", "-y", "--no-install-recommends", "-o", $"Dir::State::status={emptyFile}", "-o", "Debug::NoLocking=1", .. names],
+            null,
+            cancellation);
+        // Inst NAME (VERSION RELEASE [ARCHITECTURE])
+        string[] wanted =
+        [
+            .. simulated.Output.Split('\n').Where(line => line.StartsWith("Inst ", StringComparison.Ordinal)).Select(line => line.Split(' '))
+                .Where(words => words.Length > 2).Select(words => $"{words[1]}={words[2].TrimStart('(')}"),
+        ];
+        if (simulated.ExitCode != 0 || wanted.Length < names.Count)
+            throw Failed("The root disk's packages cannot be had together", simulated);
+        ProcessResult show = await RunAsync("apt-cache", ["show", .. wanted], null, cancellation);
+        IReadOnlyList<DebianPackage> packages = [.. DebianPackage.ParseAll(show.Output).DistinctBy(package => package.Name).OrderBy(package => package.Name, StringComparer.Ordinal)];
+        return packages.Count == wanted.Length
+            ? packages
+            : throw new GuestException($"apt-cache show describes {packages.Count} of the {wanted.Length} packages of the root disk with size and SHA256. Run apt-get update. {OwnKernel}.");
+    }
+
+    /// <summary>Downloads many packages into a folder and verifies each; gives the paths of the .deb files, by package.</summary>
+    public async Task<IReadOnlyList<string>> DownloadAllAsync(IReadOnlyList<DebianPackage> packages, string folder, IProgress<GuestProgress> progress, CancellationToken cancellation)
+    {
+        await FetchAsync($"downloading {packages.Count} packages of the root disk", packages, folder, progress, cancellation);
+        // NAME_VERSION_ARCHITECTURE.deb
+        Dictionary<string, string> fileOf = Directory.GetFiles(folder, "*.deb").ToDictionary(file => Path.GetFileName(file).Split('_')[0]);
+        List<string> files = [];
+        foreach (DebianPackage package in packages)
+        {
+            if (!fileOf.TryGetValue(package.Name, out string? file))
+                throw new GuestException($"{package} was not downloaded though apt-get reported no error. Try again.");
+            await VerifyAsync(package, file, cancellation);
+            files.Add(file);
+        }
+
+        return files;
+    }
+
     /// <summary>Downloads into a folder and verifies; gives the path of the .deb.</summary>
     public async Task<string> DownloadAsync(DebianPackage package, string folder, IProgress<GuestProgress> progress, CancellationToken cancellation)
     {
-        string step = $"downloading {package}";
+        await FetchAsync($"downloading {package}", [package], folder, progress, cancellation);
+        string[] files = Directory.GetFiles(folder, "*.deb");
+        if (files.Length != 1)
+            throw new GuestException($"apt-get download {package.Name} left {files.Length} packages instead of one. Try again.");
+        await VerifyAsync(package, files[0], cancellation);
+        return files[0];
+    }
+
+    private async Task FetchAsync(string step, IReadOnlyList<DebianPackage> packages, string folder, IProgress<GuestProgress> progress, CancellationToken cancellation)
+    {
+        long bytes = packages.Sum(package => package.Bytes);
         Directory.CreateDirectory(folder);
         // The sandbox user could not write into a private folder.
-        Task<ProcessResult> download = RunAsync("apt-get", ["download", "-q", "-o", "APT::Sandbox::User=root", $"{package.Name}={package.Version}"], folder, cancellation);
+        Task<ProcessResult> download = RunAsync(
+            "apt-get", ["download", "-q", "-o", "APT::Sandbox::User=root", .. packages.Select(package => $"{package.Name}={package.Version}")], folder, cancellation);
         using PeriodicTimer timer = new(TimeSpan.FromMilliseconds(200));
         do
         {
             long done = new DirectoryInfo(folder).EnumerateFiles().Sum(f => f.Length);
-            progress.Report(new(step, Math.Min(done, package.Bytes), package.Bytes));
+            progress.Report(new(step, Math.Min(done, bytes), bytes));
         }
         while (await Task.WhenAny(download, timer.WaitForNextTickAsync(CancellationToken.None).AsTask()) != download);
         ProcessResult result = await download;
-        string[] files = Directory.GetFiles(folder, "*.deb");
-        if (result.ExitCode != 0 || files.Length != 1)
-            throw Failed($"{package} could not be downloaded", result);
-        progress.Report(new(step, package.Bytes, package.Bytes));
-        await VerifyAsync(package, files[0], cancellation);
-        return files[0];
+        if (result.ExitCode != 0)
+            throw Failed(packages.Count == 1 ? $"{packages[0]} could not be downloaded" : $"{packages.Count} packages could not be downloaded", result);
+        progress.Report(new(step, bytes, bytes));
     }
 
     public async Task UnpackAsync(string deb, string folder, CancellationToken cancellation)

@@ -20,6 +20,9 @@ public sealed record GuestEntry
     /// <summary>The kernel's modules, the folder that would be /lib/modules/RELEASE; null when it has none.</summary>
     public string? ModulesPath { get; init; }
 
+    /// <summary>Its root disk, an ext4 file system in a file that nobody writes: domains take overlays of it; null when it has none.</summary>
+    public string? RootDiskPath { get; init; }
+
     /// <summary>The command line to boot it with unless the user says otherwise.</summary>
     public string DefaultCommandLine { get; init; } = "";
 
@@ -41,8 +44,11 @@ public sealed record GuestEntry
     /// <summary>Bytes of the initial RAM disk, 0 without one.</summary>
     public long InitrdBytes { get; init; }
 
-    /// <summary>Bytes of all files of the guest, modules included; counted when asked for, since a boot need not wait for thousands of modules.</summary>
-    public long SizeBytes => new DirectoryInfo(Folder).EnumerateFiles("*", Everything).Sum(file => file.Length);
+    /// <summary>
+    /// Bytes of all files of the guest, modules included, the root disk not: that file is mostly holes. Counted when asked for, since a boot need not wait for
+    /// thousands of modules.
+    /// </summary>
+    public long SizeBytes => new DirectoryInfo(Folder).EnumerateFiles("*", Everything).Where(file => file.FullName != RootDiskPath).Sum(file => file.Length);
 
     /// <summary>Why it cannot be used and what would help; null when it can.</summary>
     public string? Problem { get; init; }

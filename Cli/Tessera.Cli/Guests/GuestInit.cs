@@ -8,6 +8,9 @@ public static class GuestInit
     /// <summary>The first line user space prints: a boot is over when the console shows it.</summary>
     public const string FirstLine = "tessera-guest: up";
 
+    /// <summary>Printed when the root disk is the root of everything.</summary>
+    public const string RootLine = "tessera-guest: root is ";
+
     /// <summary>Printed after a script given by <see cref="ExecArgument"/>, followed by its exit status.</summary>
     public const string ExecDone = "tessera-guest: exec done, status ";
 
@@ -16,7 +19,8 @@ public static class GuestInit
 
     /// <summary>
     /// /init. It uses only /dev/console, whichever console= made that, so the same RAM disk serves hvc0 and ttyS0. The first thing it does
-    /// is to print the line; it forks as little as it can, a fork being the dearest thing a PV guest does.
+    /// is to print the line; it forks as little as it can, a fork being the dearest thing a PV guest does. Drivers are loaded for the devices that are
+    /// there, and both with a root disk, so that more can be plugged in later.
     /// </summary>
     public const string Script = $$"""
         #!/bin/sh
@@ -25,14 +29,68 @@ public static class GuestInit
         mount -t proc proc /proc
         mount -t sysfs sysfs /sys
         mount -t devtmpfs devtmpfs /dev
-        mkdir -p /dev/pts /dev/shm
-        mount -t devpts devpts /dev/pts
-        mount -t tmpfs tmpfs /dev/shm
         read -r release </proc/sys/kernel/osrelease
         echo "tessera-guest: Linux $release; 'poweroff -f' switches it off"
         read -r line </proc/cmdline
+        root= mode=ro
         for word in $line; do
             case "$word" in
+            root=/dev/*) root=${word#root=} ;;
+            rw) mode=rw ;;
+            esac
+        done
+        vbd= vif=
+        for device in /sys/bus/xen/devices/*; do
+            case "$device" in
+            */vbd-*) vbd=xen-blkfront ;;
+            */vif-*) vif=xen-netfront ;;
+            esac
+        done
+        [ -z "$root" ] || vbd=xen-blkfront vif=xen-netfront
+        [ -z "$vbd$vif" ] || modprobe -a $vbd $vif
+        if [ -n "$root" ]; then
+            tries=0
+            until [ -b "$root" ]; do
+                tries=$((tries + 1))
+                if [ "$tries" -gt 100 ]; then
+                    echo "tessera-guest: no disk $root after 10 s; these are there: $(ls /sys/class/block | tr '\n' ' ')"
+                    break
+                fi
+                sleep 0.1
+            done
+            if [ -b "$root" ] && mount -t ext4 -o "$mode" "$root" /mnt; then
+                mount -t tmpfs tmpfs /mnt/run
+                cp -r /lib/modules /mnt/run/modules
+                for folder in proc sys dev; do
+                    mount -o move "/$folder" "/mnt/$folder"
+                done
+                echo "{{RootLine}}$root"
+                exec switch_root /mnt /sbin/init
+            fi
+            echo "tessera-guest: $root cannot be mounted; this is the RAM disk"
+        fi
+        . /etc/tessera.sh
+        exec /sbin/init
+        """ + "\n";
+
+    /// <summary>/etc/tessera.sh, of the RAM disk and of the root disk: what is left to mount, and the words of the command line.</summary>
+    public const string Words = $$"""
+        mkdir -p /dev/pts /dev/shm
+        mount -t devpts devpts /dev/pts
+        mount -t tmpfs tmpfs /dev/shm
+        read -r line </proc/cmdline
+        for word in $line; do
+            case "$word" in
+            tessera.ip=dhcp)
+                ip link set eth0 up
+                udhcpc -i eth0 -n -q
+                ;;
+            tessera.ip=*)
+                ip link set eth0 up
+                address=${word#tessera.ip=}
+                ip addr add "${address%,*}" dev eth0
+                [ "${address%,*}" = "$address" ] || ip route add default via "${address#*,}"
+                ;;
             tessera.load=cpu)
                 # A session of its own is a scheduling group of its own: the shell gets its share at once.
                 cpus=$(nproc)
@@ -49,10 +107,9 @@ public static class GuestInit
                 ;;
             esac
         done
-        exec /sbin/init
         """ + "\n";
 
-    /// <summary>/etc/inittab: a shell with job control on the console, again whenever it ends.</summary>
+    /// <summary>/etc/inittab of the RAM disk: a shell with job control on the console, again whenever it ends.</summary>
     public const string InitTab = """
         ::respawn:/bin/cttyhack /bin/sh
         ::ctrlaltdel:/sbin/reboot -f

@@ -4,19 +4,20 @@ using System.Text;
 
 namespace Tessera.Cli.Guests;
 
-/// <summary>The initial RAM disk of fetched guests: static busybox, a link for each of its applets, and /init. Reproducible.</summary>
+/// <summary>The initial RAM disk of fetched guests: static busybox, a link for each of its applets, drivers for Xen's devices, and /init. Reproducible.</summary>
 public static class GuestInitramfs
 {
     private static readonly string[] EmptyDirectories = ["dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log"];
 
     /// <summary>Stands for everything but busybox that decides the archive's content.</summary>
-    public static string Recipe { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(GuestInit.Script + GuestInit.InitTab + string.Join(':', EmptyDirectories))))[..16];
+    public static string Recipe { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(GuestInit.Script + GuestInit.Words + GuestInit.InitTab + string.Join(':', EmptyDirectories))))[..16];
 
     /// <summary>Writes the archive, gzip-compressed.</summary>
     /// <param name="output">Where to; left open.</param>
     /// <param name="busybox">The static busybox program.</param>
     /// <param name="applets">Its applets' paths as `busybox --list-full` prints them, such as "bin/sh".</param>
-    public static void Write(Stream output, ReadOnlySpan<byte> busybox, IEnumerable<string> applets)
+    /// <param name="modules">The kernel's drivers for Xen's devices.</param>
+    public static void Write(Stream output, ReadOnlySpan<byte> busybox, IEnumerable<string> applets, GuestModules modules)
     {
         using GZipStream gzip = new(output, CompressionLevel.SmallestSize, leaveOpen: true);
         CpioWriter cpio = new(gzip);
@@ -25,6 +26,7 @@ public static class GuestInitramfs
         // The kernel opens it as the first process's standard streams, before anything is mounted.
         cpio.CharacterDevice("dev/console", 5, 1);
         cpio.File("init", Encoding.UTF8.GetBytes(GuestInit.Script), executable: true);
+        cpio.File("etc/tessera.sh", Encoding.UTF8.GetBytes(GuestInit.Words));
         cpio.File("etc/inittab", Encoding.UTF8.GetBytes(GuestInit.InitTab));
         cpio.File("etc/passwd", "root::0:0:root:/root:/bin/sh\n"u8);
         cpio.File("etc/group", "root:x:0:\n"u8);
@@ -32,6 +34,8 @@ public static class GuestInitramfs
         foreach (string applet in applets.Order(StringComparer.Ordinal).Distinct())
             if (applet != "bin/busybox")
                 cpio.Symlink(applet, "/bin/busybox");
+        foreach ((string path, byte[] data) in modules.Files.OrderBy(file => file.Key, StringComparer.Ordinal))
+            cpio.File($"lib/modules/{modules.Release}/{path}", data);
         cpio.Finish();
     }
 }

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using Tessera.Images;
 
 namespace Tessera.Cli.Guests;
@@ -11,6 +13,7 @@ public sealed class GuestLibrary
     private const string KernelFile = "vmlinuz";
     private const string InitrdFile = "initrd.img";
     private const string ModulesFolder = "modules";
+    private const string RootDiskFile = "root.ext4";
 
     // Head room beyond what the packages say: the RAM disk and file system overhead.
     private const long SpareBytes = 16 << 20;
@@ -113,8 +116,9 @@ public sealed class GuestLibrary
     /// <param name="name">A name of <see cref="GuestCatalogue"/>.</param>
     /// <param name="progress">Told each step.</param>
     /// <param name="cancellation">Ends it; what was there before stays.</param>
+    /// <param name="rootDisk">Whether to make its root disk too; one that is there is kept up to date in any case.</param>
     /// <exception cref="GuestException">It cannot be had; the message says why and what would help.</exception>
-    public async Task<GuestEntry> GetAsync(string name, IProgress<GuestProgress> progress, CancellationToken cancellation)
+    public async Task<GuestEntry> GetAsync(string name, IProgress<GuestProgress> progress, CancellationToken cancellation, bool rootDisk = false)
     {
         FetchableGuest guest = GuestCatalogue.Find(name);
         try
@@ -122,24 +126,27 @@ public sealed class GuestLibrary
             using IDisposable held = _store.Lock();
             GuestEntry? present = _store.Contains(name) ? Describe(name) : null;
             present = present?.Problem is null ? present : null;
+            bool withDisk = rootDisk || present?.RootDiskPath is not null;
             DebianPackage kernel;
             DebianPackage busybox;
+            IReadOnlyList<DebianPackage> disk;
             try
             {
                 progress.Report(new($"asking for the current {guest.Metapackage}"));
                 kernel = await _packages.KernelAsync(guest, progress, cancellation);
                 busybox = await _packages.PackageAsync("busybox-static", progress, cancellation);
+                disk = withDisk ? await DiskPackagesAsync(name, progress, cancellation) : [];
             }
             catch (GuestException e) when (present is not null)
             {
                 progress.Report(new($"keeping {present.Source}, whether it is current is unknown: {e.Message}"));
                 return present;
             }
-            string fingerprint = $"{kernel.Sha256}:{busybox.Sha256}:{GuestInitramfs.Recipe}";
+            string fingerprint = $"{kernel.Sha256}:{busybox.Sha256}:{GuestInitramfs.Recipe}{(withDisk ? $":{DiskFingerprint(disk)}" : "")}";
             if (present is not null && GuestManifest.Read(present.Folder).Fingerprint == fingerprint)
                 return present;
-            CheckSpace(kernel, busybox);
-            await FetchAsync(name, kernel, busybox, fingerprint, progress, cancellation);
+            CheckSpace([kernel, busybox, .. disk, .. disk]);
+            await FetchAsync(name, kernel, busybox, disk, fingerprint, progress, cancellation);
             return Describe(name);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -155,7 +162,27 @@ public sealed class GuestLibrary
         return e.HResult is noSpace or quotaExceeded;
     }
 
-    private async Task FetchAsync(string name, DebianPackage kernel, DebianPackage busybox, string fingerprint, IProgress<GuestProgress> progress, CancellationToken cancellation)
+    private static string DiskFingerprint(IReadOnlyList<DebianPackage> disk) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', [RootDiskRecipe.Fingerprint, .. disk.Select(package => package.Sha256)]))));
+
+    private async Task<IReadOnlyList<DebianPackage>> DiskPackagesAsync(string name, IProgress<GuestProgress> progress, CancellationToken cancellation)
+    {
+        progress.Report(new("asking for the root disk's packages"));
+        string work = _store.Fresh($"{name}.work");
+        try
+        {
+            string empty = Path.Combine(work, "status");
+            await File.WriteAllBytesAsync(empty, [], cancellation);
+            return await _packages.ClosureAsync(RootDiskRecipe.Packages, empty, progress, cancellation);
+        }
+        finally
+        {
+            GuestStore.Drop(work);
+        }
+    }
+
+    private async Task FetchAsync(
+        string name, DebianPackage kernel, DebianPackage busybox, IReadOnlyList<DebianPackage> disk, string fingerprint, IProgress<GuestProgress> progress, CancellationToken cancellation)
     {
         string made = _store.Fresh(name);
         string work = _store.Fresh($"{name}.work");
@@ -171,7 +198,9 @@ public sealed class GuestLibrary
             }
             KernelImage image = TakeKernel(tree, made, kernel);
             progress.Report(new("making the initial RAM disk"));
-            await MakeInitramfsAsync(tree, made, busybox, cancellation);
+            await MakeInitramfsAsync(tree, made, busybox, Release(image) ?? "", cancellation);
+            if (disk.Count > 0)
+                await new RootDiskBuilder(_runner, _packages).BuildAsync(disk, Path.Combine(work, "disk"), Path.Combine(made, RootDiskFile), RootDiskRecipe.Bytes, progress, cancellation);
             new GuestManifest
             {
                 Schema = GuestManifest.CurrentSchema,
@@ -179,6 +208,7 @@ public sealed class GuestLibrary
                 Kernel = KernelFile,
                 Initrd = InitrdFile,
                 Modules = Directory.Exists(Path.Combine(made, ModulesFolder)) ? ModulesFolder : null,
+                RootDisk = disk.Count > 0 ? RootDiskFile : null,
                 CommandLine = GuestCommandLine.Linux,
                 KernelVersion = Release(image),
                 KernelFormat = image.Format,
@@ -214,7 +244,7 @@ public sealed class GuestLibrary
         return KernelImage.Load(File.ReadAllBytes(target), $"{package}, boot/vmlinuz-{release}");
     }
 
-    private async Task MakeInitramfsAsync(string tree, string made, DebianPackage package, CancellationToken cancellation)
+    private async Task MakeInitramfsAsync(string tree, string made, DebianPackage package, string release, CancellationToken cancellation)
     {
         string busybox = ((string[])["bin/busybox", "usr/bin/busybox"]).Select(p => Path.Combine(tree, p)).FirstOrDefault(File.Exists)
             ?? throw new GuestException($"{package} holds no bin/busybox: it is not the package known here.");
@@ -223,10 +253,10 @@ public sealed class GuestLibrary
         if (list.ExitCode != 0 || !applets.Contains("bin/sh"))
             throw new GuestException($"The busybox of {package} does not run here or has no shell (exit code {list.ExitCode}): {list.Error.Trim()}.");
         using FileStream output = File.Create(Path.Combine(made, InitrdFile));
-        GuestInitramfs.Write(output, await File.ReadAllBytesAsync(busybox, cancellation), applets);
+        GuestInitramfs.Write(output, await File.ReadAllBytesAsync(busybox, cancellation), applets, GuestModules.Take(Path.Combine(made, ModulesFolder), release));
     }
 
-    private void CheckSpace(params ReadOnlySpan<DebianPackage> packages)
+    private void CheckSpace(IEnumerable<DebianPackage> packages)
     {
         long needed = SpareBytes;
         foreach (DebianPackage package in packages)
@@ -249,6 +279,7 @@ public sealed class GuestLibrary
                 KernelPath = Path.Combine(folder, manifest.Kernel),
                 InitrdPath = manifest.Initrd is null ? null : Path.Combine(folder, manifest.Initrd),
                 ModulesPath = manifest.Modules is null ? null : Path.Combine(folder, manifest.Modules),
+                RootDiskPath = manifest.RootDisk is null ? null : Path.Combine(folder, manifest.RootDisk),
                 DefaultCommandLine = manifest.CommandLine,
                 KernelVersion = manifest.KernelVersion,
                 KernelFormat = manifest.KernelFormat,

@@ -19,6 +19,8 @@ internal sealed record GuestManifest
 
     public string? Modules { get; init; }
 
+    public string? RootDisk { get; init; }
+
     public required string CommandLine { get; init; }
 
     public string? KernelVersion { get; init; }

@@ -17,8 +17,9 @@ internal sealed class GuestVerb(CliHost host, GuestLibrary library) : IVerb
     private Command Get()
     {
         Argument<string> name = new("name") { Description = $"What to fetch: {string.Join(", ", GuestCatalogue.All.Select(guest => guest.Name))}." };
-        Command get = new("get", "Fetch a stock Debian kernel from the configured package source and make a small RAM disk for it.") { name };
-        get.SetAction(parsed => Get(parsed.GetRequiredValue(name)));
+        Option<bool> noDisk = new("--no-disk") { Description = "Leave the root disk out: kernel and RAM disk alone boot to a shell." };
+        Command get = new("get", "Fetch a stock Debian kernel from the configured package source and make a small RAM disk and a root disk for it.") { name, noDisk };
+        get.SetAction(parsed => Get(parsed.GetRequiredValue(name), !parsed.GetValue(noDisk)));
         return get;
     }
 
@@ -45,11 +46,11 @@ internal sealed class GuestVerb(CliHost host, GuestLibrary library) : IVerb
         return add;
     }
 
-    private int Get(string name)
+    private int Get(string name, bool rootDisk)
     {
         using CancellationTokenSource stop = new();
         using RegisteredStop registered = new(host.Stop.Handle, stop.Cancel);
-        GuestEntry entry = library.GetAsync(name, new ProgressLines(host), stop.Token).GetAwaiter().GetResult();
+        GuestEntry entry = library.GetAsync(name, new ProgressLines(host), stop.Token, rootDisk).GetAwaiter().GetResult();
         host.Out.WriteLine($"{entry.Name}: {Description(entry)}");
         host.Out.WriteLine($"Boot it with: tessera boot {entry.Name}");
         return ExitCode.Good;
@@ -81,7 +82,8 @@ internal sealed class GuestVerb(CliHost host, GuestLibrary library) : IVerb
     {
         string version = entry.KernelVersion is null ? "" : $"Linux {entry.KernelVersion}, ";
         string initrd = entry.InitrdPath is null ? "" : $", RAM disk {Mebibytes(entry.InitrdBytes)}";
-        return $"{version}{entry.KernelFormat}, kernel {Mebibytes(entry.KernelBytes)}{initrd}, {Mebibytes(entry.SizeBytes)} in all, in {entry.Folder}";
+        string disk = entry.RootDiskPath is null ? "" : $" and a root disk of {RootDiskRecipe.Bytes >> 30} GiB";
+        return $"{version}{entry.KernelFormat}, kernel {Mebibytes(entry.KernelBytes)}{initrd}, {Mebibytes(entry.SizeBytes)} in all{disk}, in {entry.Folder}";
     }
 
     private static string Mebibytes(long bytes) => (bytes / (double)(1 << 20)).ToString("0.0", CultureInfo.InvariantCulture) + " MiB";

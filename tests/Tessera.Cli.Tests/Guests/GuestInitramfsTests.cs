@@ -9,10 +9,16 @@ internal sealed class GuestInitramfsTests
 {
     private static readonly string[] Applets = ["sbin/init", "bin/sh", "bin/busybox", "bin/cttyhack"];
 
+    private static readonly GuestModules Modules = new()
+    {
+        Release = "6.1.0-1-cloud-amd64",
+        Files = new Dictionary<string, byte[]> { ["modules.dep"] = [1, 2], ["kernel/xen-blkfront.ko"] = [3] },
+    };
+
     private static byte[] Built(IEnumerable<string> applets)
     {
         using MemoryStream stream = new();
-        GuestInitramfs.Write(stream, "busybox program"u8, applets);
+        GuestInitramfs.Write(stream, "busybox program"u8, applets, Modules);
         return stream.ToArray();
     }
 
@@ -36,6 +42,7 @@ internal sealed class GuestInitramfsTests
             Assert.That(Encoding.UTF8.GetString(entries.Single(e => e.Path == "bin/sh").Data), Is.EqualTo("/bin/busybox"));
             Assert.That(entries.Single(e => e.Path == "bin/busybox").Data, Is.EqualTo("busybox program"u8.ToArray()));
             Assert.That(entries.Select(e => e.Path), Is.SupersetOf(new[] { "proc", "sys", "dev", "tmp", "etc/inittab", "sbin/init" }));
+            Assert.That(entries.Single(e => e.Path == "lib/modules/6.1.0-1-cloud-amd64/kernel/xen-blkfront.ko").Data, Is.EqualTo(new byte[] { 3 }));
             Assert.That(entries.Select(e => e.Path), Is.Unique);
         });
     }
