@@ -1,6 +1,5 @@
 using FsCheck;
 using FsCheck.Fluent;
-using Microsoft.FSharp.Collections;
 using Microsoft.FSharp.Core;
 using Tessera.Sdk.Simulation;
 
@@ -107,25 +106,5 @@ internal static class ScenarioSearch
 
         if (argument >= 1_000_000)
             yield return argument / 2;
-    }
-
-    /// <summary>FsCheck's own runner writes to the console, where reports go.</summary>
-    private sealed class SilentRunner : IRunner
-    {
-        public void OnStartFixture(Type t)
-        {
-        }
-
-        public void OnArguments(int ntest, FSharpList<object> args, FSharpFunc<int, FSharpFunc<FSharpList<object>, string>> every)
-        {
-        }
-
-        public void OnShrink(FSharpList<object> args, FSharpFunc<FSharpList<object>, string> everyShrink)
-        {
-        }
-
-        public void OnFinished(string name, TestResult testResult)
-        {
-        }
     }
 }

@@ -65,12 +65,12 @@ public enum BlockStatus
 }
 
 /// <summary>The host refused what a device backend needs, or the storage is not what was said.</summary>
-public sealed class DeviceException : Exception
+public sealed class BackendException : Exception
 {
     /// <summary>Says what failed and what would help.</summary>
     /// <param name="message">What was tried, with the file or address, and what came of it.</param>
     /// <param name="cure">What the user can do about it.</param>
-    public DeviceException(string message, string cure)
+    public BackendException(string message, string cure)
         : base($"{message} {cure}".TrimEnd()) => Cure = cure;
 
     /// <summary>What the user can do about it.</summary>

@@ -18,7 +18,7 @@ public interface IBlockBackend : IDisposable
     /// <summary>Opens the storage. Called once, before everything else; may block.</summary>
     /// <param name="access">Whether writes will come.</param>
     /// <returns>What the disk is like; constant from now on.</returns>
-    /// <exception cref="DeviceException">The storage is missing, locked by another, broken or not what the options say.</exception>
+    /// <exception cref="BackendException">The storage is missing, locked by another, broken or not what the options say.</exception>
     BlockGeometry Open(BlockAccess access);
 
     /// <summary>

@@ -1,0 +1,103 @@
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Plugins.Block;
+
+/// <summary>
+/// Threads that carry out requests with calls that block. Requests wait in a queue linked through themselves, so that nothing is
+/// allocated; any number may be submitted.
+/// </summary>
+internal sealed class BlockWorkers : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly SemaphoreSlim _work = new(0);
+    private readonly Func<BlockRequest, int, BlockStatus> _execute;
+    private readonly Thread[] _threads;
+    private BlockRequest? _first;
+    private BlockRequest? _last;
+    private bool _stopping;
+
+    /// <summary>Starts the threads.</summary>
+    /// <param name="name">Their name.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="execute">Carries out a request on the worker of this number.</param>
+    public BlockWorkers(string name, int count, Func<BlockRequest, int, BlockStatus> execute)
+    {
+        _execute = execute;
+        _threads = new Thread[count];
+        for (int index = 0; index < count; index++)
+        {
+            int worker = index;
+            _threads[index] = new Thread(() => Work(worker), 256 << 10) { IsBackground = true, Name = name };
+            _threads[index].Start();
+        }
+    }
+
+    /// <summary>Queues a request.</summary>
+    public void Submit(BlockRequest request)
+    {
+        request.Next = null;
+        lock (_gate)
+        {
+            if (_last is null)
+                _first = request;
+            else
+                _last.Next = request;
+            _last = request;
+        }
+
+        _work.Release();
+    }
+
+    /// <summary>Carries out what is queued, and ends the threads.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_stopping)
+                return;
+            _stopping = true;
+        }
+
+        _work.Release(_threads.Length);
+        foreach (Thread thread in _threads)
+            thread.Join();
+        _work.Dispose();
+    }
+
+    private BlockRequest? Take()
+    {
+        lock (_gate)
+        {
+            BlockRequest? request = _first;
+            if (request is null)
+                return null;
+            _first = request.Next;
+            if (_first is null)
+                _last = null;
+            request.Next = null;
+            return request;
+        }
+    }
+
+    private void Work(int worker)
+    {
+        for (; ; )
+        {
+            _work.Wait();
+            if (Take() is not { } request)
+                return;
+            BlockStatus status;
+            try
+            {
+                status = _execute(request, worker);
+            }
+            catch (Exception)
+            {
+                // Whatever went wrong, the guest must learn that its data is not there.
+                status = BlockStatus.IoError;
+            }
+
+            request.Complete(status);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+using Tessera.Plugins.Block.Ram;
+using Tessera.Sdk.Conformance;
+using Tessera.Sdk.Conformance.Block;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Block.Tests;
+
+[TestFixture]
+internal sealed class RamConformance : BlockConformance
+{
+    protected override BlockStorage NewStorage() => new VolatileBlockStorage(() => new RamDisk(new RamOptions { Size = new ByteSize(200 << 10) }));
+}
+
+[TestFixture]
+internal sealed class RawFileConformance : BlockConformance
+{
+    protected override BlockStorage NewStorage() => new RawFileStorage(direct: false);
+}
+
+[TestFixture]
+internal sealed class DirectRawFileConformance : BlockConformance
+{
+    protected override ConformanceOptions Options => base.Options with { Scenarios = 15 };
+
+    protected override BlockStorage NewStorage() => new RawFileStorage(direct: true);
+}
+
+[TestFixture]
+internal sealed class CopyOnWriteConformance : BlockConformance
+{
+    protected override BlockStorage NewStorage() => new CopyOnWriteStorage();
+}
+
+[TestFixture]
+internal sealed class CopyOnWriteCrashConformance : BlockConformance
+{
+    protected override ConformanceOptions Options => base.Options with { Scenarios = 120 };
+
+    protected override BlockStorage NewStorage() => new CrashingOverlayStorage();
+}
