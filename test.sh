@@ -7,7 +7,7 @@ dotnet build Tessera.slnx -c Release --nologo -v quiet -clp:ErrorsOnly || { echo
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 status=0
-for project in tests/*/*.csproj; do
+for project in tests/*/*.csproj samples/*/*.Tests/*.csproj; do
     name=$(basename "$project" .csproj)
     echo "== $name"
     dotnet test "$project" -c Release --no-build --nologo -v quiet --logger "trx;LogFileName=$results/$name.trx" || status=1

@@ -31,7 +31,7 @@ internal sealed class ReferenceTests
     public void Every_project_is_in_the_solution()
     {
         string[] listed = [.. XDocument.Load(Path.Combine(Repository.Root, "Tessera.slnx")).Descendants("Project").Select(project => project.Attribute("Path")!.Value)];
-        Assert.That(Repository.Files("*.csproj", [.. Repository.Rooms, "tests", "bench"]), Is.SubsetOf(listed));
+        Assert.That(Repository.Files("*.csproj", [.. Repository.Rooms, "tests", "bench", "samples"]), Is.SubsetOf(listed));
     }
 
     private static void OnlyRooms(string room, params string[] allowed)

@@ -1,0 +1,119 @@
+using System.Text.Json;
+using Tessera.Packages.Tests.Support;
+
+namespace Tessera.Packages.Tests;
+
+/// <summary>From an empty folder to a policy that is tested, simulated and run on real guests: docs/write-a-scheduler.md, step by step.</summary>
+[NonParallelizable]
+internal sealed class StrangersPathTests
+{
+    private const string Plugin = "MyPolicy/bin/Release/net10.0/MyPolicy.dll";
+
+    private string _project = "";
+    private Ended _tested = null!;
+
+    [OneTimeSetUp]
+    public void Generate_build_and_test()
+    {
+        string folder = PackedOnce.NewFolder();
+        Ended generated = PackedOnce.Shell.New(folder, "tessera-scheduler", "-n", "MyPolicy", "--feed", PackedOnce.Feed);
+        Assert.That(generated.Code, Is.Zero, generated.ToString());
+        _project = Path.Combine(folder, "MyPolicy");
+        _tested = PackedOnce.Shell.Dotnet(_project, "test", "-c", "Release", "--nologo", "-v", "quiet");
+    }
+
+    [Test]
+    public void Its_conformance_and_virtual_time_tests_pass()
+    {
+        Assert.That(_tested.Code, Is.Zero, _tested.ToString());
+        Assert.That(_tested.Output, Does.Match(@"Passed!  - Failed: +0, Passed: +1\d, Skipped: +0"), "one test for each check of the suite, and one in virtual time");
+    }
+
+    [Test]
+    public void Nothing_is_left_of_the_templates_names()
+    {
+        string[] files = [.. Directory.GetFiles(_project, "*", SearchOption.AllDirectories).Where(file => !file.Split('/').Any(part => part is "bin" or "obj"))];
+        string[] tokens = ["Policy-Project", "Policy_Project", "PolicyNamespace", "PolicyClass", "policy-plugin", "PACKAGE_FEED", "_VERSION"];
+        Assert.Multiple(() =>
+        {
+            Assert.That(files, Has.Some.EndsWith("/MyPolicy/MyPolicyScheduler.cs"));
+            foreach (string token in tokens)
+                Assert.That(files.Where(file => file.Contains(token, StringComparison.Ordinal) || File.ReadAllText(file).Contains(token, StringComparison.Ordinal)), Is.Empty, token);
+        });
+    }
+
+    [Test]
+    public void The_plugin_brings_no_copy_of_the_SDK() => Assert.That(
+        Directory.GetFiles(Path.GetDirectoryName(Path.Combine(_project, Plugin))!, "*.dll").Select(Path.GetFileName), Is.EqualTo(new[] { "MyPolicy.dll" }));
+
+    [Test]
+    public void The_command_line_checks_it()
+    {
+        Ended ended = PackedOnce.Shell.Tessera(_project, "plugins", "check", Plugin, "--json");
+        Assert.That(ended.Code, Is.Zero, ended.ToString());
+        JsonElement card = JsonDocument.Parse(ended.Output).RootElement;
+        Assert.Multiple(() =>
+        {
+            Assert.That(card.GetRawText(), Does.Contain("my-policy"));
+            Assert.That(card.GetProperty("checks").EnumerateArray().Select(check => check.GetProperty("outcome").GetString()), Has.Member("passed").And.None.EqualTo("failed"));
+        });
+    }
+
+    [Test]
+    public void The_experiment_is_simulated()
+    {
+        JsonElement result = Result(PackedOnce.Shell.Tessera(_project, "simulate", "experiment.json", "--json", "--quiet"));
+        Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Is.EqualTo("simulated"));
+        SharesFollowWeights(result, within: 0.01);
+    }
+
+    [Test]
+    public void The_experiment_runs_on_KVM()
+    {
+        Kvm.Require();
+        JsonElement result = Result(PackedOnce.Shell.Tessera(_project, "run", "experiment.json", "--seconds", "3", "--json", "--quiet"));
+        Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Does.StartWith("kvm"));
+        SharesFollowWeights(result, within: 0.05);
+    }
+
+    [Test]
+    public void A_name_that_is_no_identifier_builds_too()
+    {
+        const string name = "2 my.odd-policy";
+        string folder = PackedOnce.NewFolder();
+        Ended generated = PackedOnce.Shell.New(folder, "tessera-scheduler", "-n", name, "--feed", PackedOnce.Feed);
+        Assert.That(generated.Code, Is.Zero, generated.ToString());
+        Ended built = PackedOnce.Shell.Dotnet(Path.Combine(folder, name), "build", "-c", "Release", "--nologo", "-v", "quiet");
+        Assert.That(built.Code, Is.Zero, built.ToString());
+        Result(PackedOnce.Shell.Tessera(Path.Combine(folder, name), "simulate", "experiment.json", "--seconds", "1", "--json", "--quiet"));
+    }
+
+    [Test]
+    public void Without_a_feed_there_is_no_package_configuration()
+    {
+        string folder = PackedOnce.NewFolder();
+        Ended generated = PackedOnce.Shell.New(folder, "tessera-scheduler", "-n", "Plain");
+        Assert.That(generated.Code, Is.Zero, generated.ToString());
+        Assert.That(File.Exists(Path.Combine(folder, "Plain", "nuget.config")), Is.False);
+    }
+
+    private static JsonElement Result(Ended ended)
+    {
+        Assert.That(ended.Code, Is.Zero, ended.ToString());
+        JsonElement result = JsonDocument.Parse(ended.Output).RootElement;
+        Assert.That(result.GetProperty("outcome").GetString(), Is.EqualTo("completed"));
+        return result;
+    }
+
+    private static void SharesFollowWeights(JsonElement result, double within)
+    {
+        Dictionary<string, double> shares = result.GetProperty("domains").EnumerateArray().ToDictionary(domain => domain.GetProperty("name").GetString()!, domain => domain.GetProperty("share").GetDouble());
+        double hogs = shares["one"] + shares["two"] + shares["four"];
+        Assert.Multiple(() =>
+        {
+            Assert.That(shares["one"] / hogs, Is.EqualTo(1.0 / 7).Within(within));
+            Assert.That(shares["two"] / hogs, Is.EqualTo(2.0 / 7).Within(within));
+            Assert.That(shares["four"] / hogs, Is.EqualTo(4.0 / 7).Within(within));
+        });
+    }
+}

@@ -1,0 +1,61 @@
+using System.Diagnostics;
+
+namespace Tessera.Packages.Tests.Support;
+
+/// <summary>How a program ended.</summary>
+internal sealed record Ended(string Command, int Code, string Output, string Error)
+{
+    /// <summary>For assertions: everything there is to know.</summary>
+    public override string ToString() => $"{Command}\nexit code {Code}\n{Output}\n{Error}";
+}
+
+/// <summary>Runs programs as a stranger on this machine would, with a package cache and templates of their own.</summary>
+/// <param name="folder">Where the cache and the templates are kept.</param>
+internal sealed class Shell(string folder)
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+
+    /// <summary>What the test runner's own .NET tells its children, and must not tell these.</summary>
+    private static readonly string[] Inherited = ["MSBuildSDKsPath", "MSBuildExtensionsPath", "MSBUILD_EXE_PATH", "MSBuildLoadMicrosoftTargetsReadOnly", "DOTNET_CLI_CONTEXT_ANSI_PASS_THRU"];
+
+    /// <summary>`dotnet new`, with templates installed for these tests only.</summary>
+    public Ended New(string workingFolder, params string[] arguments) => Dotnet(workingFolder, ["new", .. arguments, "--debug:custom-hive", Path.Combine(folder, "templates")]);
+
+    /// <summary>`tessera`.</summary>
+    public Ended Tessera(string workingFolder, params string[] arguments) => Dotnet(workingFolder, [SourceTree.CommandLine, .. arguments]);
+
+    public Ended Dotnet(string workingFolder, params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", arguments)
+        {
+            WorkingDirectory = workingFolder,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (string name in Inherited)
+            start.Environment.Remove(name);
+
+        // An own cache: a Tessera package of the same version that the user has restored before would be served instead.
+        start.Environment["NUGET_PACKAGES"] = Path.Combine(folder, "packages");
+        start.Environment["TESSERA_PLUGINS"] = SourceTree.Plugins;
+
+        // Servers that outlive the build would keep its output open.
+        start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
+        start.Environment["DOTNET_CLI_USE_MSBUILD_SERVER"] = "0";
+        start.Environment["UseSharedCompilation"] = "false";
+        start.Environment["DOTNET_NOLOGO"] = "1";
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        process.StandardInput.Close();
+        string command = $"dotnet {string.Join(' ', arguments)}";
+        if (!process.WaitForExit(Patience))
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"{command} did not end within {Patience.TotalMinutes:0} minutes.");
+        }
+
+        return new(command, process.ExitCode, output.Result, error.Result);
+    }
+}
