@@ -7,20 +7,20 @@ namespace Tessera.Packages.Tests;
 [SetUpFixture]
 internal sealed class PackedOnce
 {
-    private static DirectoryInfo? folder;
+    private static DirectoryInfo? _folder;
 
     /// <summary>An empty folder for a test to work in.</summary>
-    public static string NewFolder() => Directory.CreateDirectory(Path.Combine(folder!.FullName, Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture)[..8])).FullName;
+    public static string NewFolder() => Directory.CreateDirectory(Path.Combine(_folder!.FullName, Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture)[..8])).FullName;
 
     /// <summary>Where the packages are.</summary>
-    public static string Feed => Path.Combine(folder!.FullName, "feed");
+    public static string Feed => Path.Combine(_folder!.FullName, "feed");
 
-    public static Shell Shell => new(folder!.FullName);
+    public static Shell Shell => new(_folder!.FullName);
 
     [OneTimeSetUp]
     public void Pack()
     {
-        folder = Directory.CreateTempSubdirectory("tessera-packages-");
+        _folder = Directory.CreateTempSubdirectory("tessera-packages-");
         Ended packed = Shell.Dotnet(SourceTree.Root, "pack", "Tessera.slnx", "-c", SourceTree.Configuration, "-o", Feed, "--no-build", "--no-restore", "--nologo", "-v", "quiet");
         Assert.That(packed.Code, Is.Zero, packed.ToString());
         string templates = Directory.GetFiles(Feed, "Tessera.Templates.*.nupkg").Single();
@@ -29,5 +29,5 @@ internal sealed class PackedOnce
     }
 
     [OneTimeTearDown]
-    public void Clear() => folder?.Delete(recursive: true);
+    public void Clear() => _folder?.Delete(recursive: true);
 }
