@@ -1,54 +1,39 @@
-using System.Globalization;
-using Tessera.Plugins.Schedulers.Bvt;
-using Tessera.Plugins.Schedulers.RoundRobin;
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-using Tessera.Sdk.Simulation;
+using Tessera.Simulation.Bench;
 
-// Scheduling decisions a second of the simulator on one core, policy included; the best of five rounds, for the host may have other work.
-Console.WriteLine("| policy | vCPUs | pCPUs | load | decisions/s |");
-Console.WriteLine("|---|---:|---:|---|---:|");
-(string Name, Func<IScheduler> Create)[] policies =
-[
-    ("round-robin", static () => new RoundRobinScheduler(new())),
-    ("bvt", static () => new BvtScheduler(new())),
-];
-foreach ((string name, Func<IScheduler> create) in policies)
+const string usage = """
+    usage: Tessera.Simulation.Bench speed [POLICY...]
+               decisions a second of the simulator on one core (bvt and round-robin unless named)
+           Tessera.Simulation.Bench cost [--plot FILE.svg] [POLICY...]
+               host time of a decision inside each policy, by number of vCPUs
+    """;
+List<string> words = [.. args];
+string? plot = null;
+int option = words.IndexOf("--plot");
+if (option >= 0 && option + 1 < words.Count)
 {
-    foreach ((int vcpus, int pcpus) in new[] { (10, 1), (100, 1), (100, 4), (1_000, 16), (10_000, 1), (10_000, 256) })
-    {
-        foreach (bool sleeps in new[] { false, true })
-        {
-            double rate = Measure(create, vcpus, pcpus, sleeps);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {name} | {vcpus} | {pcpus} | {(sleeps ? "half sleep and wake" : "CPU-bound")} | {rate:N0} |"));
-        }
-    }
+    plot = words[option + 1];
+    words.RemoveRange(option, 2);
 }
 
-static double Measure(Func<IScheduler> create, int vcpus, int pcpus, bool sleeps)
+string[] names = [.. words.Skip(1)];
+string[] unknown = [.. names.Except(Policies.All.Select(static policy => policy.Name))];
+if (unknown.Length > 0)
 {
-    const int rounds = 5;
-    VirtualMachine machine = new(create(), new VirtualMachineOptions { PcpuCount = pcpus, StarvationLimit = Nanoseconds.Zero });
-    long decisions = 0;
-    machine.Decided = (_, _) => decisions++;
-    for (int domain = 1; domain <= vcpus; domain++)
-    {
-        Workload workload = sleeps && domain % 2 == 0
-            ? new PeriodicWorkload(Nanoseconds.FromMicroseconds(100), Nanoseconds.FromMilliseconds(20 + (domain % 17)), skipLate: true)
-            : new CpuBoundWorkload();
-        machine.Start(domain, workload);
-    }
+    Console.Error.WriteLine($"no policy {unknown[0]}; there are {string.Join(", ", Policies.All.Select(static policy => policy.Name))}");
+    return 2;
+}
 
-    double best = 0;
-    machine.RunFor(Nanoseconds.FromSeconds(1));
-    for (int round = 0; round < rounds; round++)
-    {
-        decisions = 0;
-        long started = TimeProvider.System.GetTimestamp();
-        while (TimeProvider.System.GetElapsedTime(started) < TimeSpan.FromMilliseconds(200))
-            machine.RunFor(Nanoseconds.FromMilliseconds(200));
-        best = Math.Max(best, decisions / TimeProvider.System.GetElapsedTime(started).TotalSeconds);
-    }
-
-    return best;
+switch (words.FirstOrDefault())
+{
+    case "speed":
+        SpeedBench.Run(names.Length > 0 ? names : ["bvt", "round-robin"]);
+        return 0;
+    case "cost":
+        IReadOnlyList<(string, CostPoint[])> found = CostBench.Run(names.Length > 0 ? names : Policies.All.Select(static policy => policy.Name));
+        if (plot is not null)
+            File.WriteAllText(plot, CostPlot.Draw(found));
+        return 0;
+    default:
+        Console.Error.WriteLine(usage);
+        return 2;
 }

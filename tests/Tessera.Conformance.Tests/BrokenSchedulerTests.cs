@@ -46,6 +46,15 @@ public sealed class BrokenSchedulerTests
         Assert.That(suite.Replay(Scenario.Parse(scenario.ToString())).Outcome, Is.EqualTo(CheckOutcome.Failed), "its file fails again");
     }
 
+    [Test]
+    public void A_scheduler_that_looks_at_everybody_fails_by_the_growth_of_its_cost()
+    {
+        CheckResult result = new ConformanceSuite(static () => new LooksAtEverybody(), Promises(), new() { MostVcpus = 10_000 }).RunCheck("decision-cost");
+        TestContext.Out.WriteLine(result.Detail);
+        Assert.That(result.Outcome, Is.EqualTo(CheckOutcome.Failed));
+        Assert.That(result.Detail, Does.Contain("times as long").And.Contain("allocated 0 B"));
+    }
+
     [TestCaseSource(typeof(SchedulerConformance), nameof(SchedulerConformance.Checks))]
     public void The_honest_scheduler_passes(string check)
     {

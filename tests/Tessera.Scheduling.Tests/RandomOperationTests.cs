@@ -12,16 +12,19 @@ namespace Tessera.Scheduling.Tests;
 /// </summary>
 public sealed class RandomOperationTests
 {
-    private const int Vcpus = 8;
-
     [Test]
     public void The_invariants_hold([Values("bvt", "credit", "credit2", "eevdf", "null", "round-robin", "rtds", "sedf", "stride")] string policy, [Values(1, 2, 4)] int pcpus) =>
-        Hold(pcpus, () => Policies.Named(policy), workConserving: policy != "null");
+        Hold(pcpus, vcpus: 8, () => Policies.Named(policy), workConserving: policy != "null");
 
-    private static void Hold(int pcpus, Func<IScheduler> policy, bool workConserving) =>
+    /// <summary>Where policies look for a CPU in other ways than one by one.</summary>
+    [Test]
+    public void The_invariants_hold_on_many_cpus([Values("bvt", "credit", "rtds")] string policy) =>
+        Hold(pcpus: 14, vcpus: 24, () => Policies.Named(policy), workConserving: true);
+
+    private static void Hold(int pcpus, int vcpus, Func<IScheduler> policy, bool workConserving) =>
         Prop.ForAll<NonEmptyArray<PositiveInt>>(operations =>
         {
-            Run run = new(pcpus, policy, workConserving);
+            Run run = new(pcpus, vcpus, policy, workConserving);
             foreach (PositiveInt operation in operations.Get)
                 run.Do(Scatter(operation.Get));
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(400).WithEndSize(150));
@@ -33,27 +36,30 @@ public sealed class RandomOperationTests
     {
         private readonly HandMachine _machine;
         private readonly Func<IScheduler> _policy;
-        private readonly SchedulableVcpu[] _vcpus = new SchedulableVcpu[Vcpus];
-        private readonly bool[] _awake = new bool[Vcpus];
-        private readonly int[] _pauses = new int[Vcpus];
+        private readonly SchedulableVcpu[] _vcpus;
+        private readonly bool[] _awake;
+        private readonly int[] _pauses;
         private readonly List<SchedulableVcpu> _everybody = [];
         private readonly int _pcpus;
         private readonly bool _workConserving;
 
-        public Run(int pcpus, Func<IScheduler> policy, bool workConserving)
+        public Run(int pcpus, int vcpus, Func<IScheduler> policy, bool workConserving)
         {
+            _vcpus = new SchedulableVcpu[vcpus];
+            _awake = new bool[vcpus];
+            _pauses = new int[vcpus];
             _workConserving = workConserving;
             _pcpus = pcpus;
             _policy = policy;
             _machine = new(policy(), pcpus);
-            for (int index = 0; index < Vcpus; index++)
+            for (int index = 0; index < _vcpus.Length; index++)
                 Replace(index);
             Check();
         }
 
         public void Do(uint operation)
         {
-            int index = (int)(operation / 64 % Vcpus);
+            int index = (int)(operation / 64 % (uint)_vcpus.Length);
             uint argument = operation / 1024;
             SchedulableVcpu vcpu = _vcpus[index];
             switch (operation % 20)
@@ -136,7 +142,7 @@ public sealed class RandomOperationTests
         private void Check()
         {
             _machine.Settle();
-            for (int index = 0; index < Vcpus; index++)
+            for (int index = 0; index < _vcpus.Length; index++)
             {
                 SchedulableVcpu vcpu = _vcpus[index];
                 bool wants = _awake[index] && _pauses[index] == 0;

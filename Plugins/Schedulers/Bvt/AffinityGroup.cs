@@ -15,14 +15,23 @@ internal sealed class AffinityGroup
     private bool _isolated = true;
 
     /// <param name="pcpus">The physical CPUs all members may run on, ascending.</param>
-    public AffinityGroup(int[] pcpus)
+    /// <param name="pcpuCount">How many the machine has.</param>
+    public AffinityGroup(int[] pcpus, int pcpuCount)
     {
         Pcpus = pcpus;
+        Bits = new(pcpuCount, pcpus);
+        Running = pcpus.Length < RunningIndex.WorthwhilePcpus ? null : new();
         _cap = new(pcpus.Length);
     }
 
     /// <summary>The physical CPUs, ascending.</summary>
     public int[] Pcpus { get; }
+
+    /// <summary>The same as bits.</summary>
+    public PcpuBits Bits { get; }
+
+    /// <summary>Those that run, in order; null where the physical CPUs are few.</summary>
+    public RunningIndex? Running { get; }
 
     /// <summary>How many vCPUs have this affinity, in whatever state.</summary>
     public int Members { get; private set; }
@@ -65,12 +74,14 @@ internal sealed class AffinityGroup
         _byEffective.Reserve(Members);
         _byActual.Reserve(Members);
         _cap.Join(vcpu.Weight);
+        Running?.Join(vcpu);
     }
 
     public void Leave(BvtVcpu vcpu)
     {
         Members--;
         _cap.Leave(vcpu.Weight);
+        Running?.Leave(vcpu);
     }
 
     public void Woke(BvtVcpu vcpu) => _cap.Woke(vcpu.Weight);

@@ -40,6 +40,7 @@ public sealed partial class BvtScheduler
     private Nanoseconds Dispatch(BvtVcpu next, int pcpu, Nanoseconds now)
     {
         _running[pcpu] = next;
+        _idle.Remove(pcpu);
         next.Pcpu = pcpu;
         next.JustWoke = false;
         next.StintStart = now;
@@ -72,39 +73,52 @@ public sealed partial class BvtScheduler
     /// <param name="except">A CPU that has just decided with it in mind, or -1.</param>
     private void Place(BvtVcpu record, Nanoseconds now, bool fresh, int except = -1)
     {
-        Int128 effective = record.Effective;
-        int best = -1;
-        Nanoseconds bestDue = Nanoseconds.Never;
-        Int128 bestLead = 0;
-        foreach (int pcpu in record.Group.Pcpus)
+        int idle = _idle.FirstOf(record.Group.Bits, except);
+        if (idle >= 0)
         {
-            if (_requested[pcpu] || pcpu == except)
-                continue;
-            if (_running[pcpu] is not { } running)
-            {
-                Request(pcpu);
-                return;
-            }
-
-            Int128 lead = ActualNow(running, now) - (running.Warped ? running.WarpValue : 0) - effective;
-            Nanoseconds due = now;
-            if (!fresh || lead <= 0)
-                due = Nanoseconds.Max(now, now + _allowance + new Nanoseconds(VirtualTime.CpuTime(-lead, Weight8(running))));
-            if (best < 0 || due < bestDue || (due == bestDue && lead > bestLead))
-                (best, bestDue, bestLead) = (pcpu, due, lead);
-        }
-
-        if (best < 0)
+            Request(idle);
             return;
-        if (bestDue <= now)
-        {
-            Request(best);
         }
-        else if (bestDue < _until[best])
+
+        Victim victim = new(record.Effective, fresh, now);
+        if (record.Group is { Isolated: true, Running: { } index })
         {
-            _until[best] = bestDue;
-            _machine.RequestRescheduleAt(new PcpuId(best), bestDue);
+            for (int weight = 0; weight < index.ClassCount; weight++)
+            {
+                if (index.FurthestAhead(weight) is { } ahead)
+                    Consider(ref victim, ahead);
+            }
         }
+        else
+        {
+            foreach (int pcpu in record.Group.Pcpus)
+            {
+                if (!_requested[pcpu] && pcpu != except && _running[pcpu] is { } running)
+                    Consider(ref victim, running);
+            }
+        }
+
+        if (victim.Pcpu < 0)
+            return;
+        if (victim.Due <= now)
+        {
+            Request(victim.Pcpu);
+        }
+        else if (victim.Due < _until[victim.Pcpu])
+        {
+            _until[victim.Pcpu] = victim.Due;
+            _machine.RequestRescheduleAt(new PcpuId(victim.Pcpu), victim.Due);
+        }
+    }
+
+    private void Consider(ref Victim victim, BvtVcpu running)
+    {
+        Int128 lead = ActualNow(running, victim.Now) - (running.Warped ? running.WarpValue : 0) - victim.Effective;
+        Nanoseconds due = victim.Now;
+        if (!victim.Fresh || lead <= 0)
+            due = Nanoseconds.Max(due, due + _allowance + new Nanoseconds(VirtualTime.CpuTime(-lead, Weight8(running))));
+        if (victim.Pcpu < 0 || due < victim.Due || (due == victim.Due && lead > victim.Lead))
+            (victim.Pcpu, victim.Due, victim.Lead) = (running.Pcpu, due, lead);
     }
 
     /// <summary>
@@ -113,26 +127,24 @@ public sealed partial class BvtScheduler
     /// </summary>
     private void AskIdle(int except)
     {
-        if (_groups.Count == 1)
+        if (_groups.Count == 1 || _idle.Count == 0)
             return;
         foreach (AffinityGroup group in _groups)
         {
             if (group.Head is null)
                 continue;
-            foreach (int pcpu in group.Pcpus)
-            {
-                if (pcpu != except && _running[pcpu] is null && !_requested[pcpu])
-                {
-                    Request(pcpu);
-                    break;
-                }
-            }
+            int idle = _idle.FirstOf(group.Bits, except);
+            if (idle >= 0)
+                Request(idle);
         }
     }
 
     private void Request(int pcpu)
     {
         _requested[pcpu] = true;
+        _idle.Remove(pcpu);
+        if (_running[pcpu] is { RunningClass: { } weight } running)
+            weight.Ahead.Remove(running);
         _machine.RequestReschedule(new PcpuId(pcpu));
     }
 
@@ -142,6 +154,7 @@ public sealed partial class BvtScheduler
         record.Group.Dequeue(record);
         record.JustWoke = false;
         record.Yielded = false;
+        record.RunningClass?.Remove(record);
         if (!record.Runnable)
             return;
         record.Runnable = false;
@@ -156,7 +169,7 @@ public sealed partial class BvtScheduler
         AffinityGroup? group = _groups.Find(candidate => candidate.Pcpus.AsSpan().SequenceEqual(pcpus));
         if (group is null)
         {
-            group = new(pcpus);
+            group = new(pcpus, _machine.PcpuCount);
             _groups.Add(group);
             foreach (int pcpu in group.Pcpus)
                 _groupsOf[pcpu].Add(group);
@@ -183,5 +196,16 @@ public sealed partial class BvtScheduler
     {
         foreach (AffinityGroup group in _groups)
             group.Isolated = !_groups.Exists(other => other != group && other.Overlaps(group));
+    }
+
+    /// <summary>Whom a queued vCPU had best preempt, and when.</summary>
+    private struct Victim(Int128 effective, bool fresh, Nanoseconds now)
+    {
+        public readonly Int128 Effective = effective;
+        public readonly bool Fresh = fresh;
+        public readonly Nanoseconds Now = now;
+        public int Pcpu = -1;
+        public Nanoseconds Due = Nanoseconds.Never;
+        public Int128 Lead = 0;
     }
 }

@@ -50,6 +50,8 @@ public sealed partial class BvtScheduler
             bool queued = record.Queued;
             record.Group.Dequeue(record);
             StartWarp(record);
+            if (record.Pcpu >= 0)
+                record.RunningClass?.Moved(record);
             if (!queued)
                 continue;
             record.JustWoke = true;
@@ -71,6 +73,17 @@ public sealed partial class BvtScheduler
     private Int128? LeastActualIn(AffinityGroup group, Nanoseconds now)
     {
         Int128? least = group.LeastQueuedActual;
+        if (group.Running is { } index)
+        {
+            for (int weight = 0; weight < index.ClassCount; weight++)
+            {
+                if (index.FurthestBehind(weight) is { } behind)
+                    least = Least(least, ActualNow(behind, now));
+            }
+
+            return least;
+        }
+
         foreach (int pcpu in group.Pcpus)
         {
             if (_running[pcpu] is { Runnable: true } running && running.Group == group)

@@ -27,8 +27,9 @@ namespace Tessera.Plugins.Schedulers.Bvt;
 /// <para><b>Invariants.</b> A never decreases, except that a change of affinity moves it into the new CPUs' virtual time. A queued vCPU
 /// is in its group's heaps; a running one in none. While a vCPU is queued, no CPU of its affinity idles unrequested. On one CPU two
 /// runnable, unwarped vCPUs differ in A by at most C/w plus an mcu each, beyond what L and W let the other borrow.</para>
-/// <para><b>Worst case.</b> Schedule O(g + log n) and, when it preempts, O(p); Wake and Sleep O(p + log n): n vCPUs, p CPUs, g groups
-/// on the CPU. A woken vCPU i waits at most the sum over j of max(C + (E_i − E_j)·w_j, 0). Nothing allocates after Add.</para>
+/// <para><b>Worst case.</b> Schedule O(g + w + log n), Wake O(w + log n), Sleep O(log n): n vCPUs, g groups on the CPU, w distinct weights
+/// among the affinity's (see <see cref="RunningIndex"/>); on few CPUs, or where affinities overlap, O(p) instead of O(w).
+/// A woken vCPU i waits at most the sum over j of max(C + (E_i − E_j)·w_j, 0). Nothing allocates after Add.</para>
 /// </remarks>
 [SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 50, WakeLatencyBoundMs = 45)]
 [Plugin(
@@ -51,6 +52,9 @@ public sealed partial class BvtScheduler : IScheduler
     private readonly VcpuHeap<BvtVcpu> _rewarps = new(BvtVcpu.ByRewarp);
     private ISchedulerMachine _machine = null!;
     private BvtVcpu?[] _running = [];
+
+    /// <summary>Those that run nothing and were not asked to decide.</summary>
+    private PcpuBits _idle = null!;
 
     /// <summary>Requested to reschedule and not come yet.</summary>
     private bool[] _requested = [];
@@ -78,6 +82,7 @@ public sealed partial class BvtScheduler : IScheduler
     {
         _machine = machine;
         _running = new BvtVcpu?[machine.PcpuCount];
+        _idle = new(machine.PcpuCount, Enumerable.Range(0, machine.PcpuCount));
         _requested = new bool[machine.PcpuCount];
         _until = new Nanoseconds[machine.PcpuCount];
         _groupsOf = [.. Enumerable.Range(0, machine.PcpuCount).Select(static _ => new List<AffinityGroup>())];
@@ -100,7 +105,12 @@ public sealed partial class BvtScheduler : IScheduler
             Charge(record, now - record.StintStart, now);
         Stop(record);
         if (record.Pcpu >= 0)
+        {
             _running[record.Pcpu] = null;
+            if (!_requested[record.Pcpu])
+                _idle.Add(record.Pcpu);
+        }
+
         _rewarps.Remove(record);
         LeaveGroup(record);
         _members--;
@@ -137,9 +147,11 @@ public sealed partial class BvtScheduler : IScheduler
 
         // This CPU looks right now: nobody warped again need ask it.
         _requested[pcpu] = true;
+        _idle.Remove(pcpu);
+        BvtVcpu? current = _running[pcpu];
+        current?.RunningClass?.Remove(current);
         Rewarp(now);
         _requested[pcpu] = false;
-        BvtVcpu? current = _running[pcpu];
         _running[pcpu] = null;
         if (current is not null)
         {
@@ -167,7 +179,10 @@ public sealed partial class BvtScheduler : IScheduler
         Nanoseconds slice = next is null ? Nanoseconds.Zero : Dispatch(next, pcpu, now);
         if (outgoing is not null)
             Place(outgoing, now, fresh: false, except: pcpu);
+        next?.RunningClass?.Add(next, preemptible: true);
         AskIdle(pcpu);
+        if (next is null)
+            _idle.Add(pcpu);
         if (_rewarps.Count > 0)
             _machine.RequestRescheduleAt(point.Pcpu, new((long)_rewarps.TopKey));
         return new(next?.Vcpu, slice);
@@ -183,6 +198,7 @@ public sealed partial class BvtScheduler : IScheduler
         if (runnable)
             record.Group.Slept(record);
         record.Group.Dequeue(record);
+        record.RunningClass?.Remove(record);
 
         // In no queue and not runnable, so that it does not count in the SVTs it is compared with.
         record.Runnable = false;
@@ -205,6 +221,8 @@ public sealed partial class BvtScheduler : IScheduler
         }
         else if (record.Pcpu >= 0)
         {
+            if (runnable)
+                record.RunningClass?.Add(record, preemptible: false);
             Request(record.Pcpu);
         }
     }

@@ -11,10 +11,19 @@ internal sealed class BvtVcpu(SchedulableVcpu vcpu) : IHeapMember
     public const int ByActual = 1;
     public const int ByRewarp = 2;
 
+    /// <summary>While it runs: by effective virtual time, the greatest first.</summary>
+    public const int ByLead = 3;
+
+    /// <summary>While it runs: by actual virtual time, the least first.</summary>
+    public const int ByLag = 4;
+
     public readonly SchedulableVcpu Vcpu = vcpu;
 
     /// <summary>The queue of those with the same affinity.</summary>
     public AffinityGroup Group = null!;
+
+    /// <summary>Those of its group with its weight; null where the physical CPUs are few.</summary>
+    public RunningClass? RunningClass;
 
     /// <summary>The weight it is charged at; the handle's may be newer until Adjust.</summary>
     public int Weight;
@@ -50,7 +59,7 @@ internal sealed class BvtVcpu(SchedulableVcpu vcpu) : IHeapMember
     public Nanoseconds WarpedRan;
 
     /// <inheritdoc/>
-    public int[] Places { get; } = [-1, -1, -1];
+    public int[] Places { get; } = [-1, -1, -1, -1, -1];
 
     /// <summary>E_i, the effective virtual time: least goes first.</summary>
     public Int128 Effective => Warped ? Actual - WarpValue : Actual;

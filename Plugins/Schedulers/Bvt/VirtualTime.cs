@@ -23,7 +23,7 @@ internal static class VirtualTime
     public const int TimeBits = 8;
 
     /// <summary>Reference weight (2^8), weight fraction and time fraction together.</summary>
-    private const int ScaleBits = 24;
+    public const int ScaleBits = 24;
 
     /// <summary>Below this many nanoseconds (9 minutes) a charge fits 64-bit arithmetic: 2^39 · 2^24 = 2^63.</summary>
     private const long Narrow = 1L << 39;

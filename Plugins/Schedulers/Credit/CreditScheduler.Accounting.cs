@@ -2,7 +2,7 @@ using Tessera.Sdk;
 
 namespace Tessera.Plugins.Schedulers.Credit;
 
-/// <content>Credits: who earns them, how many, and what having none means.</content>
+/// <content>The accounting: how many credits each earns.</content>
 public sealed partial class CreditScheduler
 {
     /// <summary>
@@ -11,34 +11,20 @@ public sealed partial class CreditScheduler
     /// </summary>
     private const int MostPeriodsAtOnce = 8;
 
-    private readonly LinkedList<CreditDomain> _activeDomains = new();
+    private readonly SortedList<int, WeightClass> _classes = [];
+
+    /// <summary>The domains with a cap and active vCPUs.</summary>
+    private readonly LinkedList<CreditDomain> _capped = new();
+
+    /// <summary>Those that this accounting gives less than weights say; a list kept so that it need not be made.</summary>
+    private readonly List<CreditDomain> _dealt = [];
     private Nanoseconds _nextAccounting;
 
     /// <summary>The weight of all active vCPUs.</summary>
     private long _activeWeight;
 
     /// <summary>The credits of all active vCPUs after the last accounting.</summary>
-    private long _balance;
-    private int _parked;
-
-    /// <summary>A vCPU that uses CPU at a tick competes, and earns from now on.</summary>
-    private void Activate(CreditVcpu vcpu)
-    {
-        CreditDomain domain = vcpu.Domain;
-        if (domain.Active.Count == 0)
-            _activeDomains.AddLast(domain.Place);
-        domain.Active.AddLast(vcpu.ActivePlace);
-        _activeWeight += domain.Weight;
-    }
-
-    private void Deactivate(CreditVcpu vcpu)
-    {
-        CreditDomain domain = vcpu.Domain;
-        domain.Active.Remove(vcpu.ActivePlace);
-        _activeWeight -= domain.Weight;
-        if (domain.Active.Count == 0)
-            _activeDomains.Remove(domain.Place);
-    }
+    private Int128 _balance;
 
     /// <summary>Gives credits out if it is time.</summary>
     private void AccountIfDue(Nanoseconds now)
@@ -62,119 +48,125 @@ public sealed partial class CreditScheduler
         for (int pcpu = 0; pcpu < _pcpus.Count; pcpu++)
         {
             if (_pcpus[pcpu] is { } running)
-                running.Credit -= running.TakeOpenAt(now);
+                SetCredit(running, running.Credit - running.TakeOpenAt(now));
         }
 
-        Int128 total = (Int128)_slice * _pcpus.Count;
-        long weightLeft = _activeWeight;
-        long weightTotal = _activeWeight;
-        bool extra = false;
-        long balance = 0;
-        for (LinkedListNode<CreditDomain>? place = _activeDomains.First; place is not null;)
+        if (_activeWeight > 0)
         {
-            CreditDomain domain = place.Value;
-            place = place.Next;
-            int count = domain.Active.Count;
-            long weight = (long)domain.Weight * count;
-            weightLeft -= weight;
-
-            // At most a CPU for each vCPU, and what repays the debt of all; at most the cap.
-            Int128 peak = (Int128)_slice * count;
-            if (_balance < 0)
-                peak += DivideUp((Int128)(-_balance) * weight, weightTotal);
-            long capOfEach = 0;
-            if (domain.Cap != 0)
+            Int128 given = Deal();
+            foreach (CreditDomain domain in _dealt)
             {
-                Int128 cap = DivideUp((Int128)domain.Cap * _slice, 100);
-                peak = Int128.Min(peak, cap);
-                capOfEach = (long)DivideUp(cap, count);
-            }
-
-            Int128 fair = DivideUp(total * weight, weightTotal);
-            if (fair < peak)
-            {
-                extra = true;
-            }
-            else
-            {
-                // What it cannot use is for the others; who could use more goes first next time, to have the chance.
-                if (weightLeft != 0)
-                    total += DivideUp((fair - peak) * weightTotal, weightLeft);
-                if (extra)
+                foreach (CreditVcpu vcpu in domain.Active)
                 {
-                    _activeDomains.Remove(domain.Place);
-                    _activeDomains.AddFirst(domain.Place);
+                    Sync(vcpu);
+                    SetCredit(vcpu, vcpu.Credit + domain.Each);
+                    SetGiven(vcpu, given);
                 }
-
-                fair = peak;
             }
 
-            long each = (long)DivideUp(fair, count);
-            for (LinkedListNode<CreditVcpu>? member = domain.Active.First; member is not null;)
+            _given = given;
+            foreach (CreditDomain domain in _dealt)
             {
-                CreditVcpu vcpu = member.Value;
-                member = member.Next;
-                vcpu.Credit += each;
-                Settle(vcpu, capOfEach);
-                balance += vcpu.Credit;
+                domain.Dealt = false;
+                SettleAll(domain);
             }
+
+            _dealt.Clear();
         }
 
-        _balance = balance;
+        SettleRisen();
+        SettleThoseWhoRan();
+        _balance = Balance;
     }
 
-    /// <summary>Priority, parking and the bounds of an account after credits were given.</summary>
-    private void Settle(CreditVcpu vcpu, long cap)
+    /// <summary>
+    /// Deals out what all CPUs can burn in a time slice. Who can use less than its weight says, for its cap or because a vCPU has one CPU at most, is
+    /// noted in the list; what they leave is the others', by weight alone.
+    /// </summary>
+    /// <returns>What will have been given to each unit of weight since the start.</returns>
+    private Int128 Deal()
     {
-        if (vcpu.Credit < 0)
+        Portion portion = new((Int128)_slice * _pcpus.Count, _activeWeight);
+        foreach (CreditDomain domain in _capped)
         {
-            SetPriority(vcpu, Priority.Over);
-            if (vcpu.Domain.Cap != 0 && vcpu.Credit < -cap && !vcpu.Parked)
-                Park(vcpu);
-            vcpu.Credit = Math.Max(vcpu.Credit, -_slice);
-            return;
+            if (portion.Fair(domain) >= Peak(domain))
+                Deal(ref portion, domain);
         }
 
-        SetPriority(vcpu, Priority.Under);
-        if (vcpu.Parked)
-            Unpark(vcpu);
-        if (vcpu.Credit <= _slice)
-            return;
+        for (int index = _classes.Count - 1; index >= 0; index--)
+        {
+            WeightClass weight = _classes.GetValueAtIndex(index);
+            if (weight.Active.First is not { } first)
+                continue;
 
-        // A full account earns no more; when it competes again it starts with half.
-        Deactivate(vcpu);
-        vcpu.Credit /= 2;
+            // What one can use more than its weight says, those of less weight can too.
+            if (portion.Fair(first.Value) < Peak(first.Value))
+                break;
+            foreach (CreditDomain domain in weight.Active)
+                Deal(ref portion, domain);
+        }
+
+        // Caps that are no limit; for them too what the others left counts.
+        foreach (CreditDomain domain in _capped)
+        {
+            if (!domain.Dealt)
+                Deal(ref portion, domain);
+        }
+
+        return _given + Divide(portion.Total << GivenBits, _activeWeight);
     }
 
-    private void SetPriority(CreditVcpu vcpu, Priority priority)
+    private void Deal(ref Portion portion, CreditDomain domain)
     {
-        if (vcpu.Priority == priority)
-            return;
-        bool queued = vcpu.Queued;
-        if (queued)
-            _queues[vcpu.Home].Remove(vcpu);
-        vcpu.Priority = priority;
-        if (queued)
-            _queues[vcpu.Home].Add(vcpu);
+        int count = domain.Active.Count;
+        Int128 part = portion.Take(domain, Peak(domain));
+        domain.Each = (long)DivideUp(part, count);
+        domain.CapOfEach = domain.Cap == 0 ? 0 : (long)DivideUp(CapOf(domain), count);
+        domain.Dealt = true;
+        _dealt.Add(domain);
     }
 
-    private void Park(CreditVcpu vcpu)
+    /// <summary>At most a CPU for each vCPU, and what repays the debt of all; at most the cap.</summary>
+    private Int128 Peak(CreditDomain domain)
     {
-        vcpu.Parked = true;
-        _parked++;
-        if (vcpu.Queued)
-            _queues[vcpu.Home].Remove(vcpu);
-        else if (vcpu.Pcpu >= 0)
-            _pcpus.Request(vcpu.Pcpu);
+        int count = domain.Active.Count;
+        Int128 peak = (Int128)_slice * count;
+        if (_balance < 0)
+            peak += DivideUp(-_balance * ((long)domain.Weight * count), _activeWeight);
+        return domain.Cap == 0 ? peak : Int128.Min(peak, CapOf(domain));
     }
 
-    private void Unpark(CreditVcpu vcpu)
+    private Int128 CapOf(CreditDomain domain) => DivideUp((Int128)domain.Cap * _slice, 100);
+
+    private static Int128 DivideUp(Int128 dividend, long divisor) => Divide(dividend + divisor - 1, divisor);
+
+    /// <summary>128-bit division takes many times as long, and the usual numbers do not need it.</summary>
+    private static Int128 Divide(Int128 dividend, long divisor) =>
+        dividend <= long.MaxValue ? (long)dividend / divisor : dividend / divisor;
+
+    /// <summary>What is left to deal out.</summary>
+    /// <param name="total">What all would get, at the weights, if everybody left were everybody.</param>
+    /// <param name="weight">The weight of all.</param>
+    private struct Portion(Int128 total, long weight)
     {
-        vcpu.Parked = false;
-        _parked--;
-        if (vcpu.Runnable && vcpu.Pcpu < 0)
-            Place(vcpu);
-    }
+        private readonly long _weight = weight;
+        private long _weightLeft = weight;
 
-    private static Int128 DivideUp(Int128 dividend, long divisor) => (dividend + divisor - 1) / divisor;
+        public Int128 Total { get; private set; } = total;
+
+        /// <summary>The part of a domain by its weight.</summary>
+        public readonly Int128 Fair(CreditDomain domain) => DivideUp(Total * ((long)domain.Weight * domain.Active.Count), _weight);
+
+        /// <summary>A domain takes its part; what it cannot use is for those left.</summary>
+        public Int128 Take(CreditDomain domain, Int128 peak)
+        {
+            Int128 fair = Fair(domain);
+            _weightLeft -= (long)domain.Weight * domain.Active.Count;
+            if (fair < peak)
+                return fair;
+            if (_weightLeft != 0)
+                Total += DivideUp((fair - peak) * _weight, _weightLeft);
+            return peak;
+        }
+    }
 }

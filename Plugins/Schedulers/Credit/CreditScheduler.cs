@@ -17,11 +17,16 @@ namespace Tessera.Plugins.Schedulers.Credit;
 /// of higher priority. One that wakes goes to an idle CPU, else to the one it was on.</para>
 /// <para><b>Deviations.</b> Credits are kept as nanoseconds of CPU time (Xen's are 100 µs, with a remainder). A queued vCPU whose priority
 /// changes moves at once, not at its CPU's next tick. Xen's preference for cache-warm CPUs when stealing has no counterpart. One that
-/// yields goes to the end of its line. All CPUs tick on one grid, and only while they run something.</para>
+/// yields goes to the end of its line. All CPUs tick on one grid, and only while they run something. Who can use less than its weight says is dealt
+/// credits first (Xen does so from the next accounting on, by moving it to the front of the list).</para>
+/// <para><b>Accounting</b> looks only at those whose account may mean something else than before: who ran or was boosted since the last one, who turns
+/// positive or full by what it is given now (a heap knows when), who has a cap, and who can use less than its weight says. What the rest is given
+/// is one number for each unit of weight, read when an account is next looked at; sums are kept as it goes.</para>
 /// <para><b>Invariants.</b> −slice ≤ credits ≤ slice after an accounting. A vCPU that is ready, not running, is in exactly one queue.
 /// While one is queued that may run on an idle CPU, that CPU was asked to look.</para>
-/// <para><b>Worst case.</b> Schedule O(p), plus the vCPUs of other queues that may not run here; Wake O(p); Sleep O(1); once in a time slice
-/// O(active vCPUs). A BOOSTed vCPU waits for the rate limit and those boosted before it; one that is OVER waits while others are UNDER.</para>
+/// <para><b>Worst case.</b> Schedule O(p + log n), plus the vCPUs of other queues that may not run here; Wake O(p + log n); Sleep O(1); once in a
+/// time slice O(p + domains with caps), plus O(log n) for each vCPU that ran in it or whose account turns. A BOOSTed vCPU waits for the rate limit and those
+/// boosted before it; one that is OVER waits while others are UNDER.</para>
 /// </remarks>
 [Plugin(
     "credit",
@@ -42,6 +47,7 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
     private ISchedulerMachine _machine = null!;
     private PcpuTable<CreditVcpu> _pcpus = null!;
     private RunQueue[] _queues = [];
+    private int _members;
     private Nanoseconds[] _nextTick = [];
 
     /// <summary>Whether a vCPU of higher priority came since the CPU last switched: a tick alone makes no switch.</summary>
@@ -63,6 +69,9 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
         if (!_domains.TryGetValue(vcpu.Id.Domain, out CreditDomain? domain))
             _domains.Add(vcpu.Id.Domain, domain = new());
         domain.Members++;
+        _ran.EnsureCapacity(++_members);
+        _rising.Reserve(_members);
+        _dealt.EnsureCapacity(_domains.Count);
         CreditVcpu record = new(vcpu, domain);
         vcpu.PolicyData = record;
         TakeParameters(record);
@@ -75,13 +84,16 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
         record.Runnable = false;
         if (record.Queued)
             _queues[record.Home].Remove(record);
+        _members--;
         if (record.Active)
             Deactivate(record);
         if (record.Parked)
             _parked--;
         _pcpus.Forget(record);
-        if (--record.Domain.Members == 0)
-            _domains.Remove(vcpu.Id.Domain);
+        if (--record.Domain.Members > 0)
+            return;
+        _domains.Remove(vcpu.Id.Domain);
+        LeaveClass(record.Domain);
     }
 
     public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
@@ -96,7 +108,12 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
         }
 
         if (record.Priority == Priority.Under)
+        {
             record.Priority = Priority.Boost;
+            if (record.Active)
+                NoteRan(record);
+        }
+
         Place(record);
     }
 
@@ -118,7 +135,7 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
         AccountIfDue(now);
         CreditVcpu? current = _pcpus.TakeOff(queue.Pcpu);
         if (current is not null)
-            current.Credit -= current.TakeOpen(point.Ran);
+            SetCredit(current, current.Credit - current.TakeOpen(point.Ran));
         if (current is { Ready: false })
             current = null;
         Tick(queue.Pcpu, current, now);
@@ -126,6 +143,7 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
         if (next is not null)
         {
             _pcpus.Run(queue.Pcpu, next, now);
+            NoteRan(next);
             next.Home = queue.Pcpu;
         }
 
@@ -155,7 +173,7 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
     {
         CreditVcpu record = Of(vcpu);
         string where = record.Pcpu >= 0 ? $"runs on p{record.Pcpu}" : record.Queued ? $"queued on p{record.Home}" : record.Parked ? "parked at its cap" : "asleep";
-        return $"{where}, {record.Priority.ToString().ToUpperInvariant()}, {record.Credit / 100_000} credits, {(record.Active ? "active" : "not active")}, cap {record.Domain.Cap}, affinity {vcpu.Affinity}";
+        return $"{where}, {record.Priority.ToString().ToUpperInvariant()}, {CreditOf(record) / 100_000} credits, {(record.Active ? "active" : "not active")}, cap {record.Domain.Cap}, affinity {vcpu.Affinity}";
     }
 
     private static CreditVcpu Of(SchedulableVcpu vcpu) => (CreditVcpu)vcpu.PolicyData!;
@@ -265,15 +283,13 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
 
     private void TakeParameters(CreditVcpu record)
     {
-        CreditDomain domain = record.Domain;
-        _activeWeight += (long)(record.Vcpu.Weight - domain.Weight) * domain.Active.Count;
-        domain.Weight = record.Vcpu.Weight;
-        domain.Cap = record.Vcpu.Options switch
+        int cap = record.Vcpu.Options switch
         {
             null => 0,
             CreditDomainOptions own => own.Cap,
             object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; credit needs {nameof(CreditDomainOptions)}."),
         };
+        SetParameters(record.Domain, record.Vcpu.Weight, cap);
         int allowed = 0;
         for (int pcpu = 0; pcpu < _queues.Length; pcpu++)
             allowed += record.Vcpu.Affinity.Contains(new PcpuId(pcpu)) ? 1 : 0;

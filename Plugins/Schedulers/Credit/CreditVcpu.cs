@@ -20,6 +20,9 @@ internal enum Priority
 /// <summary>Credit's record of a vCPU.</summary>
 internal sealed class CreditVcpu : VcpuRecord<CreditVcpu>
 {
+    /// <summary>The heap of those that wait for credits.</summary>
+    public const int Rising = 0;
+
     /// <summary>Its place in a <see cref="RunQueue"/>.</summary>
     public readonly LinkedListNode<CreditVcpu> Place;
 
@@ -29,7 +32,7 @@ internal sealed class CreditVcpu : VcpuRecord<CreditVcpu>
     public readonly CreditDomain Domain;
 
     public CreditVcpu(SchedulableVcpu vcpu, CreditDomain domain)
-        : base(vcpu, heaps: 0)
+        : base(vcpu, heaps: 1)
     {
         Domain = domain;
         Place = new(this);
@@ -38,8 +41,14 @@ internal sealed class CreditVcpu : VcpuRecord<CreditVcpu>
 
     public Priority Priority { get; set; } = Priority.Under;
 
-    /// <summary>Credits as the CPU time they are worth, ns: Xen's credit is 100 µs of it.</summary>
+    /// <summary>Credits as the CPU time they are worth, ns: Xen's credit is 100 µs of it. While it is active, as of <see cref="Given"/>.</summary>
     public long Credit { get; set; }
+
+    /// <summary>What a unit of weight had been given when the account was written.</summary>
+    public Int128 Given { get; set; }
+
+    /// <summary>It ran or was boosted since the last accounting.</summary>
+    public bool Ran { get; set; }
 
     /// <summary>Out of the queues because its domain has used its cap up.</summary>
     public bool Parked { get; set; }
@@ -58,23 +67,4 @@ internal sealed class CreditVcpu : VcpuRecord<CreditVcpu>
 
     /// <summary>Wants to run and may.</summary>
     public bool Ready => Runnable && !Parked;
-}
-
-/// <summary>A domain: caps hold for all its vCPUs together.</summary>
-internal sealed class CreditDomain
-{
-    /// <summary>Its vCPUs that earn credits.</summary>
-    public readonly LinkedList<CreditVcpu> Active = new();
-
-    /// <summary>Its place among the domains that have active vCPUs.</summary>
-    public readonly LinkedListNode<CreditDomain> Place;
-
-    public CreditDomain() => Place = new(this);
-
-    public int Members { get; set; }
-
-    public int Weight { get; set; }
-
-    /// <summary>In percent of one CPU; 0 for none.</summary>
-    public int Cap { get; set; }
 }

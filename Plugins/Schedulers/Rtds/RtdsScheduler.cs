@@ -23,8 +23,11 @@ namespace Tessera.Plugins.Schedulers.Rtds;
 /// <para><b>Guarantee.</b> On one CPU every awake vCPU gets its budget in each period when budgets over periods add up to 1 at most (EDF's
 /// utilisation bound) and nobody sleeps; on m CPUs when they add up to m − (m − 1)·u at most, u the greatest of them (Goossens, Funk
 /// and Baruah, 2003).</para>
-/// <para><b>Worst case.</b> Schedule and Wake O(p + g + log n), plus O(log n) for each replenishment that is due; Sleep O(log n). Nothing
-/// allocates after Add.</para>
+/// <para><b>Replenishment.</b> A server that waits with budget when its period ends has a later deadline and a full budget from then on, and its place
+/// among those of its period is the same: nothing is done for it before it is looked at (<see cref="PhaseTree"/>). Only those that ran in the period
+/// are in the replenishment queue, so an overload, in which many never run, costs nothing.</para>
+/// <para><b>Worst case.</b> Schedule and Wake O(p + g + log n), plus O(log n) for each replenishment that is due; Sleep O(log n): g pairs of affinity and
+/// period on the CPU. Nothing allocates after Add, except when a changed period begins.</para>
 /// </remarks>
 [Plugin(
     "rtds",
@@ -39,14 +42,14 @@ public sealed class RtdsScheduler : IScheduler
 
     private readonly VcpuHeap<RtdsVcpu> _replenishments = new(RtdsVcpu.Replenishment);
     private PolicyTimer _timer = null!;
-    private AffinityQueues<RtdsVcpu> _queues = null!;
+    private ServerQueues _queues = null!;
     private PcpuTable<RtdsVcpu> _pcpus = null!;
     private int _members;
 
     public void Attach(ISchedulerMachine machine)
     {
         _timer = new(machine);
-        _queues = new(machine.PcpuCount, slots: 2);
+        _queues = new(machine.PcpuCount);
         _pcpus = new(machine);
     }
 
@@ -63,7 +66,7 @@ public sealed class RtdsScheduler : IScheduler
     {
         RtdsVcpu record = Of(vcpu);
         record.Runnable = false;
-        Dequeue(record);
+        _queues.Dequeue(record);
         _replenishments.Remove(record);
         _pcpus.Forget(record);
         _queues.Leave(record);
@@ -77,13 +80,13 @@ public sealed class RtdsScheduler : IScheduler
         record.Runnable = true;
         if (!record.HasPeriod || record.Deadline <= now)
             BeginPeriod(record, now);
-        _replenishments.Add(record, record.Deadline.Value);
         if (!record.Depleted)
         {
-            Enqueue(record);
+            _queues.Enqueue(record);
             Place(record);
         }
 
+        Watch(record);
         _timer.NotLaterThan(NextReplenishment);
     }
 
@@ -91,7 +94,7 @@ public sealed class RtdsScheduler : IScheduler
     {
         RtdsVcpu record = Of(vcpu);
         record.Runnable = false;
-        Dequeue(record);
+        _queues.Dequeue(record);
         _replenishments.Remove(record);
     }
 
@@ -111,9 +114,11 @@ public sealed class RtdsScheduler : IScheduler
 
         Replenish(now);
         RtdsVcpu? current = _pcpus.TakeOff(pcpu);
+        if (current is not null)
+            Watch(current);
         if (current is { Runnable: false } or { Depleted: true })
             current = null;
-        RtdsVcpu? next = _queues.Head(pcpu, RtdsVcpu.WithBudget) ?? _queues.Head(pcpu, RtdsVcpu.InExtraTime);
+        RtdsVcpu? next = _queues.Head(pcpu, now);
         if (current is not null && current.Vcpu.Affinity.Contains(point.Pcpu) && (next is null || !(current.Yielded || next.Precedes(current))))
         {
             next = current;
@@ -121,20 +126,23 @@ public sealed class RtdsScheduler : IScheduler
         }
         else if (next is not null)
         {
-            Dequeue(next);
+            _queues.Dequeue(next);
         }
 
         if (next is not null)
+        {
             _pcpus.Run(pcpu, next, now);
+            Watch(next);
+        }
+
         if (current is not null)
         {
             current.Yielded = false;
-            Enqueue(current);
+            _queues.Enqueue(current);
             Place(current);
         }
 
-        _pcpus.RequestIdleFor(_queues, RtdsVcpu.WithBudget, pcpu);
-        _pcpus.RequestIdleFor(_queues, RtdsVcpu.InExtraTime, pcpu);
+        RequestIdle(pcpu, now);
         _timer.EndDecision(pcpu, NextReplenishment);
         return next is null ? Decision.Idle : new(next.Vcpu, new(next.Left));
     }
@@ -144,12 +152,19 @@ public sealed class RtdsScheduler : IScheduler
         RtdsVcpu record = Of(vcpu);
         Burn(record, record.TakeOpenAt(now));
         bool ready = record.Runnable && record.Pcpu < 0;
-        Dequeue(record);
+        _queues.Dequeue(record);
+        if (ready && record.Deadline <= now)
+            BeginPeriod(record, now);
         _queues.Leave(record);
+        long inForce = record.PeriodInForce;
         TakeParameters(record);
-        _queues.Join(record);
+        long next = record.Period;
 
         // New parameters count from the next period on; only a budget that has shrunk is cut at once, and extra time begins or ends at once.
+        if (record.HasPeriod)
+            record.Period = inForce;
+        _queues.Join(record);
+        record.Period = next;
         record.Left = Math.Min(record.Left, record.Budget);
         if (record.Depleted && record.ExtraTime && record.HasPeriod)
             ToNextLevel(record);
@@ -157,13 +172,16 @@ public sealed class RtdsScheduler : IScheduler
             record.Left = 0;
         if (ready && !record.Depleted)
         {
-            Enqueue(record);
+            _queues.Enqueue(record);
             Place(record);
         }
         else if (record.Pcpu >= 0)
         {
             _pcpus.Request(record.Pcpu);
         }
+
+        Watch(record);
+        _timer.NotLaterThan(NextReplenishment);
     }
 
     public string Describe(SchedulableVcpu vcpu)
@@ -193,48 +211,56 @@ public sealed class RtdsScheduler : IScheduler
         record.Left = record.Budget;
     }
 
-    /// <summary>Moves on to the period that contains this instant, budget full.</summary>
-    private static void BeginPeriod(RtdsVcpu record, Nanoseconds now)
+    /// <summary>Moves on to the period that contains this instant. It is in no queue.</summary>
+    private void BeginPeriod(RtdsVcpu record, Nanoseconds now)
     {
-        long periods = record.HasPeriod ? ((now - record.Deadline).Value / record.Period) + 1 : 1;
-        Nanoseconds from = record.HasPeriod ? record.Deadline : now;
-
-        // The period fits any time the clock can show, except in its last days.
-        record.Deadline = from.Value > long.MaxValue - (periods * record.Period) ? Nanoseconds.Never : from + new Nanoseconds(periods * record.Period);
-        record.HasPeriod = true;
-        record.Left = record.Budget;
-        record.Level = 0;
+        record.BeginPeriod(now);
+        if (record.PeriodInForce != record.Period)
+            _queues.ChangePeriod(record);
     }
 
-    /// <summary>Gives their budgets to all whose period is over.</summary>
+    /// <summary>
+    /// Notes when the period of a server ends, if that is a matter for a decision: while it runs, waits for budget or in extra time, or is about to
+    /// have another period. Who waits with budget goes on to wait with budget.
+    /// </summary>
+    private void Watch(RtdsVcpu record)
+    {
+        _replenishments.Remove(record);
+        if (record.Runnable && (record.Pcpu >= 0 || record.Depleted || record.Level > 0 || record.PeriodInForce != record.Period))
+            _replenishments.Add(record, record.Deadline.Value);
+    }
+
+    /// <summary>Gives their budgets to all whose period is over and who did not wait with budget.</summary>
     private void Replenish(Nanoseconds now)
     {
         while (_replenishments.Top is { } record && _replenishments.TopKey <= now.Value)
         {
-            _replenishments.Remove(record);
             Burn(record, record.TakeOpenAt(now));
-            Dequeue(record);
+            _queues.Dequeue(record);
             BeginPeriod(record, now);
-            _replenishments.Add(record, record.Deadline.Value);
-            if (record.Pcpu >= 0)
-                continue;
-            Enqueue(record);
-            Place(record);
+            Watch(record);
+            if (record.Pcpu < 0)
+            {
+                _queues.Enqueue(record);
+                Place(record);
+            }
+            else if (_queues.Head(record.Pcpu, now) is { } head && head.Precedes(record))
+            {
+                _pcpus.Request(record.Pcpu);
+            }
         }
     }
 
-    private void Enqueue(RtdsVcpu record)
+    /// <summary>Asks every idle CPU for which somebody waits: after a decision took what another was asked for.</summary>
+    private void RequestIdle(int except, Nanoseconds now)
     {
-        if (record.Level == 0)
-            _queues.Enqueue(record, RtdsVcpu.WithBudget, ((Int128)record.Deadline.Value << 64) | (ulong)record.LastRan.Value);
-        else
-            _queues.Enqueue(record, RtdsVcpu.InExtraTime, ((Int128)record.Level << 64) | (ulong)record.Deadline.Value);
-    }
-
-    private void Dequeue(RtdsVcpu record)
-    {
-        _queues.Dequeue(record, RtdsVcpu.WithBudget);
-        _queues.Dequeue(record, RtdsVcpu.InExtraTime);
+        if (_queues.Count == 0 || _pcpus.IdleCount == 0)
+            return;
+        for (int pcpu = 0; pcpu < _pcpus.Count; pcpu++)
+        {
+            if (pcpu != except && _pcpus[pcpu] is null && !_pcpus.IsRequested(pcpu) && _queues.Head(pcpu, now) is not null)
+                _pcpus.Request(pcpu);
+        }
     }
 
     /// <summary>Asks an idle CPU, or else the one that runs the last of those it precedes.</summary>
@@ -243,7 +269,7 @@ public sealed class RtdsScheduler : IScheduler
         if (_pcpus.RequestIdle(record.Vcpu.Affinity))
             return;
         RtdsVcpu? last = null;
-        foreach (int pcpu in record.Group.Pcpus)
+        foreach (int pcpu in record.Servers.Pcpus)
         {
             if (!_pcpus.IsRequested(pcpu) && _pcpus[pcpu] is { } running && record.Precedes(running) && (last is null || last.Precedes(running)))
                 last = running;

@@ -1,0 +1,48 @@
+using System.Diagnostics;
+using Tessera.Scheduling;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Simulation.Bench;
+
+/// <summary>Measures the host time inside a policy's calls: the policy's own time, without the core around it.</summary>
+/// <param name="inner">The policy.</param>
+internal sealed class TimedScheduler(IScheduler inner) : IScheduler
+{
+    /// <summary>Decisions.</summary>
+    public LatencyHistogram Decisions { get; } = new();
+
+    /// <summary>Wakes.</summary>
+    public LatencyHistogram Wakes { get; } = new();
+
+    public void Attach(ISchedulerMachine machine) => inner.Attach(machine);
+
+    public void Add(SchedulableVcpu vcpu, Nanoseconds now) => inner.Add(vcpu, now);
+
+    public void Remove(SchedulableVcpu vcpu, Nanoseconds now) => inner.Remove(vcpu, now);
+
+    public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        long started = Stopwatch.GetTimestamp();
+        inner.Wake(vcpu, now);
+        Wakes.Record(Since(started));
+    }
+
+    public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => inner.Sleep(vcpu, now);
+
+    public void Yield(SchedulableVcpu vcpu, Nanoseconds now) => inner.Yield(vcpu, now);
+
+    public Decision Schedule(in SchedulingPoint point)
+    {
+        long started = Stopwatch.GetTimestamp();
+        Decision decision = inner.Schedule(in point);
+        Decisions.Record(Since(started));
+        return decision;
+    }
+
+    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) => inner.Adjust(vcpu, now);
+
+    public string Describe(SchedulableVcpu vcpu) => inner.Describe(vcpu);
+
+    private static Nanoseconds Since(long started) => new((long)((Stopwatch.GetTimestamp() - started) * (1e9 / Stopwatch.Frequency)));
+}
