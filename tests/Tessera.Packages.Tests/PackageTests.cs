@@ -2,6 +2,7 @@ using System.IO.Compression;
 using System.Reflection.Metadata;
 using System.Text;
 using System.Xml.Linq;
+using Tessera.Packages.Tests.Support;
 
 namespace Tessera.Packages.Tests;
 
@@ -60,7 +61,7 @@ internal sealed class PackageTests
     [Test]
     public void Released_packages_know_nothing_of_the_folder_they_were_built_in()
     {
-        if (Support.SourceTree.Configuration != "Release")
+        if (SourceTree.Configuration != "Release")
             Assert.Ignore("Only Release builds are packed for others, and this is a Debug build.");
         Assert.Multiple(() =>
         {
@@ -70,10 +71,28 @@ internal sealed class PackageTests
                 foreach (ZipArchiveEntry entry in package.Entries)
                 {
                     byte[] content = Bytes(entry);
-                    Assert.That(content.AsSpan().IndexOf(Encoding.UTF8.GetBytes(Support.SourceTree.Root)), Is.Negative, $"{Path.GetFileName(file)}: {entry.FullName}");
+                    Assert.That(content.AsSpan().IndexOf(Encoding.UTF8.GetBytes(SourceTree.Root)), Is.Negative, $"{Path.GetFileName(file)}: {entry.FullName}");
                 }
             }
         });
+    }
+
+    [Test]
+    public void Packing_again_gives_the_same_bytes()
+    {
+        string again = PackedOnce.NewFolder();
+        Ended packed = PackedOnce.Shell.Dotnet(SourceTree.Root, "pack", "Sdk/Tessera.Sdk", "-c", SourceTree.Configuration, "-o", again, "--no-build", "--no-restore", "--nologo", "-v", "quiet");
+        Assert.That(packed.Code, Is.Zero, packed.ToString());
+        string[] files = Directory.GetFiles(again);
+        Assert.That(files, Has.Length.EqualTo(2));
+        using (ZipArchive package = ZipFile.OpenRead(files[0]))
+        {
+            if (package.Entries[0].LastWriteTime.Year != 2020)
+                Assert.Ignore("This .NET SDK's pack cannot give files a fixed date.");
+        }
+
+        foreach (string file in files)
+            Assert.That(File.ReadAllBytes(file).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(PackedOnce.Feed, Path.GetFileName(file)))), Is.True, Path.GetFileName(file));
     }
 
     private static string Id(string file)
