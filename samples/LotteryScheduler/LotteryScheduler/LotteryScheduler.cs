@@ -22,31 +22,33 @@ public sealed record LotteryOptions
 /// <remarks>
 /// Shares are right on average: after n draws, a vCPU that is due the part p of them is off by √((1 − p)/np) of its share (one standard
 /// deviation), and nobody waits for ever, but no bound is certain. Each physical CPU draws among those that wait for it, so with several
-/// the heavy ones, which more often run already, get a little less. A draw is O(n) here; the paper has a tree for O(log n).
+/// the heavy ones, which more often run already, get a little less. A draw is O(log n), and again for each drawn that may not run there.
 /// </remarks>
 [SchedulerProperties(ShareErrorPercent = 40)]
 [Plugin("lottery", PluginKind.Scheduler, "1.0.0", Summary = "Lottery scheduling with compensation tickets (Waldspurger and Weihl, 1994).", Options = typeof(LotteryOptions))]
 public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
 {
+    /// <summary>What a ticket without compensation counts.</summary>
     private const long Face = 1000;
 
-    private readonly List<SchedulableVcpu> _waiting = [];
+    private readonly TicketTree _waiting = new();
+    private readonly List<SchedulableVcpu> _elsewhere = [];
     private ISchedulerMachine _machine = null!;
     private ulong _random = (ulong)options.Seed;
 
     public void Attach(ISchedulerMachine machine) => _machine = machine;
 
-    public void Add(SchedulableVcpu vcpu, Nanoseconds now) => vcpu.PolicyData = new Ticket();
+    public void Add(SchedulableVcpu vcpu, Nanoseconds now) => vcpu.PolicyData = new Ticket(_waiting.Seat(vcpu));
 
-    public void Remove(SchedulableVcpu vcpu, Nanoseconds now) => _waiting.Remove(vcpu);
+    public void Remove(SchedulableVcpu vcpu, Nanoseconds now) => _waiting.Clear(TicketOf(vcpu).Seat);
 
     public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
     {
-        _waiting.Add(vcpu);
+        Join(vcpu);
         AskIdle(vcpu);
     }
 
-    public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => _waiting.Remove(vcpu);
+    public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => Leave(vcpu);
 
     /// <summary>Schedule follows, and draws with compensation for the rest of its quantum.</summary>
     public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
@@ -57,9 +59,9 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
     {
         if (point.Current is { } current)
         {
-            TicketOf(current).Value = Math.Clamp(Face * options.Quantum.Value / Math.Max(1, point.Ran.Value), Face, 100 * Face);
+            TicketOf(current).Worth = Math.Clamp(Face * options.Quantum.Value / Math.Max(1, point.Ran.Value), Face, 100 * Face);
             if (point.CurrentRunnable)
-                _waiting.Add(current);
+                Join(current);
         }
 
         SchedulableVcpu? winner = Draw(point.Pcpu);
@@ -68,31 +70,41 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
         return new(winner, options.Quantum);
     }
 
-    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) => AskIdle(vcpu);
+    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        if (_waiting[TicketOf(vcpu).Seat] == 0)
+            return;
+        Join(vcpu);
+        AskIdle(vcpu);
+    }
 
-    public string Describe(SchedulableVcpu vcpu) => $"{(_waiting.Contains(vcpu) ? "in the draw" : "not in the draw")}, {vcpu.Weight} tickets worth {TicketOf(vcpu).Value / (double)Face:0.##} each";
+    public string Describe(SchedulableVcpu vcpu) => $"{_waiting[TicketOf(vcpu).Seat]} of {_waiting.Total} in the draw, {vcpu.Weight} tickets worth {TicketOf(vcpu).Worth} each";
 
     private static Ticket TicketOf(SchedulableVcpu vcpu) => (Ticket)vcpu.PolicyData!;
 
-    /// <summary>Takes out the winner among those that may run on a physical CPU.</summary>
+    private void Join(SchedulableVcpu vcpu) => _waiting[TicketOf(vcpu).Seat] = (ulong)(vcpu.Weight * TicketOf(vcpu).Worth);
+
+    private void Leave(SchedulableVcpu vcpu) => _waiting[TicketOf(vcpu).Seat] = 0;
+
+    /// <summary>Takes out the winner among those that may run on a physical CPU: who may not is set aside and the draw repeated.</summary>
     private SchedulableVcpu? Draw(PcpuId pcpu)
     {
-        ulong total = 0;
-        foreach (SchedulableVcpu vcpu in _waiting)
-            total += Stake(vcpu, pcpu);
-        if (total == 0)
-            return null;
-        ulong ticket = Math.BigMul(NextRandom(), total, out _);
-        int index = 0;
-        for (ulong stake; ticket >= (stake = Stake(_waiting[index], pcpu)); index++)
-            ticket -= stake;
-        SchedulableVcpu winner = _waiting[index];
-        _waiting[index] = _waiting[^1];
-        _waiting.RemoveAt(_waiting.Count - 1);
+        SchedulableVcpu? winner = null;
+        while (winner is null && _waiting.Total > 0)
+        {
+            SchedulableVcpu drawn = _waiting.Holder(Math.BigMul(NextRandom(), _waiting.Total, out _));
+            Leave(drawn);
+            if (drawn.Affinity.Contains(pcpu))
+                winner = drawn;
+            else
+                _elsewhere.Add(drawn);
+        }
+
+        foreach (SchedulableVcpu vcpu in _elsewhere)
+            Join(vcpu);
+        _elsewhere.Clear();
         return winner;
     }
-
-    private static ulong Stake(SchedulableVcpu vcpu, PcpuId pcpu) => vcpu.Affinity.Contains(pcpu) ? (ulong)(vcpu.Weight * TicketOf(vcpu).Value) : 0;
 
     /// <summary>SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the policy's own stream, the same on every machine.</summary>
     private ulong NextRandom()
@@ -112,9 +124,11 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
         }
     }
 
-    /// <summary>What one ticket of a vCPU counts, in thousandths.</summary>
-    private sealed class Ticket
+    private sealed class Ticket(int seat)
     {
-        public long Value = Face;
+        public readonly int Seat = seat;
+
+        /// <summary>What one ticket of the vCPU counts.</summary>
+        public long Worth = Face;
     }
 }
