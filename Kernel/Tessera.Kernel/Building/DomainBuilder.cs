@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using System.Text;
 using Tessera.Images;
@@ -31,14 +32,14 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
 
     /// <summary>Does it all; the domain's first vCPU can run afterwards.</summary>
     /// <exception cref="DomainBuildException">The image or configuration does not fit.</exception>
-    public void Build(XenStore store)
+    public void Build(XenStore store, StoreServer server)
     {
         BootLayout layout = BootLayout.Plan(domain.Name, _image, _configuration.Initrd.Length, _memory.RamFrames);
         LoadImage();
         if (!_configuration.Initrd.IsEmpty)
             _configuration.Initrd.Span.CopyTo(_memory.Physical(layout.InitrdPfn, _configuration.Initrd.Length));
         WriteFrameList(layout);
-        (int storePort, int consolePort) = Connect(layout, store);
+        (int storePort, int consolePort) = Connect(layout, store, server);
         WriteStartInfo(layout, storePort, consolePort);
         Mfn root = WriteTables(layout);
         WriteHypercallPage(layout);
@@ -78,19 +79,37 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             list[pfn] = (ulong)(_memory.First.Value + pfn);
     }
 
-    private (int Store, int Console) Connect(BootLayout layout, XenStore store)
+    private (int Store, int Console) Connect(BootLayout layout, XenStore store, StoreServer server)
     {
         // The backends call back on the ports that the bindings return; the fields close the circle.
         EventPort storePort = default;
         EventPort consolePort = default;
-        StoreConnection connection = new(domain.Id, _memory, _memory.First + layout.StorePfn, store, () => domain.Events.Notify(storePort));
+        StoreConnection connection = new(domain.Id, StorePage(layout), store, server, () => domain.Events.Notify(storePort));
         DomainConsole console = new(_memory, _memory.First + layout.ConsolePfn, () => domain.Events.Notify(consolePort));
         storePort = domain.Events.BindBackend(connection.Notified);
         consolePort = domain.Events.BindBackend(console.Notified);
         domain.Store = connection;
         domain.Console = console;
         store.Introduce(domain.Id, domain.Name);
+        PublishConsole(new StoreClient(store), (_memory.First + layout.ConsolePfn).Value, consolePort.Value);
         return (storePort.Value, consolePort.Value);
+    }
+
+    // SAFETY: the page is one of the domain's own frames; the connection is closed before its memory goes.
+    private unsafe StoreRingPage StorePage(BootLayout layout) => new((nint)_memory.At((_memory.First + layout.StorePfn).Address));
+
+    /// <summary>The console's keys as xl writes them: domain 0's, for the guest to read.</summary>
+    private void PublishConsole(StoreClient store, long ringFrame, int port)
+    {
+        string console = $"{StorePath.HomeOf(domain.Id)}/console";
+        ImmutableArray<StorePermission> permissions = StorePermission.OwnedAndReadBy(new DomainId(0), domain.Id);
+        store.MakeDirectory(console);
+        store.SetPermissions(console, permissions);
+        foreach ((string key, string value) in (ReadOnlySpan<(string, string)>)[("ring-ref", $"{ringFrame}"), ("port", $"{port}"), ("type", "xenconsoled"), ("limit", $"{DomainConsole.HistoryBytes}")])
+        {
+            store.Write($"{console}/{key}", value);
+            store.SetPermissions($"{console}/{key}", permissions);
+        }
     }
 
     private void WriteStartInfo(BootLayout layout, int storePort, int consolePort)

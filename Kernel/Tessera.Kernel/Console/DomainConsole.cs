@@ -10,7 +10,8 @@ namespace Tessera.Kernel.Console;
 /// </summary>
 public sealed unsafe class DomainConsole
 {
-    private const int HistoryBytes = 64 * 1024;
+    /// <summary>Output that is kept.</summary>
+    public const int HistoryBytes = 64 * 1024;
 
     /// <summary>
     /// Less output than this in the ring keeps no writer waiting, so that the guest need not hear that it was taken: an event for each

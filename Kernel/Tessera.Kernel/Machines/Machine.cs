@@ -1,4 +1,5 @@
 using Tessera.Kernel.Building;
+using Tessera.Kernel.Devices;
 using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
@@ -38,6 +39,9 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
         _configuration = configuration;
         Clock = new MachineClock();
+        StoreClient = new StoreClient(Store);
+        StoreServer = new StoreServer(TimeProvider.System, (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"));
+        Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase());
@@ -90,7 +94,15 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 
     internal SchedulerCore Core { get; }
 
+    /// <summary>The store, in the name of domain 0.</summary>
+    public StoreClient StoreClient { get; }
+
     internal XenStore Store { get; } = new();
+
+    internal StoreServer StoreServer { get; }
+
+    /// <summary>The split devices of all domains.</summary>
+    internal DeviceBus Devices { get; }
 
     /// <summary>Builds a domain; <see cref="Start"/> lets it run.</summary>
     /// <exception cref="DomainBuildException">It cannot be built from this configuration.</exception>
@@ -160,6 +172,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
             wait.SpinOnce();
         }
 
+        Devices.Release(domain.Id);
         lock (domain.Gate)
         {
             if (!domain.TryMarkDestroyed())
@@ -264,6 +277,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
             pcpu.Dispose();
         foreach (Domain domain in Domains)
             Destroy(domain);
+        StoreServer.Dispose();
         Clock.Dispose();
     }
 
@@ -297,6 +311,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     {
         foreach (Vcpu vcpu in domain.Vcpus)
             Core.Remove(vcpu.Schedulable, Clock.Now);
+        Store.Ended(domain.Id);
         if (domain.State != DomainState.Destroyed)
             DomainEnded?.Invoke(domain);
     }
@@ -410,7 +425,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
                 vcpu.FastPath = domain.FastPath.Attach(vcpu, interception);
             }
 
-            new DomainBuilder(domain, Engine.Facts).Build(Store);
+            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
             domain.FastPath?.OnKernelRoot(vcpu);
             _vcpuOf[schedulable.Id] = vcpu;
             Core.Add(schedulable, Clock.Now);

@@ -1,164 +1,312 @@
+using System.Collections.Immutable;
+using System.Text;
 using Tessera.Sdk;
 
 namespace Tessera.Kernel.Store;
 
 /// <summary>
-/// The store's tree: paths to values. One a machine; a domain writes below its own /local/domain/ID and reads nothing of the others.
+/// The store: one tree a machine, with permissions, watches, transactions and quotas (Xen's docs/misc/xenstore.txt). Any thread; callers
+/// are told by an error what they may not do, and learn nothing of what they may not see.
 /// </summary>
 internal sealed class XenStore
 {
-    /// <summary>Longest absolute path, as in Xen.</summary>
-    public const int MaxPath = 3072;
+    /// <summary>Special watch: a domain came.</summary>
+    public const string IntroduceDomain = "@introduceDomain";
 
-    private const int MaxNodesPerDomain = 1000;
-    private const int MaxValue = 2048;
+    /// <summary>Special watch: a domain ended or went.</summary>
+    public const string ReleaseDomain = "@releaseDomain";
+
+    private static readonly DomainId Domain0 = new(0);
+
     private readonly Lock _gate = new();
-    private readonly SortedDictionary<string, Node> _nodes = new(StringComparer.Ordinal) { ["/"] = new Node(new DomainId(0), []) };
-
-    /// <summary>Called outside the lock with every path that changed.</summary>
-    public event Action<string>? Changed;
-
-    /// <summary>A domain's home path.</summary>
-    public static string HomeOf(DomainId domain) => $"/local/domain/{domain.Value}";
-
-    /// <summary>Makes a path absolute and checks its form.</summary>
-    public static bool TryResolve(DomainId domain, string path, out string absolute)
+    private readonly StoreBooks _books;
+    private readonly StoreWatches _watches = new();
+    private readonly StoreView _direct;
+    private readonly Dictionary<string, ImmutableArray<StorePermission>> _specials = new()
     {
-        absolute = path.StartsWith('/') ? path : $"{HomeOf(domain)}/{path}";
-        if (absolute.Length > 1)
-            absolute = absolute.TrimEnd('/');
-        if (absolute.Length is 0 or > MaxPath || absolute.Contains("//", StringComparison.Ordinal))
-            return false;
-        foreach (char c in absolute)
-        {
-            if (!char.IsAsciiLetterOrDigit(c) && c is not ('-' or '/' or '_' or '@' or ':' or '.' or '+'))
-                return false;
-        }
+        [IntroduceDomain] = StorePermission.OwnedBy(Domain0),
+        [ReleaseDomain] = StorePermission.OwnedBy(Domain0),
+    };
 
-        return true;
+    private StoreNode _root = new([], StorePermission.OwnedBy(Domain0), StoreNode.NoChildren, 0, 0);
+
+    /// <summary>An empty store.</summary>
+    public XenStore(StoreQuota? quota = null)
+    {
+        _books = new StoreBooks(quota ?? new StoreQuota());
+        _direct = new StoreView(_root, _books);
     }
 
-    /// <summary>Creates a domain's home.</summary>
+    /// <summary>What each domain may take.</summary>
+    public StoreQuota Quota => _books.Quota;
+
+    /// <summary>Reads a node.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="transaction">In which transaction, or null.</param>
+    /// <param name="path">An absolute path.</param>
+    /// <param name="forChildren">The list of children is wanted too.</param>
+    /// <param name="node">The node.</param>
+    public XenErrno Look(DomainId caller, StoreTransaction? transaction, string path, bool forChildren, out StoreNode? node)
+    {
+        lock (_gate)
+        {
+            if (transaction is null)
+            {
+                _direct.Reset(_root);
+                return _direct.Look(caller, path, StoreAccess.Read, out node);
+            }
+
+            node = null;
+            if (!transaction.IsOpen)
+                return XenErrno.ENOENT;
+            return transaction.Depend(path, forChildren) ? transaction.View.Look(caller, path, StoreAccess.Read, out node) : XenErrno.ENOSPC;
+        }
+    }
+
+    /// <summary>Permissions of a node or of a special event.</summary>
+    public XenErrno GetPermissions(DomainId caller, StoreTransaction? transaction, string path, out ImmutableArray<StorePermission> permissions)
+    {
+        if (path.StartsWith(StorePath.Special))
+        {
+            lock (_gate)
+            {
+                if (!_specials.TryGetValue(path, out permissions))
+                    return XenErrno.EINVAL;
+                return _books.May(caller, permissions, StoreAccess.Read) ? XenErrno.Success : XenErrno.EACCES;
+            }
+        }
+
+        XenErrno error = Look(caller, transaction, path, forChildren: false, out StoreNode? node);
+        permissions = node?.Permissions ?? [];
+        return error;
+    }
+
+    /// <summary>Makes a change, in a transaction or for all to see.</summary>
+    public XenErrno Update(DomainId caller, StoreTransaction? transaction, StoreUpdate update)
+    {
+        lock (_gate)
+        {
+            if (update.Path.StartsWith(StorePath.Special))
+                return SetSpecial(caller, update);
+            if (transaction is not null)
+                return transaction.IsOpen ? transaction.Apply(update) : XenErrno.ENOENT;
+            _direct.Reset(_root);
+            XenErrno error = update.ApplyTo(_direct, caller);
+            if (error == XenErrno.Success)
+                TakeOver(_direct);
+            return error;
+        }
+    }
+
+    /// <summary>Begins a transaction.</summary>
+    public XenErrno Begin(DomainId caller, out StoreTransaction? transaction)
+    {
+        lock (_gate)
+        {
+            transaction = null;
+            StoreAccount account = _books.Of(caller);
+            if (!StoreBooks.IsPrivileged(caller) && account.Transactions >= Quota.Transactions)
+                return XenErrno.ENOSPC;
+            account.Transactions++;
+            transaction = new StoreTransaction(caller, _root, _books);
+            return XenErrno.Success;
+        }
+    }
+
+    /// <summary>Ends a transaction.</summary>
+    /// <param name="transaction">Which.</param>
+    /// <param name="commit">Whether its changes shall be seen.</param>
+    /// <returns>EAGAIN when something it looked at has changed, ENOSPC when the domain owns too much by now; then nothing of it was done.</returns>
+    public XenErrno End(StoreTransaction transaction, bool commit)
+    {
+        lock (_gate)
+        {
+            if (!transaction.End())
+                return XenErrno.ENOENT;
+            if (_books.Find(transaction.Caller) is { Transactions: > 0 } account)
+                account.Transactions--;
+            if (!commit || transaction.Updates.Count == 0)
+                return XenErrno.Success;
+            if (ReferenceEquals(transaction.Base, _root))
+            {
+                TakeOver(transaction.View);
+                return XenErrno.Success;
+            }
+
+            if (!transaction.HoldsIn(_root))
+                return XenErrno.EAGAIN;
+            _direct.Reset(_root);
+            foreach (StoreUpdate update in transaction.Updates)
+            {
+                XenErrno error = update.ApplyTo(_direct, transaction.Caller);
+                if (error != XenErrno.Success)
+                    return error == XenErrno.ENOSPC ? error : XenErrno.EAGAIN;
+            }
+
+            TakeOver(_direct);
+            return XenErrno.Success;
+        }
+    }
+
+    /// <summary>Sets a watch; it fires once at once.</summary>
+    /// <param name="listener">Who takes its events, and whose watches have different tokens or paths.</param>
+    /// <param name="caller">Whose watch.</param>
+    /// <param name="given">The path as given: relative, absolute or special.</param>
+    /// <param name="token">What the caller calls it.</param>
+    /// <param name="accepted">Called when it is set, before its first event.</param>
+    public XenErrno Watch(IStoreListener listener, DomainId caller, string given, string token, Action? accepted = null)
+    {
+        if (!TryResolveWatch(caller, given, out string path))
+            return XenErrno.EINVAL;
+        lock (_gate)
+        {
+            if (_watches.Contains(listener, path, token))
+                return XenErrno.EEXIST;
+            StoreAccount account = _books.Of(caller);
+            if (!StoreBooks.IsPrivileged(caller) && account.Watches >= Quota.Watches)
+                return XenErrno.E2BIG;
+            account.Watches++;
+            StoreSubscription watch = new(caller, path, given, token, listener);
+            _watches.Add(watch);
+            accepted?.Invoke();
+            watch.Fire(path);
+            return XenErrno.Success;
+        }
+    }
+
+    /// <summary>Takes a watch away; its events under way are void.</summary>
+    public XenErrno Unwatch(IStoreListener listener, DomainId caller, string given, string token)
+    {
+        if (!TryResolveWatch(caller, given, out string path))
+            return XenErrno.EINVAL;
+        lock (_gate)
+        {
+            if (!_watches.Remove(listener, path, token))
+                return XenErrno.ENOENT;
+            if (_books.Find(caller) is { } account)
+                account.Watches--;
+            return XenErrno.Success;
+        }
+    }
+
+    /// <summary>Makes a domain known: its home, owned by domain 0 and readable to it, and in it what is its own to write, as xl lays it out.</summary>
     public void Introduce(DomainId domain, string name)
     {
-        _ = Write(new DomainId(0), HomeOf(domain), []);
-        _ = Write(new DomainId(0), $"{HomeOf(domain)}/name", System.Text.Encoding.UTF8.GetBytes(name));
-        _ = Write(new DomainId(0), $"{HomeOf(domain)}/domid", System.Text.Encoding.UTF8.GetBytes($"{domain.Value}"));
         lock (_gate)
-            _nodes[HomeOf(domain)].Owner = domain;
+            _books.Of(domain).IsIntroduced = true;
+        string home = StorePath.HomeOf(domain);
+        Put(home, "", StorePermission.OwnedAndReadBy(Domain0, domain));
+        Put($"{home}/name", name, StorePermission.OwnedAndReadBy(Domain0, domain));
+        Put($"{home}/domid", $"{domain.Value}", StorePermission.OwnedAndReadBy(Domain0, domain));
+        foreach (string readOnly in (ReadOnlySpan<string>)["control", "device", "memory"])
+            Put($"{home}/{readOnly}", "", StorePermission.OwnedAndReadBy(Domain0, domain));
+        foreach (string own in (ReadOnlySpan<string>)["control/shutdown", "control/feature-poweroff", "control/feature-reboot", "control/feature-suspend", "control/sysrq", "data", "drivers", "feature", "attr", "error"])
+            Put($"{home}/{own}", "", StorePermission.OwnedBy(domain));
+        Announce(IntroduceDomain);
     }
 
-    /// <summary>Whether a domain may see a path: it has no business with the others' nodes, and learns nothing of their changes either.</summary>
-    public static bool MayRead(DomainId caller, string path) => caller.Value == 0 || IsOwn(caller, path);
+    /// <summary>Whether a domain was introduced and not released.</summary>
+    public bool IsIntroduced(DomainId domain)
+    {
+        lock (_gate)
+            return StoreBooks.IsPrivileged(domain) || _books.Find(domain) is { IsIntroduced: true };
+    }
 
-    /// <summary>Removes a domain's home.</summary>
-    public void Release(DomainId domain) => _ = Remove(new DomainId(0), HomeOf(domain));
-
-    /// <summary>Reads a value.</summary>
-    public XenErrno Read(DomainId caller, string path, out byte[] value)
+    /// <summary>Announces a domain's end, once.</summary>
+    public void Ended(DomainId domain)
     {
         lock (_gate)
         {
-            value = [];
-            if (!_nodes.TryGetValue(path, out Node? node))
+            if (_books.Find(domain) is not { IsIntroduced: true, IsEndAnnounced: false } account)
+                return;
+            account.IsEndAnnounced = true;
+        }
+
+        Announce(ReleaseDomain);
+    }
+
+    /// <summary>A domain that had ended lives on: its next end is announced again.</summary>
+    public XenErrno Resume(DomainId domain)
+    {
+        lock (_gate)
+        {
+            if (_books.Find(domain) is not { IsIntroduced: true } account)
                 return XenErrno.ENOENT;
-            if (!MayRead(caller, path))
-                return XenErrno.EACCES;
-            value = node.Value;
+            account.IsEndAnnounced = false;
             return XenErrno.Success;
         }
     }
 
-    /// <summary>The names of the children.</summary>
-    public XenErrno List(DomainId caller, string path, out IReadOnlyList<string> children)
+    /// <summary>Gives a domain another one's rights beside its own.</summary>
+    public XenErrno SetTarget(DomainId domain, DomainId target)
     {
         lock (_gate)
         {
-            List<string> names = [];
-            children = names;
-            if (!_nodes.ContainsKey(path))
+            if (_books.Find(domain) is not { IsIntroduced: true } account || _books.Find(target) is not { IsIntroduced: true })
                 return XenErrno.ENOENT;
-            if (!MayRead(caller, path))
-                return XenErrno.EACCES;
-            string prefix = path == "/" ? "/" : path + "/";
-            foreach (string candidate in _nodes.Keys)
-            {
-                if (candidate.Length > prefix.Length && candidate.StartsWith(prefix, StringComparison.Ordinal) && !candidate.AsSpan(prefix.Length).Contains('/'))
-                    names.Add(candidate[prefix.Length..]);
-            }
-
+            account.Target = target;
             return XenErrno.Success;
         }
     }
 
-    /// <summary>Writes a value and creates what is missing above it.</summary>
-    public XenErrno Write(DomainId caller, string path, byte[] value)
-    {
-        if (value.Length > MaxValue)
-            return XenErrno.E2BIG;
-        lock (_gate)
-        {
-            if (!MayWrite(caller, path))
-                return XenErrno.EACCES;
-            if (_nodes.TryGetValue(path, out Node? node))
-            {
-                node.Value = value;
-            }
-            else
-            {
-                if (caller.Value != 0 && CountOf(caller) >= MaxNodesPerDomain)
-                    return XenErrno.ENOSPC;
-                for (int slash = path.IndexOf('/', 1); slash > 0; slash = path.IndexOf('/', slash + 1))
-                    _ = _nodes.TryAdd(path[..slash], new Node(caller, []));
-                _nodes[path] = new Node(caller, value);
-            }
-        }
-
-        Changed?.Invoke(path);
-        return XenErrno.Success;
-    }
-
-    /// <summary>Whether a node exists.</summary>
-    public bool Exists(string path)
-    {
-        lock (_gate)
-            return _nodes.ContainsKey(path);
-    }
-
-    /// <summary>Removes a node and all below it.</summary>
-    public XenErrno Remove(DomainId caller, string path)
+    /// <summary>Removes a domain's home and every word of it in others' nodes.</summary>
+    public void Release(DomainId domain)
     {
         lock (_gate)
         {
-            if (path == "/" || (caller.Value != 0 && path == HomeOf(caller)))
-                return XenErrno.EINVAL;
-            if (!MayWrite(caller, path))
-                return XenErrno.EACCES;
-            if (!_nodes.Remove(path))
-                return XenErrno.ENOENT;
-            string prefix = path + "/";
-            foreach (string below in _nodes.Keys.Where(key => key.StartsWith(prefix, StringComparison.Ordinal)).ToArray())
-                _ = _nodes.Remove(below);
+            if (_books.Find(domain) is null)
+                return;
+            _direct.Reset(_root);
+            if (_direct.Remove(Domain0, StorePath.HomeOf(domain)) == XenErrno.Success)
+                TakeOver(_direct);
+            _root = _root.Forgetting(domain, _books.NextStamp());
+            _books.Forget(domain);
         }
 
-        Changed?.Invoke(path);
-        return XenErrno.Success;
+        Announce(ReleaseDomain);
     }
 
-    private static bool IsOwn(DomainId caller, string path)
+    /// <summary>Nodes, watches and transactions a domain has now.</summary>
+    public (int Nodes, int Watches, int Transactions) UsageOf(DomainId domain)
     {
-        string home = HomeOf(caller);
-        return path.StartsWith(home, StringComparison.Ordinal) && (path.Length == home.Length || path[home.Length] == '/');
+        lock (_gate)
+            return _books.Find(domain) is { } account ? (account.Nodes, account.Watches, account.Transactions) : default;
     }
 
-    private static bool MayWrite(DomainId caller, string path) => caller.Value == 0 || IsOwn(caller, path);
-
-    private int CountOf(DomainId owner) => _nodes.Values.Count(node => node.Owner == owner);
-
-    private sealed class Node(DomainId owner, byte[] value)
+    private static bool TryResolveWatch(DomainId caller, string given, out string path)
     {
-        public DomainId Owner { get; set; } = owner;
+        path = given;
+        return given.StartsWith(StorePath.Special) ? given.Length is > 1 and <= StorePath.MaxRelative : StorePath.TryResolve(caller, given, out path);
+    }
 
-        public byte[] Value { get; set; } = value;
+    private void Put(string path, string value, ImmutableArray<StorePermission> permissions)
+    {
+        _ = Update(Domain0, null, new StoreUpdate(StoreUpdateKind.Write, path, Encoding.UTF8.GetBytes(value), default));
+        _ = Update(Domain0, null, new StoreUpdate(StoreUpdateKind.SetPermissions, path, [], permissions));
+    }
+
+    private void Announce(string special)
+    {
+        lock (_gate)
+            _watches.FireSpecial(special, domain => _books.May(domain, _specials[special], StoreAccess.Read));
+    }
+
+    private XenErrno SetSpecial(DomainId caller, StoreUpdate update)
+    {
+        if (update.Kind != StoreUpdateKind.SetPermissions || !_specials.TryGetValue(update.Path, out ImmutableArray<StorePermission> before))
+            return XenErrno.EINVAL;
+        XenErrno error = StoreView.CheckPermissions(_books, caller, before, update.Permissions);
+        if (error == XenErrno.Success)
+            _specials[update.Path] = update.Permissions;
+        return error;
+    }
+
+    private void TakeOver(StoreView view)
+    {
+        _root = view.Root;
+        foreach ((DomainId domain, int nodes) in view.Owned)
+            _books.Of(domain).Nodes += nodes;
+        foreach (StoreChange change in view.Changes)
+            _watches.Fire(change, _books);
     }
 }

@@ -1,0 +1,135 @@
+using Tessera.Sdk;
+
+namespace Tessera.Kernel.Store;
+
+/// <summary>
+/// The thread that serves the store's rings: connections with news in turn, a bounded number of requests each, so that one domain's
+/// flood costs the others at most one turn of it. Guests' threads only queue.
+/// </summary>
+internal sealed class StoreServer : IDisposable
+{
+    /// <summary>Requests of one connection before the next one's turn.</summary>
+    public const int RequestsPerTurn = 16;
+
+    private readonly object _gate = new();
+    private readonly Queue<StoreConnection> _ready = new();
+    private readonly PriorityQueue<StoreConnection, long> _delayed = new();
+    private readonly Action<DomainId, Exception> _failed;
+    private readonly Thread? _thread;
+    private bool _stopping;
+
+    /// <param name="time">What requests a second are measured by.</param>
+    /// <param name="failed">Told of a connection whose service failed; it is closed.</param>
+    /// <param name="startThread">False leaves the turns to the caller (<see cref="ServeNext"/>).</param>
+    public StoreServer(TimeProvider time, Action<DomainId, Exception> failed, bool startThread = true)
+    {
+        (Time, _failed) = (time, failed);
+        if (!startThread)
+            return;
+        _thread = new Thread(Loop) { IsBackground = true, Name = "store" };
+        _thread.Start();
+    }
+
+    /// <summary>The time of rates.</summary>
+    public TimeProvider Time { get; }
+
+    /// <summary>A connection has news. Any thread.</summary>
+    public void Ready(StoreConnection connection)
+    {
+        lock (_gate)
+        {
+            if (connection.IsQueued || _stopping)
+                return;
+            connection.IsQueued = true;
+            _ready.Enqueue(connection);
+            Monitor.Pulse(_gate);
+        }
+    }
+
+    /// <summary>Gives the next connection its turn.</summary>
+    /// <returns>False when none has news.</returns>
+    public bool ServeNext()
+    {
+        StoreConnection? connection;
+        lock (_gate)
+        {
+            Undelay();
+            if (!_ready.TryDequeue(out connection))
+                return false;
+            connection.IsQueued = false;
+        }
+
+        StoreTurn turn;
+        try
+        {
+            turn = connection.Serve(RequestsPerTurn);
+        }
+        catch (Exception exception)
+        {
+            connection.Close();
+            _failed(connection.Domain, exception);
+            return true;
+        }
+
+        if (!turn.HasMore)
+            return true;
+        lock (_gate)
+        {
+            if (connection.IsQueued)
+                return true;
+            connection.IsQueued = true;
+            if (turn.Delay <= TimeSpan.Zero)
+                _ready.Enqueue(connection);
+            else
+                _delayed.Enqueue(connection, Time.GetTimestamp() + (long)(turn.Delay.TotalSeconds * Time.TimestampFrequency));
+        }
+
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _stopping = true;
+            Monitor.Pulse(_gate);
+        }
+
+        _thread?.Join();
+    }
+
+    private void Loop()
+    {
+        while (true)
+        {
+            while (ServeNext())
+            {
+                if (Volatile.Read(ref _stopping))
+                    return;
+            }
+
+            lock (_gate)
+            {
+                if (_stopping)
+                    return;
+                if (_ready.Count == 0)
+                    _ = Monitor.Wait(_gate, UntilDelayed());
+            }
+        }
+    }
+
+    private void Undelay()
+    {
+        long now = Time.GetTimestamp();
+        while (_delayed.TryPeek(out StoreConnection? connection, out long due) && due <= now)
+        {
+            _ = _delayed.Dequeue();
+            _ready.Enqueue(connection);
+        }
+    }
+
+    private int UntilDelayed() => _delayed.TryPeek(out _, out long due)
+        ? (int)Math.Clamp((due - Time.GetTimestamp()) * 1000 / Time.TimestampFrequency, 0, 1000) + 1
+        : Timeout.Infinite;
+}

@@ -1,0 +1,158 @@
+using System.Text;
+using Tessera.Kernel.Store;
+using Tessera.Sdk;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Tests.Store;
+
+/// <summary>What a domain may take of the store, and that a hostile one takes no more, breaks nothing and holds nobody up.</summary>
+internal sealed class QuotaTests
+{
+    private static readonly DomainId Five = new(5);
+
+    [Test]
+    public void Nodes_values_permissions_watches_and_transactions_are_bounded()
+    {
+        StoreQuota quota = new() { Nodes = 20, ValueBytes = 10, Permissions = 2, Watches = 3, Transactions = 2, TransactionSteps = 8 };
+        StoreBench bench = new(quota);
+        using RingGuest guest = bench.Guest(5);
+        Assert.Multiple(() =>
+        {
+            Assert.That(guest.Ask(StoreMessage.Write, "data/a|0123456789"), Is.EqualTo("Write OK|"));
+            Assert.That(guest.Ask(StoreMessage.Write, "data/a|0123456789x"), Is.EqualTo("Error ENOSPC|"));
+            Assert.That(guest.Ask(StoreMessage.SetPermissions, "data/a|n5|r6|r7|"), Is.EqualTo("Error ENOSPC|"));
+            for (int index = 0; index < 9; index++)
+                Assert.That(guest.Ask(StoreMessage.MakeDirectory, $"data/n{index}|"), Is.EqualTo("MakeDirectory OK|"));
+            Assert.That(guest.Ask(StoreMessage.MakeDirectory, "data/more|"), Is.EqualTo("Error ENOSPC|"));
+            Assert.That(guest.Ask(StoreMessage.Write, "data/a|again"), Is.EqualTo("Write OK|"), "what is there can be written");
+            Assert.That(guest.Ask(StoreMessage.Remove, "data/n0|"), Is.EqualTo("Remove OK|"));
+            Assert.That(guest.Ask(StoreMessage.Write, "data/b/c|"), Is.EqualTo("Error ENOSPC|"), "parents count");
+            Assert.That(guest.Ask(StoreMessage.Write, "data/b|"), Is.EqualTo("Write OK|"));
+            for (int index = 0; index < 3; index++)
+                Assert.That(guest.Ask(StoreMessage.Watch, $"data|{index}|"), Is.EqualTo("Watch OK|"));
+            Assert.That(guest.Ask(StoreMessage.Watch, "data|3|"), Is.EqualTo("Error E2BIG|"));
+            Assert.That(guest.Ask(StoreMessage.TransactionStart, "|"), Is.EqualTo("TransactionStart 1|"));
+            Assert.That(guest.Ask(StoreMessage.TransactionStart, "|"), Is.EqualTo("TransactionStart 2|"));
+            Assert.That(guest.Ask(StoreMessage.TransactionStart, "|"), Is.EqualTo("Error ENOSPC|"));
+            for (int index = 0; index < 8; index++)
+                Assert.That(guest.Ask(StoreMessage.Write, $"data/a|{index}", transaction: 1), Is.EqualTo("Write OK|"));
+            Assert.That(guest.Ask(StoreMessage.Write, "data/a|9", transaction: 1), Is.EqualTo("Error ENOSPC|"));
+            for (int index = 1; index <= 8; index++)
+                Assert.That(guest.Ask(StoreMessage.Read, $"data/n{index}|", transaction: 2), Is.EqualTo("Read "));
+            Assert.That(guest.Ask(StoreMessage.Read, "data|", transaction: 2), Is.EqualTo("Error ENOSPC|"));
+            Assert.That(guest.Ask(StoreMessage.ResetWatches, "|"), Is.EqualTo("ResetWatches OK|"));
+            Assert.That(bench.Store.UsageOf(Five), Is.EqualTo((20, 0, 0)));
+            bench.Client().Write("/local/domain/5/data/by0", "domain 0 is not bound by a guest's quota");
+        });
+    }
+
+    [Test]
+    public void Two_transactions_together_cannot_own_more_than_one_may()
+    {
+        StoreBench bench = new(new StoreQuota { Nodes = 13 });
+        using RingGuest guest = bench.Guest(5);
+        _ = guest.Ask(StoreMessage.TransactionStart, "|");
+        _ = guest.Ask(StoreMessage.TransactionStart, "|");
+        Assert.That(guest.Ask(StoreMessage.Write, "data/a/b|", transaction: 1), Is.EqualTo("Write OK|"));
+        Assert.That(guest.Ask(StoreMessage.Write, "data/c/d|", transaction: 2), Is.EqualTo("Write OK|"));
+        Assert.That(guest.Ask(StoreMessage.TransactionEnd, "T|", transaction: 1), Is.EqualTo("TransactionEnd OK|"));
+        Assert.That(guest.Ask(StoreMessage.TransactionEnd, "T|", transaction: 2), Is.EqualTo("Error ENOSPC|"));
+        Assert.That(guest.Ask(StoreMessage.Directory, "data|"), Is.EqualTo("Directory a|"));
+        Assert.That(bench.Store.UsageOf(Five).Nodes, Is.EqualTo(12));
+    }
+
+    [Test]
+    public void A_path_of_a_thousand_names_is_refused_and_costs_no_square()
+    {
+        StoreBench bench = new();
+        using RingGuest guest = bench.Guest(5);
+        string deep = "data" + string.Concat(Enumerable.Repeat("/a", 1000));
+        Assert.That(guest.Ask(StoreMessage.Write, $"{deep}|x"), Is.EqualTo("Error ENOSPC|"));
+        string within = "data" + string.Concat(Enumerable.Repeat("/a", 980));
+        Assert.That(guest.Ask(StoreMessage.Write, $"{within}|x"), Is.EqualTo("Write OK|"));
+        Assert.That(guest.Ask(StoreMessage.Read, $"{within}|"), Is.EqualTo("Read x"));
+        Assert.That(guest.Ask(StoreMessage.Remove, "data/a|"), Is.EqualTo("Remove OK|"));
+        Assert.That(bench.Store.UsageOf(Five).Nodes, Is.EqualTo(10));
+        Assert.That(guest.Ask(StoreMessage.Read, $"/{new string('a', 3072)}|"), Is.EqualTo("Error EINVAL|"));
+        Assert.That(guest.Ask(StoreMessage.Read, $"{new string('a', 2049)}|"), Is.EqualTo("Error EINVAL|"));
+    }
+
+    [Test]
+    public void A_guest_that_reads_nothing_is_not_read_and_its_events_stay_bounded()
+    {
+        StoreBench bench = new();
+        using RingGuest guest = bench.Guest(5);
+        for (int index = 0; index < 100; index++)
+            _ = guest.Ask(StoreMessage.Watch, $"data|{index}|");
+        _ = guest.TakeEvents();
+        byte[] read = StoreHeader.Message(StoreMessage.Read, 1, 0, "data\0"u8);
+        uint first = guest.Word(StoreRing.RequestCons);
+        for (int round = 0; round < 100; round++)
+        {
+            _ = guest.Flood(read);
+            bench.Serve();
+        }
+
+        // 64 answers of 16 bytes fill the response ring, 20 more wait, the rest of the requests stay where they are.
+        Assert.That((guest.Word(StoreRing.RequestCons) - first) / (uint)read.Length, Is.InRange(80u, 90u));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int index = 0; index < 2000; index++)
+            bench.Client().Write($"/local/domain/5/data/{index % 1000}", "x");
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(200L << 20));
+
+        List<(StoreHeader, string)> answers = [];
+        for (int round = 0; round < 100; round++)
+        {
+            answers.AddRange(guest.Receive());
+            bench.Serve();
+        }
+
+        Assert.That(answers, Has.Count.GreaterThan(84), "once it reads, everything is answered");
+        Assert.That(guest.Events, Has.Count.InRange(256, 256 + 100));
+        Assert.That(Enumerable.Range(0, 100).Where(index => !guest.Events.Any(text => text.EndsWith($"|{index}", StringComparison.Ordinal))), Is.Empty, "every watch fired at least once");
+    }
+
+    [Test]
+    public void A_flood_gets_its_rate_and_the_others_their_turns()
+    {
+        StoreBench bench = new(new StoreQuota { Burst = 100, RequestsPerSecond = 1000 });
+        using RingGuest flood = bench.Guest(5);
+        using RingGuest quiet = bench.Guest(6);
+        byte[] read = StoreHeader.Message(StoreMessage.Read, 1, 0, "name\0"u8);
+        int answered = 0;
+        for (int round = 0; round < 200; round++)
+        {
+            _ = flood.Flood(read);
+            bench.Serve();
+            answered += flood.Receive().Count;
+            if (round % 50 == 0)
+                Assert.That(quiet.Ask(StoreMessage.Read, "name|"), Is.EqualTo("Read guest6"));
+        }
+
+        Assert.That(answered, Is.EqualTo(100), "the burst, while no time passes");
+        for (int round = 0; round < 200; round++)
+        {
+            bench.Time.Pass(TimeSpan.FromMilliseconds(10));
+            _ = flood.Flood(read);
+            bench.Serve();
+            answered += flood.Receive().Count;
+        }
+
+        Assert.That(answered, Is.InRange(1900, 2101), "two seconds at a thousand a second");
+    }
+
+    [Test]
+    public void One_turn_serves_so_many_requests_and_no_more()
+    {
+        StoreBench bench = new();
+        using RingGuest flood = bench.Guest(5);
+        using RingGuest quiet = bench.Guest(6);
+        byte[] unwatch = StoreHeader.Message(StoreMessage.Directory, 1, 0, "x\0"u8);
+        Assert.That(flood.Flood(unwatch), Is.GreaterThan(StoreServer.RequestsPerTurn));
+        quiet.Flood(StoreHeader.Message(StoreMessage.Read, 1, 0, Encoding.ASCII.GetBytes("name\0")));
+        Assert.That(bench.Server.ServeNext(), Is.True);
+        Assert.That(flood.Word(StoreRing.RequestCons), Is.EqualTo(StoreServer.RequestsPerTurn * unwatch.Length));
+        Assert.That(bench.Server.ServeNext(), Is.True);
+        Assert.That(quiet.Word(StoreRing.ResponseProd), Is.Not.Zero, "the second turn is the other one's");
+    }
+}
