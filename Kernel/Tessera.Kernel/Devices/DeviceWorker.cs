@@ -53,12 +53,10 @@ internal sealed class DeviceWorker : IDisposable
                 return;
             bool wasIdle = _first is null;
             Append(task);
-            // The worker looks at the queue before it sleeps, under the lock.
-            if (!wasIdle || _running is not null)
-                return;
+            // The worker looks at the queue before it sleeps, under the lock; and the event is there as long as nobody stops it.
+            if (wasIdle && _running is null)
+                _ = _news.Set();
         }
-
-        _ = _news.Set();
     }
 
     /// <summary>Takes a task out and waits until it does not run any more. Not from the task itself.</summary>
@@ -82,8 +80,13 @@ internal sealed class DeviceWorker : IDisposable
     public void Dispose()
     {
         lock (_gate)
+        {
+            if (_stopping)
+                return;
             _stopping = true;
-        _ = _news.Set();
+            _ = _news.Set();
+        }
+
         _thread.Join();
         _news.Dispose();
     }

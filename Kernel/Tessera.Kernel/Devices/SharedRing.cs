@@ -98,7 +98,8 @@ internal sealed unsafe class SharedRing : IDisposable
     {
         if (Pending == 0)
             return false;
-        Copy(_requestsTaken++, request, toRing: false);
+        Copy(_requestsTaken, request, toRing: false);
+        _requestsTaken++;
         return true;
     }
 
@@ -116,7 +117,8 @@ internal sealed unsafe class SharedRing : IDisposable
     {
         if (InFlight == 0)
             throw new InvalidOperationException("There is no request left to answer in this ring.");
-        Copy(_responsesPut++, MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(response), response.Length), toRing: true);
+        Copy(_responsesPut, MemoryMarshal.CreateSpan(ref MemoryMarshal.GetReference(response), response.Length), toRing: true);
+        _responsesPut++;
     }
 
     /// <summary>Puts a response.</summary>

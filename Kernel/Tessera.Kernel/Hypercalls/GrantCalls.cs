@@ -1,52 +1,119 @@
+using Tessera.Kernel.Grants;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Hypercalls;
 
-/// <summary>grant_table_op: the guest's own table, version 1. Mapping others' grants needs a backend domain, which guests are not yet.</summary>
+/// <summary>grant_table_op (public/grant_table.h): the caller's own table; mapping is <see cref="GrantMapCalls"/>, copying <see cref="GrantCopyCalls"/>.</summary>
 internal static class GrantCalls
 {
+    private const int TransferSize = 24;
+    private const int SwapSize = 12;
+
     /// <summary>grant_table_op(command, operations, count).</summary>
     public static long Operation(ref HypercallCall call)
     {
-        if (call.A2 != 1)
-            return HypercallCall.Error(call.A2 == 0 ? XenErrno.Success : XenErrno.EINVAL);
-        return (GrantTableOp)call.A0 switch
+        if ((int)call.A2 < 0)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        switch ((GrantTableOp)(uint)call.A0)
         {
-            GrantTableOp.SetVersion => SetVersion(ref call),
-            GrantTableOp.QuerySize => QuerySize(ref call),
-            GrantTableOp.SetupTable => Setup(ref call),
-            GrantTableOp.GetVersion => call.TryWrite(call.A1 + 4, 1u) ? 0 : HypercallCall.Error(XenErrno.EFAULT),
-            _ => HypercallCall.Error(XenErrno.ENOSYS),
-        };
+            case GrantTableOp.MapGrantRef:
+                return EachOperation(ref call, GrantLayout.MapSize, GrantMapCalls.Map);
+            case GrantTableOp.UnmapGrantRef:
+                return EachOperation(ref call, GrantLayout.UnmapSize, GrantMapCalls.Unmap);
+            case GrantTableOp.UnmapAndReplace:
+                return EachOperation(ref call, GrantLayout.UnmapSize, GrantMapCalls.UnmapAndReplace);
+            case GrantTableOp.Copy:
+                return EachOperation(ref call, GrantLayout.CopySize, GrantCopyCalls.Copy);
+            case GrantTableOp.Transfer:
+                return EachOperation(ref call, TransferSize, Transfer);
+            case GrantTableOp.Swap:
+                return EachOperation(ref call, SwapSize, Swap);
+            case GrantTableOp.SetupTable:
+                return call.A2 == 1 ? SetUp(ref call) : HypercallCall.Error(XenErrno.EINVAL);
+            case GrantTableOp.QuerySize:
+                return call.A2 == 1 ? QuerySize(ref call) : HypercallCall.Error(XenErrno.EINVAL);
+            case GrantTableOp.GetStatusFrames:
+                return call.A2 == 1 ? StatusFrames(ref call) : HypercallCall.Error(XenErrno.EINVAL);
+            case GrantTableOp.SetVersion:
+                return SetVersion(ref call);
+            case GrantTableOp.GetVersion:
+                return GetVersion(ref call);
+            case GrantTableOp.CacheFlush:
+                return HypercallCall.Error(XenErrno.EOPNOTSUPP);
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
     }
 
-    private static bool IsSelf(ref HypercallCall call, ushort domain) => domain == DomainIds.Self || domain == call.Domain.Id.Value;
+    /// <summary>Whether a domain number means the caller.</summary>
+    public static bool IsSelf(ref HypercallCall call, ushort domain) => domain == DomainIds.Self || domain == call.Domain.Id.Value;
+
+    /// <summary>The table of a live domain; null for numbers that are none.</summary>
+    public static GrantTable? FindTable(ref HypercallCall call, ushort domain) =>
+        IsSelf(ref call, domain) ? call.Domain.Grants : call.Domain.Machine.FindDomain(new DomainId(domain))?.Grants;
+
+    /// <summary>Runs an array of operations, each with a status of its own; goes on later when others wait.</summary>
+    private static long EachOperation(ref HypercallCall call, int size, GrantOperation operation)
+    {
+        uint count = (uint)call.A2;
+        for (uint index = 0; index < count; index++)
+        {
+            if (index != 0 && call.ShouldStop)
+            {
+                call.A1 += index * (ulong)size;
+                call.A2 = count - index;
+                call.Continues = true;
+                return 0;
+            }
+
+            if (!operation(ref call, call.A1 + (index * (ulong)size)))
+                return HypercallCall.Error(XenErrno.EFAULT);
+        }
+
+        return 0;
+    }
+
+    /// <summary>What may be known of another domain: that it is not the caller's business, or that there is none.</summary>
+    private static GrantStatus StatusOf(ref HypercallCall call, ushort domain) =>
+        IsSelf(ref call, domain) ? GrantStatus.Okay : FindTable(ref call, domain) is null ? GrantStatus.BadDomain : GrantStatus.PermissionDenied;
 
     private static long SetVersion(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out uint version))
             return HypercallCall.Error(XenErrno.EFAULT);
-        return version == 1 ? 0 : HypercallCall.Error(version == 2 ? XenErrno.ENOSYS : XenErrno.EINVAL);
+        XenErrno error = call.Domain.Grants.SetVersion(version);
+        return call.TryWrite(call.A1, (uint)call.Domain.Grants.Version) ? HypercallCall.Error(error) : HypercallCall.Error(XenErrno.EFAULT);
+    }
+
+    private static long GetVersion(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out VersionQuery query))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (!IsSelf(ref call, query.Domain))
+            return HypercallCall.Error(FindTable(ref call, query.Domain) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+        return call.TryWrite(call.A1, query with { Version = (uint)call.Domain.Grants.Version }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 
     private static long QuerySize(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out SizeQuery query))
             return HypercallCall.Error(XenErrno.EFAULT);
-        SizeQuery answer = IsSelf(ref call, query.Domain)
-            ? query with { Frames = DomainMemory.GrantFrames, MaxFrames = DomainMemory.GrantFrames, Status = (short)GrantStatus.Okay }
-            : query with { Status = (short)GrantStatus.PermissionDenied };
+        GrantStatus status = StatusOf(ref call, query.Domain);
+        SizeQuery answer = query with { Status = (short)status };
+        if (status == GrantStatus.Okay)
+            answer = answer with { Frames = (uint)call.Domain.Grants.FrameCount, MaxFrames = GrantTable.MaxFrames };
         return call.TryWrite(call.A1, answer) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 
-    private static long Setup(ref HypercallCall call)
+    private static long SetUp(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out TableSetup setup))
             return HypercallCall.Error(XenErrno.EFAULT);
-        GrantStatus status = !IsSelf(ref call, setup.Domain) ? GrantStatus.PermissionDenied
-            : setup.Frames > DomainMemory.GrantFrames ? GrantStatus.GeneralError : GrantStatus.Okay;
+        GrantStatus status = StatusOf(ref call, setup.Domain);
+        if (status == GrantStatus.Okay && !call.Domain.Grants.TryGrow(setup.Frames))
+            status = GrantStatus.GeneralError;
         for (int index = 0; status == GrantStatus.Okay && index < setup.Frames; index++)
         {
             if (!call.TryWrite(setup.FrameList + ((ulong)index * 8), (ulong)call.Domain.Memory.GrantFrame(index).Value))
@@ -56,7 +123,42 @@ internal static class GrantCalls
         return call.TryWrite(call.A1, setup with { Status = (short)status }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 
+    private static long StatusFrames(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out StatusSetup setup))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        GrantStatus status = StatusOf(ref call, setup.Domain);
+        if (status == GrantStatus.Okay && (call.Domain.Grants.Version != 2 || setup.Frames > call.Domain.Grants.StatusFrameCount))
+            status = GrantStatus.GeneralError;
+        for (int index = 0; status == GrantStatus.Okay && index < setup.Frames; index++)
+        {
+            if (!call.TryWrite(setup.FrameList + ((ulong)index * 8), (ulong)call.Domain.Memory.GrantStatusFrame(index).Value))
+                return HypercallCall.Error(XenErrno.EFAULT);
+        }
+
+        return call.TryWrite(call.A1, setup with { Status = (short)status }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+    }
+
+    // Frames do not change hands here. Of Xen's statuses this is the one after which the page is still the caller's.
+    private static bool Transfer(ref HypercallCall call, ulong address) =>
+        call.TryRead(address, out TransferRequest request) && call.TryWrite(address, request with { Status = (short)GrantStatus.BadPage });
+
+    private static bool Swap(ref HypercallCall call, ulong address) =>
+        call.TryRead(address, out SwapRequest request)
+        && call.TryWrite(address, request with { Status = (short)call.Domain.Grants.Swap(request.First, request.Second) });
+
+    private readonly record struct VersionQuery(ushort Domain, ushort Padding, uint Version);
+
     private readonly record struct SizeQuery(ushort Domain, uint Frames, uint MaxFrames, short Status);
 
     private readonly record struct TableSetup(ushort Domain, uint Frames, short Status, ulong FrameList);
+
+    private readonly record struct StatusSetup(uint Frames, ushort Domain, short Status, ulong FrameList);
+
+    private readonly record struct TransferRequest(ulong Frame, ushort Domain, uint Reference, short Status);
+
+    private readonly record struct SwapRequest(uint First, uint Second, short Status);
 }
+
+/// <summary>One operation of an array at a guest address; false when its structure cannot be read or written.</summary>
+internal delegate bool GrantOperation(ref HypercallCall call, ulong address);

@@ -48,6 +48,7 @@ public sealed class Domain
         Shared = new SharedInfoPage(memory);
         Events = new EventChannels(this);
         Grants = new GrantTable(id, machine.Frames, memory, machine);
+        Mappings = new Maptrack(this);
     }
 
     /// <summary>Its number.</summary>
@@ -101,6 +102,9 @@ public sealed class Domain
 
     /// <summary>What it grants to others.</summary>
     internal GrantTable Grants { get; }
+
+    /// <summary>What it has mapped of others' grants; guarded by <see cref="Gate"/>.</summary>
+    internal Maptrack Mappings { get; }
 
     internal StoreConnection? Store { get; set; }
 

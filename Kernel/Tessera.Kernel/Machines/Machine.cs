@@ -186,6 +186,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
                 vcpu.Cpu.Dispose();
             domain.GuestMachine.Dispose();
             domain.FastPath?.Dispose();
+            domain.Mappings.ReleaseAll();
             // What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
             if (!domain.Grants.Close(() => FreeFrames(domain)))
                 domain.Memory.DiscardExcept(domain.Grants);

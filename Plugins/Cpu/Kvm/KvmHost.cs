@@ -22,6 +22,7 @@ internal sealed class KvmHost : IDisposable
         Check();
         RunAreaBytes = KvmCalls.Call(device.Fd, KvmCalls.GetVcpuMmapSize, 0);
         MaxCpus = Extension(KvmCalls.CapMaxVcpus);
+        MaxMemorySlots = Extension(KvmCalls.CapMemorySlots);
         _supportedCpuid.Count = KvmCpuid.Capacity;
         int result = KvmCalls.Call(device.Fd, KvmCalls.GetSupportedCpuid, ref _supportedCpuid);
         if (result < 0)
@@ -36,6 +37,9 @@ internal sealed class KvmHost : IDisposable
 
     /// <summary>Most vCPUs a VM can have.</summary>
     public int MaxCpus { get; }
+
+    /// <summary>Most memory slots a VM can have.</summary>
+    public int MaxMemorySlots { get; }
 
     /// <summary>What CPUID KVM can give a guest here.</summary>
     public ref readonly KvmCpuid SupportedCpuid => ref _supportedCpuid;

@@ -5,7 +5,7 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Plugins.Cpu.Kvm;
 
 /// <summary>One domain's KVM VM: its memory slots, the engine's own area, its CPUs, and how its page-table changes become effective.</summary>
-internal sealed class KvmMachine : IGuestMachine
+internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
 {
     private readonly GuestMachineLayout _layout;
     private readonly VmHandle _vm;
@@ -68,6 +68,17 @@ internal sealed class KvmMachine : IGuestMachine
 
     /// <inheritdoc/>
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => Notifier.EntryChanged(entryAddress, oldEntry, newEntry);
+
+    /// <inheritdoc/>
+    public bool TryShow(MemoryRegion region)
+    {
+        if (region.Frames != 1 || region.First.Value < EngineArea.ReservedFrames || HostAddress(region.First.Address) != 0)
+            throw new ArgumentException($"{_layout.Name}: {region.First} is not one frame outside the machine's memory.", nameof(region));
+        return _vm.TryAddFrame(region);
+    }
+
+    /// <inheritdoc/>
+    public void Hide(Mfn frame) => _vm.RemoveFrame(frame);
 
     /// <summary>Where a machine address lies in this process; 0 when the machine does not have it.</summary>
     public nint HostAddress(ulong machineAddress)

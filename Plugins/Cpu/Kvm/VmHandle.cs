@@ -14,6 +14,8 @@ internal sealed class VmHandle : IDisposable
     private readonly KvmHost _host;
     private readonly DescriptorHandle _vm;
     private readonly MappingHandle _scratch;
+    private readonly Dictionary<Mfn, uint> _single = [];
+    private readonly Stack<uint> _freeSlots = new();
     private uint _slots = 1;
 
     public VmHandle(KvmHost host)
@@ -32,6 +34,27 @@ internal sealed class VmHandle : IDisposable
     /// <summary>Gives the machine memory.</summary>
     public void AddMemory(MemoryRegion region) =>
         SetSlot(_slots++, region.First, region.Frames, region.HostAddress, region.IsReadOnly ? ReadOnlyFlag : 0);
+
+    /// <summary>Gives the machine one more frame, which may be taken away again; false when KVM has no slot left.</summary>
+    public bool TryAddFrame(MemoryRegion region)
+    {
+        uint slot = _freeSlots.TryPop(out uint free) ? free : _slots;
+        if (slot >= _host.MaxMemorySlots)
+            return false;
+        SetSlot(slot, region.First, 1, region.HostAddress, region.IsReadOnly ? ReadOnlyFlag : 0);
+        _slots = Math.Max(_slots, slot + 1);
+        _single.Add(region.First, slot);
+        return true;
+    }
+
+    /// <summary>Takes such a frame away.</summary>
+    public void RemoveFrame(Mfn frame)
+    {
+        if (!_single.Remove(frame, out uint slot))
+            throw new InvalidOperationException($"{frame} was not added by itself.");
+        SetSlot(slot, frame, 0, 0, 0);
+        _freeSlots.Push(slot);
+    }
 
     /// <summary>
     /// Makes KVM forget every shadow page of the VM, by deleting a memory slot that nothing uses: KVM drops all of them at a deletion

@@ -10,7 +10,7 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 /// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command.
 /// A failed operation leaves no reference behind; only U bits already set in tables it looked at stay.
 /// </remarks>
-internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries
+internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 {
     private readonly IMmuHost _host;
     private readonly IFrameTable _frames;
@@ -74,6 +74,31 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries
             return XenErrno.EINVAL;
         Mfn table = new((long)(entryAddress >> 12));
         return _typed.WriteEntry(table, level: 1, (int)(entryAddress & 0xFFF) / sizeof(ulong), entry, keepAccessedDirty: false);
+    }
+
+    public XenErrno MapForeign(ulong entryAddress, ulong entry)
+    {
+        XenErrno error = FindLevel1(entryAddress, out Mfn table, out int index);
+        if (error == XenErrno.Success)
+            _typed.WriteForeign(table, index, entry);
+        return error;
+    }
+
+    public XenErrno UnmapForeign(ulong entryAddress, Mfn frame, bool isWritable, ulong replacement)
+    {
+        XenErrno error = FindLevel1(entryAddress, out Mfn table, out int index);
+        if (error != XenErrno.Success)
+            return error;
+        (Mfn, int)? from = null;
+        if (replacement != 0)
+        {
+            error = FindLevel1(replacement, out Mfn sourceTable, out int sourceIndex);
+            if (error != XenErrno.Success || replacement == entryAddress)
+                return error == XenErrno.Success ? XenErrno.EINVAL : error;
+            from = (sourceTable, sourceIndex);
+        }
+
+        return _typed.TryDropForeign(table, index, frame, isWritable, from) ? XenErrno.Success : XenErrno.EINVAL;
     }
 
     public XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source)
@@ -169,6 +194,15 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries
         }
 
         _descriptorFrames.Clear();
+    }
+
+    private XenErrno FindLevel1(ulong entryAddress, out Mfn table, out int index)
+    {
+        table = new Mfn((long)(entryAddress >> 12));
+        index = (int)(entryAddress & 0xFFF) / sizeof(ulong);
+        if (entryAddress % sizeof(ulong) != 0)
+            return XenErrno.EINVAL;
+        return !_frames.IsOwner(_domain, table) ? XenErrno.EPERM : _frames.TypeOf(table).Type == FrameType.L1 ? XenErrno.Success : XenErrno.EINVAL;
     }
 
     private XenErrno Pin(Mfn frame, int level)

@@ -20,6 +20,9 @@ internal sealed class TypedFrames(IMmuHost host)
     private readonly IFrameTable _frames = host.Frames;
     private readonly DomainId _domain = host.Domain;
 
+    // Addresses of the entries that map frames the kernel vouches for. No reference is held for them.
+    private readonly HashSet<ulong> _foreign = [];
+
     /// <summary>Takes a type reference on a table, validating it when it is the first.</summary>
     public XenErrno Hold(Mfn frame, int level)
     {
@@ -37,7 +40,7 @@ internal sealed class TypedFrames(IMmuHost host)
     {
         // Only this domain's own hypercalls, one at a time, take table types: the count cannot grow meanwhile.
         if (_frames.TypeOf(frame).Count == 1)
-            DropTargets(host.Table(frame), level, PageTableEntry.EntriesPerTable);
+            DropTargets(frame, level, PageTableEntry.EntriesPerTable);
         _frames.DropType(frame);
     }
 
@@ -71,8 +74,48 @@ internal sealed class TypedFrames(IMmuHost host)
 
         host.EntryChanged(EntryAddress(table, index), old, written);
         if (PageTableEntry.IsPresent(old) && !sameTarget)
-            DropTarget(old, level);
+            DropTarget(EntryAddress(table, index), old, level);
         return XenErrno.Success;
+    }
+
+    /// <summary>Writes an entry of a level-1 table that maps a frame the kernel vouches for.</summary>
+    public void WriteForeign(Mfn table, int index, ulong entry)
+    {
+        ulong address = EntryAddress(table, index);
+        ulong old = Interlocked.Exchange(ref host.Table(table)[index], entry);
+        host.EntryChanged(address, old, entry);
+        if (PageTableEntry.IsPresent(old))
+            DropTarget(address, old, level: 1);
+        _ = _foreign.Add(address);
+    }
+
+    /// <summary>Takes such an entry away, or puts another entry of the domain's level-1 tables in its place.</summary>
+    /// <returns>False when the entry is not what is expected; nothing changed.</returns>
+    public bool TryDropForeign(Mfn table, int index, Mfn frame, bool isWritable, (Mfn Table, int Index)? replacement)
+    {
+        ulong address = EntryAddress(table, index);
+        ref ulong slot = ref host.Table(table)[index];
+        ulong old = Volatile.Read(ref slot);
+        ulong expected = frame.Address | PageTableEntry.Present | (isWritable ? PageTableEntry.Writable : 0);
+        if (!_foreign.Contains(address) || (old & (PageTableEntry.FrameMask | PageTableEntry.Present | PageTableEntry.Writable)) != expected)
+            return false;
+        ulong moved = 0;
+        if (replacement is { } from)
+        {
+            ulong source = EntryAddress(from.Table, from.Index);
+            moved = Interlocked.Exchange(ref host.Table(from.Table)[from.Index], 0);
+            host.EntryChanged(source, moved, 0);
+            if (!_foreign.Remove(source))
+                _ = _foreign.Remove(address);
+        }
+        else
+        {
+            _ = _foreign.Remove(address);
+        }
+
+        old = Interlocked.Exchange(ref slot, moved);
+        host.EntryChanged(address, old, moved);
+        return true;
     }
 
     /// <summary>
@@ -181,7 +224,7 @@ internal sealed class TypedFrames(IMmuHost host)
             XenErrno error = PageTableEntry.TryAdjust(ref entry, level) ? TakeTarget(entry, level) : XenErrno.EINVAL;
             if (error != XenErrno.Success)
             {
-                DropTargets(table, level, index);
+                DropTargets(frame, level, index);
                 return error;
             }
 
@@ -219,13 +262,14 @@ internal sealed class TypedFrames(IMmuHost host)
             host.EntryChanged(EntryAddress(frame, index), old, entry);
     }
 
-    private void DropTargets(Span<ulong> table, int level, int end)
+    private void DropTargets(Mfn frame, int level, int end)
     {
+        Span<ulong> table = host.Table(frame);
         for (int index = 0; index < end; index++)
         {
             ulong entry = table[index];
             if (PageTableEntry.IsPresent(entry) && !(level == 4 && PageTableEntry.IsVmmSlot(index)))
-                DropTarget(entry, level);
+                DropTarget(EntryAddress(frame, index), entry, level);
         }
     }
 
@@ -239,8 +283,10 @@ internal sealed class TypedFrames(IMmuHost host)
         return _frames.TakeReference(_domain, target) ? XenErrno.Success : XenErrno.EPERM;
     }
 
-    private void DropTarget(ulong entry, int level)
+    private void DropTarget(ulong address, ulong entry, int level)
     {
+        if (level == 1 && _foreign.Remove(address))
+            return;
         Mfn target = Mfn.FromEntry(entry);
         // Where the guest can reach its tables, an entry may be anything by now; it must never touch the accounts of another domain.
         if (!_frames.IsOwner(_domain, target))

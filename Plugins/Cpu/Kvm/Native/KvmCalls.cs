@@ -31,6 +31,7 @@ internal static unsafe partial class KvmCalls
     public const int CapUserMemory = 3;
     public const int CapSetTssAddress = 4;
     public const int CapExtendedCpuid = 7;
+    public const int CapMemorySlots = 10;
     public const int CapSetIdentityMapAddress = 37;
     public const int CapDebugRegs = 50;
     public const int CapXcrs = 56;

@@ -1,0 +1,86 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Kernel.Tests;
+
+/// <summary>An engine that runs nothing: domains are built and called by hand, without /dev/kvm. It remembers which foreign frames each machine shows.</summary>
+internal sealed class HandEngine : ICpuEngine
+{
+    public EngineFacts Facts { get; } = new()
+    {
+        Name = "by hand",
+        Strategy = "The test makes the calls.",
+        ReservedFrames = 16,
+        HypercallInstruction = [0x0f, 0x05],
+        FreeSlots = [258],
+        HardwareCpuidLeaks = false,
+        Findings = [],
+    };
+
+    public IEngineThread EnterThread(int hostCpu) => new Idle();
+
+    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new HandGuestMachine(layout);
+
+    public void Dispose()
+    {
+    }
+
+    private sealed class Idle : IEngineThread
+    {
+        public void Kick()
+        {
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
+
+/// <summary>A machine that only keeps account.</summary>
+internal sealed class HandGuestMachine(GuestMachineLayout layout) : IGuestMachine, IShowsForeignFrames
+{
+    public Dictionary<Mfn, bool> Shown { get; } = [];
+
+    public int Room { get; set; } = int.MaxValue;
+
+    public IReadOnlyList<RootEntry> RootEntries { get; } = [new(257, 0x1063)];
+
+    public IGuestCpu CreateCpu(int index) => new Cpu();
+
+    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
+    {
+    }
+
+    public bool TryShow(MemoryRegion region)
+    {
+        Assert.That(layout.Regions.Any(own => region.First.Value >= own.First.Value && region.First.Value < own.First.Value + own.Frames), Is.False, "an own frame was shown");
+        if (Shown.Count >= Room)
+            return false;
+        Shown.Add(region.First, region.IsReadOnly);
+        return true;
+    }
+
+    public void Hide(Mfn frame) => Assert.That(Shown.Remove(frame), Is.True, "a frame that is not shown was hidden");
+
+    public void Dispose()
+    {
+    }
+
+    private sealed class Cpu : IGuestCpu
+    {
+        private GuestCpuState _state;
+
+        public ref GuestCpuState State => ref _state;
+
+        public Trap Run(IEngineThread thread, Nanoseconds deadline) => throw new InvalidOperationException("Nothing runs here.");
+
+        public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+        {
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
