@@ -84,21 +84,21 @@ internal sealed class SharedRingTests
                 switch (step & 3)
                 {
                     case 0:
-                    {
-                        uint old = sent;
-                        for (; count > 0 && sent - received < (uint)ring.Entries; count--, sent++)
                         {
-                            FillWith(bytes, sent);
-                            Slot(entryBytes, (int)(sent % (uint)ring.Entries), bytes, write: true);
-                        }
+                            uint old = sent;
+                            for (; count > 0 && sent - received < (uint)ring.Entries; count--, sent++)
+                            {
+                                FillWith(bytes, sent);
+                                Slot(entryBytes, (int)(sent % (uint)ring.Entries), bytes, write: true);
+                            }
 
-                        Index(0) = sent;
-                        bool notifies = sent - Index(4) < sent - old;
-                        if (sent != old && backendRests && !notifies)
-                            return false;
-                        backendRests &= !notifies;
-                        break;
-                    }
+                            Index(0) = sent;
+                            bool notifies = sent - Index(4) < sent - old;
+                            if (sent != old && backendRests && !notifies)
+                                return false;
+                            backendRests &= !notifies;
+                            break;
+                        }
 
                     case 1:
                         for (; count > 0 && ring.TryTake(bytes); count--)

@@ -45,7 +45,7 @@ internal sealed class HandMachine : IDisposable
             Image = KernelImage.Load(BuiltinGuests.Build("spin"), "spin"),
             MemoryBytes = 2L << 20,
         });
-        return new HandDomain(this, domain);
+        return new HandDomain(domain, Pcpu);
     }
 
     public void Dispose()
@@ -56,7 +56,7 @@ internal sealed class HandMachine : IDisposable
 }
 
 /// <summary>One domain by hand: pages 128 to 511 of its memory are mapped writable and used by nobody.</summary>
-internal sealed unsafe class HandDomain(HandMachine machine, Domain domain)
+internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
 {
     public const int FreePage = 128;
     private const int ArgumentPage = 500;
@@ -146,7 +146,7 @@ internal sealed unsafe class HandDomain(HandMachine machine, Domain domain)
 
     public long Call(GrantTableOp operation, ulong address, ulong count)
     {
-        HypercallCall call = new() { Vcpu = Domain.Vcpus[0], Pcpu = machine.Pcpu, A0 = (ulong)operation, A1 = address, A2 = count };
+        HypercallCall call = new() { Vcpu = Domain.Vcpus[0], Pcpu = pcpu, A0 = (ulong)operation, A1 = address, A2 = count };
         while (true)
         {
             long result;
