@@ -22,12 +22,15 @@ internal static class CliServices
         .AddSingleton<IMachineFactory>(provider => provider.GetRequiredService<KernelMachineFactory>())
         .AddSingleton<SimulatedMachineFactory>()
         .AddSingleton<RunCommand>()
+        .AddSingleton<Comparisons.ComparisonRunner>()
+        .AddSingleton<CompareCommand>()
         .AddSingleton<PluginCheckCommand>()
         .AddSingleton<IVerb, DoctorVerb>()
         .AddSingleton<IVerb, GuestVerb>()
         .AddSingleton<IVerb, BootVerb>()
         .AddSingleton<IVerb, RunVerb>()
         .AddSingleton<IVerb, SimulateVerb>()
+        .AddSingleton<IVerb, CompareVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
         .AddSingleton<IVerb, BenchVerb>();
 }

@@ -21,6 +21,9 @@ internal sealed record SimulationSettings
     /// <summary>What a wake costs.</summary>
     public Nanoseconds WakeCost { get; init; }
 
+    /// <summary>CPU time of a beat guest's own work for one wake.</summary>
+    public Nanoseconds BeatWork { get; init; } = Nanoseconds.FromMicroseconds(20);
+
     /// <summary>Models of domains that are not those of their guests.</summary>
     public IReadOnlyList<WorkloadModel> Models { get; init; } = [];
 }
@@ -118,7 +121,7 @@ internal sealed class SimulatedMachine(
         int id = _domains.Count + 1;
         Workload workload = models.TryGetValue(plan.Name, out WorkloadModel? model)
             ? model.Create(SimulationRandom.Stream(settings.Seed, (ulong)id))
-            : WorkloadModel.OfGuest(plan.Builtin, plan.GuestOptions)!;
+            : WorkloadModel.OfGuest(plan.Builtin, plan.GuestOptions, settings.BeatWork)!;
         SimulatedDomain domain = new(machine, plan, workload, isModel: model is not null, id, output);
         _domains.Add(domain);
         return domain;
@@ -234,7 +237,12 @@ internal sealed class SimulatedDomain(
         UnitInstructions = 0,
         Error = GuestError.None,
         ErrorDetail = 0,
-        Overruns = 0,
+        Overruns = (ulong)(workload switch
+        {
+            PeriodicWorkload { Skipped: var skipped } beat => isModel ? beat.Misses : skipped,
+            BusyPeriodWorkload burst => burst.Skipped,
+            _ => 0,
+        }),
         LastVector = 0,
         Latency = workload is CpuBoundWorkload ? null : Latency(workload.WakeLatency),
     };

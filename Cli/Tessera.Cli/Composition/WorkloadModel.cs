@@ -11,9 +11,6 @@ internal sealed class WorkloadModel
     private const string Known =
         "cpu; onoff burst=T pause=T [random]; periodic burst=T period=T [deadline=T]; queue gap=T service=T [fixed]; trace FILE [repeat]";
 
-    /// <summary>CPU time of one wake of `beat`: a trap or two and the guest's handler.</summary>
-    private static readonly Nanoseconds BeatWork = Nanoseconds.FromMicroseconds(20);
-
     /// <summary>CPU time until `hello` has powered off.</summary>
     private static readonly Nanoseconds HelloWork = Nanoseconds.FromMilliseconds(1);
 
@@ -28,11 +25,14 @@ internal sealed class WorkloadModel
     public Workload Create(SimulationRandom random) => _create(random);
 
     /// <summary>The model of a built-in guest, or null when it has none.</summary>
-    public static Workload? OfGuest(GuestKind guest, object? options) => guest switch
+    /// <param name="guest">The guest.</param>
+    /// <param name="options">Its options.</param>
+    /// <param name="beatWork">CPU time of one wake of `beat`: a trap or two and the guest's handler.</param>
+    public static Workload? OfGuest(GuestKind guest, object? options, Nanoseconds beatWork) => guest switch
     {
         GuestKind.Spin => new CpuBoundWorkload(),
         GuestKind.Hello => new CpuBoundWorkload(HelloWork),
-        GuestKind.Beat => new PeriodicWorkload(BeatWork, ((BeatOptions)options!).Period, skipLate: true),
+        GuestKind.Beat => new PeriodicWorkload(beatWork, ((BeatOptions)options!).Period, skipLate: true),
         GuestKind.Burst => Burst((BurstOptions)options!),
         _ => null,
     };

@@ -63,6 +63,7 @@ internal static class ResultBuilder
             Work = row.Work,
             Wakes = row.Wakes,
             WakeLatencyNs = row.Latency ?? after.WakeLatency,
+            MissedDeadlines = row.Missed,
             Traps = ShareTable.Difference(before.Traps, after.Traps),
             Hypercalls = ShareTable.Difference(before.Hypercalls, after.Hypercalls),
             Memory = new MemoryResult(after.AssignedBytes, after.ResidentBytes),

@@ -138,6 +138,9 @@ public sealed record DomainResult
     /// </summary>
     public required LatencySummary? WakeLatencyNs { get; init; }
 
+    /// <summary>Deadlines that had passed before beat and burst could wait for them; null for guests without deadlines.</summary>
+    public long? MissedDeadlines { get; init; }
+
     /// <summary>Traps by kind.</summary>
     public required IReadOnlyDictionary<string, long> Traps { get; init; }
 

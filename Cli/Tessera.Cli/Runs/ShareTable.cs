@@ -11,7 +11,8 @@ namespace Tessera.Cli.Runs;
 /// <param name="Work">Units a built-in guest did; null for others.</param>
 /// <param name="Wakes">Times it became runnable.</param>
 /// <param name="Latency">Wake-to-run latencies a built-in guest recorded; null for others.</param>
-internal sealed record ShareRow(double CpuSeconds, double Share, double ExpectedShare, long? Work, long Wakes, LatencySummary? Latency);
+/// <param name="Missed">Deadlines it had missed before it could wait for them; null for guests that have none.</param>
+internal sealed record ShareRow(double CpuSeconds, double Share, double ExpectedShare, long? Work, long Wakes, LatencySummary? Latency, long? Missed);
 
 /// <summary>Differences of two readings as shares.</summary>
 internal static class ShareTable
@@ -33,7 +34,8 @@ internal static class ShareTable
                 expected[index],
                 after.Report is { } report ? (long)(report.Units - (before.Report?.Units ?? 0)) : null,
                 after.Wakes - before.Wakes,
-                Latency(before.Report?.Latency, after.Report?.Latency));
+                Latency(before.Report?.Latency, after.Report?.Latency),
+                after.Report is { Latency: not null } counted ? (long)(counted.Overruns - (before.Report?.Overruns ?? 0)) : null);
         }
 
         return rows;

@@ -20,8 +20,6 @@ internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, st
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
 internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, TimeProvider time)
 {
-    private const string KvmEngine = "kvm";
-
     /// <summary>Scheduling events that a recorded window keeps: 24 MB at most, and twenty minutes of a hundred busy domains on two physical CPUs.</summary>
     public const int RecordedEvents = 1_000_000;
 
@@ -36,7 +34,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         {
             return machines.Create(prepared);
         }
-        catch (EngineException missing) when (!File.Exists(KvmDevice()) && prepared.Experiment.Machine.Engine.Name == KvmEngine && SimulatedMachineFactory.CanModel(prepared))
+        catch (EngineException missing) when (!KvmPresence.Exists(host) && prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine && SimulatedMachineFactory.CanModel(prepared))
         {
             host.Error.WriteLine($"tessera: {missing.Message}");
             host.Error.WriteLine("tessera: no KVM here and every guest is a built-in one, so this run is SIMULATED in virtual time; its figures are a model's (docs/simulator.md).");
@@ -48,8 +46,6 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     /// <returns>The exit code.</returns>
     public int Simulate(RunRequest request, HostResources resources, SimulationSettings settings) =>
         Run(request, resources, prepared => simulators.Create(prepared, settings));
-
-    private string KvmDevice() => host.Environment("TESSERA_KVM_DEVICE") is { Length: > 0 } path ? path : "/dev/kvm";
 
     private int Run(RunRequest request, HostResources resources, Func<PreparedExperiment, IRunMachine> create)
     {

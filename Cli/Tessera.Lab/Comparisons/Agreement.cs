@@ -1,5 +1,4 @@
 using Tessera.Lab.Statistics;
-using Tessera.Sdk;
 
 namespace Tessera.Lab.Comparisons;
 
@@ -11,6 +10,9 @@ public static class Agreement
 
     /// <summary>Medians of latencies that differ by less agree.</summary>
     public const double LatencyPercent = 25;
+
+    /// <summary>From this part of pCPU time on that the host gave to others, in per cent, no difference needs another reason.</summary>
+    public const double BusyHostPercent = 2;
 
     /// <summary>The quantity that is a share of all pCPU time.</summary>
     public const string Share = "share";
@@ -83,6 +85,8 @@ public static class Agreement
 
     private static string WhyShare(Side real, Side model)
     {
+        if (real.Withheld >= BusyHostPercent)
+            return BusyHost(real);
         if (model.Modelled)
             return "its workload in the simulator is that of --model, not of its guest";
         if (real.CpuPerWake is { } cost && model.CpuPerWake is { } costModel && Differ(cost, costModel))
@@ -95,6 +99,8 @@ public static class Agreement
 
     private static string WhyLatency(Side real, Side model, double onMachine, double inModel)
     {
+        if (real.Withheld >= BusyHostPercent)
+            return BusyHost(real);
         if (model.Modelled)
             return "its workload in the simulator is that of --model, not of its guest";
         if (real.WakeToRun is not { } woken || model.WakeToRun is not { } wokenModel)
@@ -104,9 +110,12 @@ public static class Agreement
             : $"the way from run to the guest's own work differs: {Time(onMachine - woken)} on the machine, {Time(inModel - wokenModel)} in the simulator";
     }
 
+    private static string BusyHost(Side real) =>
+        $"the host was busy with other things: its pCPU threads waited for a host CPU {VerdictText.Number(real.Withheld)} % of the time, which virtual time knows nothing of";
+
     private static bool Differ(double one, double other) => Math.Abs(one - other) > LatencyPercent / 100 * Math.Max(one, other);
 
-    private static string Time(double nanoseconds) => new Nanoseconds((long)Math.Round(nanoseconds)).ToString();
+    private static string Time(double nanoseconds) => VerdictText.Time(nanoseconds);
 
     /// <summary>An item's figures over the runs of one engine.</summary>
     private sealed class Side
@@ -120,6 +129,7 @@ public static class Agreement
             Lateness = Mean(groups.Select(group => group.LateP50Ns));
             WakeToRun = Mean(groups.Select(group => group.WakeP50Ns));
             CpuPerWake = Mean(groups.Select(group => group.CpuPerWakeNs));
+            Withheld = Mean(runs.Select(run => run.Metrics.TryGetValue(MetricCatalogue.Withheld, out double percent) ? percent : (double?)null)) ?? 0;
             Modelled = groups.Any(group => group.Modelled);
         }
 
@@ -134,6 +144,9 @@ public static class Agreement
         public double? WakeToRun { get; }
 
         public double? CpuPerWake { get; }
+
+        /// <summary>What the host took of the pCPUs, in per cent.</summary>
+        public double Withheld { get; }
 
         public bool Modelled { get; }
 

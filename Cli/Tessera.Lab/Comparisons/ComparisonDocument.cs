@@ -59,9 +59,10 @@ public sealed record ComparisonDocument
 
 /// <summary>The simulator's costs.</summary>
 /// <param name="SwitchNs">Of a context switch.</param>
-/// <param name="WakeNs">Of a wake.</param>
+/// <param name="WakeNs">Of a wake, until the guest's own work goes on.</param>
+/// <param name="BeatNs">CPU time of a <c>beat</c> guest's own work for one wake.</param>
 /// <param name="Source">Where they are from: measured here, given, or nothing.</param>
-public sealed record SimulationCosts(long SwitchNs, long WakeNs, string Source);
+public sealed record SimulationCosts(long SwitchNs, long WakeNs, long BeatNs, string Source);
 
 /// <summary>One run.</summary>
 public sealed record RunRow

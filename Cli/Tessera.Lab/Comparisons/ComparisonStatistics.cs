@@ -25,7 +25,7 @@ public static class ComparisonStatistics
             ];
             Dictionary<Sample, List<Verdict>> verdicts = samples.ToDictionary(sample => sample, _ => new List<Verdict>());
             foreach (MetricDefinition metric in MetricCatalogue.All)
-                Judge(metric, schedulers, samples, verdicts);
+                Judge(metric, engine, schedulers, samples, verdicts);
             results.AddRange(samples.Select(sample => new CellResult(engine, sample.Cell, [.. schedulers.Select((scheduler, index) => Result(scheduler, sample.Runs[index]))], verdicts[sample])));
         }
 
@@ -51,7 +51,7 @@ public static class ComparisonStatistics
         [.. runs.Where(run => IsGood(run) && run.Metrics.ContainsKey(metric)).OrderBy(run => run.Repetition).Select(run => run.Metrics[metric])];
 
     /// <summary>One metric: all pairs in all cells are one family of tests.</summary>
-    private static void Judge(MetricDefinition metric, IReadOnlyList<string> schedulers, Sample[] samples, Dictionary<Sample, List<Verdict>> verdicts)
+    private static void Judge(MetricDefinition metric, string engine, IReadOnlyList<string> schedulers, Sample[] samples, Dictionary<Sample, List<Verdict>> verdicts)
     {
         List<(Sample Sample, string First, string Second, double[] One, double[] Other, double Probability)> family = [];
         foreach (Sample sample in samples)
@@ -77,17 +77,22 @@ public static class ComparisonStatistics
         for (int index = 0; index < family.Count; index++)
         {
             (Sample sample, string first, string second, double[] one, double[] other, double probability) = family[index];
-            verdicts[sample].Add(Judge(metric, first, second, one, other, probability, corrected[index], family.Count));
+            verdicts[sample].Add(Judge(metric, engine, first, second, one, other, probability, corrected[index], family.Count));
         }
     }
 
-    private static Verdict Judge(MetricDefinition metric, string first, string second, double[] one, double[] other, double probability, double corrected, int family)
+    private static Verdict Judge(
+        MetricDefinition metric, string engine, string first, string second, double[] one, double[] other, double probability, double corrected, int family)
     {
         double difference = Describe.Mean(one) - Describe.Mean(other);
         Interval interval = Bootstrap.OfDifference(one, other);
         Interval? percentInterval = Bootstrap.OfRatio(one, other) is { } ratio ? new Interval((ratio.Low - 1) * 100, (ratio.High - 1) * 100) : null;
         double? percent = percentInterval is null ? null : ((Describe.Mean(one) / Describe.Mean(other)) - 1) * 100;
-        bool isShown = !interval.Contains(0) && corrected < Significance;
+
+        // Virtual time without random workloads repeats itself exactly: then every run is the whole population, and nothing is left to chance.
+        bool isExact = engine == ComparisonEngines.Simulated && one.Length > 1 && other.Length > 1 && Describe.Variance(one) + Describe.Variance(other) == 0;
+        bool matters = percent is not { } relative || Math.Abs(relative) >= VerdictText.LeastPercent;
+        bool isShown = matters && !interval.Contains(0) && (isExact || corrected < Significance);
         Verdict verdict = new()
         {
             Metric = metric.Key,
@@ -104,7 +109,7 @@ public static class ComparisonStatistics
             IsShown = isShown,
             Sentence = "",
         };
-        return verdict with { Sentence = VerdictText.Of(metric, verdict, one.Length, other.Length, family) };
+        return verdict with { Sentence = VerdictText.Of(metric, verdict, one.Length, other.Length, family, isExact) };
     }
 
     /// <summary>The runs of a cell by scheduler.</summary>

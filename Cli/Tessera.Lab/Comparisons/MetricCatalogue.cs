@@ -23,6 +23,9 @@ public static class MetricCatalogue
     /// <summary>Prefix of the share errors' keys; the window follows in ms.</summary>
     public const string ShareErrorPrefix = "shareError";
 
+    /// <summary>The metric that tells of a busy host.</summary>
+    public const string Withheld = "withheld";
+
     /// <summary>The definitions.</summary>
     public static IReadOnlyList<MetricDefinition> All { get; } =
     [
@@ -43,6 +46,7 @@ public static class MetricCatalogue
         new("preemptions", "preemptions", "/s", Neither, "Stints that ended though the vCPU could have gone on."),
         new("decisionP50", "decision cost, median", "ns", Lower, "Time inside the policy for one decision, since the machine's start."),
         new("decisionP99", "decision cost, p99", "ns", Lower, "Its 99th percentile."),
+        new(Withheld, "withheld by the host", "%", Neither, "Time that a pCPU's thread was ready and the host ran something else, of all pCPU time: a fact about the measurement."),
     ];
 
     /// <summary>A definition by its key.</summary>

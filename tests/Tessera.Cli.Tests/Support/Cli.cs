@@ -26,6 +26,12 @@ internal sealed class Cli : IDisposable
 
     public FakeMachine? Machine { get; init; }
 
+    /// <summary>Requests to stop.</summary>
+    public StopSignals Stop { get; } = StopSignals.None();
+
+    /// <summary>Called whenever the command asks what time it is.</summary>
+    public Action? Asked { get; set; }
+
     public IInputSource Input { get; init; } = new NoInput();
 
     public HostResources Resources { get; init; } = new([0, 1], new ByteSize(4L << 30));
@@ -39,11 +45,14 @@ internal sealed class Cli : IDisposable
             RawOut = _raw,
             Input = Input,
             Environment = name => Environment.GetValueOrDefault(name),
-            Pacer = Pacer is null ? new RealPacer(StopSignals.None()) : Pacer,
+            Stop = Stop,
+            Pacer = Pacer is null ? new RealPacer(Stop) : Pacer,
         };
         return CommandLine.Run(arguments, host, services =>
         {
             services.AddSingleton(Resources);
+            if (Asked is not null)
+                services.AddSingleton<TimeProvider>(new AskedTime(Asked));
             if (Machine is not null)
                 services.AddSingleton<IMachineFactory>(Machine);
         });
@@ -54,6 +63,15 @@ internal sealed class Cli : IDisposable
         _out.Dispose();
         _error.Dispose();
         _raw.Dispose();
+    }
+
+    private sealed class AskedTime(Action asked) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow()
+        {
+            asked();
+            return base.GetUtcNow();
+        }
     }
 
     private sealed class NoInput : IInputSource

@@ -1,0 +1,143 @@
+using System.Globalization;
+using Spectre.Console;
+using Spectre.Console.Rendering;
+using Tessera.Lab.Comparisons;
+using Tessera.Lab.Statistics;
+
+namespace Tessera.Cli.Comparisons;
+
+/// <summary>What a person sees of a comparison: a table and verdicts for each metric, and the agreement of machine and simulator.</summary>
+internal static class ComparisonViews
+{
+    /// <summary>More verdicts than this under one table are counted instead; comparison.json has them all.</summary>
+    private const int MostVerdicts = 12;
+
+    /// <summary>Below this the median goes without its interval.</summary>
+    private const int WideColumns = 130;
+
+    /// <summary>Everything, top to bottom.</summary>
+    /// <param name="document">The comparison.</param>
+    /// <param name="screenColumns">How wide the screen is.</param>
+    public static IRenderable Of(ComparisonDocument document, int screenColumns)
+    {
+        List<IRenderable> parts = [];
+
+        // With both engines the simulator's own tables would only say again what the agreement says.
+        string engine = document.Engines[0];
+        CellResult[] cells = [.. document.Cells.Where(cell => cell.Engine == engine)];
+        if (engine == ComparisonEngines.Simulated)
+            parts.Add(new Text(SimulatedTitle(document), new Style(decoration: Decoration.Bold)));
+        foreach (MetricDefinition metric in document.Metrics)
+            AddMetric(parts, metric, cells, screenColumns >= WideColumns);
+        if (document.Agreement.Count > 0)
+        {
+            parts.Add(new Text(SimulatedTitle(document), new Style(decoration: Decoration.Bold)));
+            AddAgreement(parts, document);
+        }
+
+        return new Rows(parts);
+    }
+
+    private static string SimulatedTitle(ComparisonDocument document) => document.Costs is { } costs
+        ? $"SIMULATED in virtual time; switch {VerdictText.Time(costs.SwitchNs)}, wake {VerdictText.Time(costs.WakeNs)}, a beat's work {VerdictText.Time(costs.BeatNs)} ({costs.Source})"
+        : "SIMULATED in virtual time";
+
+    private static void AddMetric(List<IRenderable> parts, MetricDefinition metric, CellResult[] cells, bool wide)
+    {
+        if (!cells.Any(cell => cell.Schedulers.Any(scheduler => scheduler.Metrics.ContainsKey(metric.Key))))
+            return;
+        bool varied = cells.Any(cell => cell.Cell.Count > 0);
+        Table table = new Table().Border(TableBorder.Simple);
+        if (varied)
+            table.AddColumn(new TableColumn("").NoWrap());
+        table.AddColumns(new TableColumn(metric.Title).NoWrap(), Right("mean"), Right("95 % interval"), Right("median"));
+        if (wide)
+            table.AddColumn(Right("95 % interval"));
+        table.AddColumns(Right("runs"), new TableColumn("").NoWrap());
+        foreach (CellResult cell in cells)
+        {
+            SchedulerResult[] measured = [.. cell.Schedulers.Where(scheduler => scheduler.Metrics.ContainsKey(metric.Key))];
+            foreach (SchedulerResult scheduler in measured)
+            {
+                Summary summary = scheduler.Metrics[metric.Key];
+                string mark = Mark(metric, cell, measured, scheduler.Scheduler);
+                Style style = mark.Length > 0 ? new Style(Color.Green) : Style.Plain;
+                List<IRenderable> row = varied ? [new Text(FactorialDesign.Title(cell.Cell))] : [];
+                row.AddRange(
+                [
+                    new Text(scheduler.Scheduler, style),
+                    new Text(VerdictText.Value(metric, summary.Mean), style),
+                    new Text(Range(metric, summary.MeanInterval)),
+                    new Text(VerdictText.Value(metric, summary.Median)),
+                ]);
+                if (wide)
+                    row.Add(new Text(Range(metric, summary.MedianInterval)));
+                row.AddRange([new Text(scheduler.Failed == 0 ? $"{scheduler.Runs}" : $"{scheduler.Runs} ({scheduler.Failed} failed)"), new Text(mark, style)]);
+                table.AddRow(row);
+            }
+        }
+
+        parts.Add(table);
+        Verdict[] verdicts = [.. cells.SelectMany(cell => cell.Verdicts).Where(verdict => verdict.Metric == metric.Key)];
+        if (verdicts.Length > MostVerdicts)
+        {
+            parts.Add(new Text($"  {verdicts.Count(verdict => verdict.IsShown)} of {verdicts.Length} pairs differ by what these runs show; comparison.json has each."));
+            return;
+        }
+
+        foreach (CellResult cell in cells)
+        {
+            foreach (Verdict verdict in cell.Verdicts.Where(verdict => verdict.Metric == metric.Key))
+                parts.Add(new Text($"  {(cell.Cell.Count == 0 ? "" : $"{FactorialDesign.Title(cell.Cell)}: ")}{verdict.Sentence}."));
+        }
+    }
+
+    /// <summary>"best" for one shown to be better than all others; "not beaten" for those that none was shown to be better than, when somebody was beaten.</summary>
+    private static string Mark(MetricDefinition metric, CellResult cell, SchedulerResult[] measured, string scheduler)
+    {
+        Verdict[] shown = [.. cell.Verdicts.Where(verdict => verdict.Metric == metric.Key && verdict.IsShown)];
+        if (metric.Better == MetricCatalogue.Neither || shown.Length == 0 || shown.Any(verdict => verdict.Second == scheduler))
+            return "";
+        return shown.Count(verdict => verdict.First == scheduler) == measured.Length - 1 ? "best" : "not beaten";
+    }
+
+    private static void AddAgreement(List<IRenderable> parts, ComparisonDocument document)
+    {
+        bool varied = document.Factors.Count > 0;
+        Table table = new Table().Border(TableBorder.Simple);
+        table.AddColumn(new TableColumn("machine and simulator").NoWrap());
+        if (varied)
+            table.AddColumn(new TableColumn("").NoWrap());
+        table.AddColumns(new TableColumn("domain").NoWrap(), new TableColumn("").NoWrap(), Right("machine"), Right("simulated"), Right("difference"), new TableColumn("").NoWrap());
+        foreach (AgreementRow row in document.Agreement)
+        {
+            bool share = row.Quantity == Agreement.Share;
+            List<IRenderable> cells = [new Text(row.Scheduler)];
+            if (varied)
+                cells.Add(new Text(FactorialDesign.Title(row.Cell)));
+            cells.AddRange(
+            [
+                new Text(row.Group),
+                new Text(share ? "share" : $"{row.Quantity}, median"),
+                new Text(Quantity(row.Machine, share)),
+                new Text(Quantity(row.Simulated, share)),
+                new Text(row.Difference.ToString("+0.00;-0.00;0.00", CultureInfo.InvariantCulture) + (share ? " points" : " %")),
+                row.Agrees ? new Text("agrees", new Style(Color.Green)) : new Text("differs", new Style(Color.Yellow)),
+            ]);
+            table.AddRow(cells);
+        }
+
+        parts.Add(table);
+        foreach (AgreementRow row in document.Agreement.Where(row => !row.Agrees))
+            parts.Add(new Text($"  {row.Scheduler}{(row.Cell.Count == 0 ? "" : $", {FactorialDesign.Title(row.Cell)}")}, {row.Group}, {row.Quantity}: {row.Reason}."));
+        int agree = document.Agreement.Count(row => row.Agrees);
+        parts.Add(new Text($"  {agree} of {document.Agreement.Count} agree: shares within {Agreement.SharePoints} point, medians of latencies within {Agreement.LatencyPercent} %."));
+    }
+
+    private static string Quantity(double value, bool share) =>
+        share ? value.ToString("0.00", CultureInfo.InvariantCulture) + " %" : VerdictText.Time(value);
+
+    private static string Range(MetricDefinition metric, Interval interval) => interval.Low == interval.High ? "same" : VerdictText.Range(metric, interval);
+
+    private static TableColumn Right(string name) => new TableColumn(name).RightAligned().NoWrap();
+}

@@ -1,0 +1,98 @@
+using Tessera.Cli.Composition;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Results;
+using Tessera.Lab.Comparisons;
+using Tessera.Lab.Metrics;
+using Tessera.Lab.Statistics;
+
+namespace Tessera.Cli.Comparisons;
+
+/// <summary>A run as numbers: what its recording and its result come to.</summary>
+internal static class RunFigures
+{
+    private const int WakesForP999 = 1000;
+
+    /// <summary>The metrics that apply (<see cref="MetricCatalogue"/>).</summary>
+    /// <param name="metrics">Of its recording; null when the window never began.</param>
+    /// <param name="result">Its result.</param>
+    /// <param name="withheld">What the host took of the pCPUs, in per cent; null in virtual time.</param>
+    public static IReadOnlyDictionary<string, double> Metrics(RunMetrics? metrics, ResultDocument result, double? withheld)
+    {
+        Dictionary<string, double> values = [];
+        if (metrics is { Seconds: > 0 })
+        {
+            foreach (WindowError error in metrics.ShareErrors)
+                values[$"{MetricCatalogue.ShareErrorPrefix}{error.Window.Value / 1_000_000}ms"] = error.Mean;
+            values["jain"] = metrics.JainIndex;
+            values["lost"] = metrics.LostShare * 100;
+            values["switches"] = metrics.Switches / metrics.Seconds;
+            values["preemptions"] = metrics.Preemptions / metrics.Seconds;
+            if (metrics.WakeToRunNs is { } wakes)
+            {
+                values["wakeP50"] = wakes.P50;
+                values["wakeP99"] = wakes.P99;
+                if (wakes.Count >= WakesForP999)
+                    values["wakeP999"] = wakes.P999;
+            }
+        }
+
+        double seconds = result.ElapsedSeconds;
+        DomainResult[] measuring = [.. result.Domains.Where(MeasuresItself)];
+        if (measuring.Length > 0)
+        {
+            values["lateP50"] = Describe.Median([.. measuring.Select(domain => (double)domain.WakeLatencyNs!.P50)]);
+            values["lateP99"] = measuring.Max(domain => domain.WakeLatencyNs!.P99);
+        }
+
+        if (seconds > 0 && result.Domains.Any(domain => domain.MissedDeadlines is not null))
+            values["missed"] = result.Domains.Sum(domain => domain.MissedDeadlines ?? 0) / seconds;
+        if (seconds > 0 && result.Domains.Any(domain => domain.Work is not null))
+            values["work"] = result.Domains.Sum(domain => domain.Work ?? 0) / seconds;
+        if (result.SchedulerCost is { Decisions: > 0, P50Ns: > 0 } cost)
+        {
+            values["decisionP50"] = cost.P50Ns;
+            values["decisionP99"] = cost.P99Ns;
+        }
+
+        if (withheld is { } percent)
+            values[MetricCatalogue.Withheld] = percent;
+        return values;
+    }
+
+    /// <summary>What each item of the configuration got.</summary>
+    /// <param name="prepared">The experiment.</param>
+    /// <param name="metrics">Of its recording; null when the window never began.</param>
+    /// <param name="result">Its result.</param>
+    /// <param name="models">Models of domains in the simulator.</param>
+    public static IReadOnlyList<GroupFigures> Groups(PreparedExperiment prepared, RunMetrics? metrics, ResultDocument result, IReadOnlyList<WorkloadModel> models)
+    {
+        List<GroupFigures> groups = [];
+        IReadOnlyList<DomainSettings> items = prepared.Experiment.Domains;
+        for (int item = 0; item < items.Count; item++)
+        {
+            int[] members = [.. Enumerable.Range(0, prepared.Plan.Domains.Count).Where(index => prepared.Plan.Domains[index].Group == item)];
+            DomainResult[] domains = [.. members.Select(index => result.Domains[index])];
+            long wakes = domains.Sum(domain => domain.Wakes);
+            groups.Add(new GroupFigures(
+                items[item].Name,
+                members.Length,
+                models.Any(model => model.Domain == items[item].Name || domains.Any(domain => domain.Name == model.Domain)),
+                domains.Sum(domain => domain.Share),
+                metrics is null ? domains.Sum(domain => domain.ExpectedShare) : members.Sum(index => metrics.Domains[index].IdealShare),
+                Median(domains.Where(MeasuresItself).Select(domain => (double)domain.WakeLatencyNs!.P50)),
+                metrics is null ? null : Median(members.Select(index => metrics.Domains[index].WakeToRunNs).OfType<Quantiles>().Select(wake => (double)wake.P50)),
+                wakes == 0 ? null : domains.Sum(domain => domain.CpuSeconds) * 1e9 / wakes));
+        }
+
+        return groups;
+    }
+
+    /// <summary>Whether a domain's latencies are its own and of the window: it counts deadlines.</summary>
+    private static bool MeasuresItself(DomainResult domain) => domain is { MissedDeadlines: not null, WakeLatencyNs: not null };
+
+    private static double? Median(IEnumerable<double> values)
+    {
+        double[] known = [.. values];
+        return known.Length == 0 ? null : Describe.Median(known);
+    }
+}

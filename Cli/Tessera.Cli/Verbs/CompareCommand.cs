@@ -1,0 +1,245 @@
+using System.Text.Json;
+using Tessera.Cli.Comparisons;
+using Tessera.Cli.Composition;
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Results;
+using Tessera.Hosting;
+using Tessera.Lab.Comparisons;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Cli.Verbs;
+
+/// <summary>What `compare` does: checks everything, makes the runs that are not there yet, and says what they come to.</summary>
+internal sealed class CompareCommand(
+    CliHost host, ExperimentPlanner planner, IMachineFactory machines, ComparisonRunner runner, TimeProvider time, HostResources resources)
+{
+    private const string CostsFile = "calibration.json";
+
+    /// <summary>Makes or goes on with a comparison.</summary>
+    /// <returns>The exit code.</returns>
+    public int Run(CompareRequest request)
+    {
+        Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources);
+        if (request.Factors.GroupBy(factor => factor.Path).FirstOrDefault(same => same.Count() > 1) is { } twice)
+            throw new UsageException($"--vary {twice.Key}: it is there twice; give all its values at once.");
+        IReadOnlyList<IReadOnlyList<FactorValue>> cells = FactorialDesign.Cells(request.Factors);
+        CompareVariant[] variants = Variants(request, configured, cells);
+        string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
+        request = EnginesFor(request, configured, variants);
+        RunFiles.CreateFolder(request.Output);
+        RunStore store = new(request.Output);
+        if (request.Restart)
+        {
+            store.Clear();
+            File.Delete(Path.Combine(request.Output, CostsFile));
+        }
+
+        SimulationCosts? costs = request.Engines.Contains(ComparisonEngines.Simulated) ? Costs(request, configured) : null;
+        PlannedRun[] planned = [.. FactorialDesign.Runs(request.Engines, labels, cells, request.Repeat, request.Seed)];
+        Dictionary<(string, string, string), IReadOnlyDictionary<string, string>> fingerprints = [];
+        List<RunRow> rows = Finished(request, store, planned, run => FingerprintOf(run));
+        PlannedRun[] toMake = [.. planned.Where(run => !rows.Exists(row => row.Place == run.Place))];
+        if (rows.Count > 0 && !request.Quiet)
+            host.Error.WriteLine($"tessera: {rows.Count} of {planned.Length} runs are in {request.Output} already.");
+        ComparisonProgress progress = new(host, time, request.Quiet, toMake, rows, planned.Length, configured.Duration);
+        bool interrupted = !MakeAll();
+        progress.End();
+        ComparisonDocument document = Document(request, labels, cells, rows, costs, interrupted);
+        File.WriteAllText(Path.Combine(request.Output, "comparison.json"), ComparisonJson.Write(document));
+        using (StreamWriter csv = new(Path.Combine(request.Output, "comparison.csv")))
+            ComparisonCsv.Write(csv, document);
+        Show(request, document);
+        return document.Outcome == "completed" ? ExitCode.Good : ExitCode.Failed;
+
+        CompareVariant VariantOf(PlannedRun run) => variants.First(variant => variant.Label == run.Scheduler && variant.Cell.SequenceEqual(run.Cell));
+
+        SimulationSettings? SimulationOf(PlannedRun run) =>
+            run.Engine == ComparisonEngines.Simulated ? CompareArguments.Simulation(request, costs!, run.Repetition) : null;
+
+        IReadOnlyDictionary<string, string> FingerprintOf(PlannedRun run)
+        {
+            // On the machine repetitions are alike; in the simulator each has its seed.
+            (string, string, string) key = (run.Engine, VariantOf(run).Title, run.Engine == ComparisonEngines.Simulated ? $"{run.Repetition}" : "");
+            if (!fingerprints.TryGetValue(key, out IReadOnlyDictionary<string, string>? known))
+                fingerprints.Add(key, known = runner.FingerprintOf(request, VariantOf(run), resources, run.Engine, SimulationOf(run)));
+            return known;
+        }
+
+        bool MakeAll()
+        {
+            foreach (PlannedRun run in toMake)
+            {
+                if (host.Stop.IsRequested)
+                    return false;
+                progress.At(run, 0);
+                RunRow? row;
+                try
+                {
+                    row = runner.Make(request, run, VariantOf(run), resources, SimulationOf(run), FingerprintOf(run), store, part => progress.At(run, part));
+                }
+                catch
+                {
+                    progress.End();
+                    throw;
+                }
+
+                if (row is null)
+                    return false;
+                rows.Add(row);
+                progress.Finished(run, row);
+            }
+
+            return true;
+        }
+    }
+
+    /// <summary>Every scheduler with every combination of values, each read and looked up once, so that what is wrong is said before anything runs.</summary>
+    private CompareVariant[] Variants(CompareRequest request, Experiment configured, IReadOnlyList<IReadOnlyList<FactorValue>> cells)
+    {
+        List<CompareVariant> variants = [];
+        string[] schedulers = request.Schedulers.Count == 0 ? [configured.Scheduler.Name] : [.. request.Schedulers];
+        foreach (string scheduler in schedulers)
+        {
+            foreach (IReadOnlyList<FactorValue> cell in cells)
+            {
+                string[] edits = [.. request.Edits, .. cell.Select(value => CompareArguments.EditOf(configured, value))];
+                CompareVariant variant = new(scheduler, request.Schedulers.Count == 0 ? null : scheduler, cell, edits);
+                try
+                {
+                    using PreparedExperiment prepared = planner.Prepare(variant.Load(request.Config, resources));
+                }
+                catch (ConfigurationException)
+                {
+                    host.Error.WriteLine($"tessera: with {variant.Title}:");
+                    throw;
+                }
+
+                variants.Add(variant);
+            }
+        }
+
+        return [.. variants];
+    }
+
+    /// <summary>Where there is no KVM and everything can be modelled, the simulator only; says so.</summary>
+    private CompareRequest EnginesFor(CompareRequest request, Experiment configured, CompareVariant[] variants)
+    {
+        if (request.SimulateOnly || KvmPresence.Exists(host) || configured.Machine.Engine.Name != KvmPresence.Engine)
+            return request;
+        bool canModel = request.Models.Count > 0;
+        if (!canModel)
+        {
+            using PreparedExperiment prepared = planner.Prepare(variants[0].Load(request.Config, resources));
+            canModel = SimulatedMachineFactory.CanModel(prepared);
+        }
+
+        if (!canModel)
+            return request;
+        host.Error.WriteLine($"tessera: there is no {KvmPresence.Device(host)} here, so every run is SIMULATED in virtual time; its figures are a model's (docs/simulator.md).");
+        return request with { SimulateOnly = true };
+    }
+
+    /// <summary>The costs given; what is not given is measured once and kept with the comparison, or nothing where only the simulator runs.</summary>
+    private SimulationCosts Costs(CompareRequest request, Experiment configured)
+    {
+        long usual = new SimulationSettings().BeatWork.Value;
+        if (request is { SwitchCost: { } switches, WakeCost: { } wakes })
+            return new SimulationCosts(switches.Value, wakes.Value, usual, "given");
+        if (request.SimulateOnly)
+            return new SimulationCosts(request.SwitchCost?.Value ?? 0, request.WakeCost?.Value ?? 0, usual, request.SwitchCost is null && request.WakeCost is null ? "none" : "given");
+        string file = Path.Combine(request.Output, CostsFile);
+        SimulationCosts measured;
+        if (File.Exists(file))
+        {
+            measured = JsonSerializer.Deserialize(File.ReadAllText(file), StoredRunJson.Context.SimulationCosts) ?? throw new UsageException($"{file}: remove it, and the costs are measured again.");
+        }
+        else
+        {
+            if (!request.Quiet)
+                host.Error.WriteLine("tessera: measuring what a switch and a wake cost on this machine…");
+            measured = new Calibration(planner, machines, host, time).Measure(configured, resources);
+            File.WriteAllText(file, JsonSerializer.Serialize(measured, StoredRunJson.Context.SimulationCosts) + "\n");
+        }
+
+        return measured with { SwitchNs = request.SwitchCost?.Value ?? measured.SwitchNs, WakeNs = request.WakeCost?.Value ?? measured.WakeNs };
+    }
+
+    /// <summary>The runs that are in the folder and are just what is wanted now.</summary>
+    /// <exception cref="UsageException">Something that made some of them has changed.</exception>
+    private List<RunRow> Finished(
+        CompareRequest request, RunStore store, PlannedRun[] planned, Func<PlannedRun, IReadOnlyDictionary<string, string>> fingerprintOf)
+    {
+        List<RunRow> rows = [];
+        SortedDictionary<string, int> changed = new(StringComparer.Ordinal);
+        int strangers = 0;
+        foreach (StoredRun stored in store.Load())
+        {
+            PlannedRun? run = Array.Find(planned, each => each.Engine == stored.Row.Engine && each.Scheduler == stored.Row.Scheduler
+                && each.Repetition == stored.Row.Repetition && each.Cell.SequenceEqual(stored.Row.Cell));
+            if (run is null)
+            {
+                strangers++;
+                continue;
+            }
+
+            string[] differences = [.. Fingerprint.Differences(stored.Fingerprint, fingerprintOf(run))];
+            foreach (string difference in differences)
+                changed[difference] = changed.GetValueOrDefault(difference) + 1;
+            if (differences.Length == 0 && stored.Row.Outcome == "completed")
+                rows.Add(stored.Row with { Place = run.Place });
+            else if (differences.Length == 0)
+                store.Drop(stored.Row.Folder);
+        }
+
+        if (changed.Count > 0)
+        {
+            throw new UsageException(
+                $"--out {request.Output}: its runs were made otherwise than they would be now. Changed: {string.Join(", ", changed.Select(part => $"{part.Key} (of {part.Value} runs)"))}. "
+                + "Runs of both are never mixed: name another folder, or make all of them again with --restart.");
+        }
+
+        if (strangers > 0)
+            host.Error.WriteLine($"tessera: {strangers} runs in {request.Output} are of no combination asked for now; they stay there and are left out.");
+        return rows;
+    }
+
+    private static ComparisonDocument Document(
+        CompareRequest request, string[] labels, IReadOnlyList<IReadOnlyList<FactorValue>> cells, List<RunRow> rows, SimulationCosts? costs, bool interrupted)
+    {
+        RunRow[] ordered = [.. rows.OrderBy(row => row.Place)];
+        return new ComparisonDocument
+        {
+            Version = typeof(CompareCommand).Assembly.GetName().Version?.ToString(3) ?? "0.0.0",
+            StartedAt = ordered.Length == 0 ? DateTimeOffset.UtcNow : ordered.Min(row => row.StartedAt),
+            Outcome = interrupted ? "interrupted" : ordered.All(row => row.Outcome == "completed") ? "completed" : "failed",
+            Configuration = request.Config,
+            Host = HostFactsReader.Read().Cpu,
+            Seed = request.Seed,
+            Repeat = request.Repeat,
+            Engines = request.Engines,
+            Schedulers = labels,
+            Factors = request.Factors,
+            Metrics = [.. MetricCatalogue.All.Where(metric => ordered.Any(row => row.Metrics.ContainsKey(metric.Key)))],
+            Cells = ComparisonStatistics.Cells(request.Engines, labels, cells, ordered),
+            Agreement = request.Engines.Count < 2 ? [] : Agreement.Rows(labels, cells, ordered),
+            Costs = costs,
+            Runs = ordered,
+        };
+    }
+
+    private void Show(CompareRequest request, ComparisonDocument document)
+    {
+        if (request.Json)
+            host.Out.Write(ComparisonJson.Write(document));
+        else
+            host.OutConsole.Write(ComparisonViews.Of(document, host.OutConsole.Profile.Width));
+        double withheld = document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld)).Select(run => run.Metrics[MetricCatalogue.Withheld]).DefaultIfEmpty().Average();
+        if (withheld >= Agreement.BusyHostPercent)
+            host.Error.WriteLine($"tessera: the host was busy with other things: it kept pCPU threads waiting {VerdictText.Number(withheld)} % of the time. Latencies of the machine say little then.");
+        int failed = document.Runs.Count(run => run.Outcome != "completed");
+        if (failed > 0)
+            host.Error.WriteLine($"tessera: {failed} of {document.Runs.Count} runs failed and are in no statistic; the same command makes them again.");
+        if (document.Outcome == "interrupted")
+            host.Error.WriteLine("tessera: interrupted; the figures are those until then. The same command goes on where this one stopped.");
+    }
+}

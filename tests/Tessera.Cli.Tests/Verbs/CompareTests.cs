@@ -1,0 +1,236 @@
+using Tessera.Cli.Tests.Support;
+using Tessera.Hosting.Tests;
+using Tessera.Lab.Comparisons;
+
+namespace Tessera.Cli.Tests.Verbs;
+
+/// <summary>`compare`, mostly in virtual time.</summary>
+internal sealed class CompareTests
+{
+    private string _folder = "";
+
+    [SetUp]
+    public void MakeFolder() => _folder = Directory.CreateTempSubdirectory("tessera-compare-").FullName;
+
+    [TearDown]
+    public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
+
+    [Test]
+    public void Every_combination_is_run_and_compared()
+    {
+        using Support.Cli cli = new();
+        int code = cli.Run(Arguments("hundred.json", "--scheduler", "bvt,round-robin", "--vary", "domains.count=2,5", "--vary", "domains[1].guestOptions.period=5 ms,10 ms", "--repeat", "2"));
+        ComparisonDocument document = Document();
+        Assert.Multiple(() =>
+        {
+            Assert.That(code, Is.Zero, cli.Error);
+            Assert.That(document.Outcome, Is.EqualTo("completed"));
+            Assert.That(document.Runs, Has.Count.EqualTo(16));
+            Assert.That(document.Cells, Has.Count.EqualTo(4));
+            Assert.That(document.Cells[0].Schedulers.Select(scheduler => scheduler.Runs), Is.EqualTo(new[] { 2, 2 }));
+            Assert.That(document.Runs.Select(run => run.Engine).Distinct(), Is.EqualTo(new[] { "simulated" }));
+            Assert.That(document.Runs.Select(run => run.Groups[0].Domains).Distinct().Order(), Is.EqualTo(new[] { 2, 5 }));
+            Assert.That(document.Cells[0].Verdicts.Single(verdict => verdict.Metric == "switches").Sentence, Does.Contain("in every run alike").Or.Contain("no difference"));
+            Assert.That(File.ReadAllLines(Path.Combine(_folder, "comparison.csv")), Has.Length.EqualTo(17));
+            foreach (RunRow run in document.Runs)
+            {
+                foreach (string file in new[] { "run.json", "result.json", "configuration.json", "schedule.csv" })
+                    Assert.That(Path.Combine(_folder, run.Folder, file), Does.Exist);
+            }
+
+            Assert.That(cli.Out, Does.Contain("SIMULATED").And.Contain("95 % interval").And.Contain("domains.count=5, domains[1].guestOptions.period=10 ms"));
+        });
+    }
+
+    [Test]
+    public void The_comparison_goes_to_standard_output_as_JSON_alone()
+    {
+        using Support.Cli cli = new();
+        Assert.That(cli.Run(Arguments("quickstart.json", "--repeat", "1", "--json", "--no-schedules")), Is.Zero, cli.Error);
+        ComparisonDocument document = ComparisonJson.Read(cli.Out);
+        Assert.Multiple(() =>
+        {
+            Assert.That(document.Schedulers, Is.EqualTo(new[] { "bvt" }));
+            Assert.That(document.Runs.Single().Groups.Select(group => group.Share), Is.EqualTo(new[] { 1 / 7.0, 2 / 7.0, 4 / 7.0 }).Within(0.01));
+            Assert.That(Path.Combine(_folder, document.Runs[0].Folder, "schedule.csv"), Does.Not.Exist);
+        });
+    }
+
+    [Test]
+    public void An_interrupted_comparison_goes_on_where_it_stopped()
+    {
+        string[] arguments = Arguments("quickstart.json", "--scheduler", "bvt,round-robin", "--repeat", "3");
+        using (Support.Cli cli = new())
+        {
+            // Each run asks for the time once, when it begins: the stop comes into the third.
+            int asked = 0;
+            cli.Asked = () =>
+            {
+                if (++asked == 3)
+                    cli.Stop.Request();
+            };
+            Assert.Multiple(() =>
+            {
+                Assert.That(cli.Run(arguments), Is.EqualTo(1));
+                Assert.That(cli.Error, Does.Contain("interrupted").And.Contain("goes on where this one stopped"));
+                Assert.That(Document().Outcome, Is.EqualTo("interrupted"));
+                Assert.That(Document().Runs, Has.Count.EqualTo(2));
+                Assert.That(Directory.GetDirectories(Path.Combine(_folder, "runs")), Has.Length.EqualTo(2));
+            });
+        }
+
+        RunRow[] before = [.. Document().Runs];
+        using Support.Cli again = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(again.Run(arguments), Is.Zero, again.Error);
+            Assert.That(Document().Outcome, Is.EqualTo("completed"));
+            Assert.That(Document().Runs, Has.Count.EqualTo(6));
+            Assert.That(Document().Runs.Take(2).Select(run => run.StartedAt), Is.EqualTo(before.Select(run => run.StartedAt)));
+        });
+    }
+
+    [Test]
+    public void A_run_that_a_crash_left_unfinished_is_made_again_and_more_repetitions_are_added()
+    {
+        using Support.Cli first = new();
+        Assert.That(first.Run(Arguments("quickstart.json", "--repeat", "2")), Is.Zero, first.Error);
+        ComparisonDocument before = Document();
+        File.Delete(Path.Combine(_folder, before.Runs[0].Folder, "run.json"));
+        using Support.Cli again = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(again.Run(Arguments("quickstart.json", "--repeat", "3")), Is.Zero, again.Error);
+            Assert.That(Document().Runs, Has.Count.EqualTo(3));
+            Assert.That(Document().Runs[0].StartedAt, Is.Not.EqualTo(before.Runs[0].StartedAt));
+            Assert.That(Document().Runs[1].StartedAt, Is.EqualTo(before.Runs[1].StartedAt));
+        });
+    }
+
+    [Test]
+    public void A_changed_plugin_is_noticed_and_never_mixed_in()
+    {
+        using PluginForge forge = new();
+        string plugin = forge.Plugin("mine", PluginForge.Scheduler("mine"));
+        string[] arguments = Arguments("quickstart.json", "--scheduler", $"bvt,{plugin}", "--repeat", "1");
+        using Support.Cli first = new();
+        Assert.That(first.Run(arguments), Is.Zero, first.Error);
+        File.Delete(plugin);
+        forge.Plugin("mine", PluginForge.Scheduler("mine", "\"something else\""));
+        using Support.Cli second = new();
+        using Support.Cli third = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(second.Run(arguments), Is.EqualTo(2));
+            Assert.That(second.Error, Does.Contain(plugin).And.Contain("(of 1 runs)").And.Contain("--restart"));
+            Assert.That(third.Run([.. arguments, "--restart"]), Is.Zero, third.Error);
+            Assert.That(Document().Runs, Has.Count.EqualTo(2));
+        });
+    }
+
+    [Test]
+    public void A_changed_configuration_is_noticed()
+    {
+        using Support.Cli first = new();
+        Assert.That(first.Run(Arguments("quickstart.json", "--repeat", "1")), Is.Zero, first.Error);
+        using Support.Cli second = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(second.Run(Arguments("quickstart.json", "--repeat", "1", "--set", "domains[0].weight=300")), Is.EqualTo(2));
+            Assert.That(second.Error, Does.Contain("the configuration (of 1 runs)"));
+        });
+    }
+
+    [Test]
+    public void A_run_that_fails_is_recorded_and_loses_no_other()
+    {
+        using PluginForge forge = new();
+        string plugin = forge.Plugin("broken", PluginForge.Scheduler("broken").Replace("=> Decision.Idle", "=> throw new InvalidOperationException(\"no idea\")", StringComparison.Ordinal));
+        using Support.Cli cli = new();
+        int code = cli.Run(Arguments("quickstart.json", "--scheduler", $"{plugin},bvt", "--repeat", "2"));
+        ComparisonDocument document = Document();
+        Assert.Multiple(() =>
+        {
+            Assert.That(code, Is.EqualTo(1));
+            Assert.That(cli.Error, Does.Contain("no idea").And.Contain("2 of 4 runs failed"));
+            Assert.That(document.Outcome, Is.EqualTo("failed"));
+            Assert.That(document.Cells[0].Schedulers[0], Has.Property("Failed").EqualTo(2).And.Property("Runs").Zero);
+            Assert.That(document.Cells[0].Schedulers[1], Has.Property("Failed").Zero.And.Property("Runs").EqualTo(2));
+        });
+    }
+
+    [Test]
+    public void The_same_seed_gives_the_same_figures_and_order()
+    {
+        string[] arguments = Arguments("hundred.json", "--scheduler", "bvt,round-robin", "--repeat", "2", "--seed", "7", "--model", "beat=queue gap=10ms service=1ms", "--no-schedules");
+        string first = Figures();
+        Assert.Multiple(() =>
+        {
+            Assert.That(Figures("--restart"), Is.EqualTo(first));
+            Assert.That(Document().Runs.Where(run => run.Scheduler == "bvt").Select(run => run.Metrics["shareError10ms"]).Distinct().Count(), Is.EqualTo(2));
+        });
+
+        string Figures(params string[] more)
+        {
+            using Support.Cli cli = new();
+            Assert.That(cli.Run([.. arguments, .. more]), Is.Zero, cli.Error);
+            return string.Join('\n', Document().Runs.Select(run => $"{run.Scheduler} {run.Repetition} {string.Join(' ', run.Metrics)}"));
+        }
+    }
+
+    [Test]
+    public void Without_KVM_a_comparison_is_simulated_and_says_so()
+    {
+        using Support.Cli cli = new();
+        cli.Environment["TESSERA_KVM_DEVICE"] = "/nonexistent/kvm";
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.Zero, cli.Error);
+            Assert.That(cli.Error, Does.Contain("/nonexistent/kvm").And.Contain("SIMULATED"));
+            Assert.That(Document().Engines, Is.EqualTo(new[] { "simulated" }));
+        });
+    }
+
+    [Test]
+    public void On_KVM_machine_and_simulator_stand_side_by_side()
+    {
+        Kvm.Require();
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.Zero, cli.Error);
+        ComparisonDocument document = Document();
+        Assert.Multiple(() =>
+        {
+            Assert.That(document.Engines, Is.EqualTo(new[] { "machine", "simulated" }));
+            Assert.That(document.Costs!.Source, Does.StartWith("measured"));
+            Assert.That(document.Agreement.Select(row => (row.Group, row.Quantity)), Is.EqualTo(new[] { ("one", "share"), ("two", "share"), ("four", "share") }));
+            Assert.That(document.Agreement, Has.All.Matches<AgreementRow>(row => row!.Agrees == (row.Reason.Length == 0)));
+            Assert.That(document.Runs.Single(run => run.Engine == "machine").Metrics, Contains.Key("withheld"));
+            Assert.That(cli.Out, Does.Contain("machine and simulator"));
+        });
+    }
+
+    [TestCase("it is there twice", "--vary", "domains.count=1,2", "--vary", "domains.count=3")]
+    [TestCase("no item of domains has a count", "--vary", "domains.count=1,2")]
+    [TestCase("it reads like PATH=VALUE,VALUE", "--vary", "domains")]
+    [TestCase("a value stands there twice", "--vary", "domains[0].weight=1,1")]
+    [TestCase("domains[0].wieght", "--vary", "domains[0].wieght=1,2")]
+    [TestCase("with bvt, domains[0].weight=0", "--vary", "domains[0].weight=1,0")]
+    [TestCase("no scheduler plugin \"nonesuch\"", "--scheduler", "bvt,nonesuch")]
+    [TestCase("each once", "--scheduler", "bvt,bvt")]
+    [TestCase("from 1 on", "--repeat", "0")]
+    public void What_is_wrong_ends_with_2_before_anything_runs(string message, params string[] more)
+    {
+        using Support.Cli cli = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run(Arguments("quickstart.json", more)), Is.EqualTo(2));
+            Assert.That(cli.Error, Does.Contain(message));
+            Assert.That(Path.Combine(_folder, "runs"), Does.Not.Exist);
+        });
+    }
+
+    private string[] Arguments(string sample, params string[] more) =>
+        ["compare", Repository.Sample(sample), "--simulate-only", "--seconds", "1", "--out", _folder, .. more];
+
+    private ComparisonDocument Document() => ComparisonJson.Read(File.ReadAllText(Path.Combine(_folder, "comparison.json")));
+}
