@@ -84,8 +84,8 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         // The backends call back on the ports that the bindings return; the fields close the circle.
         EventPort storePort = default;
         EventPort consolePort = default;
-        StoreConnection connection = new(domain.Id, StorePage(layout), store, server, () => domain.Events.Notify(storePort));
-        DomainConsole console = new(_memory, _memory.First + layout.ConsolePfn, () => domain.Events.Notify(consolePort));
+        StoreConnection connection = new(domain.Id, new StoreRingPage(PageOf(layout.StorePfn)), store, server, () => domain.Events.Notify(storePort));
+        DomainConsole console = new(PageOf(layout.ConsolePfn), () => domain.Events.Notify(consolePort));
         storePort = domain.Events.BindBackend(connection.Notified);
         consolePort = domain.Events.BindBackend(console.Notified);
         domain.Store = connection;
@@ -95,8 +95,8 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         return (storePort.Value, consolePort.Value);
     }
 
-    // SAFETY: the page is one of the domain's own frames; the connection is closed before its memory goes.
-    private unsafe StoreRingPage StorePage(BootLayout layout) => new((nint)_memory.At((_memory.First + layout.StorePfn).Address));
+    // SAFETY: the page is one of the domain's own frames; console and store connection are closed before its memory goes.
+    private unsafe nint PageOf(long pfn) => (nint)_memory.At((_memory.First + pfn).Address);
 
     /// <summary>The console's keys as xl writes them: domain 0's, for the guest to read.</summary>
     private void PublishConsole(StoreClient store, long ringFrame, int port)

@@ -1,5 +1,3 @@
-using Tessera.Kernel.Memory;
-using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Console;
@@ -23,16 +21,17 @@ public sealed unsafe class DomainConsole
     private readonly byte[] _history = new byte[HistoryBytes];
     private readonly byte[] _scratch = new byte[ConsoleRing.OutSize];
     private readonly Queue<byte> _input = new();
-    private readonly DomainMemory _memory;
-    private readonly Mfn _ring;
+    // SAFETY: the creator says that the page stays mapped until Close has returned; every access is inside its 4096 bytes and under the gate.
+    private readonly byte* _page;
     private readonly Action _notifyGuest;
     private long _written;
     private bool _closed;
 
-    internal DomainConsole(DomainMemory memory, Mfn ring, Action notifyGuest)
+    /// <param name="page">Host address of the ring's page, mapped until <see cref="Close"/> has returned.</param>
+    /// <param name="notifyGuest">Raises the guest's event channel.</param>
+    internal DomainConsole(nint page, Action notifyGuest)
     {
-        _memory = memory;
-        _ring = ring;
+        _page = (byte*)page;
         _notifyGuest = notifyGuest;
     }
 
@@ -71,6 +70,26 @@ public sealed unsafe class DomainConsole
             for (int index = 0; index < length; index++)
                 tail[index] = _history[(_written - length + index) % HistoryBytes];
             return tail;
+        }
+    }
+
+    /// <summary>
+    /// Copies output from a position on, which moves behind what was copied: how any number of readers follow at their own pace, also after
+    /// the domain's end. What is no longer kept is skipped.
+    /// </summary>
+    /// <param name="position">Bytes of output before what is wanted; 0 for the beginning.</param>
+    /// <param name="destination">Where to.</param>
+    /// <returns>Bytes copied; 0 when there is no more yet.</returns>
+    public int Read(ref long position, Span<byte> destination)
+    {
+        lock (_gate)
+        {
+            position = Math.Clamp(position, Math.Max(0, _written - HistoryBytes), _written);
+            int count = (int)Math.Min(destination.Length, _written - position);
+            for (int index = 0; index < count; index++)
+                destination[index] = _history[(position + index) % HistoryBytes];
+            position += count;
+            return count;
         }
     }
 
@@ -121,17 +140,24 @@ public sealed unsafe class DomainConsole
             Keep(output);
     }
 
-    private ref uint Index(int offset) => ref *(uint*)(_memory.At(_ring.Address) + offset);
+    private ref uint Index(int offset) => ref *(uint*)(_page + offset);
 
     /// <summary>Takes what waits; true when there was so much that the guest may wait for room.</summary>
     private bool DrainOutput()
     {
-        // SAFETY: the ring frame is the domain's own; positions are reduced to the ring's size.
-        byte* ring = _memory.At(_ring.Address) + ConsoleRing.Out;
+        // SAFETY: positions are reduced to the ring's size.
+        byte* ring = _page + ConsoleRing.Out;
         uint produced = Volatile.Read(ref Index(ConsoleRing.OutProd));
         uint consumed = Volatile.Read(ref Index(ConsoleRing.OutCons));
         uint waiting = produced - consumed;
-        if (waiting == 0 || waiting > ConsoleRing.OutSize)
+        if (waiting > ConsoleRing.OutSize)
+        {
+            // Nobody can say what of it is output. From here on it is again.
+            Volatile.Write(ref Index(ConsoleRing.OutCons), produced);
+            return true;
+        }
+
+        if (waiting == 0)
             return false;
         for (uint index = 0; index < waiting; index++)
             _scratch[index] = ring[(consumed + index) & (ConsoleRing.OutSize - 1)];
@@ -143,11 +169,12 @@ public sealed unsafe class DomainConsole
     private bool FillInput()
     {
         // SAFETY: as in DrainOutput.
-        byte* ring = _memory.At(_ring.Address) + ConsoleRing.In;
+        byte* ring = _page + ConsoleRing.In;
         uint produced = Volatile.Read(ref Index(ConsoleRing.InProd));
-        uint room = ConsoleRing.InSize - (produced - Volatile.Read(ref Index(ConsoleRing.InCons)));
-        if (room > ConsoleRing.InSize)
-            return false;
+        uint consumed = Volatile.Read(ref Index(ConsoleRing.InCons));
+        if (produced - consumed > ConsoleRing.InSize)
+            produced = consumed;
+        uint room = ConsoleRing.InSize - (produced - consumed);
         bool any = false;
         while (room-- > 0 && _input.TryDequeue(out byte value))
         {
