@@ -11,15 +11,17 @@ namespace Tessera.Guests.Fuzz;
 /// <param name="f">The hostile guest.</param>
 /// <param name="call">Number and five arguments.</param>
 /// <param name="random">Subroutine: RAX random, changes RCX.</param>
-internal sealed class CallShapes(FuzzCode f, ulong call, Label random)
+/// <param name="grants">Shapes of grant operations.</param>
+internal sealed class CallShapes(FuzzCode f, ulong call, Label random, GrantShapes grants)
 {
     private static readonly Hypercall[] PointerAndCount = [Hypercall.SetTrapTable, Hypercall.MmuUpdate, Hypercall.SetGdt, Hypercall.Multicall, Hypercall.MmuextOp];
 
     private static readonly Hypercall[] OperationAndPointer =
     [
-        Hypercall.MemoryOp, Hypercall.XenVersion, Hypercall.GrantTableOp, Hypercall.SchedOp, Hypercall.CallbackOp, Hypercall.EventChannelOp, Hypercall.PhysdevOp, Hypercall.NmiOp,
+        Hypercall.MemoryOp, Hypercall.XenVersion, Hypercall.SchedOp, Hypercall.CallbackOp, Hypercall.EventChannelOp, Hypercall.PhysdevOp, Hypercall.NmiOp,
     ];
 
+    private static readonly Hypercall[] Grants = [Hypercall.GrantTableOp];
     private static readonly Hypercall[] OperationVcpuAndPointer = [Hypercall.VcpuOp];
     private static readonly Hypercall[] OperationCountAndPointer = [Hypercall.ConsoleIo];
     private static readonly Hypercall[] AddressAndEntry = [Hypercall.UpdateVaMapping, Hypercall.UpdateVaMappingOtherdomain];
@@ -44,6 +46,24 @@ internal sealed class CallShapes(FuzzCode f, ulong call, Label random)
                 Small(0, 31);
                 Window(1);
                 Small(2, 3);
+            }),
+            (Grants, () =>
+            {
+                Label wellFormed = _c.CreateLabel(), shaped = _c.CreateLabel();
+                _c.call(random);
+                _c.test(al, 3);
+                _c.jne(wellFormed);
+                Small(0, 31);
+                Window(1);
+                Small(2, 3);
+                _c.jmp(shaped);
+                _c.Label(ref wellFormed);
+                grants.Emit();
+                Store(0);
+                Constant(1, grants.Structure);
+                Constant(2, 1);
+                _c.Label(ref shaped);
+                _c.zero_bytes();
             }),
             (OperationVcpuAndPointer, () =>
             {

@@ -19,6 +19,7 @@ internal sealed class RandomCalls
     private readonly ulong _turn;
     private readonly ulong _batch;
     private readonly ulong _call;
+    private readonly GrantShapes _grants;
     private Label _random;
     private Label _argument;
     private Label _makeCall;
@@ -34,11 +35,13 @@ internal sealed class RandomCalls
         _random = _c.CreateLabel("random");
         _argument = _c.CreateLabel("argument");
         _makeCall = _c.CreateLabel("makeCall");
+        _grants = new(f, _random);
     }
 
     public void Emit(long seed, long count)
     {
         Label loop = _c.CreateLabel(), batch = _c.CreateLabel(), next = _c.CreateLabel(), noRefill = _c.CreateLabel();
+        _grants.Prepare();
         // xorshift must not start at 0; neighbouring seeds must not start alike.
         ulong state = unchecked(((ulong)seed + 1) * 0x9E37_79B9_7F4A_7C15);
         _g.Set(rbx, state == 0 ? 1 : state);
@@ -398,7 +401,7 @@ internal sealed class RandomCalls
         _c.call(_random);
         _c.test(al, 1);
         _c.je(tame);
-        new CallShapes(_f, _call, _random).Emit(tame);
+        new CallShapes(_f, _call, _random, _grants).Emit(tame);
         _c.Label(ref tame);
         EmitTame();
         _c.ret();

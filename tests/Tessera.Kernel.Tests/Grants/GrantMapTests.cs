@@ -157,6 +157,20 @@ internal sealed class GrantMapTests
     }
 
     [Test]
+    public void A_table_with_such_an_entry_may_go_and_cannot_come_back_with_it()
+    {
+        _granter.Grant(9, _grantee.Id, Page);
+        _grantee.MakeTable(Page + 30);
+        MapOperation map = _grantee.Map(_granter, 9, GrantMapFlags.HostMap | GrantMapFlags.ContainsPte, _grantee.Frame(Page + 30).Address + 8);
+        Assert.That(map.Status, Is.EqualTo(GrantStatus.Okay));
+        IDomainMmu mmu = _grantee.Domain.Mmu;
+        Assert.That(mmu.Extended(0, (uint)MmuExtOp.UnpinTable, _grantee.Frame(Page + 30), Mfn.None), Is.EqualTo(XenErrno.Success));
+        Assert.That(mmu.Extended(0, (uint)MmuExtOp.PinL1Table, _grantee.Frame(Page + 30), Mfn.None), Is.EqualTo(XenErrno.EPERM), "the entry is only bits now");
+        Assert.That(_grantee.Unmap(map.Handle, _grantee.Frame(Page + 30).Address + 8), Is.EqualTo(GrantStatus.GeneralError));
+        Assert.That(_granter.Domain.Grants.Pins, Is.EqualTo(1));
+    }
+
+    [Test]
     public void A_device_mapping_needs_its_own_unmapping()
     {
         _granter.Grant(9, _grantee.Id, Page);

@@ -22,6 +22,7 @@ internal sealed class HostileGuests
         long first = FirstSeed(), calls = 0, refusals = 0;
         int domains = 0, died = 0, stopped = 0;
         HashSet<int> numbers = [];
+        long grants = 0, frames = machine.Machine.Frames.AssignedFrames;
         for (long seed = first; calls < WantedCalls; seed++, domains++)
         {
             Domain fuzz = machine.Run("fuzz", new FuzzOptions { Mode = FuzzMode.Random, Seed = seed, Count = CallsOfADomain }, weight: 1536);
@@ -35,9 +36,13 @@ internal sealed class HostileGuests
             if (fuzz.State == DomainState.Crashed || !ended)
                 TestContext.Out.WriteLine($"seed {seed}: {TestMachine.Describe(fuzz)}");
             Assert.That(fuzz.ExitReason, Does.Not.Contain("VMM failed"), () => $"seed {seed}: {TestMachine.Describe(fuzz)}");
+            grants += fuzz.Grants.Taken;
             machine.Machine.Destroy(fuzz);
+            Assert.That(machine.Machine.Frames.AssignedFrames, Is.EqualTo(frames), () => $"frames after seed {seed}");
         }
 
+        TestContext.Out.WriteLine($"{grants} grants were taken");
+        Assert.That(grants, Is.GreaterThan(200), "well-formed grant operations come through");
         TestContext.Out.WriteLine($"seeds {first} to {first + domains - 1}: {calls} calls, {refusals} refused, {died} domains died, {stopped} stopped themselves");
         Assert.That(numbers, Has.Count.GreaterThanOrEqualTo(63), "every number but iret was tried");
         AssertUnharmed(machine, spin, paging);
