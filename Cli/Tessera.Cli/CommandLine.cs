@@ -9,6 +9,7 @@ using Tessera.Cli.Verbs;
 using Tessera.Hosting;
 using Tessera.Images;
 using Tessera.Kernel.Building;
+using Tessera.Lab.Reports;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli;
@@ -68,6 +69,9 @@ internal static class CommandLine
             case UsageException or PluginException or ImageException or DomainBuildException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
                 return ExitCode.Usage;
+            case ReportException report:
+                host.Error.WriteLine($"tessera: {report.Message}");
+                return report.IsHostsFault ? ExitCode.HostCannot : ExitCode.Usage;
             case EngineException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
                 return ExitCode.HostCannot;

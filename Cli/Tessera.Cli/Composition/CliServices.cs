@@ -31,6 +31,7 @@ internal static class CliServices
         .AddSingleton<IVerb, RunVerb>()
         .AddSingleton<IVerb, SimulateVerb>()
         .AddSingleton<IVerb, CompareVerb>()
+        .AddSingleton<IVerb, ReportVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
         .AddSingleton<IVerb, BenchVerb>();
 }

@@ -167,6 +167,9 @@ internal sealed class KernelDomain(Machine machine, Domain domain) : IRunDomain
     public DomainActivity Activity => machine.ActivityOf(domain);
 
     /// <inheritdoc/>
+    public (long Traps, long Hypercalls) Calls => Machine.CallsOf(domain);
+
+    /// <inheritdoc/>
     public string? ExitReason => domain.ExitReason.Length == 0 ? null : domain.ExitReason;
 
     /// <inheritdoc/>

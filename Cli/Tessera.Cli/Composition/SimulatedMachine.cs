@@ -181,6 +181,9 @@ internal sealed class SimulatedDomain(
     };
 
     /// <inheritdoc/>
+    public (long Traps, long Hypercalls) Calls => (0, 0);
+
+    /// <inheritdoc/>
     public DomainActivity Activity
     {
         get

@@ -2,6 +2,7 @@ using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Runs;
 using Tessera.Lab.Recording;
+using Tessera.Lab.Reports;
 
 namespace Tessera.Cli.Results;
 
@@ -29,6 +30,12 @@ internal static class RunFiles
         {
             using StreamWriter schedule = new(Path.Combine(folder, "schedule.csv"));
             ScheduleCsv.Write(schedule, recording);
+        }
+
+        if (record.Counters.Count > 0)
+        {
+            using StreamWriter counters = new(Path.Combine(folder, "counters.csv"));
+            CounterSamples.Write(counters, record.Counters);
         }
 
         File.WriteAllText(Path.Combine(folder, "result.json"), ResultJson.Write(result));

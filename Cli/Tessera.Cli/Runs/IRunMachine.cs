@@ -103,6 +103,9 @@ internal interface IRunDomain
     /// <summary>How long its vCPUs ran and waited to run so far; cheap.</summary>
     DomainActivity Activity { get; }
 
+    /// <summary>All its traps (hypercalls among them) and its hypercalls so far; cheap. Both 0 where guests are only modelled.</summary>
+    (long Traps, long Hypercalls) Calls { get; }
+
     /// <summary>Why it ended; null while it lives.</summary>
     string? ExitReason { get; }
 

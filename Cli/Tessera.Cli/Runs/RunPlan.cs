@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Tessera.Cli.Terminal;
 using Tessera.Lab.Recording;
+using Tessera.Lab.Reports;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Runs;
@@ -101,4 +102,7 @@ internal sealed record RunRecord
 
     /// <summary>Who ran where in the window; null when nobody asked or the window never began.</summary>
     public ScheduleRecording? Recording { get; init; }
+
+    /// <summary>Traps and hypercalls through the window; empty when nothing was recorded or nobody trapped.</summary>
+    public IReadOnlyList<CounterSample> Counters { get; init; } = [];
 }

@@ -1,5 +1,6 @@
 using Tessera.Cli.Results;
 using Tessera.Lab.Recording;
+using Tessera.Lab.Reports;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 
@@ -24,6 +25,8 @@ internal sealed class RunSession
     private readonly IRunDomain[] _domains;
     private readonly Nanoseconds?[] _startedAt;
     private readonly List<string> _failures = [];
+    private readonly CounterSamples _counters;
+    private readonly (long Traps, long Hypercalls)[] _callsBefore;
     private ExpectedShareMeter _meter;
 
     /// <summary>Builds the domains on a machine.</summary>
@@ -38,6 +41,8 @@ internal sealed class RunSession
         _consoles = [.. plan.Domains.Select(domain => new ConsoleLog(domain.Name, () => pacer.Now.Value))];
         _domains = [.. plan.Domains.Select((domain, index) => machine.Create(domain, _consoles[index].Append))];
         _startedAt = new Nanoseconds?[_domains.Length];
+        _counters = new CounterSamples(_domains.Length);
+        _callsBefore = new (long, long)[_domains.Length];
         _meter = Meter();
     }
 
@@ -62,8 +67,11 @@ internal sealed class RunSession
             {
                 (baseline, windowStart, _meter) = (_machine.Read(), now, Meter());
                 if (_plan.RecordedEvents > 0)
-                    _machine.StartRecording(_plan.RecordedEvents);
+                    StartRecording();
             }
+
+            if (baseline is not null && _plan.RecordedEvents > 0)
+                _counters.Offer(now - windowStart, CallsOf);
 
             Nanoseconds end = baseline is null ? Nanoseconds.Never : windowStart + _plan.Duration;
             if (now >= end || AllEnded() || _machine.Failure is not null)
@@ -193,10 +201,24 @@ internal sealed class RunSession
             BootTimes = [.. _consoles.Select((console, index) => BootTime(console, _startedAt[index]))],
             Consoles = _consoles,
             Recording = log is null ? null : Recording(log),
+            Counters = log is not null && _counters.All.Any(sample => sample.Traps > 0) ? [.. _counters.All] : [],
         };
         foreach (IRunDomain domain in _domains)
             domain.Destroy();
         return record;
+    }
+
+    private void StartRecording()
+    {
+        for (int index = 0; index < _domains.Length; index++)
+            _callsBefore[index] = _domains[index].Calls;
+        _machine.StartRecording(_plan.RecordedEvents);
+    }
+
+    private (long Traps, long Hypercalls) CallsOf(int index)
+    {
+        (long traps, long hypercalls) = _domains[index].Calls;
+        return (traps - _callsBefore[index].Traps, hypercalls - _callsBefore[index].Hypercalls);
     }
 
     private ScheduleRecording Recording(ScheduleLog log) => ScheduleRecording.FromLog(

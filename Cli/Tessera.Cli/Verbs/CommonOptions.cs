@@ -43,7 +43,7 @@ internal static class CommonOptions
     };
 
     /// <summary>`--out DIR` of a run.</summary>
-    public static Option<string?> Output() => new("--out") { Description = "Write result.json, configuration.json and console-NAME.log into this folder.", HelpName = "DIR" };
+    public static Option<string?> Output() => new("--out") { Description = "Write results, consoles, the recording and report.html into this folder.", HelpName = "DIR" };
 
     /// <summary>`--quiet`.</summary>
     public static Option<bool> Quiet() => new("--quiet") { Description = "Show no progress." };

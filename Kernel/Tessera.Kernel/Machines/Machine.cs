@@ -210,6 +210,20 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
         return new DomainActivity(now, running, waiting);
     }
 
+    /// <summary>How often a domain trapped and called up to now, for looking often as well.</summary>
+    /// <returns>All traps, hypercalls among them; and hypercalls.</returns>
+    public static (long Traps, long Hypercalls) CallsOf(Domain domain)
+    {
+        (long traps, long hypercalls) = (0, 0);
+        foreach (Vcpu vcpu in domain.Vcpus)
+        {
+            traps += vcpu.Counters.AllTraps;
+            hypercalls += vcpu.Counters.AllHypercalls;
+        }
+
+        return (traps, hypercalls);
+    }
+
     /// <summary>The accounts now.</summary>
     public MachineSnapshot Snapshot()
     {

@@ -22,6 +22,12 @@ internal sealed class TrapCounters
     public long Upcalls;
     public long Emulated;
 
+    /// <summary>All hypercalls.</summary>
+    public long AllHypercalls => Sum(ByHypercall);
+
+    /// <summary>All traps, hypercalls included.</summary>
+    public long AllTraps => AllHypercalls + Syscalls + Preemptions + Upcalls + Emulated + Sum(ByVector);
+
     /// <summary>Counts by name, without the zeros.</summary>
     public IReadOnlyDictionary<string, long> TrapsByKind()
     {
@@ -43,6 +49,14 @@ internal sealed class TrapCounters
         for (int number = 0; number < Hypercalls; number++)
             Put(calls, Enum.IsDefined((Hypercall)number) ? Snake(((Hypercall)number).ToString()) : $"hypercall_{number}", ByHypercall[number]);
         return calls;
+    }
+
+    private static long Sum(long[] counts)
+    {
+        long sum = 0;
+        foreach (long count in counts)
+            sum += count;
+        return sum;
     }
 
     private static void Put(SortedDictionary<string, long> counts, string name, long count)

@@ -122,6 +122,8 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
 
     public DomainPhase Phase { get; private set; } = DomainPhase.Created;
 
+    public (long Traps, long Hypercalls) Calls => (_running.Value / 1000, _running.Value / 2000);
+
     public DomainActivity Activity
     {
         get

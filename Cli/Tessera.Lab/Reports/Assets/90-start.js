@@ -1,0 +1,11 @@
+(function (T) {
+  "use strict";
+  T.startTheme();
+  T.startDomains();
+  T.startShares();
+  T.startLatency();
+  T.startErrors();
+  T.startGantt();
+  T.startComparison();
+  document.documentElement.dataset.ready = "yes";
+})(window.Tessera);

@@ -1,0 +1,42 @@
+namespace Tessera.Lab.Reports;
+
+/// <summary>Writes the report of a folder of results, from that folder's files alone.</summary>
+public static class ReportWriter
+{
+    /// <summary>The page's file name.</summary>
+    public const string PageFile = "report.html";
+
+    /// <summary>Whether this build can write pages: it could fetch the plotting library.</summary>
+    public static bool CanDraw => PlottingLibrary.IsThere;
+
+    /// <summary>Writes series/*.csv, trace.json and report.html.</summary>
+    /// <param name="folder">The folder that <c>--out</c> named.</param>
+    /// <returns>What was written, as paths from the folder.</returns>
+    /// <exception cref="ReportException">
+    /// The folder has no results, a file in it is not what it should be or cannot be written, or this build has no plotting library; the CSV and trace
+    /// files are written before that is looked for.
+    /// </exception>
+    public static IReadOnlyList<string> Write(string folder)
+    {
+        try
+        {
+            return File.Exists(Path.Combine(folder, RunFolder.ResultFile)) ? WriteRun(folder)
+                : throw new ReportException($"{folder}: has no {RunFolder.ResultFile}. Name a folder that --out of tessera run, or simulate wrote.");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ReportException($"{folder}: {e.Message}", e);
+        }
+    }
+
+    private static List<string> WriteRun(string folder)
+    {
+        RunFolder run = RunFolder.Read(folder);
+        List<string> written = [.. SeriesFiles.Write(run)];
+        if (TraceEvents.Write(run))
+            written.Add(TraceEvents.FileName);
+        File.WriteAllText(Path.Combine(folder, PageFile), RunPage.Of(run));
+        written.Add(PageFile);
+        return written;
+    }
+}

@@ -1,0 +1,92 @@
+using System.Text.Json;
+using Tessera.Lab.Metrics;
+using Tessera.Lab.Recording;
+
+namespace Tessera.Lab.Reports;
+
+/// <summary>A run's folder, read: its result, and what follows from its recording.</summary>
+internal sealed class RunFolder
+{
+    /// <summary>The result's file.</summary>
+    public const string ResultFile = "result.json";
+
+    private const string ScheduleFile = "schedule.csv";
+    private const string CountersFile = "counters.csv";
+    private const string Format = "tessera.result/1";
+
+    private RunFolder(string path, JsonElement result, ScheduleRecording? recording, IReadOnlyList<CounterSample> counters)
+    {
+        (Path, Result, Recording, Counters) = (path, result, recording, counters);
+        if (recording is null)
+            return;
+        Replay = ScheduleReplay.Of(recording);
+        Trace = ShareTrace.Of(recording, Replay, SharePoints);
+        Metrics = RunMetrics.Of(recording, Replay, Trace);
+        Latencies = LatencyCurves.Of(Replay);
+        Waits = WaitSpans.Of(Replay);
+    }
+
+    /// <summary>Most points of a share's curve; a screen has no more.</summary>
+    private const int SharePoints = 2000;
+
+    /// <summary>Where it is.</summary>
+    public string Path { get; }
+
+    /// <summary>result.json.</summary>
+    public JsonElement Result { get; }
+
+    /// <summary>schedule.csv; null when the run has none.</summary>
+    public ScheduleRecording? Recording { get; }
+
+    /// <summary>counters.csv; empty when the run has none.</summary>
+    public IReadOnlyList<CounterSample> Counters { get; }
+
+    /// <summary>The recording read into stints and wakes; null without one.</summary>
+    public ScheduleReplay? Replay { get; }
+
+    /// <summary>Shares over time; null without a recording.</summary>
+    public ShareTrace? Trace { get; }
+
+    /// <summary>What the recording comes to; null without one.</summary>
+    public RunMetrics? Metrics { get; }
+
+    /// <summary>Distributions of wake latencies; null without a recording or wakes.</summary>
+    public LatencyCurves? Latencies { get; }
+
+    /// <summary>Waits; null without a recording.</summary>
+    public IReadOnlyList<WaitSpan>? Waits { get; }
+
+    /// <summary>Names of domains, in the configuration's order.</summary>
+    public IReadOnlyList<string> DomainNames => Recording is { } recording
+        ? [.. recording.Domains.Select(domain => domain.Name)]
+        : [.. Result.List("domains").Select(domain => domain.Text("name") ?? "")];
+
+    /// <summary>Reads a folder.</summary>
+    /// <exception cref="ReportException">A file is missing or not what it should be.</exception>
+    public static RunFolder Read(string path)
+    {
+        string file = System.IO.Path.Combine(path, ResultFile);
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+            JsonElement result = document.RootElement.Clone();
+            if (result.Text("schema") is var schema && schema != Format)
+                throw new ReportException($"{file}: its \"schema\" is \"{schema}\"; a run's result has \"{Format}\".");
+            return new RunFolder(path, result, Optional(path, ScheduleFile, ScheduleCsv.Read), Optional(path, CountersFile, CounterSamples.Read) ?? []);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException)
+        {
+            throw new ReportException(e is JsonException ? $"{file}: not JSON: {e.Message}" : e.Message, e);
+        }
+    }
+
+    private static T? Optional<T>(string folder, string name, Func<TextReader, string, T> read)
+        where T : class
+    {
+        string file = System.IO.Path.Combine(folder, name);
+        if (!File.Exists(file))
+            return null;
+        using StreamReader reader = new(file);
+        return read(reader, file);
+    }
+}

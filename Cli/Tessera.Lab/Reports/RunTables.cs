@@ -1,0 +1,125 @@
+using System.Globalization;
+using System.Text.Json;
+using Tessera.Lab.Metrics;
+
+namespace Tessera.Lab.Reports;
+
+/// <summary>The tables of a run's report.</summary>
+internal static class RunTables
+{
+    private static readonly string[] CallKinds = ["traps", "hypercalls"];
+
+    /// <summary>One row a domain. A column in which no domain has a value is left out.</summary>
+    public static void Domains(HtmlBuilder html, RunFolder run)
+    {
+        IReadOnlyList<JsonElement> domains = run.Result.List("domains");
+        DomainMetrics?[] metrics = [.. domains.Select((_, index) => index < run.Metrics?.Domains.Count ? run.Metrics.Domains[index] : null)];
+        Column[] columns =
+        [
+            .. new Column[]
+            {
+                new("Guest", "text", (domain, _) => domain.Text("guest")),
+                new("State", "text", (domain, _) => domain.Text("state")),
+                new("Why it ended", "text wrap", (domain, _) => domain.Text("exitReason")),
+                new("Weight", "", (domain, _) => Some(domain.Number("weight"), Show.Count)),
+                new("CPU time", "", (domain, _) => Some(domain.Number("cpuSeconds"), Show.Seconds)),
+                new("Share", "", (domain, _) => Some(domain.Number("share"), Show.Percent)),
+                new("Expected", "", (domain, _) => Some(domain.Number("expectedShare"), Show.Percent)),
+                new("Error, points", "", (domain, _) => Some(domain.Number("share") - domain.Number("expectedShare"), Show.Points)),
+                new("Work", "", (domain, _) => Some(domain.Number("work"), Show.Count)),
+                new("Wakes", "", (domain, _) => Some(domain.Number("wakes"), Show.Count)),
+                new("Wake p50", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p50"), Show.Time)),
+                new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p99"), Show.Time)),
+                new("Wake max", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "max"), Show.Time)),
+                new("Stint p50", "", (_, own) => Some(own?.StintNs?.P50, Show.Time)),
+                new("Preempted", "", (_, own) => Some(own?.Preemptions, Show.Count)),
+                new("Memory", "", (domain, _) => Some(domain.Number("memory", "assignedBytes"), Show.Bytes)),
+                new("Boot", "", (domain, _) => Some(domain.Number("bootMilliseconds") * 1e6, Show.Time)),
+            }.Where(column => domains.Select((domain, index) => column.Value(domain, metrics[index])).Any(text => text is not null)),
+        ];
+        html.Markup("<div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Statistics by domain\"><table id=\"table-domains\"><caption>Domains, over the measured window</caption><thead><tr><th scope=\"col\">Domain</th>");
+        foreach (Column column in columns)
+            html.Element("th", column.Title, $"scope=\"col\" class=\"{column.Kind}\"");
+        html.Markup("</tr></thead><tbody>\n");
+        for (int index = 0; index < domains.Count; index++)
+        {
+            html.Markup("<tr>").Element("th", domains[index].Text("name"), "scope=\"row\"");
+            foreach (Column column in columns)
+                Cell(html, column.Value(domains[index], metrics[index]), $"class=\"{column.Kind}\"");
+            html.Markup("</tr>\n");
+        }
+
+        html.Markup("</tbody></table></div>\n").Element("p", "Wake latencies here are the result's: beat and burst measure their own; for other guests it is what the scheduler core saw since the machine's start. A stint is a stay on a pCPU.", "class=\"note\"");
+    }
+
+    private static string? Some(double? value, Func<double?, string> show) => value is null ? null : show(value);
+
+    /// <summary>One row a physical CPU.</summary>
+    public static void Pcpus(HtmlBuilder html, RunFolder run)
+    {
+        html.Markup("<div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Statistics by physical CPU\"><table id=\"table-pcpus\"><caption>Physical CPUs</caption><thead><tr><th scope=\"col\">pCPU</th><th scope=\"col\">Host CPU</th>")
+            .Markup("<th scope=\"col\">Given to vCPUs</th><th scope=\"col\">Idle</th><th scope=\"col\">Busy</th><th scope=\"col\">Switches</th></tr></thead><tbody>\n");
+        double? window = run.Result.Number("elapsedSeconds");
+        foreach (JsonElement pcpu in run.Result.List("pcpus"))
+        {
+            html.Markup("<tr>").Element("th", pcpu.Text("index"), "scope=\"row\"");
+            Cell(html, pcpu.Text("hostCpu"));
+            Cell(html, Show.Seconds(pcpu.Number("busySeconds")));
+            Cell(html, Show.Seconds(pcpu.Number("idleSeconds")));
+            Cell(html, Show.Percent(window > 0 ? pcpu.Number("busySeconds") / window : null));
+            Cell(html, Show.Count(pcpu.Number("switches")));
+            html.Markup("</tr>\n");
+        }
+
+        html.Markup("</tbody></table></div>\n");
+    }
+
+    /// <summary>One row a window length: the numbers behind the plot of errors.</summary>
+    public static void Errors(HtmlBuilder html, RunFolder run)
+    {
+        if (run.Trace is not { Errors.Count: > 0 } trace)
+            return;
+        html.Markup("<div class=\"scroll\"><table id=\"table-errors\"><caption>Distance from ideal shares, in percentage points of all pCPU time</caption><thead><tr><th scope=\"col\">Window</th><th scope=\"col\">Windows</th>")
+            .Markup("<th scope=\"col\">Mean</th><th scope=\"col\">p99<small>of worst domains</small></th><th scope=\"col\">Max</th></tr></thead><tbody>\n");
+        foreach (WindowError error in trace.Errors)
+        {
+            html.Markup("<tr>").Element("th", Show.Time(error.Window.Value), "scope=\"row\"");
+            Cell(html, Show.Count(error.Windows));
+            foreach (double points in (double[])[error.Mean, error.P99, error.Max])
+                Cell(html, points.ToString("0.000", CultureInfo.InvariantCulture));
+            html.Markup("</tr>\n");
+        }
+
+        html.Markup("</tbody></table></div>\n");
+    }
+
+    /// <summary>Traps and hypercalls by domain and name.</summary>
+    public static void Calls(HtmlBuilder html, RunFolder run)
+    {
+        (string Domain, string Kind, string Name, double Count)[] rows =
+        [
+            .. run.Result.List("domains").SelectMany(domain => CallKinds.SelectMany(kind => domain.Entries(kind)
+                .Where(entry => entry.Value.ValueKind == JsonValueKind.Number)
+                .Select(entry => (domain.Text("name") ?? "", kind[..^1], entry.Name, entry.Value.GetDouble())))),
+        ];
+        if (rows.Length == 0)
+            return;
+        html.Markup("<section><h2>Traps and hypercalls</h2><details><summary>").Text($"{Show.Count(rows.Where(row => row.Kind == "trap").Sum(row => row.Count))} traps, {Show.Count(rows.Where(row => row.Kind == "hypercall").Sum(row => row.Count))} hypercalls")
+            .Markup("</summary><div class=\"scroll tall\"><table id=\"table-calls\"><thead><tr><th scope=\"col\">Domain</th><th scope=\"col\" class=\"text\">Kind</th><th scope=\"col\" class=\"text\">Name</th><th scope=\"col\">Count</th></tr></thead><tbody>\n");
+        foreach ((string domain, string kind, string name, double count) in rows)
+        {
+            html.Markup("<tr>").Element("th", domain, "scope=\"row\"");
+            Cell(html, kind, "class=\"text\"");
+            Cell(html, name, "class=\"text\"");
+            Cell(html, Show.Count(count));
+            html.Markup("</tr>\n");
+        }
+
+        html.Markup("</tbody></table></div></details></section>\n");
+    }
+
+    private static void Cell(HtmlBuilder html, string? text, string attributes = "") => html.Element("td", Show.Text(text), attributes);
+
+    /// <summary>A column: its title, its CSS class, and a domain's text in it, null for none.</summary>
+    private sealed record Column(string Title, string Kind, Func<JsonElement, DomainMetrics?, string?> Value);
+}
