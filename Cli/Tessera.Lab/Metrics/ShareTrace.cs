@@ -24,6 +24,10 @@ public sealed class ShareTrace
     public static readonly Nanoseconds Grid = Nanoseconds.FromMilliseconds(10);
 
     private const int MaxPoints = 2_000_000;
+
+    /// <summary>Steps of a sweep: nearly three hours at 10 ms. Longer recordings are swept ten, a hundred … times as coarsely, without the windows that get lost.</summary>
+    private const int MaxSteps = 1_000_000;
+
     private static readonly int[] Multiples = [1, 10, 100, 1000];
 
     private readonly double[] _realAtStep;
@@ -32,6 +36,7 @@ public sealed class ShareTrace
     private readonly double[][] _idealSeries;
     private readonly WindowMeter[] _meters;
     private readonly int _seriesMultiple;
+    private readonly Nanoseconds _step;
     private readonly int _steps;
     private readonly int _pcpus;
 
@@ -40,7 +45,11 @@ public sealed class ShareTrace
         int domains = recording.Domains.Count;
         Nanoseconds length = recording.Covered;
         _pcpus = recording.PcpuCount;
-        _steps = (int)Math.Round(length.Value / (double)Grid.Value);
+        int coarseness = 1;
+        while (length.Value / ((double)Grid.Value * coarseness) > MaxSteps)
+            coarseness *= 10;
+        _step = new Nanoseconds(Grid.Value * coarseness);
+        _steps = (int)Math.Round(length.Value / (double)_step.Value);
         int points = Math.Clamp(MaxPoints / Math.Max(1, domains), 1, seriesPoints);
         _seriesMultiple = Math.Max(1, (_steps + points - 1) / points);
         int seriesSteps = (_steps + _seriesMultiple - 1) / _seriesMultiple;
@@ -48,7 +57,7 @@ public sealed class ShareTrace
         _idealSeries = [.. Enumerable.Range(0, domains).Select(_ => new double[seriesSteps])];
         _realAtStep = new double[domains];
         _idealAtStep = new double[domains];
-        _meters = [.. Multiples.Select(multiple => new WindowMeter(multiple, domains))];
+        _meters = [.. Multiples.Where(multiple => multiple % coarseness == 0).Select(multiple => new WindowMeter(multiple / coarseness, _step, domains))];
         Real = new double[domains];
         Ideal = new double[domains];
         Sweep(recording, replay, length);
@@ -64,7 +73,7 @@ public sealed class ShareTrace
     public IReadOnlyList<WindowError> Errors => [.. _meters.Select(meter => meter.Result()).OfType<WindowError>()];
 
     /// <summary>Shares over time.</summary>
-    public ShareSeries Series => new(new Nanoseconds(Grid.Value * _seriesMultiple), _realSeries, _idealSeries);
+    public ShareSeries Series => new(new Nanoseconds(_step.Value * _seriesMultiple), _realSeries, _idealSeries);
 
     /// <summary>Computes both services.</summary>
     /// <param name="recording">The recording.</param>
@@ -81,7 +90,7 @@ public sealed class ShareTrace
         Nanoseconds from = Nanoseconds.Zero;
         for (int step = 1; step <= _steps; step++)
         {
-            Nanoseconds to = step == _steps ? length : new Nanoseconds(step * Grid.Value);
+            Nanoseconds to = step == _steps ? length : new Nanoseconds(step * _step.Value);
             for (int pcpu = 0; pcpu < _pcpus; pcpu++)
                 Serve(runs[pcpu], ref at[pcpu], from, to);
             fluid.AdvanceTo(to);
@@ -109,7 +118,7 @@ public sealed class ShareTrace
 
     private void EndSeriesStep(int point, Nanoseconds to)
     {
-        double capacity = (to.Value - ((long)point * _seriesMultiple * Grid.Value)) * (double)_pcpus;
+        double capacity = (to.Value - ((long)point * _seriesMultiple * _step.Value)) * (double)_pcpus;
         for (int domain = 0; domain < Real.Length; domain++)
         {
             _realSeries[domain][point] = (Real[domain] - _realAtStep[domain]) / capacity;
@@ -119,7 +128,7 @@ public sealed class ShareTrace
     }
 
     /// <summary>Windows of one length.</summary>
-    private sealed class WindowMeter(int multiple, int domains)
+    private sealed class WindowMeter(int multiple, Nanoseconds grid, int domains)
     {
         private readonly double[] _real = new double[domains];
         private readonly double[] _ideal = new double[domains];
@@ -157,7 +166,7 @@ public sealed class ShareTrace
                 return null;
             double[] sorted = [.. _worst.Order()];
             double p99 = sorted[Math.Clamp((int)Math.Ceiling(sorted.Length * 0.99) - 1, 0, sorted.Length - 1)];
-            return new WindowError(new Nanoseconds(Grid.Value * multiple), sorted.Length, _count == 0 ? 0 : _sum / _count, p99, sorted[^1]);
+            return new WindowError(new Nanoseconds(grid.Value * multiple), sorted.Length, _count == 0 ? 0 : _sum / _count, p99, sorted[^1]);
         }
     }
 }

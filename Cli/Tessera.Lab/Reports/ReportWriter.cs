@@ -9,7 +9,7 @@ public static class ReportWriter
     /// <summary>Whether this build can write pages: it could fetch the plotting library.</summary>
     public static bool CanDraw => PlottingLibrary.IsThere;
 
-    /// <summary>Writes series/*.csv, trace.json and report.html.</summary>
+    /// <summary>Writes series/*.csv, trace.json and report.html of a run, or report.html of a comparison.</summary>
     /// <param name="folder">The folder that <c>--out</c> named.</param>
     /// <returns>What was written, as paths from the folder.</returns>
     /// <exception cref="ReportException">
@@ -20,8 +20,9 @@ public static class ReportWriter
     {
         try
         {
-            return File.Exists(Path.Combine(folder, RunFolder.ResultFile)) ? WriteRun(folder)
-                : throw new ReportException($"{folder}: has no {RunFolder.ResultFile}. Name a folder that --out of tessera run, or simulate wrote.");
+            return File.Exists(Path.Combine(folder, ComparisonFolder.ResultFile)) ? WriteComparison(folder)
+                : File.Exists(Path.Combine(folder, RunFolder.ResultFile)) ? WriteRun(folder)
+                : throw new ReportException($"{folder}: has neither {RunFolder.ResultFile} nor {ComparisonFolder.ResultFile}. Name a folder that --out of tessera run, simulate or compare wrote.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -38,5 +39,11 @@ public static class ReportWriter
         File.WriteAllText(Path.Combine(folder, PageFile), RunPage.Of(run));
         written.Add(PageFile);
         return written;
+    }
+
+    private static List<string> WriteComparison(string folder)
+    {
+        File.WriteAllText(Path.Combine(folder, PageFile), ComparisonPage.Of(ComparisonFolder.Read(folder)));
+        return [PageFile];
     }
 }

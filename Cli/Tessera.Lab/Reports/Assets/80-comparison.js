@@ -10,7 +10,7 @@
       const host = document.getElementById("plot-metric-" + place);
       if (!host || metric.cells.length === 0) return;
       const cells = metric.cells;
-      const values = cells.flatMap((cell) => [...cell.values, cell.mean, ...(cell.interval || [])]).filter((value) => value !== null && Number.isFinite(value));
+      const values = cells.flatMap((cell) => [...cell.values, cell.mean, ...cell.interval]).filter((value) => value !== null && Number.isFinite(value));
       if (values.length === 0) return;
       const low = Math.min(...values);
       const high = Math.max(...values);
@@ -18,7 +18,9 @@
       const margin = (high - low || Math.abs(high) || 1) * 0.06;
       const range = logarithmic ? [low / 1.3, high * 1.3] : [low >= 0 ? Math.max(0, low - margin) : low - margin, high + margin];
       const longest = Math.max(...cells.map((cell) => cell.name.length));
-      const most = (width) => (width < 600 ? 16 : 44);
+      const most = (width) => (width < 600 ? 20 : 44);
+      const isTime = metric.unit === "ns";
+      const show = (value) => (isTime ? T.time(value) : T.number(value) + (metric.unit ? " " + metric.unit : ""));
       const tip = T.tip(host);
       function draw(plot) {
         const context = plot.ctx;
@@ -38,45 +40,38 @@
             context.fill();
           });
           context.globalAlpha = 1;
-          if (cell.interval) {
-            const [from, to] = cell.interval.map(x);
-            context.lineWidth = 2.5 * pixel;
-            context.beginPath();
-            context.moveTo(from, y);
-            context.lineTo(to, y);
-            for (const edge of [from, to]) {
-              context.moveTo(edge, y - 5 * pixel);
-              context.lineTo(edge, y + 5 * pixel);
-            }
-            context.stroke();
+          const [from, to] = cell.interval.map(x);
+          context.lineWidth = 2.5 * pixel;
+          context.beginPath();
+          context.moveTo(from, y);
+          context.lineTo(to, y);
+          for (const edge of [from, to]) {
+            context.moveTo(edge, y - 5 * pixel);
+            context.lineTo(edge, y + 5 * pixel);
           }
-          if (cell.mean !== null) {
-            context.beginPath();
-            context.arc(x(cell.mean), y, 5.5 * pixel, 0, 7);
-            context.fill();
-            context.lineWidth = 1.5 * pixel;
-            context.strokeStyle = T.colour("card");
-            context.stroke();
-          }
+          context.stroke();
+          context.beginPath();
+          context.arc(x(cell.mean), y, 5.5 * pixel, 0, 7);
+          context.fill();
+          context.lineWidth = 1.5 * pixel;
+          context.strokeStyle = T.colour("card");
+          context.stroke();
         });
       }
       function follow(plot) {
         const row = Math.floor(plot.cursor.top / plot.over.clientHeight * cells.length);
         const cell = plot.cursor.left >= 0 ? cells[row] : null;
         if (!cell) return tip.hide();
-        const unit = metric.unit ? " " + metric.unit : "";
-        const list = [["mean", cell.mean === null ? "none" : T.number(cell.mean) + unit]];
-        if (cell.median !== null && cell.median !== undefined) list.push(["median", T.number(cell.median) + unit]);
-        if (cell.interval) list.push(["95 % interval", `${T.number(cell.interval[0])} to ${T.number(cell.interval[1])}${unit}`]);
+        const list = [["mean", show(cell.mean)], ["median", show(cell.median)], ["95 % interval", `${show(cell.interval[0])} to ${show(cell.interval[1])}`]];
         list.push(["runs", String(cell.values.filter((value) => value !== null).length)]);
         return tip.show(plot.cursor.left + plot.over.offsetLeft, plot.cursor.top + plot.over.offsetTop, cell.name, list);
       }
       const { plot } = T.plot(host, () => cells.length * 30 + 66, {
         scales: { x: Object.assign({ time: false, range: () => range }, logarithmic ? { distr: 3, log: 10 } : {}), y: { range: () => [0, cells.length], dir: -1 } },
         axes: [
-          T.axis(metric.unit ? `${metric.name} (${metric.unit})` : metric.name, logarithmic
-            ? { size: 28, values: (self, splits) => splits.map(T.decade) }
-            : { size: 28, values: (self, splits) => splits.map((value) => T.number(value)) }),
+          isTime
+            ? (logarithmic ? T.logTimeAxis : T.timeAxis)(metric.name)
+            : T.axis(metric.unit ? `${metric.name} (${metric.unit})` : metric.name, { size: 28, values: (self, splits) => splits.map(logarithmic ? T.decade : T.number) }),
           T.axis("", {
             label: null, ticks: { show: false }, size: Math.min(most(host.clientWidth), longest) * 7 + 16,
             splits: () => cells.map((_, index) => index + 0.5),

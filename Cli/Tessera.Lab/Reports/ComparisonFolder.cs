@@ -1,0 +1,47 @@
+using System.Text.Json;
+using Tessera.Lab.Comparisons;
+
+namespace Tessera.Lab.Reports;
+
+/// <summary>A comparison's folder, read.</summary>
+/// <param name="Path">Where it is.</param>
+/// <param name="Document">comparison.json.</param>
+internal sealed record ComparisonFolder(string Path, ComparisonDocument Document)
+{
+    /// <summary>The comparison's file.</summary>
+    public const string ResultFile = "comparison.json";
+
+    /// <summary>Reads a folder.</summary>
+    /// <exception cref="ReportException">The file is not a comparison.</exception>
+    public static ComparisonFolder Read(string path)
+    {
+        string file = System.IO.Path.Combine(path, ResultFile);
+        try
+        {
+            ComparisonDocument document = ComparisonJson.Read(File.ReadAllText(file));
+            return document.Schema == ComparisonDocument.Format
+                ? new ComparisonFolder(path, document)
+                : throw new ReportException($"{file}: its \"schema\" is \"{document.Schema}\"; a comparison has \"{ComparisonDocument.Format}\".");
+        }
+        catch (JsonException e)
+        {
+            throw new ReportException($"{file}: not a comparison: {e.Message}", e);
+        }
+    }
+
+    /// <summary>The values of one metric, of one scheduler in one cell.</summary>
+    public IReadOnlyList<double?> Values(string metric, string engine, string scheduler, IReadOnlyList<FactorValue> cell) =>
+    [
+        .. Document.Runs
+            .Where(run => run.Outcome == "completed" && run.Engine == engine && run.Scheduler == scheduler && run.Cell.SequenceEqual(cell))
+            .OrderBy(run => run.Repetition)
+            .Select(run => run.Metrics.TryGetValue(metric, out double value) ? value : (double?)null),
+    ];
+
+    /// <summary>What distinguishes a row: the varied values and, where both ran, the engine.</summary>
+    public string RowName(string engine, string scheduler, IReadOnlyList<FactorValue> cell)
+    {
+        string title = string.Join(", ", cell.Select(value => $"{value.Path[(value.Path.LastIndexOf('.') + 1)..]} {value.Value}"));
+        return string.Join(" · ", new[] { scheduler, title, Document.Engines.Count > 1 ? engine : "" }.Where(part => part.Length > 0));
+    }
+}
