@@ -29,6 +29,13 @@ internal sealed record ComparisonFolder(string Path, ComparisonDocument Document
         }
     }
 
+    /// <summary>The folders of runs that are there, as paths from the comparison's; none that leads out of it, which no comparison wrote.</summary>
+    public IReadOnlyList<string> RunFolders =>
+        [.. Document.Runs.Select(run => run.Folder).Where(folder => IsBelow(folder) && File.Exists(System.IO.Path.Combine(Path, folder, RunFolder.ResultFile))).Distinct()];
+
+    /// <summary>Whether a path stays below the folder that it is relative to.</summary>
+    public static bool IsBelow(string path) => !path.StartsWith('/') && path.Split('/').All(part => part is not ("" or "." or ".."));
+
     /// <summary>The values of one metric, of one scheduler in one cell.</summary>
     public IReadOnlyList<double?> Values(string metric, string engine, string scheduler, IReadOnlyList<FactorValue> cell) =>
     [

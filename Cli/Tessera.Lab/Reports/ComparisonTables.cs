@@ -43,8 +43,8 @@ internal static class ComparisonTables
                 .Element("td", Show.Seconds(run.WallSeconds))
                 .Element("td", run.Failures.Count == 0 ? run.Outcome : $"{run.Outcome}: {string.Join(" ", run.Failures)}", "class=\"text wrap\"");
             html.Markup("<td class=\"text\">");
-            if (Link(run.Folder) is { } link && File.Exists(Path.Combine(folder.Path, run.Folder, ReportWriter.PageFile)))
-                html.Markup($"<a href=\"{HtmlBuilder.Attribute(link)}\">").Text(run.Folder).Markup("</a>");
+            if (ComparisonFolder.IsBelow(run.Folder) && File.Exists(Path.Combine(folder.Path, run.Folder, ReportWriter.PageFile)))
+                html.Markup($"<a href=\"{HtmlBuilder.Attribute(Link(run.Folder))}\">").Text(run.Folder).Markup("</a>");
             else
                 html.Text(run.Folder);
             html.Markup("</td></tr>\n");
@@ -53,12 +53,5 @@ internal static class ComparisonTables
         html.Markup("</tbody></table></div></section>\n");
     }
 
-    /// <summary>A relative address below the comparison; null for a folder that leads out of it, which no comparison wrote.</summary>
-    private static string? Link(string folder)
-    {
-        string[] parts = folder.Split('/');
-        return folder.StartsWith('/') || parts.Any(part => part is "" or "." or "..")
-            ? null
-            : string.Join('/', [.. parts.Select(Uri.EscapeDataString), ReportWriter.PageFile]);
-    }
+    private static string Link(string folder) => string.Join('/', [.. folder.Split('/').Select(Uri.EscapeDataString), ReportWriter.PageFile]);
 }

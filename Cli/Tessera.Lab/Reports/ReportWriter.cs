@@ -9,7 +9,7 @@ public static class ReportWriter
     /// <summary>Whether this build can write pages: it could fetch the plotting library.</summary>
     public static bool CanDraw => PlottingLibrary.IsThere;
 
-    /// <summary>Writes series/*.csv, trace.json and report.html of a run, or report.html of a comparison.</summary>
+    /// <summary>Writes series/*.csv, trace.json and report.html of a run, or those of each of a comparison's runs and report.html of it.</summary>
     /// <param name="folder">The folder that <c>--out</c> named.</param>
     /// <returns>What was written, as paths from the folder.</returns>
     /// <exception cref="ReportException">
@@ -41,9 +41,15 @@ public static class ReportWriter
         return written;
     }
 
+    /// <summary>The reports of a comparison's runs first, since its page links to those that are there.</summary>
     private static List<string> WriteComparison(string folder)
     {
-        File.WriteAllText(Path.Combine(folder, PageFile), ComparisonPage.Of(ComparisonFolder.Read(folder)));
-        return [PageFile];
+        ComparisonFolder comparison = ComparisonFolder.Read(folder);
+        List<string> written = [];
+        foreach (string run in comparison.RunFolders)
+            written.AddRange(WriteRun(Path.Combine(folder, run)).Select(file => Path.Combine(run, file)));
+        File.WriteAllText(Path.Combine(folder, PageFile), ComparisonPage.Of(comparison));
+        written.Add(PageFile);
+        return written;
     }
 }

@@ -12,7 +12,7 @@ internal sealed class SampleComparison : IDisposable
 
     public ComparisonDocument Document { get; private init; } = null!;
 
-    /// <summary>Two schedulers, three numbers of domains, eight runs of each; the first run has a report of its own.</summary>
+    /// <summary>Two schedulers, three numbers of domains, eight runs of each; the first run left a folder of its own.</summary>
     public static SampleComparison Draw()
     {
         Drawing.Require();
@@ -69,9 +69,13 @@ internal sealed class SampleComparison : IDisposable
             },
         };
         File.WriteAllText(Path.Combine(made.Folder, "comparison.json"), ComparisonJson.Write(made.Document));
-        string first = Path.Combine(made.Folder, runs[0].Folder);
-        Directory.CreateDirectory(first);
-        File.WriteAllText(Path.Combine(first, ReportWriter.PageFile), "");
+        using (SampleRun first = SampleRun.Write(["a", "b"]))
+        {
+            Directory.CreateDirectory(Path.Combine(made.Folder, "runs"));
+            Directory.Move(first.Folder, Path.Combine(made.Folder, runs[0].Folder));
+            Directory.CreateDirectory(first.Folder);
+        }
+
         ReportWriter.Write(made.Folder);
         return made;
     }
