@@ -49,6 +49,7 @@ internal sealed class CompareCommand(
         using (StreamWriter csv = new(Path.Combine(request.Output, "comparison.csv")))
             ComparisonCsv.Write(csv, document);
         Show(request, document);
+        ReportFiles.Write(host, request.Output, request.Quiet);
         return document.Outcome == "completed" ? ExitCode.Good : ExitCode.Failed;
 
         CompareVariant VariantOf(PlannedRun run) => variants.First(variant => variant.Label == run.Scheduler && variant.Cell.SequenceEqual(run.Cell));

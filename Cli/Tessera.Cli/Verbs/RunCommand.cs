@@ -3,7 +3,6 @@ using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
-using Tessera.Lab.Reports;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -63,23 +62,8 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
             RunFiles.Write(request.Output, prepared, record, result);
         Show(request, prepared, record, result);
         if (request.Output is not null)
-            WriteReport(request);
+            ReportFiles.Write(host, request.Output, request.Quiet);
         return result.Outcome == RunOutcome.Completed ? ExitCode.Good : ExitCode.Failed;
-    }
-
-    /// <summary>A run that went well has not failed because its report could not be drawn: that is said, and the files are there to draw it from.</summary>
-    private void WriteReport(RunRequest request)
-    {
-        try
-        {
-            _ = ReportWriter.Write(request.Output!);
-            if (!request.Quiet)
-                host.Error.WriteLine($"tessera: report: {Path.Combine(request.Output!, ReportWriter.PageFile)}");
-        }
-        catch (ReportException problem)
-        {
-            host.Error.WriteLine($"tessera: {problem.Message}");
-        }
     }
 
     private RunRecord Watch(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine)
