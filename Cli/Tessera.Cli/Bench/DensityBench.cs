@@ -22,7 +22,11 @@ internal sealed class DensityBench(Machine machine, IReadOnlyList<Domain> crowd,
     public static JsonObject Configuration(DensityPlan plan) => new()
     {
         [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
-        [ConfigurationKeys.Scheduler] = "bvt",
+        [ConfigurationKeys.Scheduler] = new JsonObject
+        {
+            [ConfigurationKeys.Name] = "bvt",
+            [ConfigurationKeys.Options] = new JsonObject { ["contextSwitchAllowance"] = $"{plan.Allowance.Value} ns" },
+        },
         [ConfigurationKeys.Domains] = new JsonArray(
             new JsonObject { [ConfigurationKeys.Name] = AloneName, [ConfigurationKeys.Guest] = "spin" },
             new JsonObject { [ConfigurationKeys.Name] = CrowdName, [ConfigurationKeys.Guest] = "spin", [ConfigurationKeys.Count] = plan.Domains },

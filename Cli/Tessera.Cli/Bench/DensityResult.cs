@@ -8,7 +8,8 @@ namespace Tessera.Cli.Bench;
 /// <param name="Pairs">Pairs of windows.</param>
 /// <param name="Window">Length of one window.</param>
 /// <param name="LatencyTime">How long each of the two latency measurements takes.</param>
-internal sealed record DensityPlan(int Domains, int Pairs, Nanoseconds Window, Nanoseconds LatencyTime);
+/// <param name="Allowance">BVT's context-switch allowance, which is a hog's slice.</param>
+internal sealed record DensityPlan(int Domains, int Pairs, Nanoseconds Window, Nanoseconds LatencyTime, Nanoseconds Allowance);
 
 /// <summary>What `bench density --json` writes.</summary>
 /// <param name="Schema">Always <see cref="Format"/>.</param>

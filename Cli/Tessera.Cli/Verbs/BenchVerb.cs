@@ -19,6 +19,7 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
     private const int DefaultPairs = 20;
     private const double DefaultWindowSeconds = 1;
     private const double DefaultLatencySeconds = 10;
+    private const int DefaultAllowanceMilliseconds = 5;
 
     /// <inheritdoc/>
     public Command Build()
@@ -27,6 +28,8 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
         Option<int> domains = new("--domains") { Description = "Domains in the crowd.", HelpName = "N", DefaultValueFactory = _ => DefaultDomains };
         Option<int> pairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };
         Option<double?> window = CommonOptions.Seconds("Length of one window; 1 s by default.");
+        Option<Nanoseconds> allowance = CommonOptions.Time("--allowance", "BVT's context-switch allowance; 5 ms by default.");
+        allowance.DefaultValueFactory = _ => Nanoseconds.FromMilliseconds(DefaultAllowanceMilliseconds);
         foreach (Option<int> count in new[] { domains, pairs })
         {
             count.Validators.Add(result =>
@@ -36,13 +39,14 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
             });
         }
 
-        Command density = new("density", "The work of many CPU-bound domains against one alone, by alternating windows; time lost; wake latency beside them.") { json, domains, pairs, window };
+        Command density = new("density", "The work of many CPU-bound domains against one alone, by alternating windows; time lost; wake latency beside them.") { json, domains, pairs, window, allowance };
         density.SetAction(parsed => Density(
             new DensityPlan(
                 parsed.GetValue(domains),
                 parsed.GetValue(pairs),
                 Nanoseconds.FromSeconds(parsed.GetValue(window) ?? DefaultWindowSeconds),
-                Nanoseconds.FromSeconds(DefaultLatencySeconds)),
+                Nanoseconds.FromSeconds(DefaultLatencySeconds),
+                parsed.GetValue(allowance)),
             parsed.GetValue(json)));
         Option<bool> cpuJson = CommonOptions.Json("the result");
         Option<int> cpuPairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };
