@@ -199,6 +199,10 @@ internal sealed class SimulatedDomain(
         _vcpu = machine.Start(new VcpuId(new DomainId((ushort)id), 0), workload, plan.Weight, plan.SchedulerOptions, plan.Affinity);
         if (plan.GuestOptions is HelloOptions hello && !isModel)
             output(Encoding.ASCII.GetBytes(hello.Message + "\n"));
+
+        // A kernel that is only modelled boots in no time: the first line that is not its own says that it is up.
+        else if (plan.SpeaksWhenUp)
+            output("modelled: there is no console in virtual time\n"u8.ToArray());
     }
 
     /// <inheritdoc/>

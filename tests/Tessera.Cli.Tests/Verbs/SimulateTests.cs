@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Tessera.Cli.Tests.Support;
+using Tessera.Guests;
 using Tessera.Hosting.Tests;
 
 namespace Tessera.Cli.Tests.Verbs;
@@ -96,6 +97,19 @@ internal sealed class SimulateTests
             Assert.That(cli.Run("simulate", file), Is.EqualTo(2));
             Assert.That(cli.Error, Does.Contain("--model \"a=cpu\""));
         });
+    }
+
+    [Test]
+    public void A_kernel_with_a_model_is_up_at_once()
+    {
+        string folder = TestContext.CurrentContext.WorkDirectory;
+        File.WriteAllBytes(Path.Combine(folder, "kernel.elf"), BuiltinGuests.Build("spin"));
+        string file = Path.Combine(folder, "kernel.json");
+        File.WriteAllText(file, "{ \"machine\": { \"pcpus\": 1 }, \"domains\": [ { \"name\": \"a\", \"kernel\": \"kernel.elf\" } ], \"duration\": \"1 s\" }\n");
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("simulate", file, "--model", "a=cpu", "--json", "--quiet"), Is.Zero, cli.Error);
+        JsonElement result = JsonDocument.Parse(cli.Out).RootElement;
+        Assert.That(result.GetProperty("domains")[0].GetProperty("share").GetDouble(), Is.EqualTo(1).Within(1e-9));
     }
 
     [Test]
