@@ -91,14 +91,15 @@ public sealed partial class SchedulerCore : ISchedulerMachine
     }
 
     /// <summary>A vCPU leaves for good, in whatever state. If it runs, its physical CPU is kicked and still owes the core a <see cref="Schedule"/>.</summary>
-    public void Remove(SchedulableVcpu v, Nanoseconds now)
+    /// <returns>False when the policy hung in this call and the calling thread was given up: a physical CPU's thread leaves without touching anything.</returns>
+    public bool Remove(SchedulableVcpu v, Nanoseconds now)
     {
         Lock gate = Enter();
         try
         {
             now = Advance(now);
             if (Find(v) is not { } record)
-                return;
+                return true;
             if (v.State == RunState.Runnable)
                 EndWait(record, now);
             bool running = v.State == RunState.Running;
@@ -112,10 +113,11 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             if (running)
                 _pcpus[v.Pcpu.Index].Known = null;
             if (Tell(PolicyCall.Remove, v, now) == CallOutcome.Lost)
-                return;
+                return false;
             v.PolicyData = null;
             if (running)
                 KickNow(_pcpus[v.Pcpu.Index]);
+            return true;
         }
         finally
         {
@@ -127,29 +129,29 @@ public sealed partial class SchedulerCore : ISchedulerMachine
     /// Ends a block; any thread. Does nothing to a vCPU that is not blocked, except that its next <see cref="Sleep"/> will not
     /// block: an event that arrives while the guest is about to block is never lost.
     /// </summary>
-    public void Wake(SchedulableVcpu v, Nanoseconds now)
+    /// <returns>False when the policy hung in this call and the calling thread was given up: a physical CPU's thread leaves without touching anything.</returns>
+    public bool Wake(SchedulableVcpu v, Nanoseconds now)
     {
         Lock gate = Enter();
         try
         {
             now = Advance(now);
             if (Find(v) is not { } record)
-                return;
+                return true;
             if (!record.Blocked)
             {
                 record.WakeKept = true;
-                return;
+                return true;
             }
 
             record.Blocked = false;
             record.Wakes++;
             if (record.Pauses > 0)
-                return;
+                return true;
             _log?.Add(now, ScheduleEventKind.Wake, v.Id);
             record.LatencyOpen = true;
             record.WokenAt = now;
-            if (v.State == RunState.Blocked)
-                MakeRunnable(record, now);
+            return v.State != RunState.Blocked || MakeRunnable(record, now) != CallOutcome.Lost;
         }
         finally
         {
@@ -208,14 +210,14 @@ public sealed partial class SchedulerCore : ISchedulerMachine
     }
 
     /// <summary>The running vCPU offers its physical CPU to others; the thread that runs it calls <see cref="Schedule"/> next.</summary>
-    public void Yield(SchedulableVcpu v, Nanoseconds now)
+    /// <returns>False when the policy hung in this call and the calling thread was given up: a physical CPU's thread leaves without touching anything.</returns>
+    public bool Yield(SchedulableVcpu v, Nanoseconds now)
     {
         Lock gate = Enter();
         try
         {
             now = Advance(now);
-            if (Find(v) is { Told: true } && v.State == RunState.Running)
-                Tell(PolicyCall.Yield, v, now);
+            return Find(v) is not { Told: true } || v.State != RunState.Running || Tell(PolicyCall.Yield, v, now) != CallOutcome.Lost;
         }
         finally
         {

@@ -269,7 +269,7 @@ internal sealed class EventChannels(Domain domain)
         }
 
         if (domain.Shared.ClearMask(number) && domain.Shared.IsPending(number))
-            Raise(number, vcpu);
+            Raise(number, vcpu)?.Wake();
         return XenErrno.Success;
     }
 
@@ -334,23 +334,25 @@ internal sealed class EventChannels(Domain domain)
 
     private void SetPending(int number, int vcpu)
     {
-        // Under the gate: the sender may be another domain's vCPU while this domain is destroyed.
+        // Under the gate: the sender may be another domain's vCPU while this domain is destroyed. The wake calls the scheduling policy
+        // and comes after it: a policy that hangs holds nothing that guests need.
+        Vcpu? woken = null;
         lock (_gate)
         {
             if (!_closed && domain.Shared.SetPending(number))
-                Raise(number, vcpu);
+                woken = Raise(number, vcpu);
         }
+
+        woken?.Wake();
     }
 
-    private void Raise(int number, int vcpu)
+    /// <summary>Makes a pending port visible to its vCPU; answers the vCPU if that is to be woken.</summary>
+    private Vcpu? Raise(int number, int vcpu)
     {
         Vcpu? target = domain.FindVcpu(vcpu) ?? domain.FindVcpu(0);
         if (target is null)
-            return;
-        if (!domain.Shared.IsMasked(number) && domain.Shared.Select(target, number))
-            target.Wake();
-        else
-            target.WakeIfPolling(number);
+            return null;
+        return (!domain.Shared.IsMasked(number) && domain.Shared.Select(target, number)) || target.IsPolling(number) ? target : null;
     }
 
     private bool TryAllocate(out int number)

@@ -24,7 +24,7 @@ internal static class SchedCalls
         switch ((SchedOp)call.A0)
         {
             case SchedOp.Yield:
-                call.Domain.Machine.Core.Yield(call.Vcpu.Schedulable, call.Domain.Machine.Clock.Now);
+                call.Vcpu.Yielded = true;
                 call.Outcome = TrapOutcome.Reschedule;
                 return 0;
             case SchedOp.Block:

@@ -57,7 +57,7 @@ public sealed class Domain
     /// <summary>Its name.</summary>
     public string Name => Configuration.Name;
 
-    /// <summary>What it was made from.</summary>
+    /// <summary>What it was made from, but for the scheduler's options: those belong to a plugin that may be replaced.</summary>
     public DomainConfiguration Configuration { get; }
 
     /// <summary>Its console; set by the builder.</summary>

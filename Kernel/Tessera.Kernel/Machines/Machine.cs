@@ -23,7 +23,12 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
 
-    private readonly MachineConfiguration _configuration;
+    private readonly IReadOnlyList<int> _hostCpus;
+    private readonly long _memoryLimitBytes;
+    private readonly IMmuVirtualization _mmu;
+    private readonly IMemoryPolicy _memoryPolicy;
+    private readonly FastPathMode _fastPaths;
+    private readonly PolicyErrands _errands = new();
     private readonly Lock _gate = new();
     private readonly List<Domain> _domains = [];
     private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
@@ -37,7 +42,9 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     public Machine(MachineConfiguration configuration)
     {
         ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
-        _configuration = configuration;
+        // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
+        (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);
+        (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
         Clock = new MachineClock();
         StoreClient = new StoreClient(Store);
         StoreServer = new StoreServer(TimeProvider.System, (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"));
@@ -80,7 +87,23 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
         }
     }
 
-    internal ICpuEngine Engine => _configuration.Engine;
+    internal ICpuEngine Engine { get; }
+
+    /// <summary>The physical CPU whose thread this is; null on any other thread.</summary>
+    internal PhysicalCpu? CurrentPcpu
+    {
+        get
+        {
+            int thread = Environment.CurrentManagedThreadId;
+            foreach (PhysicalCpu pcpu in _pcpus)
+            {
+                if (pcpu.ThreadId == thread)
+                    return pcpu;
+            }
+
+            return null;
+        }
+    }
 
     internal MachineClock Clock { get; }
 
@@ -131,8 +154,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
         if (!domain.TrySetState(DomainState.Created, DomainState.Running))
             throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a created one can be started.");
         domain.StartedAt = Clock.Now;
-        foreach (Vcpu vcpu in domain.Vcpus)
-            Core.Wake(vcpu.Schedulable, Clock.Now);
+        Tell(domain, vcpu => Core.Wake(vcpu, Clock.Now));
     }
 
     /// <summary>Holds a running domain.</summary>
@@ -140,8 +162,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     {
         if (!domain.TrySetState(DomainState.Running, DomainState.Paused))
             throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a running one can be paused.");
-        foreach (Vcpu vcpu in domain.Vcpus)
-            Core.Pause(vcpu.Schedulable, Clock.Now);
+        Tell(domain, vcpu => Core.Pause(vcpu, Clock.Now));
     }
 
     /// <summary>Lets a paused domain go on.</summary>
@@ -149,16 +170,13 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     {
         if (!domain.TrySetState(DomainState.Paused, DomainState.Running))
             throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a paused one can be resumed.");
-        foreach (Vcpu vcpu in domain.Vcpus)
-            Core.Resume(vcpu.Schedulable, Clock.Now);
+        Tell(domain, vcpu => Core.Resume(vcpu, Clock.Now));
     }
 
     /// <summary>Changes a domain's weight, scheduler options or affinity while it runs; null leaves one as it is.</summary>
-    public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity)
-    {
-        foreach (Vcpu vcpu in domain.Vcpus)
-            Core.Adjust(vcpu.Schedulable, weight, schedulerOptions, affinity, Clock.Now);
-    }
+    /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
+    public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
+        Tell(domain, vcpu => Core.Adjust(vcpu, weight, schedulerOptions, affinity, Clock.Now));
 
     /// <summary>Ends a domain, whatever it does, and frees its memory. Not from a physical CPU's thread.</summary>
     public void Destroy(Domain domain)
@@ -247,13 +265,27 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     /// <returns>It, in machine time; null when none was going on.</returns>
     public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
 
-    /// <summary>Puts another scheduler in charge while guests run.</summary>
+    /// <summary>Puts another scheduler in charge while guests run. Nothing of the old one is kept.</summary>
     /// <param name="scheduler">The policy.</param>
     /// <param name="name">Its name.</param>
     /// <param name="domainOptions">Makes its per-domain options; null for its defaults.</param>
     /// <returns>Null, or why the policy could not take over; the fallback is in charge then.</returns>
-    public Ejection? SwapScheduler(IScheduler scheduler, string name, Func<SchedulableVcpu, object?>? domainOptions) =>
-        Core.SwapPolicy(scheduler, name, domainOptions, Clock.Now);
+    public Ejection? SwapScheduler(IScheduler scheduler, string name, Func<SchedulableVcpu, object?>? domainOptions)
+    {
+        Ejection? ejection = null;
+        bool done = _errands.Run(() => ejection = Core.SwapPolicy(scheduler, name, domainOptions, Clock.Now));
+        foreach (Domain domain in Domains)
+        {
+            // The core sees to those it schedules; what the ended ones keep would hold the old plugin as well.
+            foreach (Vcpu vcpu in domain.Vcpus)
+            {
+                if (vcpu.Schedulable.State == RunState.Offline)
+                    (vcpu.Schedulable.Options, vcpu.Schedulable.PolicyData) = (null, null);
+            }
+        }
+
+        return done ? ejection : Core.Ejections[^1];
+    }
 
     /// <inheritdoc/>
     void ISchedulerHost.Kick(PcpuId pcpu) => _pcpus[pcpu.Index].Kick();
@@ -264,13 +296,22 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     /// <inheritdoc/>
     void ISchedulerHost.PolicyHung(int managedThreadId, PcpuId? deciding)
     {
+        if (_errands.Abandon(managedThreadId))
+            return;
         lock (_gate)
         {
             int index = Array.FindIndex(_pcpus, pcpu => pcpu.ThreadId == managedThreadId);
-            if (index < 0 || _disposed != 0)
+            if (index < 0)
                 return;
             PhysicalCpu stuck = _pcpus[index];
-            PhysicalCpu replacement = new(this, stuck.Id, _configuration.HostCpus[index], stuck.Timers);
+            if (_disposed != 0)
+            {
+                stuck.LetGo();
+                return;
+            }
+
+            PhysicalCpu replacement = new(this, stuck.Id, _hostCpus[index], stuck.Timers);
+            replacement.Succeed(stuck);
             _replaced.Add(stuck);
             _pcpus[index] = replacement;
             stuck.Leave();
@@ -283,7 +324,9 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        _watchdog.Dispose();
+        using MachineClock clock = Clock;
+        using PolicyErrands errands = _errands;
+        using Timer watchdog = _watchdog;
         foreach (PhysicalCpu pcpu in _pcpus)
             pcpu.Leave();
         foreach (PhysicalCpu pcpu in _pcpus)
@@ -293,7 +336,6 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
         foreach (Domain domain in Domains)
             Destroy(domain);
         StoreServer.Dispose();
-        Clock.Dispose();
     }
 
     // Without the gate: hypercalls look up, and the gate is held as long as a domain is being built. Domains are numbered from 1 in order.
@@ -319,16 +361,28 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     internal long FramesToGrant(Domain domain, long asked)
     {
         lock (_gate)
-            return _configuration.MemoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
+            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
     }
 
     internal void OnDomainEnded(Domain domain)
     {
+        if (CurrentPcpu is { } pcpu)
+            pcpu.EndLater(domain);
+        else
+            _ = _errands.Run(() => RemoveEnded(domain));
+    }
+
+    /// <summary>The vCPUs of an ended domain leave the scheduler.</summary>
+    /// <returns>False when the policy hung in it.</returns>
+    internal bool RemoveEnded(Domain domain)
+    {
+        bool done = true;
         foreach (Vcpu vcpu in domain.Vcpus)
-            Core.Remove(vcpu.Schedulable, Clock.Now);
+            done &= Core.Remove(vcpu.Schedulable, Clock.Now);
         Store.Ended(domain.Id);
         if (domain.State != DomainState.Destroyed)
             DomainEnded?.Invoke(domain);
+        return done;
     }
 
     internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
@@ -380,10 +434,17 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     private static bool MayBeFalse(Domain domain, Exception exception) =>
         domain.FastPath is not null && exception is InvalidOperationException or TamperedTablesException or ArgumentException;
 
+    /// <summary>Tells the scheduler of a domain's vCPUs; a policy that hangs in it is thrown out and the caller goes on.</summary>
+    private void Tell(Domain domain, Action<SchedulableVcpu> what) => _ = _errands.Run(() =>
+    {
+        foreach (Vcpu vcpu in domain.Vcpus)
+            what(vcpu.Schedulable);
+    });
+
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
         new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);
 
-    private MemoryBudget Budget() => new(_configuration.MemoryLimitBytes / 4096, Frames.AssignedFrames);
+    private MemoryBudget Budget() => new(_memoryLimitBytes / 4096, Frames.AssignedFrames);
 
     private DomainSnapshot Snapshot(Domain domain, Nanoseconds now)
     {
@@ -409,11 +470,11 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     private Domain Build(DomainId id, DomainConfiguration configuration)
     {
         MemoryRequest request = Request(id, configuration);
-        long granted = _configuration.MemoryPolicy.FramesAtCreation(request, Budget());
+        long granted = _memoryPolicy.FramesAtCreation(request, Budget());
         if (granted < request.Frames)
         {
             throw new DomainBuildException(
-                $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is {_configuration.MemoryLimitBytes >> 20} MiB and {Frames.AssignedFrames * 4096 >> 20} MiB are assigned. Raise machine.memoryLimit or give the domains less.");
+                $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is {_memoryLimitBytes >> 20} MiB and {Frames.AssignedFrames * 4096 >> 20} MiB are assigned. Raise machine.memoryLimit or give the domains less.");
         }
 
         Mfn first = Frames.Allocate(id, DomainMemory.FramesFor(request.Frames));
@@ -425,11 +486,11 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
         try
         {
             memory = new DomainMemory(first, request.Frames, Engine.Facts);
-            fastMemory = DomainFastPath.TryCreateMemory(_configuration.FastPaths, Engine.Facts, memory, vcpus: 1);
+            fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1 });
             MmuHost host = new(id, 1, Frames, memory, guestMachine);
-            mmu = _configuration.Mmu.Attach(host);
-            domain = new Domain(this, id, configuration, memory, guestMachine, host, mmu);
+            mmu = _mmu.Attach(host);
+            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, guestMachine, host, mmu);
             SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
@@ -443,7 +504,7 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
             new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
             domain.FastPath?.OnKernelRoot(vcpu);
             _vcpuOf[schedulable.Id] = vcpu;
-            Core.Add(schedulable, Clock.Now);
+            _ = _errands.Run(() => Core.Add(schedulable, Clock.Now));
             return domain;
         }
         catch

@@ -27,6 +27,12 @@ internal sealed class PhysicalCpu : IDisposable
     private long _guestTime;
     private long _allocatedBytes;
     private int _leaving;
+    private bool _lost;
+    private Vcpu? _running;
+    private Vcpu[] _wakes = new Vcpu[64];
+    private int _wakeCount;
+    private int _wakesTold;
+    private readonly Queue<Domain> _ended = new();
     private Nanoseconds _until;
     private Nanoseconds _deadline = new(-1);
     private Nanoseconds _monotonicDeadline;
@@ -56,6 +62,33 @@ internal sealed class PhysicalCpu : IDisposable
     public bool ShouldLeaveGuest => Volatile.Read(ref _kicked) != 0 || _machine.Clock.Now >= _until;
 
     public void Start() => _thread.Start();
+
+    /// <summary>A wake that a trap or an alarm on this thread asks for: told to the scheduler before guest code runs again.</summary>
+    public void WakeLater(Vcpu vcpu)
+    {
+        if (_wakeCount == _wakes.Length)
+            Array.Resize(ref _wakes, _wakeCount * 2);
+        _wakes[_wakeCount++] = vcpu;
+    }
+
+    /// <summary>A domain that ended in a trap on this thread: its vCPUs leave the scheduler before the next decision.</summary>
+    public void EndLater(Domain domain) => _ended.Enqueue(domain);
+
+    /// <summary>
+    /// Takes over from a thread that is stuck in the policy: what it had not told the scheduler yet, and the vCPU it was with, whose
+    /// context is saved, since the policy is only called between traps.
+    /// </summary>
+    public void Succeed(PhysicalCpu stuck)
+    {
+        for (int index = stuck._wakesTold; index < stuck._wakeCount; index++)
+            WakeLater(stuck._wakes[index]);
+        foreach (Domain domain in stuck._ended)
+            EndLater(domain);
+        stuck.LetGo();
+    }
+
+    /// <summary>Its thread is stuck in the policy: the vCPU it was with is free.</summary>
+    public void LetGo() => _running?.EndRun(_machine.Clock.Now);
 
     /// <summary>Makes it ask the scheduler soon. Any thread.</summary>
     public void Kick()
@@ -113,11 +146,13 @@ internal sealed class PhysicalCpu : IDisposable
         Nanoseconds now = _machine.Clock.Now;
         Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
         Timers.Expire(now);
+        if (!TellWakes() || !TellEnds())
+            return;
         _ = Interlocked.Exchange(ref _kicked, 0);
         Dispatch dispatch = _machine.Core.Schedule(Id, now);
         if (dispatch.Lost)
         {
-            Volatile.Write(ref _leaving, 1);
+            _ = Lose();
         }
         else if (dispatch.Vcpu is { } schedulable)
         {
@@ -141,10 +176,43 @@ internal sealed class PhysicalCpu : IDisposable
         Volatile.Write(ref _idle, 0);
     }
 
+    /// <summary>False when the policy hung in it: another thread is this physical CPU now.</summary>
+    private bool TellWakes()
+    {
+        while (_wakesTold < _wakeCount)
+        {
+            if (!_machine.Core.Wake(_wakes[_wakesTold++].Schedulable, _machine.Clock.Now))
+                return Lose();
+        }
+
+        _wakesTold = _wakeCount = 0;
+        return true;
+    }
+
+    /// <summary>False when the policy hung in it: another thread is this physical CPU now.</summary>
+    private bool TellEnds()
+    {
+        while (_ended.TryDequeue(out Domain? domain))
+        {
+            if (!_machine.RemoveEnded(domain))
+                return Lose();
+        }
+
+        return true;
+    }
+
+    private bool Lose()
+    {
+        _lost = true;
+        Volatile.Write(ref _leaving, 1);
+        return false;
+    }
+
     private void RunVcpu(Vcpu vcpu, IEngineThread engineThread)
     {
         if (!vcpu.TryBeginRun(this, _machine.Clock.Now))
             return;
+        _running = vcpu;
         try
         {
             RunUntilDue(vcpu, engineThread);
@@ -159,7 +227,12 @@ internal sealed class PhysicalCpu : IDisposable
             vcpu.Domain.Crash(vcpu, $"the VMM failed: {exception.GetType().Name}: {exception.Message}");
         }
 
+        if (_lost)
+            return;
+        _running = null;
         vcpu.EndRun(_machine.Clock.Now);
+        if (vcpu.Yielded && !_machine.Core.Yield(vcpu.Schedulable, _machine.Clock.Now))
+            _ = Lose();
     }
 
     private void RunUntilDue(Vcpu vcpu, IEngineThread engineThread)
@@ -194,6 +267,9 @@ internal sealed class PhysicalCpu : IDisposable
             {
                 return;
             }
+
+            if (_wakeCount != 0 && !TellWakes())
+                return;
         }
     }
 }

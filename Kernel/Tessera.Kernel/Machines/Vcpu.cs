@@ -114,8 +114,18 @@ internal sealed unsafe class Vcpu
     /// <summary>An event is due that the guest can take now.</summary>
     public bool CanTakeEvent => UpcallPending && !EventsMasked && Callbacks[(int)CallbackType.Event] != 0;
 
-    /// <summary>Makes it runnable if it blocks. Any thread.</summary>
-    public void Wake() => Domain.Machine.Core.Wake(Schedulable, Domain.Machine.Clock.Now);
+    /// <summary>
+    /// Makes it runnable if it blocks. Any thread; on a physical CPU's own it takes effect when the trap at hand is done with: a policy
+    /// that hangs must find no lock held and no vCPU half-way through a hypercall.
+    /// </summary>
+    public void Wake()
+    {
+        Machine machine = Domain.Machine;
+        if (machine.CurrentPcpu is { } pcpu)
+            pcpu.WakeLater(this);
+        else
+            machine.Core.Wake(Schedulable, machine.Clock.Now);
+    }
 
     /// <summary>Moves vcpu_info to a place in guest memory: pending state goes along, and everything is raised once so that nothing is lost.</summary>
     public void MoveInfo(byte* place, Mfn frame)
@@ -155,6 +165,9 @@ internal sealed unsafe class Vcpu
     /// <summary>It went to sleep by itself in this run.</summary>
     public bool WentToSleep { get; set; }
 
+    /// <summary>It offered its physical CPU to others in this run.</summary>
+    public bool Yielded { get; set; }
+
     /// <summary>A physical CPU begins to run it; false when its domain has ended since the scheduler chose it.</summary>
     public bool TryBeginRun(PhysicalCpu pcpu, Nanoseconds now)
     {
@@ -168,6 +181,7 @@ internal sealed unsafe class Vcpu
 
         Pcpu = pcpu;
         WentToSleep = false;
+        Yielded = false;
         EndPoll();
         Runstate.Enter(Sdk.Xen.RunState.Running, now);
         if (RunstateArea != 0 && !VcpuTimes.WriteRunstate(this, RunstateArea))
@@ -199,18 +213,17 @@ internal sealed unsafe class Vcpu
         TimerQueue.Disarm(PollTimeout);
     }
 
-    /// <summary>A masked port became pending: ends a poll for it.</summary>
-    public void WakeIfPolling(int port)
+    /// <summary>Whether a poll waits for this port, masked or not.</summary>
+    public bool IsPolling(int port)
     {
         int count = Volatile.Read(ref _polledCount);
         for (int index = 0; index < count; index++)
         {
             if (_polled[index] == port)
-            {
-                Wake();
-                return;
-            }
+                return true;
         }
+
+        return false;
     }
 
     private void OnTimer()

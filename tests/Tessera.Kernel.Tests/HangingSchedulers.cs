@@ -1,0 +1,263 @@
+using System.Runtime.InteropServices;
+using Iced.Intel;
+using Tessera.Guests;
+using Tessera.Kernel.Tests.FastPath;
+using Tessera.Plugins.Schedulers.RoundRobin;
+using Tessera.Scheduling;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Xen;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Kernel.Tests;
+
+/// <summary>A scheduler that does not come back, in each call that it can hang in, on real guests: it is thrown out, and the guest whose trap it hung in goes on as well.</summary>
+[TestFixture]
+public sealed class HangingSchedulers
+{
+    private const int Port = 4;
+    private const int Ports = 0x40;
+    private const int Poll = 0x20;
+    private const int Count = 0x80;
+
+    [Test]
+    public void A_hang_in_the_wake_of_a_hypercall_costs_neither_the_sender_nor_the_receiver()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(scheduler);
+        OwnTables receiver = new(test);
+        OwnTables sender = new(test);
+        ulong data = receiver.Data;
+        receiver.Start(code =>
+        {
+            code.mov(rsi, data);
+            code.mov(__dword_ptr[rsi], DomainIds.Self | (sender.Domain.Id.Value << 16));
+            code.mov(edi, (int)EventChannelOp.AllocUnbound);
+            code.mov(eax, (int)Hypercall.EventChannelOp);
+            code.syscall();
+            code.mov(rsi, data);
+            code.mov(eax, __dword_ptr[rsi + Port]);
+            code.mov(__dword_ptr[rsi + Ports], eax);
+            code.lea(rax, __[rsi + Ports]);
+            code.mov(__qword_ptr[rsi + Poll], rax);
+            code.mov(__dword_ptr[rsi + Poll + 8], 1);
+            code.mov(__qword_ptr[rsi + Poll + 16], 0);
+            code.add(rsi, Poll);
+            code.mov(edi, (int)SchedOp.Poll);
+            code.mov(eax, (int)Hypercall.SchedOp);
+            code.syscall();
+            CountForEver(code, data);
+        });
+        Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), TimeSpan.FromSeconds(60)), "the receiver does not wait");
+        uint port = Read(receiver, Ports);
+        scheduler.HangIn(HangingCall.Wake, receiver.Domain);
+        sender.Start(code =>
+        {
+            code.mov(rsi, sender.Data);
+            code.mov(__dword_ptr[rsi], receiver.Domain.Id.Value);
+            code.mov(__dword_ptr[rsi + EventChannelLayout.BindInterdomainRemotePort], port);
+            code.mov(edi, (int)EventChannelOp.BindInterdomain);
+            code.mov(eax, (int)Hypercall.EventChannelOp);
+            code.syscall();
+            code.mov(rsi, sender.Data);
+            code.mov(eax, __dword_ptr[rsi + EventChannelLayout.BindInterdomainLocalPort]);
+            code.mov(__dword_ptr[rsi], eax);
+            code.mov(edi, (int)EventChannelOp.Send);
+            code.mov(eax, (int)Hypercall.EventChannelOp);
+            code.syscall();
+            CountForEver(code, sender.Data);
+        });
+        ExpectHang(test, $"Wake({receiver.Domain.Vcpus[0].Schedulable.Id})");
+        foreach (OwnTables guest in new[] { sender, receiver })
+        {
+            uint before = Read(guest, Count);
+            Assert.That(test.WaitFor(() => Read(guest, Count) > before + 1000, TimeSpan.FromSeconds(60)), $"{guest.Domain.Name} stands still: {guest.Domain.State} {guest.Domain.ExitReason}");
+        }
+    }
+
+    [Test]
+    public void A_hang_in_the_wake_of_a_timer_is_survived()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(scheduler);
+        Domain spin = test.Run("spin");
+        Domain beat = test.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(5) });
+        test.WaitForUnits(beat, 3);
+        scheduler.HangIn(HangingCall.Wake, beat);
+        ExpectHang(test, "Wake(");
+        test.WaitForUnits(beat, TestMachine.ReportOf(beat).Units + 20);
+        test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
+        scheduler.LetGo();
+    }
+
+    [Test]
+    public void A_hang_in_a_yield_is_survived()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(scheduler);
+        Domain yielding = test.Run("fuzz", new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 });
+        test.WaitForUnits(yielding, 10);
+        scheduler.HangIn(HangingCall.Yield, yielding);
+        ExpectHang(test, "Yield(");
+        test.WaitForUnits(yielding, TestMachine.ReportOf(yielding).Units + 1000);
+        scheduler.LetGo();
+    }
+
+    [Test]
+    public void A_hang_in_the_removal_of_a_domain_that_ended_is_survived()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(scheduler);
+        Domain spin = test.Run("spin");
+        scheduler.HangIn(HangingCall.Remove, domain: null);
+        Domain hello = test.Run("hello");
+        test.WaitForEnd(hello);
+        ExpectHang(test, "Remove(");
+        test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
+        test.Machine.Destroy(hello);
+        Assert.That(hello.State, Is.EqualTo(DomainState.Destroyed));
+        scheduler.LetGo();
+    }
+
+    [TestCase(HangingCall.Wake)]
+    [TestCase(HangingCall.Adjust)]
+    [TestCase(HangingCall.Sleep)]
+    [TestCase(HangingCall.Remove)]
+    [TestCase(HangingCall.Add)]
+    public void A_hang_in_a_call_of_the_control_side_lets_its_caller_go(HangingCall call)
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(scheduler);
+        Domain spin = test.Run("spin");
+        Domain other = test.Run("spin");
+        test.WaitForUnits(spin, 100);
+        test.WaitForUnits(other, 100);
+        scheduler.HangIn(call, domain: null);
+        test.Machine.Adjust(spin, 512, null, null);
+        test.Machine.Pause(other);
+        test.Machine.Resume(other);
+        test.Machine.Destroy(other);
+        Domain last = test.Run("spin");
+        ExpectHang(test, $"{call}(");
+        test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
+        test.WaitForUnits(last, 1000);
+        scheduler.LetGo();
+    }
+
+    [Test]
+    public void A_scheduler_that_hangs_while_it_takes_over_is_refused_and_the_fallback_goes_on()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start();
+        Domain spin = test.Run("spin");
+        test.WaitForUnits(spin, 100);
+        scheduler.HangIn(HangingCall.Add, domain: null);
+        Ejection? ejection = test.Machine.SwapScheduler(scheduler, "slow-starter 2.0.0", null);
+        Assert.That((ejection?.Policy, ejection?.Reason), Is.EqualTo(("slow-starter 2.0.0", EjectionReason.Hung)));
+        test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
+        scheduler.LetGo();
+    }
+
+    private static void ExpectHang(TestMachine test, string call)
+    {
+        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, TimeSpan.FromSeconds(60)), "no ejection");
+        Ejection ejection = test.Machine.Snapshot().Ejections.Single();
+        Assert.That(ejection.Reason, Is.EqualTo(EjectionReason.Hung));
+        Assert.That(ejection.Evidence, Does.Contain(call));
+    }
+
+    private static void CountForEver(Assembler code, ulong data)
+    {
+        Label again = code.CreateLabel();
+        code.mov(rsi, data);
+        code.Label(ref again);
+        code.inc(__dword_ptr[rsi + Count]);
+        code.jmp(again);
+    }
+
+    private static uint Read(OwnTables guest, int offset)
+    {
+        Assert.That(guest.Domain.Mmu.Translate(0, userMode: false, new VirtualAddress(guest.Data), forWriting: false, out ulong place), Is.True);
+        return MemoryMarshal.Read<uint>(guest.Domain.Memory.Frame(Mfn.FromEntry(place))[offset..]);
+    }
+
+    /// <summary>The calls that can hang.</summary>
+    public enum HangingCall
+    {
+        None,
+        Add,
+        Remove,
+        Wake,
+        Sleep,
+        Yield,
+        Adjust,
+    }
+
+    /// <summary>Round robin that hangs once, in the call and for the domain it is told to, until it is let go.</summary>
+    private sealed class HangingScheduler : IScheduler
+    {
+        private readonly ManualResetEventSlim _released = new();
+        private readonly RoundRobinScheduler _good = new(new RoundRobinOptions());
+        private volatile Domain? _domain;
+        private int _call;
+
+        public void HangIn(HangingCall call, Domain? domain)
+        {
+            _domain = domain;
+            Volatile.Write(ref _call, (int)call);
+        }
+
+        /// <summary>Ends the hang, so that its thread can end.</summary>
+        public void LetGo() => _released.Set();
+
+        public void Attach(ISchedulerMachine machine) => _good.Attach(machine);
+
+        public void Add(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            Perhaps(HangingCall.Add, vcpu);
+            _good.Add(vcpu, now);
+        }
+
+        public void Remove(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            Perhaps(HangingCall.Remove, vcpu);
+            _good.Remove(vcpu, now);
+        }
+
+        public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            Perhaps(HangingCall.Wake, vcpu);
+            _good.Wake(vcpu, now);
+        }
+
+        public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            Perhaps(HangingCall.Sleep, vcpu);
+            _good.Sleep(vcpu, now);
+        }
+
+        public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            Perhaps(HangingCall.Yield, vcpu);
+            _good.Yield(vcpu, now);
+        }
+
+        public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+        {
+            Perhaps(HangingCall.Adjust, vcpu);
+            _good.Adjust(vcpu, now);
+        }
+
+        public Decision Schedule(in SchedulingPoint point) => _good.Schedule(point);
+
+        public string Describe(SchedulableVcpu vcpu) => _good.Describe(vcpu);
+
+        private void Perhaps(HangingCall call, SchedulableVcpu vcpu)
+        {
+            if (Volatile.Read(ref _call) != (int)call || (_domain is { } domain && domain.Id != vcpu.Id.Domain))
+                return;
+            _call = (int)HangingCall.None;
+            _released.Wait();
+        }
+    }
+}
