@@ -20,7 +20,7 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
     {
         if (!IsPath(nameOrPath))
             return PluginLoader.Load(Find(nameOrPath, kind));
-        PluginManifest manifest = PluginManifest.Read(nameOrPath);
+        PluginManifest manifest = PluginManifest.Read(nameOrPath, out byte[] image);
         if (manifest.Kind != kind)
         {
             throw new PluginException(
@@ -28,7 +28,7 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
                 $"Name a {PluginKinds.Title(kind)}{Known(Scan([]), kind)}.");
         }
 
-        return PluginLoader.Load(manifest);
+        return PluginLoader.Load(manifest, image);
     }
 
     /// <summary>Describes every plugin that loads, ordered by kind and name.</summary>

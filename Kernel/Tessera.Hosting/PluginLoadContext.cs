@@ -4,7 +4,8 @@ using System.Runtime.Loader;
 namespace Tessera.Hosting;
 
 /// <summary>
-/// One plugin's own assemblies. The SDK is the host's, so that both sides speak of the same types; .NET's own assemblies are the
+/// One plugin's own assemblies, read into memory: the files are free to be built anew while the plugin runs, and the next load sees
+/// what is there then (the runtime would give the old image for a path that it has mapped already). The SDK is the host's, so that both sides speak of the same types; .NET's own assemblies are the
 /// runtime's; everything else comes from the plugin's folder, in the plugin's version, and never from the host's. Collectible.
 /// </summary>
 internal sealed class PluginLoadContext : AssemblyLoadContext
@@ -37,12 +38,23 @@ internal sealed class PluginLoadContext : AssemblyLoadContext
         if (IsSdk(assemblyName.Name))
             return Sdk;
         if (_resolver.ResolveAssemblyToPath(assemblyName) is { } path)
-            return LoadFromAssemblyPath(path);
+            return LoadCopy(path, File.ReadAllBytes(path));
 
         // Null asks the default context, which would also offer the host's private libraries: only .NET's own may come from there.
         if (IsRuntime(assemblyName.Name) || !string.IsNullOrEmpty(assemblyName.CultureName))
             return null;
         throw new MissingAssemblyException($"{assemblyName.Name} {assemblyName.Version} is not in the folder of {_path}.", assemblyName.Name!);
+    }
+
+    /// <summary>Loads an assembly from its bytes, with the symbols beside the file if there are any: stack traces name source lines.</summary>
+    public Assembly LoadCopy(string path, byte[] image)
+    {
+        string symbols = Path.ChangeExtension(path, ".pdb");
+        using MemoryStream code = new(image, writable: false);
+        if (!File.Exists(symbols))
+            return LoadFromStream(code);
+        using MemoryStream lines = new(File.ReadAllBytes(symbols), writable: false);
+        return LoadFromStream(code, lines);
     }
 
     protected override nint LoadUnmanagedDll(string unmanagedDllName) =>

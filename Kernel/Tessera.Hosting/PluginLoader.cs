@@ -6,15 +6,17 @@ namespace Tessera.Hosting;
 /// <summary>The one door through which plugins come in: from a manifest to a loaded, checked plugin, in a load context of its own.</summary>
 internal static class PluginLoader
 {
+    /// <param name="manifest">What was found.</param>
+    /// <param name="image">The bytes that the manifest was read from; null reads the file.</param>
     /// <exception cref="PluginException">A dependency is missing, or the class or its options do not fit their contracts.</exception>
-    public static LoadedPlugin Load(PluginManifest manifest)
+    public static LoadedPlugin Load(PluginManifest manifest, byte[]? image = null)
     {
         PluginLoadContext? context = null;
         try
         {
             context = new PluginLoadContext(manifest.Path);
             CheckReferences(manifest, context);
-            Type type = context.LoadFromAssemblyPath(manifest.Path).GetType(manifest.TypeName, throwOnError: true)!;
+            Type type = context.LoadCopy(manifest.Path, image ?? File.ReadAllBytes(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
             PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
             CheckClass(manifest, type);
             PluginInfo info = new()

@@ -28,7 +28,10 @@ internal sealed partial record PluginManifest
     public required IReadOnlyList<AssemblyName> References { get; init; }
 
     /// <exception cref="PluginException">Not there, not readable, not .NET, another SDK version, not exactly one plugin class, or a bad description.</exception>
-    public static PluginManifest Read(string path)
+    public static PluginManifest Read(string path) => Read(path, out _);
+
+    /// <summary>Reads the description and answers the very bytes it was read from: a build may replace the file at any moment.</summary>
+    public static PluginManifest Read(string path, out byte[] file)
     {
         path = System.IO.Path.GetFullPath(path);
         if (Directory.Exists(path))
@@ -37,8 +40,8 @@ internal sealed partial record PluginManifest
             throw new PluginException($"{path} does not exist.", "Check the path, or build the plugin first.");
         try
         {
-            using FileStream file = File.OpenRead(path);
-            using PEReader image = new(file);
+            file = File.ReadAllBytes(path);
+            using PEReader image = new(new MemoryStream(file, writable: false));
             return image.HasMetadata ? Read(path, image.GetMetadataReader()) : throw NotManaged(path, null);
         }
         catch (BadImageFormatException exception)

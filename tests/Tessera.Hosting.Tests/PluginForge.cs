@@ -68,10 +68,12 @@ internal sealed class PluginForge : IDisposable
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         CSharpCompilation compilation = CSharpCompilation.Create(
             Path.GetFileNameWithoutExtension(path),
-            [CSharpSyntaxTree.ParseText(source, new CSharpParseOptions(LanguageVersion.Preview))],
+            [CSharpSyntaxTree.ParseText(source, new CSharpParseOptions(LanguageVersion.Preview), Path.GetFileNameWithoutExtension(path) + ".cs", System.Text.Encoding.UTF8)],
             [.. Runtime, .. references],
             new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
-        EmitResult result = compilation.Emit(path);
+        using FileStream code = File.Create(path);
+        using FileStream symbols = File.Create(Path.ChangeExtension(path, ".pdb"));
+        EmitResult result = compilation.Emit(code, symbols, options: new EmitOptions(debugInformationFormat: DebugInformationFormat.PortablePdb));
         Assert.That(result.Success, Is.True, string.Join('\n', result.Diagnostics));
         return path;
     }

@@ -184,6 +184,46 @@ internal sealed class PluginHostTests
     }
 
     [Test]
+    public void A_dll_that_is_built_anew_while_it_is_in_use_is_what_the_next_load_gives()
+    {
+        string path = _forge.Plugin("Sample", PluginForge.Scheduler("sample", "\"first\""));
+        using LoadedPlugin first = new PluginCatalog([]).Load(path, PluginKind.Scheduler);
+        IScheduler old = first.Create<IScheduler>(null, _noServices);
+        _forge.Plugin("Sample", PluginForge.Scheduler("sample", "\"second\"", version: "1.2.4"));
+        using LoadedPlugin second = new PluginCatalog([]).Load(path, PluginKind.Scheduler);
+        using LoadedPlugin third = _forge.Catalog.Load("sample", PluginKind.Scheduler);
+        Assert.Multiple(() =>
+        {
+            Assert.That(second.Create<IScheduler>(null, _noServices).Describe(Vcpu), Is.EqualTo("second"));
+            Assert.That(third.Create<IScheduler>(null, _noServices).Describe(Vcpu), Is.EqualTo("second"));
+            Assert.That(second.Info.Version, Is.EqualTo("1.2.4"));
+            Assert.That(old.Describe(Vcpu), Is.EqualTo("first"));
+        });
+    }
+
+    [Test]
+    public void The_library_of_a_plugin_may_be_built_anew_as_well()
+    {
+        string library = Path.Combine(_forge.Folder, "Sample", "Words.dll");
+        PluginForge.Compile(library, "public static class Words { public static string Word => \"first\"; }");
+        string path = _forge.Plugin("Sample", PluginForge.Scheduler("sample", "Words.Word"), MetadataReference.CreateFromFile(library));
+        using LoadedPlugin first = new PluginCatalog([]).Load(path, PluginKind.Scheduler);
+        Assert.That(first.Create<IScheduler>(null, _noServices).Describe(Vcpu), Is.EqualTo("first"));
+        PluginForge.Compile(library, "public static class Words { public static string Word => \"second\"; }");
+        using LoadedPlugin second = new PluginCatalog([]).Load(path, PluginKind.Scheduler);
+        Assert.That(second.Create<IScheduler>(null, _noServices).Describe(Vcpu), Is.EqualTo("second"));
+    }
+
+    [Test]
+    public void What_a_plugin_throws_names_its_source_line()
+    {
+        _forge.Plugin("Sample", PluginForge.Scheduler("sample", "throw new InvalidOperationException(\"no idea\")"));
+        using LoadedPlugin plugin = _forge.Catalog.Load("sample", PluginKind.Scheduler);
+        IScheduler scheduler = plugin.Create<IScheduler>(null, _noServices);
+        Assert.That(Assert.Throws<InvalidOperationException>(() => scheduler.Describe(Vcpu))!.StackTrace, Does.Contain("Sample.cs:line"));
+    }
+
+    [Test]
     public void Listing_leaves_nothing_loaded()
     {
         _forge.Plugin("Listed", PluginForge.Scheduler("listed"));

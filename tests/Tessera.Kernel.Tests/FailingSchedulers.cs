@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Scheduling;
 using Tessera.Sdk;
@@ -14,6 +15,7 @@ public sealed class FailingSchedulers
     [TestCase(Failure.Throws, EjectionReason.Threw)]
     [TestCase(Failure.Nonsense, EjectionReason.Nonsense)]
     [TestCase(Failure.Blocks, EjectionReason.Hung)]
+    [TestCase(Failure.Dawdles, EjectionReason.TooSlow)]
     public void A_failing_scheduler_is_ejected_and_the_guests_go_on(Failure failure, EjectionReason expected)
     {
         FailingScheduler scheduler = new(failure);
@@ -79,6 +81,7 @@ public sealed class FailingSchedulers
         Nonsense,
         Blocks,
         Starves,
+        Dawdles,
     }
 
     private sealed class FailingScheduler(Failure failure) : IScheduler
@@ -137,6 +140,12 @@ public sealed class FailingSchedulers
                 case Failure.Blocks:
                     _released.Wait();
                     return Decision.Idle;
+                case Failure.Dawdles:
+                    // Over the budget of 100 ms, far from the second that counts as a hang.
+                    long since = Stopwatch.GetTimestamp();
+                    while (Stopwatch.GetElapsedTime(since) < TimeSpan.FromMilliseconds(150))
+                        Thread.SpinWait(100);
+                    return _good.Schedule(point);
                 default:
                     return _good.Schedule(point);
             }

@@ -135,6 +135,8 @@ public sealed class HangingSchedulers
         scheduler.HangIn(call, domain: null);
         test.Machine.Adjust(spin, 512, null, null);
         test.Machine.Pause(other);
+        if (call == HangingCall.Sleep)
+            ExpectHang(test, "Sleep(");
         test.Machine.Resume(other);
         test.Machine.Destroy(other);
         Domain last = test.Run("spin");

@@ -1,5 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Cli.Configuration;
+using Tessera.Cli.Control;
+using Tessera.Cli.Control.Commands;
 using Tessera.Cli.Guests;
 using Tessera.Cli.Verbs;
 using Tessera.Hosting;
@@ -21,6 +23,14 @@ internal static class CliServices
         .AddSingleton<KernelMachineFactory>()
         .AddSingleton<IMachineFactory>(provider => provider.GetRequiredService<KernelMachineFactory>())
         .AddSingleton<SimulatedMachineFactory>()
+        .AddSingleton<RunControlFactory>()
+        .AddSingleton<ControlClient>()
+        .AddSingleton<IControlCommand, ListCommand>()
+        .AddSingleton<IControlCommand, SwapSchedulerCommand>()
+        .AddSingleton<IControlCommand, SetCommand>()
+        .AddSingleton<IControlCommand, PauseCommand>()
+        .AddSingleton<IControlCommand, ResumeCommand>()
+        .AddSingleton<IControlCommand, DestroyCommand>()
         .AddSingleton<RunCommand>()
         .AddSingleton<Comparisons.ComparisonRunner>()
         .AddSingleton<CompareCommand>()
@@ -32,6 +42,7 @@ internal static class CliServices
         .AddSingleton<IVerb, SimulateVerb>()
         .AddSingleton<IVerb, CompareVerb>()
         .AddSingleton<IVerb, ReportVerb>()
+        .AddSingleton<IVerb, CtlVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
         .AddSingleton<IVerb, BenchVerb>();
 }

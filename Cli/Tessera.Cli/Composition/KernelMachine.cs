@@ -4,6 +4,7 @@ using Tessera.Cli.Runs;
 using Tessera.Guests;
 using Tessera.Hosting;
 using Tessera.Kernel;
+using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
@@ -53,7 +54,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services) : IMachine
                 Mmu = plugins.Mmu.Create<IMmuVirtualization>(services),
                 MemoryPolicy = plugins.MemoryPolicy.Create<IMemoryPolicy>(services),
                 Scheduler = plugins.Scheduler.Create<IScheduler>(services),
-                SchedulerName = plugins.Scheduler.Plugin.Info.Name,
+                SchedulerName = plugins.Scheduler.Title,
                 FallbackScheduler = () => plugins.Fallback.Create<IScheduler>(services),
                 FastPaths = prepared.Experiment.Machine.FastPaths,
             }), engine);
@@ -88,6 +89,16 @@ internal sealed class KernelMachine : IRunMachine
 
     /// <inheritdoc/>
     public string? Failure => _failure;
+
+    /// <inheritdoc/>
+    public Nanoseconds Now => _machine.Now;
+
+    /// <inheritdoc/>
+    public string SchedulerName => _machine.SchedulerName;
+
+    /// <inheritdoc/>
+    public string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions) =>
+        _machine.SwapScheduler(scheduler, name, vcpu => domainOptions.GetValueOrDefault(vcpu.Id.Domain.Value))?.ToString();
 
     /// <inheritdoc/>
     public IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output)
@@ -182,6 +193,15 @@ internal sealed class KernelDomain(Machine machine, Domain domain) : IRunDomain
 
     /// <inheritdoc/>
     public void Destroy() => machine.Destroy(domain);
+
+    /// <inheritdoc/>
+    public void Pause() => machine.Pause(domain);
+
+    /// <inheritdoc/>
+    public void Resume() => machine.Resume(domain);
+
+    /// <inheritdoc/>
+    public void Adjust(int? weight, object? schedulerOptions, CpuSet? affinity) => machine.Adjust(domain, weight, schedulerOptions, affinity);
 
     /// <inheritdoc/>
     public int WriteConsole(ReadOnlySpan<byte> input) => domain.Console.Write(input);

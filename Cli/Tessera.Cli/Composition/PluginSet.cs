@@ -12,6 +12,9 @@ internal sealed record ChosenPlugin(LoadedPlugin Plugin, object? Options)
     /// <summary>Makes an instance.</summary>
     public T Create<T>(IServiceProvider services)
         where T : class => Plugin.Create<T>(Options, services);
+
+    /// <summary>Name and version: what reports and ejections call it.</summary>
+    public string Title => $"{Plugin.Info.Name} {Plugin.Info.Version}";
 }
 
 /// <summary>The plugins of one machine, loaded; disposing lets them go.</summary>
@@ -29,8 +32,8 @@ internal sealed record PluginSet : IDisposable
     /// <summary>The memory policy.</summary>
     public required ChosenPlugin MemoryPolicy { get; init; }
 
-    /// <summary>The scheduler.</summary>
-    public required ChosenPlugin Scheduler { get; init; }
+    /// <summary>The scheduler; a swap puts another here.</summary>
+    public required ChosenPlugin Scheduler { get; set; }
 
     /// <summary>The scheduler's fallback.</summary>
     public required ChosenPlugin Fallback { get; init; }

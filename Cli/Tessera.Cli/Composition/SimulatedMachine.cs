@@ -63,7 +63,7 @@ internal sealed class SimulatedMachineFactory(CliHost host, IServiceProvider ser
                 PcpuCount = prepared.Experiment.Machine.HostCpus.Count,
                 ContextSwitchCost = settings.ContextSwitchCost,
                 WakeCost = settings.WakeCost,
-                PolicyName = plugins.Scheduler.Plugin.Info.Name,
+                PolicyName = plugins.Scheduler.Title,
             },
             () => plugins.Fallback.Create<IScheduler>(services));
         return new SimulatedMachine(machine, prepared.Experiment.Machine.HostCpus, settings, models, host);
@@ -128,6 +128,18 @@ internal sealed class SimulatedMachine(
     }
 
     /// <inheritdoc/>
+    public string SchedulerName => machine.Core.PolicyName;
+
+    /// <inheritdoc/>
+    public string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions)
+    {
+        Scheduling.Ejection? ejection = machine.Core.SwapPolicy(scheduler, name, vcpu => domainOptions.GetValueOrDefault(vcpu.Id.Domain.Value), machine.Now);
+        foreach (SimulatedDomain domain in _domains)
+            domain.ForgetScheduler();
+        return ejection?.ToString();
+    }
+
+    /// <inheritdoc/>
     public MachineReading Read() => new()
     {
         At = machine.Now,
@@ -161,6 +173,8 @@ internal sealed class SimulatedDomain(
     private static readonly Nanoseconds Unit = Nanoseconds.FromMicroseconds(5);
 
     private SchedulableVcpu? _vcpu;
+    private bool _isPaused;
+    private bool _isDestroyed;
 
     /// <inheritdoc/>
     public int Id => id;
@@ -174,8 +188,9 @@ internal sealed class SimulatedDomain(
     /// <inheritdoc/>
     public DomainPhase Phase => _vcpu switch
     {
-        null => DomainPhase.Created,
+        null => _isDestroyed ? DomainPhase.Destroyed : DomainPhase.Created,
         { State: RunState.Offline } => DomainPhase.Destroyed,
+        _ when _isPaused => DomainPhase.Paused,
         _ when !isModel && plan.Builtin == GuestKind.Hello && workload.Completed > 0 => DomainPhase.Shutdown,
         _ => DomainPhase.Running,
     };
@@ -208,8 +223,38 @@ internal sealed class SimulatedDomain(
     /// <inheritdoc/>
     public void Destroy()
     {
+        _isDestroyed = true;
         if (_vcpu is not null)
             machine.Stop(_vcpu);
+    }
+
+    /// <inheritdoc/>
+    public void Pause()
+    {
+        _isPaused = true;
+        machine.Core.Pause(_vcpu!, machine.Now);
+    }
+
+    /// <inheritdoc/>
+    public void Resume()
+    {
+        _isPaused = false;
+        machine.Core.Resume(_vcpu!, machine.Now);
+    }
+
+    /// <inheritdoc/>
+    public void Adjust(int? weight, object? schedulerOptions, CpuSet? affinity)
+    {
+        // One that has not started will start with what its plan says then.
+        if (_vcpu is not null)
+            machine.Core.Adjust(_vcpu, weight, schedulerOptions, affinity, machine.Now);
+    }
+
+    /// <summary>After a swap: the core sees to the vCPUs it schedules; what one that is gone keeps would hold the old plugin.</summary>
+    public void ForgetScheduler()
+    {
+        if (_vcpu is { State: RunState.Offline })
+            (_vcpu.Options, _vcpu.PolicyData) = (null, null);
     }
 
     /// <inheritdoc/>

@@ -34,6 +34,7 @@ internal static class ResultBuilder
             Domains = [.. domains.Select((domain, index) => Domain(record, domain, index, rows[index]))],
             Pcpus = [.. record.Final.Pcpus.Select((pcpu, index) => Pcpu(index, machine.HostCpus[index], record.Baseline.Pcpus[index], pcpu))],
             SchedulerCost = new SchedulerCost(record.Final.Decisions.Count, record.Final.Decisions.P50Ns, record.Final.Decisions.P99Ns),
+            Changes = [.. record.Changes.Select(change => new ChangeResult(change.At.TotalSeconds, change.By, change.Command, change.What))],
         };
     }
 

@@ -52,6 +52,9 @@ public sealed record ResultDocument
 
     /// <summary>What the scheduler's decisions cost.</summary>
     public required SchedulerCost SchedulerCost { get; init; }
+
+    /// <summary>What was changed from outside during the run, in order; empty for a run that nobody touched.</summary>
+    public IReadOnlyList<ChangeResult> Changes { get; init; } = [];
 }
 
 /// <summary>How a run ended.</summary>
@@ -66,6 +69,13 @@ public enum RunOutcome
     /// <summary>A domain crashed, was not up in time, or the scheduler was ejected.</summary>
     Failed,
 }
+
+/// <summary>A change made from outside during a run.</summary>
+/// <param name="AtSeconds">When, from the machine's start.</param>
+/// <param name="By">By whom: "ctl".</param>
+/// <param name="Command">With what command.</param>
+/// <param name="What">What, in words.</param>
+public sealed record ChangeResult(double AtSeconds, string By, string Command, string What);
 
 /// <summary>The host that a run was made on.</summary>
 /// <param name="Cpu">The CPU's model name.</param>
@@ -114,7 +124,7 @@ public sealed record DomainResult
     /// <summary>The registers at a crash, hexadecimal by name; null without one.</summary>
     public required IReadOnlyDictionary<string, string>? CrashRegisters { get; init; }
 
-    /// <summary>The weight.</summary>
+    /// <summary>The weight at the window's end.</summary>
     public required int Weight { get; init; }
 
     /// <summary>pCPU time given to its vCPUs.</summary>

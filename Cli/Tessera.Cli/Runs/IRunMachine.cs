@@ -4,6 +4,7 @@ using Tessera.Images;
 using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Runs;
 
@@ -37,14 +38,14 @@ internal sealed record DomainPlan
     /// <summary>Memory in bytes.</summary>
     public required long MemoryBytes { get; init; }
 
-    /// <summary>The share weight.</summary>
-    public required int Weight { get; init; }
+    /// <summary>The share weight in force.</summary>
+    public required int Weight { get; set; }
 
-    /// <summary>The scheduler's per-domain options; null for its defaults.</summary>
-    public object? SchedulerOptions { get; init; }
+    /// <summary>The scheduler's per-domain options in force; null for its defaults. A swap must leave nothing of the old plugin here.</summary>
+    public object? SchedulerOptions { get; set; }
 
-    /// <summary>Where it may run.</summary>
-    public CpuSet Affinity { get; init; } = CpuSet.All;
+    /// <summary>Where it may run now.</summary>
+    public CpuSet Affinity { get; set; } = CpuSet.All;
 
     /// <summary>When it starts, after the machine.</summary>
     public Nanoseconds StartDelay { get; init; }
@@ -64,6 +65,19 @@ internal interface IRunMachine : IDisposable
 
     /// <summary>Why the machine cannot go on; null while it can.</summary>
     string? Failure { get; }
+
+    /// <summary>Machine time.</summary>
+    Nanoseconds Now { get; }
+
+    /// <summary>The scheduler in charge, with its version.</summary>
+    string SchedulerName { get; }
+
+    /// <summary>Puts another scheduler in charge while the domains go on.</summary>
+    /// <param name="scheduler">The policy.</param>
+    /// <param name="name">Its name in reports.</param>
+    /// <param name="domainOptions">Its per-domain options by domain number; its defaults for the others.</param>
+    /// <returns>Null, or why the fallback is in charge instead.</returns>
+    string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions);
 
     /// <summary>Builds a domain that does not run yet.</summary>
     /// <param name="plan">What to build.</param>
@@ -93,6 +107,15 @@ internal interface IRunDomain
 
     /// <summary>Ends it and frees its memory.</summary>
     void Destroy();
+
+    /// <summary>Holds it; it runs.</summary>
+    void Pause();
+
+    /// <summary>Lets it go on; it is paused.</summary>
+    void Resume();
+
+    /// <summary>Changes its parameters; null leaves one as it is.</summary>
+    void Adjust(int? weight, object? schedulerOptions, CpuSet? affinity);
 
     /// <summary>Its console's input; answers how many bytes still wait for the guest.</summary>
     int WriteConsole(ReadOnlySpan<byte> input);

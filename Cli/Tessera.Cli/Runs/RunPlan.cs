@@ -85,6 +85,9 @@ internal sealed record RunRecord
     /// <summary>The expected shares of the window, by domain.</summary>
     public required double[] Expected { get; init; }
 
+    /// <summary>What was changed from outside meanwhile, in order.</summary>
+    public IReadOnlyList<RunChange> Changes { get; init; } = [];
+
     /// <summary>Domain numbers.</summary>
     public required IReadOnlyList<int> Ids { get; init; }
 

@@ -21,6 +21,7 @@ internal sealed class RunSession
     private readonly IRunPacer _pacer;
     private readonly Nanoseconds _progressEvery;
     private readonly Action<RunProgress>? _progress;
+    private readonly IRunControl? _control;
     private readonly ConsoleLog[] _consoles;
     private readonly IRunDomain[] _domains;
     private readonly Nanoseconds?[] _startedAt;
@@ -35,9 +36,10 @@ internal sealed class RunSession
     /// <param name="pacer">Time.</param>
     /// <param name="progressEvery">How often to report.</param>
     /// <param name="progress">Gets the reports, on the thread of <see cref="Run"/>.</param>
-    public RunSession(IRunMachine machine, RunPlan plan, IRunPacer pacer, Nanoseconds progressEvery, Action<RunProgress>? progress)
+    /// <param name="control">Who may change the run meanwhile; null for nobody.</param>
+    public RunSession(IRunMachine machine, RunPlan plan, IRunPacer pacer, Nanoseconds progressEvery, Action<RunProgress>? progress, IRunControl? control = null)
     {
-        (_machine, _plan, _pacer, _progressEvery, _progress) = (machine, plan, pacer, progressEvery, progress);
+        (_machine, _plan, _pacer, _progressEvery, _progress, _control) = (machine, plan, pacer, progressEvery, progress, control);
         _consoles = [.. plan.Domains.Select(domain => new ConsoleLog(domain.Name, () => pacer.Now.Value))];
         _domains = [.. plan.Domains.Select((domain, index) => machine.Create(domain, _consoles[index].Append))];
         _startedAt = new Nanoseconds?[_domains.Length];
@@ -63,6 +65,7 @@ internal sealed class RunSession
             Nanoseconds now = _pacer.Now - origin;
             StartDue(now);
             _meter.Sample(_pacer.Now);
+            _control?.Serve(_machine, _domains, () => _meter.Sample(_pacer.Now));
             if (baseline is null && MayMeasure(now))
             {
                 (baseline, windowStart, _meter) = (_machine.Read(), now, Meter());
@@ -124,7 +127,10 @@ internal sealed class RunSession
             if (_startedAt[index] is not null || _plan.Domains[index].StartDelay > now)
                 continue;
             _startedAt[index] = _pacer.Now;
-            _domains[index].Start();
+
+            // It may have been destroyed from outside before its time.
+            if (!_domains[index].Phase.HasEnded())
+                _domains[index].Start();
         }
     }
 
@@ -175,6 +181,7 @@ internal sealed class RunSession
 
     private RunRecord Finish(MachineReading baseline, bool interrupted)
     {
+        _control?.End();
         MachineReading final = _machine.Read();
         ScheduleLog? log = _machine.StopRecording();
         _meter.Sample(_pacer.Now);
@@ -196,6 +203,7 @@ internal sealed class RunSession
             Final = final,
             Expected = _meter.Shares(),
             Ids = [.. _domains.Select(domain => domain.Id)],
+            Changes = _control?.Changes ?? [],
             ExitReasons = [.. _domains.Select(domain => domain.ExitReason)],
             CrashRegisters = [.. _domains.Select(domain => domain.CrashRegisters)],
             BootTimes = [.. _consoles.Select((console, index) => BootTime(console, _startedAt[index]))],

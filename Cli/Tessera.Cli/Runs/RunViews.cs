@@ -116,6 +116,8 @@ internal static class RunViews
         }
 
         parts.Add(new Text($"  {result.Scheduler.Name}: {Number(result.SchedulerCost.Decisions)} decisions, p50 {DomainRows.Time(result.SchedulerCost.P50Ns)}, p99 {DomainRows.Time(result.SchedulerCost.P99Ns)}"));
+        foreach (ChangeResult change in result.Changes)
+            parts.Add(new Text($"  changed at {Seconds(change.AtSeconds)} s by {change.By}: {change.What}"));
         if (result.Engine.Name == Composition.SimulatedMachine.EngineName)
             parts.Add(new Text($"  SIMULATED: {result.Engine.Strategy}"));
         parts.Add(new Text($"  {result.Outcome.ToString().ToLowerInvariant()}: measured {Seconds(result.ElapsedSeconds)} s, from {Seconds(result.MeasuredFromSeconds)} s after the start"));

@@ -45,6 +45,13 @@ internal static class CommonOptions
     /// <summary>`--out DIR` of a run.</summary>
     public static Option<string?> Output() => new("--out") { Description = "Write results, consoles, the recording and report.html into this folder.", HelpName = "DIR" };
 
+    /// <summary>`--control SOCKET`.</summary>
+    public static Option<string?> Control() => new("--control")
+    {
+        Description = "Let `tessera ctl` look at this run and change it, by this Unix socket (docs/control.md); \"auto\" makes one where ctl finds it.",
+        HelpName = "SOCKET",
+    };
+
     /// <summary>`--quiet`.</summary>
     public static Option<bool> Quiet() => new("--quiet") { Description = "Show no progress." };
 

@@ -1,8 +1,10 @@
 using Spectre.Console;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
+using Tessera.Cli.Control;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
+using Tessera.Hosting;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -15,10 +17,11 @@ namespace Tessera.Cli.Verbs;
 /// <param name="Output">The folder for results; null for none.</param>
 /// <param name="Json">Whether the result goes to standard output.</param>
 /// <param name="Quiet">Whether progress is not shown.</param>
-internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet);
+/// <param name="Control">The control socket; null for none.</param>
+internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null);
 
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
-internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, TimeProvider time)
+internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, TimeProvider time)
 {
     /// <summary>Scheduling events that a recorded window keeps: 24 MB at most, and twenty minutes of a hundred busy domains on two physical CPUs.</summary>
     public const int RecordedEvents = 1_000_000;
@@ -53,11 +56,15 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         using PreparedExperiment prepared = planner.Prepare(experiment);
         if (request.Output is not null)
             RunFiles.CreateFolder(request.Output);
+        PluginInfo scheduler = prepared.Plugins.Scheduler.Plugin.Info;
         using IRunMachine machine = create(prepared);
+        using RunControl? control = request.Control is null ? null : controls.Open(request.Control, prepared);
+        if (control is not null && !request.Quiet)
+            host.Error.WriteLine($"tessera: control socket {control.Path}");
         DateTimeOffset startedAt = DateTimeOffset.UtcNow;
         RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
-        RunRecord record = Watch(request, prepared, plan, machine);
-        ResultDocument result = ResultBuilder.Build(record, prepared.Plan.Domains, machine, prepared.Plugins.Scheduler.Plugin.Info, prepared.Resolved, startedAt);
+        RunRecord record = Watch(request, prepared, plan, machine, control);
+        ResultDocument result = ResultBuilder.Build(record, prepared.Plan.Domains, machine, scheduler, prepared.Resolved, startedAt);
         if (request.Output is not null)
             RunFiles.Write(request.Output, prepared, record, result);
         Show(request, prepared, record, result);
@@ -66,14 +73,14 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         return result.Outcome == RunOutcome.Completed ? ExitCode.Good : ExitCode.Failed;
     }
 
-    private RunRecord Watch(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine)
+    private RunRecord Watch(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine, RunControl? control)
     {
         if (request.Quiet)
-            return Session(request, plan, machine, LineInterval, null);
+            return Session(request, plan, machine, control, LineInterval, null);
         if (host.ErrorConsole.Profile.Capabilities.Interactive)
-            return WatchLive(request, prepared, plan, machine);
+            return WatchLive(request, prepared, plan, machine, control);
         long said = time.GetTimestamp();
-        return Session(request, plan, machine, LineInterval, progress =>
+        return Session(request, plan, machine, control, LineInterval, progress =>
         {
             // Nothing is known at a window's first moment; and virtual time may pass faster than anybody reads.
             if (progress.Elapsed == Nanoseconds.Zero || (machine is IRunPacer && time.GetElapsedTime(said) < TimeSpan.FromSeconds(LineInterval.TotalSeconds)))
@@ -83,20 +90,21 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         });
     }
 
-    private RunRecord WatchLive(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine)
+    private RunRecord WatchLive(RunRequest request, PreparedExperiment prepared, RunPlan plan, IRunMachine machine, RunControl? control)
     {
         IAnsiConsole console = host.ErrorConsole;
-        string title = $"{request.Config}: {prepared.Plan.Domains.Count} domains on {machine.HostCpus.Count} pCPUs, {prepared.Plugins.Scheduler.Plugin.Info.Name}";
         RunRecord? record = null;
-        console.Live(new Text(title)).AutoClear(true).Overflow(VerticalOverflow.Crop).Start(context =>
-            record = Session(request, plan, machine, LiveInterval, progress =>
-                context.UpdateTarget(RunViews.Live(prepared.Plan.Domains, title, progress, console.Profile.Height, console.Profile.Width))));
+        console.Live(new Text(Title())).AutoClear(true).Overflow(VerticalOverflow.Crop).Start(context =>
+            record = Session(request, plan, machine, control, LiveInterval, progress =>
+                context.UpdateTarget(RunViews.Live(prepared.Plan.Domains, Title(), progress, console.Profile.Height, console.Profile.Width))));
         return record!;
+
+        string Title() => $"{request.Config}: {prepared.Plan.Domains.Count} domains on {machine.HostCpus.Count} pCPUs, {machine.SchedulerName}";
     }
 
-    private RunRecord Session(RunRequest request, RunPlan plan, IRunMachine machine, Nanoseconds interval, Action<RunProgress>? progress)
+    private RunRecord Session(RunRequest request, RunPlan plan, IRunMachine machine, RunControl? control, Nanoseconds interval, Action<RunProgress>? progress)
     {
-        RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, interval, progress);
+        RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, interval, progress, control);
         using ConsoleFiles? files = request.Output is null ? null : new ConsoleFiles(request.Output, session.Consoles);
         return session.Run();
     }

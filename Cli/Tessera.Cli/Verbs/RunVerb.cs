@@ -16,14 +16,16 @@ internal sealed class RunVerb(RunCommand command, HostResources resources) : IVe
         Option<string?> output = CommonOptions.Output();
         Option<bool> json = CommonOptions.Json("the result");
         Option<bool> quiet = CommonOptions.Quiet();
-        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, output, json, quiet };
+        Option<string?> control = CommonOptions.Control();
+        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, output, json, quiet, control };
         run.SetAction(parsed => command.Run(new RunRequest(
             parsed.GetRequiredValue(config),
             CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)),
             parsed.GetValue(scheduler),
             parsed.GetValue(output),
             parsed.GetValue(json),
-            parsed.GetValue(quiet)), resources));
+            parsed.GetValue(quiet),
+            parsed.GetValue(control)), resources));
         return run;
     }
 }

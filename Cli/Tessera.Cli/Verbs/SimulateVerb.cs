@@ -38,16 +38,17 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
         Option<string?> output = CommonOptions.Output();
         Option<bool> json = CommonOptions.Json("the result");
         Option<bool> quiet = CommonOptions.Quiet();
+        Option<string?> control = CommonOptions.Control();
         Command simulate = new("simulate", "Run an experiment in virtual time: the same configuration and scheduler, modelled guests.")
         {
-            config, set, seconds, scheduler, seed, pcpus, switchCost, wakeCost, model, output, json, quiet,
+            config, set, seconds, scheduler, seed, pcpus, switchCost, wakeCost, model, output, json, quiet, control,
         };
         simulate.SetAction(parsed =>
         {
             int? count = parsed.GetValue(pcpus);
             string[] edits = [.. CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)), .. count is { } n ? new[] { $"machine.{ConfigurationKeys.Pcpus}={n}" } : []];
             return command.Simulate(
-                new RunRequest(parsed.GetRequiredValue(config), edits, parsed.GetValue(scheduler), parsed.GetValue(output), parsed.GetValue(json), parsed.GetValue(quiet)),
+                new RunRequest(parsed.GetRequiredValue(config), edits, parsed.GetValue(scheduler), parsed.GetValue(output), parsed.GetValue(json), parsed.GetValue(quiet), parsed.GetValue(control)),
                 count is { } imagined ? new HostResources([.. Enumerable.Range(0, imagined)], ImaginedMemory) : resources,
                 new SimulationSettings
                 {

@@ -19,7 +19,7 @@ namespace Tessera.Kernel;
 /// A running machine: physical CPUs, frames, the scheduler core and the domains. Everything of a machine hangs off this object; two
 /// machines in one process know nothing of each other.
 /// </summary>
-public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
+public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
 
@@ -76,6 +76,9 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 
     /// <summary>Time since the machine's start.</summary>
     public Nanoseconds Now => Clock.Now;
+
+    /// <summary>The name of the scheduler in charge.</summary>
+    public string SchedulerName => Core.PolicyName;
 
     /// <summary>The domains, in order of creation.</summary>
     public IReadOnlyList<Domain> Domains
@@ -265,60 +268,6 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     /// <returns>It, in machine time; null when none was going on.</returns>
     public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
 
-    /// <summary>Puts another scheduler in charge while guests run. Nothing of the old one is kept.</summary>
-    /// <param name="scheduler">The policy.</param>
-    /// <param name="name">Its name.</param>
-    /// <param name="domainOptions">Makes its per-domain options; null for its defaults.</param>
-    /// <returns>Null, or why the policy could not take over; the fallback is in charge then.</returns>
-    public Ejection? SwapScheduler(IScheduler scheduler, string name, Func<SchedulableVcpu, object?>? domainOptions)
-    {
-        Ejection? ejection = null;
-        bool done = _errands.Run(() => ejection = Core.SwapPolicy(scheduler, name, domainOptions, Clock.Now));
-        foreach (Domain domain in Domains)
-        {
-            // The core sees to those it schedules; what the ended ones keep would hold the old plugin as well.
-            foreach (Vcpu vcpu in domain.Vcpus)
-            {
-                if (vcpu.Schedulable.State == RunState.Offline)
-                    (vcpu.Schedulable.Options, vcpu.Schedulable.PolicyData) = (null, null);
-            }
-        }
-
-        return done ? ejection : Core.Ejections[^1];
-    }
-
-    /// <inheritdoc/>
-    void ISchedulerHost.Kick(PcpuId pcpu) => _pcpus[pcpu.Index].Kick();
-
-    /// <inheritdoc/>
-    void ISchedulerHost.PolicyEjected(Ejection ejection) => SchedulerEjected?.Invoke(ejection);
-
-    /// <inheritdoc/>
-    void ISchedulerHost.PolicyHung(int managedThreadId, PcpuId? deciding)
-    {
-        if (_errands.Abandon(managedThreadId))
-            return;
-        lock (_gate)
-        {
-            int index = Array.FindIndex(_pcpus, pcpu => pcpu.ThreadId == managedThreadId);
-            if (index < 0)
-                return;
-            PhysicalCpu stuck = _pcpus[index];
-            if (_disposed != 0)
-            {
-                stuck.LetGo();
-                return;
-            }
-
-            PhysicalCpu replacement = new(this, stuck.Id, _hostCpus[index], stuck.Timers);
-            replacement.Succeed(stuck);
-            _replaced.Add(stuck);
-            _pcpus[index] = replacement;
-            stuck.Leave();
-            replacement.Start();
-        }
-    }
-
     /// <summary>Stops every physical CPU and frees every domain.</summary>
     public void Dispose()
     {
@@ -362,27 +311,6 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     {
         lock (_gate)
             return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
-    }
-
-    internal void OnDomainEnded(Domain domain)
-    {
-        if (CurrentPcpu is { } pcpu)
-            pcpu.EndLater(domain);
-        else
-            _ = _errands.Run(() => RemoveEnded(domain));
-    }
-
-    /// <summary>The vCPUs of an ended domain leave the scheduler.</summary>
-    /// <returns>False when the policy hung in it.</returns>
-    internal bool RemoveEnded(Domain domain)
-    {
-        bool done = true;
-        foreach (Vcpu vcpu in domain.Vcpus)
-            done &= Core.Remove(vcpu.Schedulable, Clock.Now);
-        Store.Ended(domain.Id);
-        if (domain.State != DomainState.Destroyed)
-            DomainEnded?.Invoke(domain);
-        return done;
     }
 
     internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
@@ -433,13 +361,6 @@ public sealed class Machine : ISchedulerHost, IGrantDirectory, IDisposable
     // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same.
     private static bool MayBeFalse(Domain domain, Exception exception) =>
         domain.FastPath is not null && exception is InvalidOperationException or TamperedTablesException or ArgumentException;
-
-    /// <summary>Tells the scheduler of a domain's vCPUs; a policy that hangs in it is thrown out and the caller goes on.</summary>
-    private void Tell(Domain domain, Action<SchedulableVcpu> what) => _ = _errands.Run(() =>
-    {
-        foreach (Vcpu vcpu in domain.Vcpus)
-            what(vcpu.Schedulable);
-    });
 
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
         new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);

@@ -10,7 +10,7 @@ internal sealed class ResultTests
     private static readonly string[] DocumentKeys =
     [
         "schema", "version", "startedAt", "outcome", "failures", "host", "engine", "scheduler", "configuration", "measuredFromSeconds", "elapsedSeconds",
-        "domains", "pcpus", "schedulerCost",
+        "domains", "pcpus", "schedulerCost", "changes",
     ];
 
     private static readonly string[] DomainKeys =

@@ -5,6 +5,7 @@ using Tessera.Guests;
 using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Tests.Support;
 
@@ -68,6 +69,14 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
     };
 
     public Nanoseconds Now => pacer.Now;
+
+    public string SchedulerName { get; private set; } = "fake";
+
+    public string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions)
+    {
+        SchedulerName = name;
+        return null;
+    }
 
     public IRunMachine Create(PreparedExperiment prepared) => this;
 
@@ -170,6 +179,20 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
         machine.Advance();
         Phase = DomainPhase.Blocked;
     }
+
+    public void Pause()
+    {
+        machine.Advance();
+        Phase = DomainPhase.Paused;
+    }
+
+    public void Resume()
+    {
+        machine.Advance();
+        Phase = DomainPhase.Running;
+    }
+
+    public void Adjust(int? weight, object? schedulerOptions, CpuSet? affinity) => machine.Advance();
 
     public int WriteConsole(ReadOnlySpan<byte> input)
     {

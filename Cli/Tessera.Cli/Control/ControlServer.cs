@@ -1,0 +1,185 @@
+using System.Net.Sockets;
+using System.Text;
+
+namespace Tessera.Cli.Control;
+
+/// <summary>A Unix socket that answers lines with lines; each connection has a thread, for a command may take its time.</summary>
+internal sealed class ControlServer : IDisposable
+{
+    private const int MostConnections = 16;
+
+    /// <summary>How long replies may take that are under way when the run ends: only a plugin that hangs while it is made takes longer.</summary>
+    private static readonly TimeSpan LastReplies = TimeSpan.FromSeconds(2);
+
+    private readonly object _gate = new();
+    private readonly HashSet<Socket> _connections = [];
+    private readonly Socket _listener;
+    private readonly string _path;
+    private readonly Func<string, string> _answer;
+    private readonly Thread _thread;
+    private int _answering;
+    private bool _isOver;
+
+    private ControlServer(Socket listener, string path, Func<string, string> answer)
+    {
+        (_listener, _path, _answer) = (listener, path, answer);
+        _thread = new Thread(Accept) { Name = "tessera control", IsBackground = true };
+        _thread.Start();
+    }
+
+    /// <summary>Listens from now on; only this user may connect.</summary>
+    /// <param name="path">The socket's path.</param>
+    /// <param name="answer">Answers a line; called on a connection's thread.</param>
+    /// <exception cref="UsageException">The socket cannot be made.</exception>
+    public static ControlServer Listen(string path, Func<string, string> answer)
+    {
+        Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            ControlSockets.RemoveStale(path);
+            listener.Bind(new UnixDomainSocketEndPoint(path));
+
+            // Between bind and listen nobody can connect, so nobody gets in before the mode is right.
+            PrivateFiles.Protect(path);
+            listener.Listen(MostConnections);
+        }
+        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
+        {
+            listener.Dispose();
+            throw new UsageException($"--control {path}: {e.Message}. Name a path in a folder that you can write.");
+        }
+        catch
+        {
+            listener.Dispose();
+            throw;
+        }
+
+        return new ControlServer(listener, path, answer);
+    }
+
+    /// <summary>Lets replies that are under way go out, ends every connection and removes the socket.</summary>
+    public void Dispose()
+    {
+        Socket[] open;
+        lock (_gate)
+        {
+            _isOver = true;
+            long until = Environment.TickCount64 + (long)LastReplies.TotalMilliseconds;
+            while (_answering > 0 && until - Environment.TickCount64 is > 0 and var left)
+                _ = Monitor.Wait(_gate, (int)left);
+            open = [.. _connections];
+        }
+
+        File.Delete(_path);
+        _listener.Dispose();
+        _thread.Join();
+        foreach (Socket connection in open)
+            connection.Dispose();
+    }
+
+    private void Accept()
+    {
+        while (true)
+        {
+            Socket connection;
+            try
+            {
+                connection = _listener.Accept();
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                return;
+            }
+
+            bool taken;
+            lock (_gate)
+                taken = !_isOver && _connections.Count < MostConnections && _connections.Add(connection);
+            if (taken)
+                new Thread(() => Converse(connection)) { Name = "tessera connection", IsBackground = true }.Start();
+            else
+                TurnAway(connection);
+        }
+    }
+
+    private static void TurnAway(Socket connection)
+    {
+        using Socket closing = connection;
+        Send(connection, ControlProtocol.Write(ControlReply.Of(new ControlException(ControlCode.Busy, $"{MostConnections} connections are open already. Close one, or try again."))));
+    }
+
+    private void Converse(Socket connection)
+    {
+        try
+        {
+            byte[] buffer = new byte[ControlProtocol.LongestLine];
+            int filled = 0;
+            while (true)
+            {
+                int end = Array.IndexOf(buffer, (byte)'\n', 0, filled);
+                if (end >= 0)
+                {
+                    if (!Reply(connection, Encoding.UTF8.GetString(buffer, 0, end)))
+                        return;
+                    filled -= end + 1;
+                    Array.Copy(buffer, end + 1, buffer, 0, filled);
+                    continue;
+                }
+
+                if (filled == buffer.Length)
+                {
+                    _ = Send(connection, ControlProtocol.Write(ControlReply.Of(new ControlException(ControlCode.BadRequest, $"A request is at most {ControlProtocol.LongestLine} bytes."))));
+                    return;
+                }
+
+                int got = connection.Receive(buffer, filled, buffer.Length - filled, SocketFlags.None);
+                if (got == 0)
+                    return;
+                filled += got;
+            }
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // The other side went away, or the run is over.
+        }
+        finally
+        {
+            lock (_gate)
+                _connections.Remove(connection);
+            connection.Dispose();
+        }
+    }
+
+    private bool Reply(Socket connection, string line)
+    {
+        lock (_gate)
+        {
+            if (_isOver)
+                return false;
+            _answering++;
+        }
+
+        bool sent = Send(connection, _answer(line));
+        lock (_gate)
+        {
+            _answering--;
+            Monitor.PulseAll(_gate);
+        }
+
+        return sent;
+    }
+
+    private static bool Send(Socket connection, string line)
+    {
+        try
+        {
+            ReadOnlySpan<byte> bytes = Encoding.UTF8.GetBytes(line + "\n");
+            while (bytes.Length > 0)
+                bytes = bytes[connection.Send(bytes)..];
+            return true;
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            return false;
+        }
+    }
+}
