@@ -18,7 +18,7 @@ internal static class TraceEvents
     public const string FileName = "trace.json";
 
     /// <summary>Stints written at most: each makes up to six events, and viewers give up on files of hundreds of megabytes.</summary>
-    private const int MostRuns = 300_000;
+    private const int MostRuns = 150_000;
 
     private const int Pcpus = 1;
     private const int Domains = 2;

@@ -2,21 +2,21 @@
 // proportion to the time each domain had in it, so that a picture of a whole run tells no lie about who ran how much.
 (function (T) {
   "use strict";
-  T.paintRow = function (context, line, view, row, colourOf) {
+  T.paintRow = function (context, line, view, row, colours) {
     const { min, max, left, scale } = view;
-    const sums = new Map();
+    const sums = new Float64Array(colours.length);
+    let touched = [];
     let column = -1;
     const flush = () => {
-      if (column >= 0 && sums.size > 0) {
-        let top = row.top + row.height;
-        for (const [slot, time] of sums) {
-          const height = Math.min(1, time * scale) * row.height;
-          context.fillStyle = colourOf(slot);
-          context.fillRect(column, top - height, 1, height);
-          top -= height;
-        }
+      let top = row.top + row.height;
+      for (const slot of touched) {
+        const height = Math.min(1, sums[slot] * scale) * row.height;
+        context.fillStyle = colours[slot];
+        context.fillRect(column, top - height, 1, height);
+        top -= height;
+        sums[slot] = 0;
       }
-      sums.clear();
+      touched = [];
     };
     const labels = [];
     for (let index = T.timeline.first(line, min); index < line.count && line.start[index] < max; index++) {
@@ -25,7 +25,7 @@
       const x = left + (from - min) * scale;
       const width = (to - from) * scale;
       if (width >= 1.5) {
-        context.fillStyle = colourOf(line.slot[index]);
+        context.fillStyle = colours[line.slot[index]];
         context.fillRect(x, row.top, width, row.height);
         if (width > 6) {
           // A hairline tells one slice from the next of the same domain.
@@ -39,7 +39,9 @@
           flush();
           column = here;
         }
-        sums.set(line.slot[index], (sums.get(line.slot[index]) || 0) + to - from);
+        const slot = line.slot[index];
+        if (sums[slot] === 0) touched.push(slot);
+        sums[slot] += to - from;
       }
     }
     flush();
@@ -79,7 +81,7 @@
     }
   };
 
-  T.paintLabels = function (context, labels, row, pixel, colourOf) {
+  T.paintLabels = function (context, labels, row, pixel, colours) {
     if (row.height < 13 * pixel) return;
     context.font = `${11.5 * pixel}px ${T.colour("sans")}`;
     context.textBaseline = "middle";
@@ -87,7 +89,7 @@
     for (const [x, width, slot] of labels) {
       const text = T.timeline.slotName(T.timeline.slots[slot]);
       if (context.measureText(text).width + 8 * pixel > width) continue;
-      context.fillStyle = T.darkText(colourOf(slot)) ? "#14171b" : "#ffffff";
+      context.fillStyle = T.darkText(colours[slot]) ? "#14171b" : "#ffffff";
       context.fillText(text, x + 5 * pixel, row.top + row.height / 2);
     }
   };

@@ -31,6 +31,7 @@
       const { left, top, width, height: tall } = plot.bbox;
       const step = tall / Math.max(1, list.length);
       const shape = { min: view[0], max: view[1], left, scale: width / (view[1] - view[0]), gap: T.colour("card"), labelRoom: 26 * pixel };
+      const colours = line.slots.map((_, slot) => colourOf(slot));
       context.save();
       context.beginPath();
       context.rect(left, top, width, tall);
@@ -41,9 +42,9 @@
         context.fillStyle = T.colour("track");
         context.fillRect(left, row.top, width, row.height);
         const intervals = rows === "pcpus" ? line.pcpus[item] : line.bySlot()[item];
-        if (rows !== "pcpus") T.paintWaits(context, line.waits[item], shape, row, colourOf(item));
-        const labels = T.paintRow(context, intervals, shape, row, colourOf);
-        if (rows === "pcpus") T.paintLabels(context, labels, row, pixel, colourOf);
+        if (rows !== "pcpus") T.paintWaits(context, line.waits[item], shape, row, colours[item]);
+        const labels = T.paintRow(context, intervals, shape, row, colours);
+        if (rows === "pcpus") T.paintLabels(context, labels, row, pixel, colours);
         else T.paintWakes(context, line.wakes[item], shape, row, pixel);
       });
       context.restore();
