@@ -7,6 +7,9 @@ namespace Tessera.Lab.Reports;
 /// <summary>The report of a comparison: for each metric a plot, a table and the verdicts; agreement; every run.</summary>
 internal static class ComparisonPage
 {
+    /// <summary>A longer list of verdicts is folded away.</summary>
+    private const int MostVerdicts = 12;
+
     /// <summary>The whole page.</summary>
     public static string Of(ComparisonFolder folder)
     {
@@ -59,10 +62,10 @@ internal static class ComparisonPage
             html.Element("p", $"{Show.Count(shown.Length)} of {RunPage.Many(all, "comparison")} of two schedulers by one metric showed a difference: the 95 % interval leaves none out, and the probability stays below 5 % after Holm's correction for all pairs and cells of that metric.", "class=\"note\"");
         if (shown.Length > 0)
         {
-            html.Markup("<ul class=\"verdicts\">");
+            html.Markup(shown.Length <= MostVerdicts ? "<ul class=\"verdicts\">" : "<details><summary>All of them; each metric below has its own</summary><ul class=\"verdicts\">");
             foreach ((string cell, Verdict verdict) in shown)
                 html.Markup("<li>").Text((cell.Length > 0 ? cell + ": " : "") + verdict.Sentence).Markup("</li>");
-            html.Markup("</ul>");
+            html.Markup(shown.Length <= MostVerdicts ? "</ul>" : "</ul></details>");
         }
 
         html.Markup("</section>\n");

@@ -26,10 +26,29 @@
     },
   }, more));
 
-  // On logarithmic axes only powers of ten are labelled.
-  const isDecade = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
-  T.decade = (value) => (isDecade(value) ? T.number(value) : null);
-  T.logTimeAxis = (label, more) => T.axis(label, Object.assign({ size: 28, values: (plot, splits) => splits.map((value) => (isDecade(value) ? T.time(value) : null)) }, more));
+  // Logarithmic axes: lines at 1 to 9 of each power of ten, labels at powers alone or, on a short axis, at 1, 2 and 5.
+  function logSplits(plot, axis, min, max) {
+    const splits = [];
+    for (let power = Math.floor(Math.log10(min)); power <= Math.ceil(Math.log10(max)); power++) {
+      for (let digit = 1; digit < 10; digit++) {
+        const value = Number(digit + "e" + power);
+        if (value >= min * 0.999999 && value <= max * 1.000001) splits.push(value);
+      }
+    }
+    return splits;
+  }
+  function logLabels(show) {
+    return (plot, splits) => {
+      const short = splits.length > 0 && splits[splits.length - 1] / splits[0] < 300;
+      return splits.map((value) => {
+        const digit = value.toExponential()[0];
+        return digit === "1" || (short && (digit === "2" || digit === "5")) ? show(value) : null;
+      });
+    };
+  }
+  const logarithmic = (label, show, more) => T.axis(label, Object.assign({ size: 28, splits: logSplits, filter: (plot, splits) => splits, values: logLabels(show) }, more));
+  T.logAxis = (label, more) => logarithmic(label, T.number, more);
+  T.logTimeAxis = (label, more) => logarithmic(label, T.time, more);
 
   T.plot = function (host, height, options, data) {
     const measure = () => ({ width: Math.max(200, Math.floor(host.clientWidth)), height: height(host.clientWidth) });

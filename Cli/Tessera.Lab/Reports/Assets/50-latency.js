@@ -46,10 +46,7 @@
         },
         axes: [
           T.logTimeAxis("Time from wake to running"),
-          T.axis(tail ? "Fraction of wakes that waited longer" : "Fraction of wakes", {
-            size: 62,
-            values: (self, splits) => splits.map((value) => (tail ? T.decade(value) : value.toFixed(1))),
-          }),
+          tail ? T.logAxis("Fraction of wakes that waited longer", { size: 62 }) : T.axis("Fraction of wakes", { size: 62, values: (self, splits) => splits.map((value) => value.toFixed(1)) }),
         ],
         cursor: { points: { show: false }, y: false },
         series: [{}, ...source.curves.map((curve) => ({
@@ -88,11 +85,11 @@
       scales: { x: { time: false, distr: 3, log: 10, range: () => [windowsNs[0] / 1.6, windowsNs[windowsNs.length - 1] * 1.6] }, y: { distr: 3, log: 10, range: () => [low, high] } },
       axes: [
         T.logTimeAxis("Length of the window", { splits: () => windowsNs, values: () => windowsNs.map(T.time) }),
-        T.axis("Error (percentage points)", { size: 62, values: (self, splits) => splits.map(T.decade) }),
+        T.logAxis("Error (percentage points)", { size: 62 }),
       ],
       cursor: { points: { show: false }, y: false, drag: { x: false, y: false } },
-      series: [{}, ...lines.map(([, , colour]) => ({
-        stroke: () => T.colour(colour), width: 2, points: { show: true, size: 8, stroke: () => T.colour(colour), fill: () => T.colour("card") },
+      series: [{}, ...lines.map(([, key, colour]) => ({
+        stroke: () => T.colour(colour), width: 2, dash: key === "p99" ? [7, 5] : undefined, points: { show: true, size: 8, stroke: () => T.colour(colour), fill: () => T.colour("card") },
       }))],
       hooks: { setCursor: [follow] },
     }, [windowsNs, ...lines.map(([, key]) => source[key].map((value) => Math.max(value, low)))]);

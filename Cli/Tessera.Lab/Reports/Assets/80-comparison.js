@@ -71,7 +71,7 @@
         axes: [
           isTime
             ? (logarithmic ? T.logTimeAxis : T.timeAxis)(metric.name)
-            : T.axis(metric.unit ? `${metric.name} (${metric.unit})` : metric.name, { size: 28, values: (self, splits) => splits.map(logarithmic ? T.decade : T.number) }),
+            : (logarithmic ? T.logAxis : T.axis)(metric.unit ? `${metric.name} (${metric.unit})` : metric.name, Object.assign({ size: 28 }, logarithmic ? {} : { values: (self, splits) => splits.map(T.number) })),
           T.axis("", {
             label: null, ticks: { show: false }, size: Math.min(most(host.clientWidth), longest) * 7 + 16,
             splits: () => cells.map((_, index) => index + 0.5),
