@@ -5,6 +5,8 @@ const string usage = """
                decisions a second of the simulator on one core (bvt and round-robin unless named)
            Tessera.Simulation.Bench cost [--plot FILE.svg] [POLICY...]
                host time of a decision inside each policy, by number of vCPUs
+           Tessera.Simulation.Bench cold [POLICY...]
+               the same with 128 vCPUs, caches warm and cold
     """;
 List<string> words = [.. args];
 string? plot = null;
@@ -32,6 +34,9 @@ switch (words.FirstOrDefault())
         IReadOnlyList<(string, CostPoint[])> found = CostBench.Run(names.Length > 0 ? names : Policies.All.Select(static policy => policy.Name));
         if (plot is not null)
             File.WriteAllText(plot, CostPlot.Draw(found));
+        return 0;
+    case "cold":
+        CostBench.RunCold(names.Length > 0 ? names : Policies.All.Select(static policy => policy.Name));
         return 0;
     default:
         Console.Error.WriteLine(usage);

@@ -7,8 +7,13 @@ namespace Tessera.Simulation.Bench;
 
 /// <summary>Measures the host time inside a policy's calls: the policy's own time, without the core around it.</summary>
 /// <param name="inner">The policy.</param>
-internal sealed class TimedScheduler(IScheduler inner) : IScheduler
+/// <param name="evicted">Bytes to walk through before each decision, so that it finds its caches as after a guest that used its own memory; 0 for none.</param>
+internal sealed class TimedScheduler(IScheduler inner, int evicted = 0) : IScheduler
 {
+    private const int CacheLine = 64;
+
+    private readonly byte[] _others = new byte[evicted];
+
     /// <summary>Decisions.</summary>
     public LatencyHistogram Decisions { get; } = new();
 
@@ -34,6 +39,8 @@ internal sealed class TimedScheduler(IScheduler inner) : IScheduler
 
     public Decision Schedule(in SchedulingPoint point)
     {
+        for (int place = 0; place < _others.Length; place += CacheLine)
+            _others[place]++;
         long started = Stopwatch.GetTimestamp();
         Decision decision = inner.Schedule(in point);
         Decisions.Record(Since(started));

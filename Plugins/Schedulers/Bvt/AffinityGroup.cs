@@ -9,8 +9,10 @@ namespace Tessera.Plugins.Schedulers.Bvt;
 /// </summary>
 internal sealed class AffinityGroup
 {
-    private readonly VcpuHeap<BvtVcpu> _byEffective = new(BvtVcpu.ByEffective);
-    private readonly VcpuHeap<BvtVcpu> _byActual = new(BvtVcpu.ByActual);
+    // Two heaps only for those whose effective and actual virtual times differ: a heap's nodes are in no cache when a guest has run for milliseconds.
+    private readonly VcpuHeap<BvtVcpu> _unwarped = new(BvtVcpu.Unwarped);
+    private readonly VcpuHeap<BvtVcpu> _warpedByEffective = new(BvtVcpu.WarpedByEffective);
+    private readonly VcpuHeap<BvtVcpu> _warpedByActual = new(BvtVcpu.WarpedByActual);
     private readonly WeightCap _cap;
     private bool _isolated = true;
 
@@ -40,13 +42,29 @@ internal sealed class AffinityGroup
     public int RunnableCount => _cap.RunnableCount;
 
     /// <summary>The queued vCPU with the least effective virtual time.</summary>
-    public BvtVcpu? Head => _byEffective.Top;
+    public BvtVcpu? Head
+    {
+        get
+        {
+            if (_warpedByEffective.Top is not { } warped)
+                return _unwarped.Top;
+            return _unwarped.Top is { } other && !warped.GoesBefore(other) ? other : warped;
+        }
+    }
 
     /// <summary>Working storage of the SVT computation over overlapping groups.</summary>
     public Int128? LeastActual { get; set; }
 
     /// <summary>The least actual virtual time of the queued, or null.</summary>
-    public Int128? LeastQueuedActual => _byActual.Count > 0 ? _byActual.TopKey : null;
+    public Int128? LeastQueuedActual
+    {
+        get
+        {
+            if (_warpedByActual.Count == 0)
+                return _unwarped.Count > 0 ? _unwarped.TopKey : null;
+            return _unwarped.Count > 0 ? Int128.Min(_unwarped.TopKey, _warpedByActual.TopKey) : _warpedByActual.TopKey;
+        }
+    }
 
     /// <summary>
     /// True while no other group shares a physical CPU with this one. Only then is a cap on weights right: beside outsiders a heavy
@@ -71,8 +89,9 @@ internal sealed class AffinityGroup
     public void Join(BvtVcpu vcpu)
     {
         Members++;
-        _byEffective.Reserve(Members);
-        _byActual.Reserve(Members);
+        _unwarped.Reserve(Members);
+        _warpedByEffective.Reserve(Members);
+        _warpedByActual.Reserve(Members);
         _cap.Join(vcpu.Weight);
         Running?.Join(vcpu);
     }
@@ -91,14 +110,21 @@ internal sealed class AffinityGroup
     /// <summary>Queues a vCPU. One that just woke has the SVT, which is just what the least of the others has: it goes first.</summary>
     public void Enqueue(BvtVcpu vcpu)
     {
-        _byEffective.Add(vcpu, vcpu.Effective, ahead: vcpu.JustWoke);
-        _byActual.Add(vcpu, vcpu.Actual);
+        if (!vcpu.Warped)
+        {
+            _unwarped.Add(vcpu, vcpu.Actual, ahead: vcpu.JustWoke);
+            return;
+        }
+
+        _warpedByEffective.Add(vcpu, vcpu.Effective, ahead: vcpu.JustWoke);
+        _warpedByActual.Add(vcpu, vcpu.Actual);
     }
 
     public void Dequeue(BvtVcpu vcpu)
     {
-        _byEffective.Remove(vcpu);
-        _byActual.Remove(vcpu);
+        _unwarped.Remove(vcpu);
+        _warpedByEffective.Remove(vcpu);
+        _warpedByActual.Remove(vcpu);
     }
 
     /// <summary>The weight a member is charged at, times 2^<see cref="VirtualTime.WeightBits"/>.</summary>

@@ -15,7 +15,7 @@ public sealed partial class BvtScheduler
         {
             if (group.Head is not { } head)
                 continue;
-            if (least is null || head.Effective < least.Effective || (head.Effective == least.Effective && head.JustWoke && !least.JustWoke))
+            if (least is null || head.GoesBefore(least))
                 least = head;
         }
 

@@ -7,8 +7,8 @@ namespace Tessera.Plugins.Schedulers.Bvt;
 /// <summary>BVT's record of a vCPU.</summary>
 internal sealed class BvtVcpu(SchedulableVcpu vcpu) : IHeapMember
 {
-    public const int ByEffective = 0;
-    public const int ByActual = 1;
+    public const int Unwarped = 0;
+    public const int WarpedByEffective = 1;
     public const int ByRewarp = 2;
 
     /// <summary>While it runs: by effective virtual time, the greatest first.</summary>
@@ -16,6 +16,7 @@ internal sealed class BvtVcpu(SchedulableVcpu vcpu) : IHeapMember
 
     /// <summary>While it runs: by actual virtual time, the least first.</summary>
     public const int ByLag = 4;
+    public const int WarpedByActual = 5;
 
     public readonly SchedulableVcpu Vcpu = vcpu;
 
@@ -59,12 +60,15 @@ internal sealed class BvtVcpu(SchedulableVcpu vcpu) : IHeapMember
     public Nanoseconds WarpedRan;
 
     /// <inheritdoc/>
-    public int[] Places { get; } = [-1, -1, -1, -1, -1];
+    public int[] Places { get; } = [-1, -1, -1, -1, -1, -1];
 
     /// <summary>E_i, the effective virtual time: least goes first.</summary>
     public Int128 Effective => Warped ? Actual - WarpValue : Actual;
 
-    public bool Queued => Places[ByEffective] >= 0;
+    public bool Queued => Places[Unwarped] >= 0 || Places[WarpedByEffective] >= 0;
+
+    /// <summary>Whether it goes before another by effective virtual time; of equals who just woke goes first.</summary>
+    public bool GoesBefore(BvtVcpu other) => Effective < other.Effective || (Effective == other.Effective && JustWoke && !other.JustWoke);
 
     /// <summary>Whether it serves its unwarp time.</summary>
     public bool Unwarping => Places[ByRewarp] >= 0;
