@@ -35,6 +35,7 @@ internal static class RunData
                 if (run.Latencies is { } latencies)
                     Latency(json, latencies);
                 Gantt(json, run, replay, recording.Covered);
+                Marks(json, run);
             }
 
             json.WriteEndObject();
@@ -200,6 +201,20 @@ internal static class RunData
         }
 
         return packed.ToBase64();
+    }
+
+    private static void Marks(Utf8JsonWriter json, RunFolder run)
+    {
+        json.WriteStartArray("marks");
+        foreach (RunMark mark in RunMarks.Of(run))
+        {
+            json.WriteStartObject();
+            json.WriteNumber("atNs", mark.At.Value);
+            json.WriteString("what", mark.What);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 
     /// <summary>Intervals that do not overlap, as gap, length and tag.</summary>

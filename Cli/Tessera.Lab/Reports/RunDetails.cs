@@ -13,7 +13,7 @@ internal static class RunDetails
         JsonElement[] spoke = [.. run.Result.List("domains").Where(domain => domain.List("consoleTail").Count > 0 || domain.Entries("crashRegisters").Count > 0)];
         if (spoke.Length == 0)
             return;
-        html.Markup("<section id=\"consoles\"><h2>Consoles</h2>");
+        html.Markup("<section id=\"consoles\"><h2>Consoles</h2><div class=\"scroll tall\">");
         foreach (JsonElement domain in spoke)
         {
             bool crashed = domain.Text("state") == "crashed";
@@ -25,7 +25,23 @@ internal static class RunDetails
             html.Markup("</details>");
         }
 
-        html.Markup("<p class=\"note\">The last lines; console-NAME.log has them all.</p></section>\n");
+        html.Markup("</div><p class=\"note\">The last lines; console-NAME.log has them all.</p></section>\n");
+    }
+
+    /// <summary>What was changed from outside during the run.</summary>
+    public static void Changes(HtmlBuilder html, RunFolder run)
+    {
+        IReadOnlyList<JsonElement> changes = run.Result.List("changes");
+        if (changes.Count == 0)
+            return;
+        html.Markup("<section id=\"changes\"><h2>Changed while it ran</h2><div class=\"scroll tall\"><table><thead><tr><th scope=\"col\">At</th><th scope=\"col\" class=\"text\">What</th><th scope=\"col\" class=\"text\">Command</th><th scope=\"col\" class=\"text\">By</th></tr></thead><tbody>");
+        foreach (JsonElement change in changes)
+        {
+            html.Markup("<tr>").Element("th", Show.Seconds(change.Number("atSeconds") - (run.Result.Number("measuredFromSeconds") ?? 0)), "scope=\"row\"")
+                .Element("td", change.Text("what"), "class=\"text wrap\"").Element("td", change.Text("command"), "class=\"text wrap\"").Element("td", change.Text("by"), "class=\"text\"").Markup("</tr>");
+        }
+
+        html.Markup("</tbody></table></div><p class=\"note\">Times are from the window's beginning. Plots over time mark them with a dotted line.</p></section>\n");
     }
 
     /// <summary>The host and the engine with everything it probed.</summary>

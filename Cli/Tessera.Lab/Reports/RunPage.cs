@@ -24,6 +24,7 @@ internal static class RunPage
         html.Markup("<main>\n");
         Alerts(html, run);
         Tiles(html, run);
+        RunDetails.Changes(html, run);
         if (run.Recording is not null)
             Plots(html, run);
         html.Markup("<section id=\"statistics\"><h2>Statistics</h2>\n");
@@ -53,6 +54,8 @@ internal static class RunPage
             html.Element("span", "SIMULATED in virtual time", "class=\"badge warn\"");
         else
             html.Element("span", $"measured on {result.Text("engine", "name")}", "class=\"badge\"");
+        if (result.List("changes").Count > 0)
+            html.Element("span", "changed while it ran", "class=\"badge warn\"");
         html.Markup("</div><button type=\"button\" id=\"theme\" class=\"theme\" title=\"Switch between light and dark\">Theme</button></header>\n");
     }
 

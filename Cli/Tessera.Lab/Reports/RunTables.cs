@@ -31,6 +31,7 @@ internal static class RunTables
                 new("Wake p50", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p50"), Show.Time)),
                 new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p99"), Show.Time)),
                 new("Wake max", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "max"), Show.Time)),
+                new("Missed", "", (domain, _) => Some(domain.Number("missedDeadlines"), Show.Count)),
                 new("Stint p50", "", (_, own) => Some(own?.StintNs?.P50, Show.Time)),
                 new("Preempted", "", (_, own) => Some(own?.Preemptions, Show.Count)),
                 new("Memory", "", (domain, _) => Some(domain.Number("memory", "assignedBytes"), Show.Bytes)),

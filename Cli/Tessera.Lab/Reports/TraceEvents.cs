@@ -68,7 +68,7 @@ internal static class TraceEvents
         }
 
         Wakes(json, replay, recording, tracks, until);
-        Policies(json, recording, until);
+        Marks(json, run, until);
         Counters(json, run, until);
         json.WriteEndArray();
         json.WriteEndObject();
@@ -167,13 +167,13 @@ internal static class TraceEvents
         }
     }
 
-    private static void Policies(Utf8JsonWriter json, ScheduleRecording recording, Nanoseconds until)
+    private static void Marks(Utf8JsonWriter json, RunFolder run, Nanoseconds until)
     {
-        foreach (ScheduleEvent item in recording.Events)
+        foreach (RunMark mark in RunMarks.Of(run))
         {
-            if (item.Kind != ScheduleEventKind.Policy || item.At >= until)
+            if (mark.At >= until || mark.What.Length == 0)
                 continue;
-            Begin(json, "i", "another policy took over", Pcpus, 0, item.At);
+            Begin(json, "i", mark.What, Pcpus, 0, mark.At);
             json.WriteString("s", "g");
             json.WriteEndObject();
         }

@@ -88,6 +88,21 @@ internal sealed class RunFilesTests
     }
 
     [Test]
+    public void What_was_changed_while_it_ran_is_marked_where_it_was()
+    {
+        using SampleRun run = SampleRun.Write(Names);
+        run.Result["changes"] = new System.Text.Json.Nodes.JsonArray(new System.Text.Json.Nodes.JsonObject
+        {
+            ["atSeconds"] = 0.75, ["by"] = "ctl", ["command"] = "set domain.one.weight=512", ["what"] = "one's weight is 512 instead of 256",
+        });
+        run.WriteResult();
+        JsonElement mark = Trace(run).Single(item => item.GetProperty("name").GetString() == "one's weight is 512 instead of 256");
+        Assert.That(mark.GetProperty("ts").GetDecimal(), Is.EqualTo(250_000), "the window begins half a second after the machine");
+        if (ReportWriter.CanDraw)
+            Assert.That(run.Page, Does.Contain("changed while it ran").And.Contain("set domain.one.weight=512"));
+    }
+
+    [Test]
     public void Series_hold_the_numbers_of_the_recording()
     {
         using SampleRun run = SampleRun.Write(Names);

@@ -71,6 +71,26 @@
   };
   T.onTheme(() => live.forEach((entry) => entry.redraw()));
 
+  // Dotted lines where somebody changed the running machine, or another policy took over.
+  T.drawMarks = function (plot) {
+    const marks = T.data.marks || [];
+    const { left, top, width, height } = plot.bbox;
+    const pixel = width / plot.over.clientWidth;
+    plot.ctx.save();
+    plot.ctx.strokeStyle = T.colour("ink");
+    plot.ctx.lineWidth = 1.5 * pixel;
+    plot.ctx.setLineDash([2 * pixel, 3 * pixel]);
+    for (const mark of marks) {
+      const x = plot.valToPos(mark.atNs, "x", true);
+      if (x < left || x > left + width) continue;
+      plot.ctx.beginPath();
+      plot.ctx.moveTo(x, top);
+      plot.ctx.lineTo(x, top + height);
+      plot.ctx.stroke();
+    }
+    plot.ctx.restore();
+  };
+
   T.tip = function (host) {
     const tip = T.el("div", { className: "tip", hidden: true });
     host.append(tip);

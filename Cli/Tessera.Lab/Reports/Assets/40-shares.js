@@ -59,7 +59,7 @@
       axes: [T.timeAxis("Time in the measured window"), T.axis("Share of all pCPU time (%)", { size: 52 })],
       cursor: { points: { show: false }, y: false, drag: { x: true, y: false } },
       series,
-      hooks: { setCursor: [follow] },
+      hooks: { draw: [T.drawMarks], setCursor: [follow] },
     }, build());
     T.onDomains(() => {
       plot.batch(() => {

@@ -133,7 +133,7 @@
         cursor: { points: { show: false }, y: false, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => () => { look(...whole); } } },
         series: [{}, { show: true, paths: () => null, points: { show: false } }],
         hooks: {
-          draw: [draw],
+          draw: [draw, T.drawMarks],
           setCursor: [follow],
           setSelect: [(plot) => {
             if (plot.select.width > 3) look(plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x"));
