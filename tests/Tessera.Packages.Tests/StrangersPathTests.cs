@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Tessera.Lab.Tests.Reports;
 using Tessera.Packages.Tests.Support;
 
 namespace Tessera.Packages.Tests;
@@ -11,6 +12,7 @@ internal sealed class StrangersPathTests
 
     private string _project = "";
     private Ended _tested = null!;
+    private Lazy<Ended> _compared = null!;
 
     [OneTimeSetUp]
     public void Generate_build_and_test()
@@ -20,6 +22,8 @@ internal sealed class StrangersPathTests
         Assert.That(generated.Code, Is.Zero, generated.ToString());
         _project = Path.Combine(folder, "MyPolicy");
         _tested = PackedOnce.Shell.Dotnet(_project, "test", "-c", "Release", "--nologo", "-v", "quiet");
+        _compared = new(() => PackedOnce.Shell.Tessera(
+            _project, "compare", "experiment.json", "--scheduler", $"bvt,./{Plugin}", "--repeat", "2", "--seconds", "1", "--out", "results", "--json", "--quiet"));
     }
 
     [Test]
@@ -74,6 +78,41 @@ internal sealed class StrangersPathTests
         JsonElement result = Result(PackedOnce.Shell.Tessera(_project, "run", "experiment.json", "--seconds", "3", "--json", "--quiet"));
         Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Does.StartWith("kvm"));
         SharesFollowWeights(result, within: 0.05);
+    }
+
+    /// <summary>On KVM where there is one; without, compare simulates by itself.</summary>
+    [Test]
+    public void It_is_compared_with_BVT()
+    {
+        JsonElement comparison = Result(_compared.Value);
+        Assert.Multiple(() =>
+        {
+            Assert.That(comparison.GetProperty("runs").EnumerateArray().Select(run => run.GetProperty("outcome").GetString()), Has.Exactly(4).EqualTo("completed"));
+            Assert.That(comparison.GetProperty("schedulers").GetArrayLength(), Is.EqualTo(2));
+            Assert.That(File.ReadLines(Path.Combine(_project, "results", "comparison.csv")).Count(), Is.EqualTo(5), "a heading and four runs");
+        });
+    }
+
+    [Test]
+    public async Task The_comparisons_report_opens_in_a_browser_without_a_complaint()
+    {
+        Assert.That(_compared.Value.Code, Is.Zero, _compared.Value.ToString());
+        string report = Path.Combine(_project, "results", "report.html");
+        if (!File.Exists(report) && !Directory.Exists(Path.Combine(SourceTree.Root, "artifacts", "plotting")))
+            Assert.Ignore("The plotting library could not be fetched from the npm registry when this was built, so there is no report; run .ci/plotting-library and build again.");
+        Assert.That(report, Does.Exist);
+        await using Browser browser = await Browser.Start();
+        await browser.Open(report);
+        await browser.Keep("strangers-comparison");
+        string text = await browser.Text("document.body.innerText");
+        double plots = await browser.Number("document.querySelectorAll('.plot canvas').length");
+        Assert.Multiple(() =>
+        {
+            Assert.That(browser.Complaints, Is.Empty);
+            Assert.That(browser.Requests, Is.Empty);
+            Assert.That(text, Does.Contain("MyPolicy").And.Contain("bvt"));
+            Assert.That(plots, Is.Positive);
+        });
     }
 
     [Test]
