@@ -11,6 +11,7 @@ using Tessera.Images;
 using Tessera.Kernel.Building;
 using Tessera.Lab.Reports;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Devices;
 
 namespace Tessera.Cli;
 
@@ -66,7 +67,7 @@ internal static class CommandLine
                     host.Error.WriteLine(error);
                 host.Error.WriteLine($"tessera: {configuration.Errors.Count} {(configuration.Errors.Count == 1 ? "thing is" : "things are")} wrong with the configuration; nothing was started.");
                 return ExitCode.Usage;
-            case UsageException or PluginException or ImageException or DomainBuildException:
+            case UsageException or PluginException or ImageException or DomainBuildException or BackendException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
                 return ExitCode.Usage;
             case ReportException report:

@@ -76,6 +76,18 @@ public static class OptionBinder
         })),
     ];
 
+    /// <summary>Changes the strings of a record: placeholders filled in, paths made whole.</summary>
+    /// <param name="options">The record.</param>
+    /// <param name="change">Given a string and whether it is a path, the string that is to stand there.</param>
+    public static void ChangeStrings(object options, Func<string, bool, string> change)
+    {
+        foreach (OptionSchema.Entry entry in OptionSchema.Of(options.GetType()).Entries)
+        {
+            if (entry.Property.GetValue(options) is string { Length: > 0 } text)
+                entry.Property.SetValue(options, change(text, entry.IsPath));
+        }
+    }
+
     private static string Unknown(string key, OptionSchema? schema)
     {
         string[] known = [.. (schema?.Entries ?? []).Select(entry => entry.Key)];

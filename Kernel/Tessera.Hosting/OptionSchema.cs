@@ -56,7 +56,10 @@ internal sealed class OptionSchema
             format,
             value,
             Bound(where, "Min", attribute.Min, format) ?? format.ImplicitMin,
-            Bound(where, "Max", attribute.Max, format));
+            Bound(where, "Max", attribute.Max, format),
+            attribute.IsPath);
+        if (entry.IsPath && property.PropertyType != typeof(string))
+            throw new ArgumentException($"{where} is said to be a path and is no string.");
         if (entry.Min is not null && entry.Max is not null && format.Compare(entry.Min, entry.Max) > 0)
             throw new ArgumentException($"{where}: Min {format.Format(entry.Min)} is above Max {format.Format(entry.Max)}.");
         if (value is not null && entry.OutOfRange(value) is { } problem)
@@ -71,7 +74,7 @@ internal sealed class OptionSchema
         return format.TryParseBound(text, out object value) ? value : throw new ArgumentException($"{where}: {name} \"{text}\" is not a bound of its type ({format.Type}).");
     }
 
-    internal sealed record Entry(string Key, PropertyInfo Property, string Summary, OptionFormat Format, object? Default, object? Min, object? Max)
+    internal sealed record Entry(string Key, PropertyInfo Property, string Summary, OptionFormat Format, object? Default, object? Min, object? Max, bool IsPath)
     {
         /// <summary>Says what bounds a value breaks; null when none.</summary>
         public string? OutOfRange(object value)

@@ -1,4 +1,5 @@
 using Tessera.Plugins.Block.Ram;
+using Tessera.Plugins.Block.Throttle;
 using Tessera.Sdk.Conformance;
 using Tessera.Sdk.Conformance.Block;
 using Tessera.Sdk.Plugins;
@@ -37,4 +38,25 @@ internal sealed class CopyOnWriteCrashConformance : BlockConformance
     protected override ConformanceOptions Options => base.Options with { Scenarios = 120 };
 
     protected override BlockStorage NewStorage() => new CrashingOverlayStorage();
+}
+
+[TestFixture]
+internal sealed class ThrottleConformance : BlockConformance
+{
+    protected override BlockStorage NewStorage()
+    {
+        TestScope scope = new();
+        return new VolatileBlockStorage(() => new Throttle(
+            new ThrottleOptions { Iops = 100_000, BytesPerSecond = new ByteSize(1L << 30), Group = "all", GroupIops = 90_000 },
+            new RamDisk(new RamOptions { Size = new ByteSize(200 << 10) }),
+            scope));
+    }
+}
+
+[TestFixture]
+internal sealed class NbdConformance : BlockConformance
+{
+    protected override ConformanceOptions Options => base.Options with { Scenarios = 10 };
+
+    protected override BlockStorage NewStorage() => new NbdStorage();
 }

@@ -16,6 +16,9 @@ internal sealed record PreparedExperiment : IDisposable
     /// <summary>The plugins.</summary>
     public required PluginSet Plugins { get; init; }
 
+    /// <summary>The plugins of its devices.</summary>
+    public required DevicePlugins Devices { get; init; }
+
     /// <summary>What to run.</summary>
     public required RunPlan Plan { get; init; }
 
@@ -23,7 +26,11 @@ internal sealed record PreparedExperiment : IDisposable
     public required JsonElement Resolved { get; init; }
 
     /// <inheritdoc/>
-    public void Dispose() => Plugins.Dispose();
+    public void Dispose()
+    {
+        Plugins.Dispose();
+        Devices.Dispose();
+    }
 }
 
 /// <summary>Looks up plugins and guests and binds their options; everything wrong is one <see cref="ConfigurationException"/>.</summary>
@@ -40,7 +47,9 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         if (plugins is not null && errors.Count == 0)
             loaded?.Invoke(plugins);
         List<DomainPlan> plans = [];
-        List<(object? GuestOptions, object? SchedulerOptions, ByteSize Memory)> resolved = [];
+        List<ResolvedDomain> resolved = [];
+        DevicePlugins devices = new(catalog);
+        DiskPlanner disks = new(devices, guests, experiment, errors);
         for (int group = 0; group < experiment.Domains.Count; group++)
         {
             DomainSettings domain = experiment.Domains[group];
@@ -49,12 +58,13 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
             object? schedulerOptions = plugins is null
                 ? null
                 : OptionErrors.Bind(plugins.Scheduler.Plugin.DomainOptionsType, domain.SchedulerOptions, node.PathOf(ConfigurationKeys.Scheduler), node, errors);
+            DiskChoices chosen = disks.Choose(domain);
             if (guest is null)
                 continue;
             ByteSize memory = domain.Memory ?? guest.DefaultMemory;
             CheckCommandLine(node, guest, errors);
-            resolved.Add((guest.Options, schedulerOptions, memory));
-            plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions)));
+            resolved.Add(new(guest.Options, schedulerOptions, memory, chosen.Options));
+            plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions) with { Disks = chosen.For(name) }));
         }
 
         if (errors.Count == 0)
@@ -62,6 +72,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         if (errors.Count > 0 || plugins is null)
         {
             plugins?.Dispose();
+            devices.Dispose();
             throw new ConfigurationException(errors);
         }
 
@@ -69,6 +80,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         {
             Experiment = experiment,
             Plugins = plugins,
+            Devices = devices,
             Plan = new RunPlan
             {
                 Domains = plans,

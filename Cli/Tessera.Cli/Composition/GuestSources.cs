@@ -27,6 +27,9 @@ internal sealed class GuestSources(GuestLibrary library)
     /// <summary>Names that would be found now, for suggestions.</summary>
     public IReadOnlyList<string> Names => [.. BuiltinGuests.Names, .. library.List().Select(guest => guest.Name)];
 
+    /// <summary>A library guest's root disk; null when it has none or is not there.</summary>
+    public string? RootDiskOf(string name) => library.Find(name)?.RootDiskPath;
+
     /// <summary>Loads a domain's guest; adds errors and answers null when there is something wrong with it. What the checks of the configuration found is not said again.</summary>
     public GuestChoice? Resolve(Experiment experiment, DomainSettings domain, List<ConfigurationError> errors)
     {

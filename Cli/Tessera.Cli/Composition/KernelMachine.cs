@@ -72,6 +72,7 @@ internal sealed class KernelMachine : IRunMachine
 {
     private readonly Machine _machine;
     private readonly ICpuEngine _engine;
+    private readonly DiskMaker _disks = new();
     private volatile string? _failure;
 
     /// <summary>Takes over a machine and its engine.</summary>
@@ -105,6 +106,8 @@ internal sealed class KernelMachine : IRunMachine
     {
         Domain domain = _machine.CreateDomain(ConfigurationOf(plan));
         domain.Console.Output = output;
+        foreach (DiskPlan disk in plan.Disks)
+            _ = _machine.AttachDisk(domain, _disks.Make(disk));
         return new KernelDomain(_machine, domain);
     }
 
@@ -146,6 +149,7 @@ internal sealed class KernelMachine : IRunMachine
     public void Dispose()
     {
         _machine.Dispose();
+        _disks.Dispose();
         _engine.Dispose();
     }
 
@@ -161,6 +165,7 @@ internal sealed class KernelMachine : IRunMachine
         Hypercalls = snapshot.Hypercalls,
         AssignedBytes = snapshot.AssignedBytes,
         ResidentBytes = snapshot.ResidentBytes,
+        Disks = domain.Disks.ToDictionary(disk => disk.Name, disk => disk.Read()),
         Report = ReportPage.TryRead(domain.ReadReportPage(), out GuestReport? report) ? report : null,
     };
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Tessera.Kernel;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk;
 
@@ -146,7 +147,33 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
             Affinity = reader.Find(ConfigurationKeys.Affinity) is { } affinity ? reader.Cpus(affinity, ConfigurationKeys.All) : null,
             StartDelay = reader.Duration(ConfigurationKeys.StartDelay, Nanoseconds.Zero, DurationRange.ZeroOrMore),
             Vcpus = reader.Integer(ConfigurationKeys.Vcpus, 1, 1, ConfigurationKeys.MaxVcpus),
+            Disks = BindDisks(reader),
         };
+    }
+
+    private List<DiskSettings> BindDisks(SectionReader domain)
+    {
+        List<DiskSettings> disks = [];
+        foreach (ConfigurationNode item in domain.List(ConfigurationKeys.Disks))
+        {
+            SectionReader reader = new(ConfigurationKeys.DiskSection, item, errors);
+            string name = reader.Text(ConfigurationKeys.Name) ?? "";
+            if (name.Length > 0 && !Disk.TryNumberOf(name, out _))
+                reader.Fail(reader.Find(ConfigurationKeys.Name)!, $"\"{name}\" cannot name a disk.", "Disks are named xvda to xvdz.");
+            else if (name.Length > 0 && disks.Exists(disk => disk.Name == name))
+                reader.Fail(reader.Find(ConfigurationKeys.Name)!, $"The domain has two disks named {name}.", "Give each its own name.");
+            disks.Add(new DiskSettings
+            {
+                Path = reader.Path,
+                Name = name,
+                Backend = Choice(reader, ConfigurationKeys.Backend, ConfigurationKeys.Options, ""),
+                IsReadOnly = reader.Flag(ConfigurationKeys.ReadOnly),
+                PersistentGrants = reader.Flag(ConfigurationKeys.PersistentGrants),
+                Layers = [.. reader.List(ConfigurationKeys.Layers).Select(layer => Choice(new(ConfigurationKeys.LayerSection, layer, errors), ConfigurationKeys.Backend, ConfigurationKeys.Options, ""))],
+            });
+        }
+
+        return disks;
     }
 
     [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]

@@ -49,6 +49,11 @@ internal static class ConfigurationKeys
     public const string Affinity = "affinity";
     public const string StartDelay = "startDelay";
     public const string Vcpus = "vcpus";
+    public const string Disks = "disks";
+    public const string Backend = "backend";
+    public const string ReadOnly = "readOnly";
+    public const string PersistentGrants = "persistentGrants";
+    public const string Layers = "layers";
 
     /// <summary>The word for "as many as make sense here".</summary>
     public const string Auto = "auto";
@@ -131,8 +136,27 @@ internal static class ConfigurationKeys
             """{"anyOf":[{"const":"all"},{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"integer","minimum":0}}]}""", "\"all\""),
         new(StartDelay, "How long after the machine's start the domain begins to run.", DurationPattern, "\"0 s\""),
         new(Vcpus, "Virtual CPUs; one in this version.", $$"""{"type":"integer","minimum":1,"maximum":{{MaxVcpus}}}""", "1"),
+        new(Disks, "Its disks.", """{"type":"array","items":{"$ref":"#/$defs/disk"}}""", "[]"),
     ], [Name]);
 
+    /// <summary>One item of a domain's `disks`.</summary>
+    public static ConfigurationSection DiskSection { get; } = new("disk", "One disk of a domain.",
+    [
+        new(Name, "Its name in the guest.", """{"type":"string","pattern":"^xvd[a-z]$"}"""),
+        new(Backend, "The block backend plugin: name or path of its DLL.", Text),
+        new(Options, "The plugin's options; in their strings {domain} stands for the domain's name, and as a path guest:NAME for a library guest's root disk.", OptionsObject, "{}"),
+        new(ReadOnly, "Whether the guest may only read it.", """{"type":"boolean"}""", "false"),
+        new(PersistentGrants, "Whether frontends may use the same granted pages for every request, and copy.", """{"type":"boolean"}""", "false"),
+        new(Layers, "Decorating backends over it, such as throttle; the first is the lowest.", """{"type":"array","items":{"$ref":"#/$defs/layer"}}""", "[]"),
+    ], [Name, Backend]);
+
+    /// <summary>One item of a disk's `layers`.</summary>
+    public static ConfigurationSection LayerSection { get; } = new("layer", "A backend over another.",
+    [
+        new(Backend, "The block backend plugin: name or path of its DLL.", Text),
+        new(Options, "The plugin's options.", OptionsObject, "{}"),
+    ], [Backend]);
+
     /// <summary>The objects that the document refers to.</summary>
-    public static ImmutableArray<ConfigurationSection> Sections { get; } = [MachineSection, SchedulerSection, DomainSection];
+    public static ImmutableArray<ConfigurationSection> Sections { get; } = [MachineSection, SchedulerSection, DomainSection, DiskSection, LayerSection];
 }

@@ -23,9 +23,16 @@ internal sealed record ResolvedParts
     /// <summary>The scheduler's.</summary>
     public object? SchedulerOptions { get; init; }
 
-    /// <summary>For each item of domains: its guest's options, its scheduler options and its memory.</summary>
-    public required IReadOnlyList<(object? GuestOptions, object? SchedulerOptions, ByteSize Memory)> Domains { get; init; }
+    /// <summary>For each item of domains.</summary>
+    public required IReadOnlyList<ResolvedDomain> Domains { get; init; }
 }
+
+/// <summary>What was found out about an item of domains.</summary>
+/// <param name="GuestOptions">Its guest's options.</param>
+/// <param name="SchedulerOptions">Its scheduler options.</param>
+/// <param name="Memory">Its memory.</param>
+/// <param name="DiskOptions">For each disk the options of its backend and of the layers over it.</param>
+internal sealed record ResolvedDomain(object? GuestOptions, object? SchedulerOptions, ByteSize Memory, IReadOnlyList<IReadOnlyList<object?>> DiskOptions);
 
 /// <summary>Writes an experiment back as a configuration with nothing left to defaults.</summary>
 internal static class ConfigurationWriter
@@ -71,7 +78,7 @@ internal static class ConfigurationWriter
         writer.WriteEndObject();
         writer.WriteStartArray(ConfigurationKeys.Domains);
         for (int index = 0; index < experiment.Domains.Count; index++)
-            Domain(writer, experiment.Domains[index], parts.Domains[index].GuestOptions, parts.Domains[index].SchedulerOptions, parts.Domains[index].Memory);
+            Domain(writer, experiment.Domains[index], parts.Domains[index]);
         writer.WriteEndArray();
         Duration(writer, ConfigurationKeys.Duration, experiment.Duration);
         if (experiment.MeasureAfter is { } after)
@@ -82,30 +89,59 @@ internal static class ConfigurationWriter
         writer.WriteEndObject();
     }
 
-    private static void Domain(Utf8JsonWriter writer, DomainSettings domain, object? guestOptions, object? schedulerOptions, ByteSize memory)
+    private static void Domain(Utf8JsonWriter writer, DomainSettings domain, ResolvedDomain resolved)
     {
         writer.WriteStartObject();
         writer.WriteString(ConfigurationKeys.Name, domain.Name);
         writer.WriteNumber(ConfigurationKeys.Count, domain.Count);
         if (domain.Guest is not null)
             writer.WriteString(ConfigurationKeys.Guest, domain.Guest);
-        Options(writer, ConfigurationKeys.GuestOptions, guestOptions);
+        Options(writer, ConfigurationKeys.GuestOptions, resolved.GuestOptions);
         if (domain.Kernel is not null)
             writer.WriteString(ConfigurationKeys.Kernel, domain.Kernel);
         if (domain.Initrd is not null)
             writer.WriteString(ConfigurationKeys.Initrd, domain.Initrd);
         if (domain.Cmdline is not null)
             writer.WriteString(ConfigurationKeys.Cmdline, domain.Cmdline);
-        writer.WriteString(ConfigurationKeys.Memory, memory.ToString());
+        writer.WriteString(ConfigurationKeys.Memory, resolved.Memory.ToString());
         writer.WriteNumber(ConfigurationKeys.Weight, domain.Weight);
-        Options(writer, ConfigurationKeys.Scheduler, schedulerOptions);
+        Options(writer, ConfigurationKeys.Scheduler, resolved.SchedulerOptions);
         if (domain.Affinity is null)
             writer.WriteString(ConfigurationKeys.Affinity, ConfigurationKeys.All);
         else
             Numbers(writer, ConfigurationKeys.Affinity, domain.Affinity);
         Duration(writer, ConfigurationKeys.StartDelay, domain.StartDelay);
         writer.WriteNumber(ConfigurationKeys.Vcpus, domain.Vcpus);
+        Disks(writer, domain.Disks, resolved.DiskOptions);
         writer.WriteEndObject();
+    }
+
+    private static void Disks(Utf8JsonWriter writer, IReadOnlyList<DiskSettings> disks, IReadOnlyList<IReadOnlyList<object?>> options)
+    {
+        writer.WriteStartArray(ConfigurationKeys.Disks);
+        for (int index = 0; index < disks.Count; index++)
+        {
+            DiskSettings disk = disks[index];
+            writer.WriteStartObject();
+            writer.WriteString(ConfigurationKeys.Name, disk.Name);
+            writer.WriteString(ConfigurationKeys.Backend, disk.Backend.Name);
+            Options(writer, ConfigurationKeys.Options, options[index][0]);
+            writer.WriteBoolean(ConfigurationKeys.ReadOnly, disk.IsReadOnly);
+            writer.WriteBoolean(ConfigurationKeys.PersistentGrants, disk.PersistentGrants);
+            writer.WriteStartArray(ConfigurationKeys.Layers);
+            for (int layer = 0; layer < disk.Layers.Count; layer++)
+            {
+                writer.WriteStartObject();
+                writer.WriteString(ConfigurationKeys.Backend, disk.Layers[layer].Name);
+                Options(writer, ConfigurationKeys.Options, options[index][layer + 1]);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
     }
 
     private static void Options(Utf8JsonWriter writer, string key, object? options)

@@ -112,6 +112,31 @@ public sealed record DomainSettings
     /// <summary>Virtual CPUs.</summary>
     public required int Vcpus { get; init; }
 
+    /// <summary>Its disks.</summary>
+    public IReadOnlyList<DiskSettings> Disks { get; init; } = [];
+
     /// <summary>The names of its domains: itself, or name-1 to name-count.</summary>
     public IEnumerable<string> Names => Count == 1 ? [Name] : Enumerable.Range(1, Count).Select(number => $"{Name}-{number}");
+}
+
+/// <summary>One item of a domain's `disks`.</summary>
+public sealed record DiskSettings
+{
+    /// <summary>Its JSON path, "domains[0].disks[0]".</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Its name in the guest.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The backend.</summary>
+    public required PluginChoice Backend { get; init; }
+
+    /// <summary>Whether the guest may only read it.</summary>
+    public required bool IsReadOnly { get; init; }
+
+    /// <summary>Whether frontends may keep their grants.</summary>
+    public required bool PersistentGrants { get; init; }
+
+    /// <summary>Decorating backends, the lowest first.</summary>
+    public required IReadOnlyList<PluginChoice> Layers { get; init; }
 }

@@ -88,6 +88,27 @@ internal sealed class SectionReader
         return otherwise;
     }
 
+    /// <summary>True or false; false when it is not there.</summary>
+    public bool Flag(string key)
+    {
+        if (Find(key) is not { } value)
+            return false;
+        if (value.Kind is not (JsonValueKind.True or JsonValueKind.False))
+            Fail(value, $"This is {value.Description}.", "It must be true or false.");
+        return value.Kind == JsonValueKind.True;
+    }
+
+    /// <summary>A list's items; none when it is not there.</summary>
+    public IReadOnlyList<ConfigurationNode> List(string key)
+    {
+        if (Find(key) is not { } value)
+            return [];
+        if (value.Kind == JsonValueKind.Array)
+            return value.Items;
+        Fail(value, $"This is {value.Description}.", "It must be a list.");
+        return [];
+    }
+
     /// <summary>A duration with its unit.</summary>
     public Nanoseconds Duration(string key, Nanoseconds otherwise, DurationRange range)
     {

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Results;
@@ -45,6 +46,24 @@ internal static class ResultBuilder
     private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(
         index, hostCpu, (after.Busy - before.Busy).TotalSeconds, (after.Idle - before.Idle).TotalSeconds, after.Switches - before.Switches);
 
+    private static DiskResult Disk(string name, BlockReading reading) => new(
+        name,
+        reading.Reads,
+        reading.ReadBytes,
+        reading.Writes,
+        reading.WrittenBytes,
+        reading.Flushes,
+        reading.Discards,
+        reading.Failed,
+        reading.Refused,
+        reading.Notifications,
+        Summary(reading.ReadLatency),
+        Summary(reading.WriteLatency),
+        Summary(reading.FlushLatency));
+
+    private static LatencySummary? Summary(BlockLatency latency) =>
+        latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
+
     private static DomainResult Domain(RunRecord record, DomainPlan plan, int index, ShareRow row)
     {
         DomainReading before = record.Baseline.Domains[index];
@@ -68,6 +87,7 @@ internal static class ResultBuilder
             Traps = ShareTable.Difference(before.Traps, after.Traps),
             Hypercalls = ShareTable.Difference(before.Hypercalls, after.Hypercalls),
             Memory = new MemoryResult(after.AssignedBytes, after.ResidentBytes),
+            Disks = [.. after.Disks.Select(disk => Disk(disk.Key, disk.Value))],
             BootMilliseconds = record.BootTimes[index]?.TotalMilliseconds,
             ConsoleTail = record.Consoles[index].Tail(),
         };

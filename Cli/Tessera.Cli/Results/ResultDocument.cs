@@ -160,6 +160,9 @@ public sealed record DomainResult
     /// <summary>Memory at the end of the window.</summary>
     public required MemoryResult Memory { get; init; }
 
+    /// <summary>What its disks did since they were attached.</summary>
+    public IReadOnlyList<DiskResult> Disks { get; init; } = [];
+
     /// <summary>From its start to its first user-space line, in milliseconds; null when none came.</summary>
     public required double? BootMilliseconds { get; init; }
 
@@ -173,6 +176,35 @@ public sealed record DomainResult
 /// <param name="Max">The longest.</param>
 /// <param name="Count">How many.</param>
 public sealed record LatencySummary(long P50, long P99, long Max, long Count);
+
+/// <summary>What a disk did, from its attachment to the end of the window.</summary>
+/// <param name="Name">Its name in the guest.</param>
+/// <param name="Reads">Reads completed.</param>
+/// <param name="ReadBytes">Bytes read.</param>
+/// <param name="Writes">Writes completed.</param>
+/// <param name="WrittenBytes">Bytes written.</param>
+/// <param name="Flushes">Flushes completed.</param>
+/// <param name="Discards">Discards completed.</param>
+/// <param name="Failed">Requests that the storage failed.</param>
+/// <param name="Refused">Requests refused without asking the storage: forged, torn, outside the disk.</param>
+/// <param name="Notifications">Events sent to the guest.</param>
+/// <param name="ReadLatencyNs">From taking a read off the ring to its response.</param>
+/// <param name="WriteLatencyNs">The same of writes and discards.</param>
+/// <param name="FlushLatencyNs">The same of flushes.</param>
+public sealed record DiskResult(
+    string Name,
+    long Reads,
+    long ReadBytes,
+    long Writes,
+    long WrittenBytes,
+    long Flushes,
+    long Discards,
+    long Failed,
+    long Refused,
+    long Notifications,
+    LatencySummary? ReadLatencyNs,
+    LatencySummary? WriteLatencyNs,
+    LatencySummary? FlushLatencyNs);
 
 /// <summary>A domain's memory.</summary>
 /// <param name="AssignedBytes">What it owns.</param>

@@ -1,7 +1,10 @@
+using System.Collections.Immutable;
+using Tessera.Cli.Composition;
 using Tessera.Cli.Results;
 using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Kernel;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Scheduling;
@@ -50,9 +53,19 @@ internal sealed record DomainPlan
     /// <summary>When it starts, after the machine.</summary>
     public Nanoseconds StartDelay { get; init; }
 
+    /// <summary>Its disks.</summary>
+    public IReadOnlyList<DiskPlan> Disks { get; init; } = [];
+
     /// <summary>Whether a line of user space on its console says that it is up; else it is up once started.</summary>
     public required bool SpeaksWhenUp { get; init; }
 }
+
+/// <summary>A disk to attach: everything looked up and bound.</summary>
+/// <param name="Name">Its name in the guest.</param>
+/// <param name="IsReadOnly">Whether the guest may only read it.</param>
+/// <param name="PersistentGrants">Whether frontends may keep their grants.</param>
+/// <param name="Backends">The backend, and the layers over it.</param>
+internal sealed record DiskPlan(string Name, bool IsReadOnly, bool PersistentGrants, IReadOnlyList<ChosenPlugin> Backends);
 
 /// <summary>A machine as a run sees it: the kernel's, or a test's.</summary>
 internal interface IRunMachine : IDisposable
@@ -209,6 +222,9 @@ internal sealed record DomainReading
 
     /// <summary>What a built-in guest reports; null for others.</summary>
     public GuestReport? Report { get; init; }
+
+    /// <summary>What its disks did since they were attached, by name.</summary>
+    public IReadOnlyDictionary<string, BlockReading> Disks { get; init; } = ImmutableDictionary<string, BlockReading>.Empty;
 }
 
 /// <summary>One physical CPU's counters.</summary>

@@ -1,4 +1,6 @@
+using System.Collections.Immutable;
 using Tessera.Kernel.Console;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Events;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Memory;
@@ -39,6 +41,7 @@ public sealed class Domain
     private readonly Lock _stateGate = new();
     private readonly Lock _memoryGate = new();
     private bool _memoryGone;
+    private ImmutableArray<Disk> _disks = [];
     private long _state = (long)DomainState.Created;
 
     internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
@@ -122,6 +125,9 @@ public sealed class Domain
     /// <summary>Frames it holds now.</summary>
     public long AssignedFrames => Memory.RamFrames - Ballooned.Count;
 
+    /// <summary>Its disks, also those that have left; of one name the last.</summary>
+    public IReadOnlyList<Disk> Disks => _disks;
+
     /// <summary>Copies the built-in guest's report page; empty for guests without one.</summary>
     public unsafe byte[] ReadReportPage()
     {
@@ -135,6 +141,8 @@ public sealed class Domain
     internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
 
     internal void AddVcpu(Vcpu vcpu) => _vcpus.Add(vcpu);
+
+    internal void AddDisk(Disk disk) => ImmutableInterlocked.Update(ref _disks, static (disks, added) => disks.RemoveAll(other => other.Name == added.Name).Add(added), disk);
 
     /// <summary>Ends the domain because of what it did. Any thread; the first reason stands.</summary>
     internal void Crash(Vcpu? vcpu, string reason)

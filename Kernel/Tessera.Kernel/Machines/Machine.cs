@@ -1,5 +1,6 @@
 using Tessera.Kernel.Building;
 using Tessera.Kernel.Devices;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
@@ -35,6 +36,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly PhysicalCpu[] _pcpus;
     private readonly List<PhysicalCpu> _replaced = [];
     private readonly Timer _watchdog;
+    private readonly DeviceWorker _blockWorker = new("tessera-blkback");
     private Domain[] _byId = [];
     private int _disposed;
 
@@ -150,6 +152,11 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             return built;
         }
     }
+
+    /// <summary>Attaches a disk to a domain that runs or is yet to start, and opens its backend, which the disk owns from now on.</summary>
+    /// <exception cref="DeviceException">The domain is gone, or has a disk of this name.</exception>
+    /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
+    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) => Disk.Attach(Devices, domain, configuration, _blockWorker);
 
     /// <summary>Lets a created domain run.</summary>
     public void Start(Domain domain)
@@ -284,6 +291,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             pcpu.Dispose();
         foreach (Domain domain in Domains)
             Destroy(domain);
+        _blockWorker.Dispose();
         StoreServer.Dispose();
     }
 

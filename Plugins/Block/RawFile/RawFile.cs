@@ -8,7 +8,7 @@ namespace Tessera.Plugins.Block.RawFile;
 /// <summary>Options of the raw-file backend.</summary>
 public sealed record RawFileOptions
 {
-    [Option("The file or block device that holds the disk, byte for byte.")]
+    [Option("The file or block device that holds the disk, byte for byte.", IsPath = true)]
     public string Path { get; init; } = "";
 
     [Option("Create the file, sparse and of this size, when it is not there; 0 for never.", Min = "0 B", Max = "1024 TiB")]

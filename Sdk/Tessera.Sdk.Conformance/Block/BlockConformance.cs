@@ -117,7 +117,7 @@ public abstract class BlockConformance
 
     /// <summary>No request costs the submitting thread an allocation.</summary>
     [Test]
-    public void A_request_allocates_nothing_on_the_thread_that_submits_it()
+    public virtual void A_request_allocates_nothing_on_the_thread_that_submits_it()
     {
         using BlockStorage storage = NewStorage();
         using IBlockBackend backend = storage.Make();

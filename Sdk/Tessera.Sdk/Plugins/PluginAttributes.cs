@@ -59,6 +59,9 @@ public sealed class OptionAttribute(string summary) : Attribute
     /// <summary>What it does.</summary>
     public string Summary { get; } = summary;
 
+    /// <summary>A string is a file's path: a relative one counts from the folder of the configuration that it stands in.</summary>
+    public bool IsPath { get; set; }
+
     /// <summary>The least value allowed, written as in a configuration; null for no bound.</summary>
     public string? Min { get; set; }
 

@@ -1,0 +1,91 @@
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Kernel.Devices.Block;
+
+/// <summary>A disk to attach to a domain.</summary>
+public sealed record DiskConfiguration
+{
+    /// <summary>Its name in the guest: xvda to xvdz.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Where its data are, not opened; the disk owns it.</summary>
+    public required IBlockBackend Backend { get; init; }
+
+    /// <summary>Whether the guest may only read it.</summary>
+    public bool IsReadOnly { get; init; }
+
+    /// <summary>
+    /// Whether a frontend may use the same grants for all requests, to copy data into and out of. Pinning a grant is cheaper here than
+    /// that copy (there is no TLB to flush), so the default is that frontends grant their own pages.
+    /// </summary>
+    public bool PersistentGrants { get; init; }
+}
+
+/// <summary>A disk of a domain.</summary>
+public sealed class Disk
+{
+    private const int FirstExtended = 16;
+
+    private readonly BusDevice _device;
+    private readonly BlockDevice _block;
+
+    internal Disk(Domain domain, DiskConfiguration configuration, BusDevice device, BlockDevice block)
+    {
+        (Domain, Name, _device, _block) = (domain, configuration.Name, device, block);
+    }
+
+    /// <summary>Whose it is.</summary>
+    public Domain Domain { get; }
+
+    /// <summary>Its name in the guest.</summary>
+    public string Name { get; }
+
+    /// <summary>What it is like.</summary>
+    public BlockGeometry Geometry => _block.Geometry;
+
+    /// <summary>False once it has left.</summary>
+    public bool IsAttached => !_device.End.IsCompleted;
+
+    /// <summary>Why its frontend could not connect; null when it could.</summary>
+    public string? Error => _device.Error;
+
+    /// <summary>What it has done so far.</summary>
+    public BlockReading Read() => _block.Counters.Read();
+
+    /// <summary>Unplugs it: asks the guest to let go, and takes it away when it does not in time.</summary>
+    /// <param name="timeout">How long the guest may take.</param>
+    /// <returns>Whether the guest let go.</returns>
+    public async Task<bool> DetachAsync(TimeSpan timeout) => await _device.DetachAsync(timeout) == DeviceEnd.Closed;
+
+    /// <summary>Xen's number of a disk's name: xvda is 51712 (major 202), and from xvdq on the extended numbering.</summary>
+    /// <param name="name">xvda to xvdz.</param>
+    /// <param name="number">The number.</param>
+    public static bool TryNumberOf(string name, out int number)
+    {
+        number = 0;
+        if (name.Length != 4 || !name.StartsWith("xvd", StringComparison.Ordinal) || !char.IsAsciiLetterLower(name[3]))
+            return false;
+        int index = name[3] - 'a';
+        number = index < FirstExtended ? (202 << 8) | (index << 4) : (1 << 28) | (index << 8);
+        return true;
+    }
+
+    internal static Disk Attach(DeviceBus bus, Domain domain, DiskConfiguration configuration, DeviceWorker worker)
+    {
+        if (!TryNumberOf(configuration.Name, out int number))
+            throw new DeviceException($"A disk cannot be named \"{configuration.Name}\"; names are xvda to xvdz.");
+        try
+        {
+            BlockGeometry geometry = configuration.Backend.Open(configuration.IsReadOnly ? BlockAccess.ReadOnly : BlockAccess.ReadWrite);
+            BlockDevice block = new(domain, configuration, geometry, worker);
+            Disk disk = new(domain, configuration, bus.Attach(domain.Id, number, block), block);
+            domain.AddDisk(disk);
+            return disk;
+        }
+        catch
+        {
+            configuration.Backend.Dispose();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+using System.Collections.Concurrent;
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Kernel.Tests.Devices.Block;
+
+/// <summary>A backend that notes what comes and completes it when the test says, or at once.</summary>
+internal sealed class HeldBackend : IBlockBackend
+{
+    public ConcurrentQueue<BlockRequest> Held { get; } = new();
+
+    public ConcurrentQueue<string> Seen { get; } = new();
+
+    public bool Holds { get; set; }
+
+    public bool IsDisposed { get; private set; }
+
+    public BlockGeometry Open(BlockAccess access) => new() { Size = 1 << 20, DiscardGranularity = 4096, ReadOnly = access == BlockAccess.ReadOnly };
+
+    public void Submit(BlockRequest request)
+    {
+        Seen.Enqueue($"{request.Operation} {request.Offset}+{request.Length}");
+        if (Holds)
+            Held.Enqueue(request);
+        else
+            request.Complete(BlockStatus.Ok);
+    }
+
+    public void WaitForHeld(int count) =>
+        Assert.That(SpinWait.SpinUntil(() => Held.Count >= count, TimeSpan.FromSeconds(60)), Is.True, () => $"{Held.Count} requests of {count} came");
+
+    public void CompleteHeld(BlockStatus status = BlockStatus.Ok)
+    {
+        while (Held.TryDequeue(out BlockRequest? request))
+            request.Complete(status);
+    }
+
+    public void Dispose() => IsDisposed = true;
+}
