@@ -31,6 +31,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
     /// <param name="simulation">How it is simulated; null on the machine.</param>
     /// <param name="expected">What is to make it.</param>
     /// <param name="store">Where it goes.</param>
+    /// <param name="hostCan">Whether this host has made such a run before: then the engine's failure is that of this run only.</param>
     /// <param name="progress">Told how much of it is over.</param>
     /// <returns>The run; null when the user wants to stop.</returns>
     /// <exception cref="EngineException">This host cannot.</exception>
@@ -43,6 +44,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
         SimulationSettings? simulation,
         IReadOnlyDictionary<string, string> expected,
         RunStore store,
+        bool hostCan,
         Action<double> progress)
     {
         long began = time.GetTimestamp();
@@ -55,7 +57,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
         RunRow? row = null;
         try
         {
-            row = Measure(request, run, prepared, simulation, folder, startedAt, progress);
+            row = Measure(request, run, prepared, simulation, folder, startedAt, hostCan, progress);
             if (row is null)
                 return null;
             row = row with { WallSeconds = time.GetElapsedTime(began).TotalSeconds };
@@ -70,7 +72,14 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
     }
 
     private RunRow? Measure(
-        CompareRequest request, PlannedRun run, PreparedExperiment prepared, SimulationSettings? simulation, string folder, DateTimeOffset startedAt, Action<double> progress)
+        CompareRequest request,
+        PlannedRun run,
+        PreparedExperiment prepared,
+        SimulationSettings? simulation,
+        string folder,
+        DateTimeOffset startedAt,
+        bool hostCan,
+        Action<double> progress)
     {
         RunRow row = new()
         {
@@ -113,7 +122,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
                 Groups = RunFigures.Groups(prepared, metrics, result, simulation?.Models ?? []),
             };
         }
-        catch (Exception e) when (e is not (EngineException or UsageException or OperationCanceledException or OutOfMemoryException))
+        catch (Exception e) when (e is not (UsageException or OperationCanceledException or OutOfMemoryException) && (hostCan || e is not EngineException))
         {
             // One run's misfortune, whatever it is, must not cost the others.
             return row with { Failures = [e.Message] };

@@ -76,7 +76,8 @@ internal sealed class CompareCommand(
                 RunRow? row;
                 try
                 {
-                    row = runner.Make(request, run, VariantOf(run), resources, SimulationOf(run), FingerprintOf(run), store, part => progress.At(run, part));
+                    bool hostCan = rows.Exists(made => made.Engine == run.Engine && made.Outcome == "completed");
+                    row = runner.Make(request, run, VariantOf(run), resources, SimulationOf(run), FingerprintOf(run), store, hostCan, part => progress.At(run, part));
                 }
                 catch
                 {

@@ -69,7 +69,7 @@ public static class VerdictText
             return $"no difference that matters between {pair}: it is below {LeastPercent} %";
         int fewest = FewestRuns(family);
         if (Math.Min(firstRuns, secondRuns) < fewest)
-            return $"too few runs to tell {pair} apart: {firstRuns} and {secondRuns}; among {family} comparisons {fewest} of each are the fewest that can show a difference";
+            return $"too few runs to tell {pair} apart: {firstRuns} and {secondRuns}; {(family == 1 ? "" : $"among {family} comparisons ")}{fewest} of each are the fewest that can show a difference";
         string interval = verdict.PercentInterval is { } percent ? $"{Signed(percent.Low)} to {Signed(percent.High)} %" : Range(metric, verdict.DifferenceInterval);
         if (verdict.DifferenceInterval.Contains(0))
             return $"no difference shown between {pair}: the 95 % interval of the difference, {interval}, includes none";
