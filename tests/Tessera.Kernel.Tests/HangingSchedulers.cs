@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Guests;
+using Tessera.Kernel.Devices;
 using Tessera.Kernel.Tests.FastPath;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Scheduling;
@@ -28,26 +29,7 @@ public sealed class HangingSchedulers
         OwnTables receiver = new(test);
         OwnTables sender = new(test);
         ulong data = receiver.Data;
-        receiver.Start(code =>
-        {
-            code.mov(rsi, data);
-            code.mov(__dword_ptr[rsi], DomainIds.Self | (sender.Domain.Id.Value << 16));
-            code.mov(edi, (int)EventChannelOp.AllocUnbound);
-            code.mov(eax, (int)Hypercall.EventChannelOp);
-            code.syscall();
-            code.mov(rsi, data);
-            code.mov(eax, __dword_ptr[rsi + Port]);
-            code.mov(__dword_ptr[rsi + Ports], eax);
-            code.lea(rax, __[rsi + Ports]);
-            code.mov(__qword_ptr[rsi + Poll], rax);
-            code.mov(__dword_ptr[rsi + Poll + 8], 1);
-            code.mov(__qword_ptr[rsi + Poll + 16], 0);
-            code.add(rsi, Poll);
-            code.mov(edi, (int)SchedOp.Poll);
-            code.mov(eax, (int)Hypercall.SchedOp);
-            code.syscall();
-            CountForEver(code, data);
-        });
+        receiver.Start(code => AwaitEvent(code, data, sender.Domain.Id));
         Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), TimeSpan.FromSeconds(60)), "the receiver does not wait");
         uint port = Read(receiver, Ports);
         scheduler.HangIn(HangingCall.Wake, receiver.Domain);
@@ -73,6 +55,27 @@ public sealed class HangingSchedulers
             uint before = Read(guest, Count);
             Assert.That(test.WaitFor(() => Read(guest, Count) > before + 1000, TimeSpan.FromSeconds(60)), $"{guest.Domain.Name} stands still: {guest.Domain.State} {guest.Domain.ExitReason}");
         }
+    }
+
+    [Test]
+    public void A_hang_in_the_wake_of_a_backends_event_does_not_keep_the_backend()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(scheduler);
+        Domain spin = test.Run("spin");
+        OwnTables receiver = new(test);
+        receiver.Start(code => AwaitEvent(code, receiver.Data, new DomainId(0)));
+        Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), TimeSpan.FromSeconds(60)), "the receiver does not wait");
+        Assert.That(BackendChannel.TryBind(receiver.Domain, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
+        scheduler.HangIn(HangingCall.Wake, receiver.Domain);
+
+        // A backend that stayed in the policy would never come to the next line.
+        channel!.Notify();
+        ExpectHang(test, $"Wake({receiver.Domain.Vcpus[0].Schedulable.Id})");
+        Assert.That(test.WaitFor(() => Read(receiver, Count) > 1000, TimeSpan.FromSeconds(60)), $"the receiver stands still: {receiver.Domain.State} {receiver.Domain.ExitReason}");
+        test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
+        channel.Dispose();
+        scheduler.LetGo();
     }
 
     [Test]
@@ -166,6 +169,28 @@ public sealed class HangingSchedulers
         Ejection ejection = test.Machine.Snapshot().Ejections.Single();
         Assert.That(ejection.Reason, Is.EqualTo(EjectionReason.Hung));
         Assert.That(ejection.Evidence, Does.Contain(call));
+    }
+
+    /// <summary>Allocates a port for another domain, waits for its event, then counts.</summary>
+    private static void AwaitEvent(Assembler code, ulong data, DomainId remote)
+    {
+        code.mov(rsi, data);
+        code.mov(__dword_ptr[rsi], DomainIds.Self | (remote.Value << 16));
+        code.mov(edi, (int)EventChannelOp.AllocUnbound);
+        code.mov(eax, (int)Hypercall.EventChannelOp);
+        code.syscall();
+        code.mov(rsi, data);
+        code.mov(eax, __dword_ptr[rsi + Port]);
+        code.mov(__dword_ptr[rsi + Ports], eax);
+        code.lea(rax, __[rsi + Ports]);
+        code.mov(__qword_ptr[rsi + Poll], rax);
+        code.mov(__dword_ptr[rsi + Poll + 8], 1);
+        code.mov(__qword_ptr[rsi + Poll + 16], 0);
+        code.add(rsi, Poll);
+        code.mov(edi, (int)SchedOp.Poll);
+        code.mov(eax, (int)Hypercall.SchedOp);
+        code.syscall();
+        CountForEver(code, data);
     }
 
     private static void CountForEver(Assembler code, ulong data)

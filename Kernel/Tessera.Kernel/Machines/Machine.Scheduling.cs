@@ -52,13 +52,27 @@ public sealed partial class Machine
                 return;
             }
 
-            PhysicalCpu replacement = new(this, stuck.Id, _hostCpus[index], stuck.Timers);
+            PhysicalCpu replacement = new(this, stuck.Id, _hostCpus[index], stuck.Timers, stuck.Inbox);
             replacement.Succeed(stuck);
             _replaced.Add(stuck);
             _pcpus[index] = replacement;
             stuck.Leave();
             replacement.Start();
         }
+    }
+
+    /// <summary>A wake from a thread that is no physical CPU's: an idle physical CPU tells the scheduler, or the one where the vCPU last ran.</summary>
+    internal void WakeFromOutside(Vcpu vcpu)
+    {
+        int chosen = vcpu.Pcpu?.Id.Index ?? 0;
+        for (int index = 0; index < _pcpus.Length && !_pcpus[chosen].IsIdle; index++)
+        {
+            if (_pcpus[index].IsIdle)
+                chosen = index;
+        }
+
+        if (_pcpus[chosen].Inbox.Post(vcpu))
+            Volatile.Read(ref _pcpus[chosen]).Kick();
     }
 
     internal void OnDomainEnded(Domain domain)

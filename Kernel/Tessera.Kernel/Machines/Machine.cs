@@ -55,7 +55,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase());
         Hypercalls = new HypercallTable(this);
-        _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue()))];
+        _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
         Core = new SchedulerCore(
             configuration.Scheduler,
             configuration.SchedulerName,

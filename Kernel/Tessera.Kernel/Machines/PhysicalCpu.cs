@@ -37,9 +37,9 @@ internal sealed class PhysicalCpu : IDisposable
     private Nanoseconds _deadline = new(-1);
     private Nanoseconds _monotonicDeadline;
 
-    public PhysicalCpu(Machine machine, PcpuId id, int hostCpu, TimerQueue timers)
+    public PhysicalCpu(Machine machine, PcpuId id, int hostCpu, TimerQueue timers, WakeInbox inbox)
     {
-        (_machine, Id, _hostCpu, Timers) = (machine, id, hostCpu, timers);
+        (_machine, Id, _hostCpu, Timers, Inbox) = (machine, id, hostCpu, timers, inbox);
         _router = new TrapRouter(machine.Hypercalls, machine.Cpuid);
         _thread = new Thread(Loop) { Name = $"tessera {id}", IsBackground = true };
     }
@@ -48,6 +48,12 @@ internal sealed class PhysicalCpu : IDisposable
 
     /// <summary>The alarms armed by vCPUs that last ran here; they outlive a thread that is stuck in a plugin.</summary>
     public TimerQueue Timers { get; }
+
+    /// <summary>Wakes that other threads ask for; they outlive a thread that is stuck in a plugin.</summary>
+    public WakeInbox Inbox { get; }
+
+    /// <summary>It has nothing to run.</summary>
+    public bool IsIdle => Volatile.Read(ref _idle) != 0;
 
     /// <summary>Time inside the engine so far: guest code, and entering and leaving it.</summary>
     public Nanoseconds GuestTime => new(Volatile.Read(ref _guestTime));
@@ -146,9 +152,16 @@ internal sealed class PhysicalCpu : IDisposable
         Nanoseconds now = _machine.Clock.Now;
         Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
         Timers.Expire(now);
-        if (!TellWakes() || !TellEnds())
-            return;
-        _ = Interlocked.Exchange(ref _kicked, 0);
+        do
+        {
+            Inbox.Drain(this);
+            if (!TellWakes() || !TellEnds())
+                return;
+            _ = Interlocked.Exchange(ref _kicked, 0);
+
+            // The kick of a wake that was posted meanwhile has just been taken back.
+        }
+        while (!Inbox.IsEmpty);
         Dispatch dispatch = _machine.Core.Schedule(Id, now);
         if (dispatch.Lost)
         {

@@ -114,9 +114,15 @@ internal sealed unsafe class Vcpu
     /// <summary>An event is due that the guest can take now.</summary>
     public bool CanTakeEvent => UpcallPending && !EventsMasked && Callbacks[(int)CallbackType.Event] != 0;
 
+    /// <summary>For <see cref="WakeInbox"/>: 1 while a wake is in one.</summary>
+    internal int WakePosted;
+
+    /// <summary>For <see cref="WakeInbox"/>: the one posted before it.</summary>
+    internal Vcpu? NextWake;
+
     /// <summary>
-    /// Makes it runnable if it blocks. Any thread; on a physical CPU's own it takes effect when the trap at hand is done with: a policy
-    /// that hangs must find no lock held and no vCPU half-way through a hypercall.
+    /// Makes it runnable if it blocks. Any thread; a physical CPU tells the scheduler when the trap at hand is done with: a policy
+    /// that hangs must find no lock held, no vCPU half-way through a hypercall, and nobody's thread but one that can be replaced.
     /// </summary>
     public void Wake()
     {
@@ -124,7 +130,7 @@ internal sealed unsafe class Vcpu
         if (machine.CurrentPcpu is { } pcpu)
             pcpu.WakeLater(this);
         else
-            machine.Core.Wake(Schedulable, machine.Clock.Now);
+            machine.WakeFromOutside(this);
     }
 
     /// <summary>Moves vcpu_info to a place in guest memory: pending state goes along, and everything is raised once so that nothing is lost.</summary>

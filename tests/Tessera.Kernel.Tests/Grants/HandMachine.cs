@@ -30,7 +30,7 @@ internal sealed class HandMachine : IDisposable
             SchedulerName = "round-robin",
             FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
         });
-        Pcpu = new PhysicalCpu(Machine, new PcpuId(0), 0, new TimerQueue());
+        Pcpu = new PhysicalCpu(Machine, new PcpuId(0), 0, new TimerQueue(), new WakeInbox());
     }
 
     public Machine Machine { get; }
