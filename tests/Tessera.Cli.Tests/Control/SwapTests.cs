@@ -74,11 +74,11 @@ internal sealed class SwapTests
     {
         Kvm.Require();
         using ControlledMachine machine = ControlledMachine.Run("--scheduler", "round-robin");
-        Assert.That(SharesOfASecond(machine), Is.EqualTo(new[] { 1 / 3.0, 1 / 3.0, 1 / 3.0 }).Within(0.05));
+        ExpectShares(machine, 1 / 3.0, 1 / 3.0, 1 / 3.0);
         machine.Do("swap-scheduler", "bvt");
-        Assert.That(SharesOfASecond(machine), Is.EqualTo(new[] { 1 / 7.0, 2 / 7.0, 4 / 7.0 }).Within(0.05));
+        ExpectShares(machine, 1 / 7.0, 2 / 7.0, 4 / 7.0);
         machine.Do("set", "domain.one.weight=1024", "domain.two.weight=1024");
-        Assert.That(SharesOfASecond(machine), Is.EqualTo(new[] { 1 / 3.0, 1 / 3.0, 1 / 3.0 }).Within(0.05));
+        ExpectShares(machine, 1 / 3.0, 1 / 3.0, 1 / 3.0);
         machine.End();
     }
 
@@ -113,6 +113,23 @@ internal sealed class SwapTests
         Assert.That(SharesOfASecond(machine), Is.All.Positive);
         JsonElement result = machine.End(ExitCode.Failed);
         Assert.That(result.GetProperty("scheduler").GetProperty("ejected").GetString(), Does.Contain("fair 1.3.0").And.Contain("fifty are enough").And.Contain("Fair.cs:line"));
+    }
+
+    /// <summary>
+    /// The shares of some second are these. A busy host takes time from whoever runs, which a policy that deals out turns cannot make good, so one second may
+    /// be off; under the wrong policy or weights all are.
+    /// </summary>
+    private static void ExpectShares(ControlledMachine machine, params double[] expected)
+    {
+        double[] shares = [];
+        for (int attempt = 0; attempt < 30; attempt++)
+        {
+            shares = SharesOfASecond(machine);
+            if (shares.Zip(expected, (share, wanted) => Math.Abs(share - wanted)).All(error => error < 0.05))
+                return;
+        }
+
+        Assert.That(shares, Is.EqualTo(expected).Within(0.05));
     }
 
     private static string Build(PluginForge forge, string version) => forge.Plugin("Fair", Fair.Replace("VERSION", version, StringComparison.Ordinal));

@@ -61,15 +61,29 @@ internal sealed class BuiltinGuestRuns
     {
         using TestMachine machine = TestMachine.Start();
         Domain[] spins = [.. new[] { 100, 200, 400 }.Select(weight => machine.Run("spin", weight: weight))];
+        double[] times = [];
+        double[] work = [];
+
+        // Work is done in the CPU time that the host leaves; over a longer time a busy host takes from each alike.
         Assert.That(machine.WaitFor(() => machine.CpuTimeOf(spins[0]) > Nanoseconds.FromMilliseconds(600), TimeSpan.FromSeconds(60)), Is.True);
-        double[] times = [.. spins.Select(spin => machine.CpuTimeOf(spin).TotalSeconds)];
-        double[] work = [.. spins.Select(spin => (double)TestMachine.ReportOf(spin).Units)];
-        for (int i = 0; i < 3; i++)
+        _ = machine.WaitFor(
+            () =>
+            {
+                times = Parts(spins, spin => machine.CpuTimeOf(spin).TotalSeconds);
+                work = Parts(spins, spin => TestMachine.ReportOf(spin).Units);
+                return Error(times) < 0.015 && Error(work) < 0.06;
+            },
+            TimeSpan.FromSeconds(60));
+        Assert.That(Error(times), Is.LessThan(0.015), $"CPU time {string.Join(", ", times)}");
+        Assert.That(Error(work), Is.LessThan(0.06), $"work {string.Join(", ", work)}");
+
+        static double[] Parts(Domain[] spins, Func<Domain, double> of)
         {
-            double expected = (1 << i) / 7.0;
-            Assert.That(times[i] / times.Sum(), Is.EqualTo(expected).Within(0.015), $"CPU time of weight {100 << i}");
-            Assert.That(work[i] / work.Sum(), Is.EqualTo(expected).Within(0.06), $"work of weight {100 << i}");
+            double[] values = [.. spins.Select(of)];
+            return [.. values.Select(value => value / values.Sum())];
         }
+
+        static double Error(double[] parts) => parts.Select((part, index) => Math.Abs(part - ((1 << index) / 7.0))).Max();
     }
 
     [Test]
