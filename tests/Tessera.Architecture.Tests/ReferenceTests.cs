@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Xml.Linq;
 
 namespace Tessera.Architecture.Tests;
@@ -32,6 +33,14 @@ internal sealed class ReferenceTests
     {
         string[] listed = [.. XDocument.Load(Path.Combine(Repository.Root, "Tessera.slnx")).Descendants("Project").Select(project => project.Attribute("Path")!.Value)];
         Assert.That(Repository.Files("*.csproj", [.. Repository.Rooms, "tests", "bench", "samples"]), Is.SubsetOf(listed));
+    }
+
+    [Test]
+    public void Every_plugin_and_the_command_line_are_in_the_product()
+    {
+        using JsonDocument filter = JsonDocument.Parse(File.ReadAllText(Path.Combine(Repository.Root, ".ci", "product.slnf")));
+        string[] listed = [.. filter.RootElement.GetProperty("solution").GetProperty("projects").EnumerateArray().Select(project => project.GetString()!)];
+        Assert.That(Repository.Files("*.csproj", "Plugins", "Cli"), Is.SubsetOf(listed));
     }
 
     private static void OnlyRooms(string room, params string[] allowed)
