@@ -31,6 +31,8 @@ internal static class CliServices
         .AddSingleton<IControlCommand, PauseCommand>()
         .AddSingleton<IControlCommand, ResumeCommand>()
         .AddSingleton<IControlCommand, DestroyCommand>()
+        .AddSingleton<IControlCommand, AttachDiskCommand>()
+        .AddSingleton<IControlCommand, DetachDiskCommand>()
         .AddSingleton<RunCommand>()
         .AddSingleton<Comparisons.ComparisonRunner>()
         .AddSingleton<CompareCommand>()

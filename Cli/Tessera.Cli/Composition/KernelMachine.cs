@@ -108,7 +108,7 @@ internal sealed class KernelMachine : IRunMachine
         domain.Console.Output = output;
         foreach (DiskPlan disk in plan.Disks)
             _ = _machine.AttachDisk(domain, _disks.Make(disk));
-        return new KernelDomain(_machine, domain);
+        return new KernelDomain(_machine, domain, _disks);
     }
 
     /// <summary>A planned domain as the kernel wants it.</summary>
@@ -171,8 +171,15 @@ internal sealed class KernelMachine : IRunMachine
 }
 
 /// <summary>The kernel's domain as a run sees it.</summary>
-internal sealed class KernelDomain(Machine machine, Domain domain) : IRunDomain
+internal sealed class KernelDomain(Machine machine, Domain domain, DiskMaker disks) : IRunDomain, IHasDisks
 {
+    /// <inheritdoc/>
+    public void AttachDisk(DiskPlan disk) => _ = machine.AttachDisk(domain, disks.Make(disk));
+
+    /// <inheritdoc/>
+    public bool? DetachDisk(string name, TimeSpan patience) =>
+        domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached) is { } found ? found.DetachAsync(patience).GetAwaiter().GetResult() : null;
+
     /// <inheritdoc/>
     public int Id => domain.Id.Value;
 

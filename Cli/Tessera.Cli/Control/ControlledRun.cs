@@ -14,6 +14,9 @@ internal sealed class ControlledRun(PreparedExperiment prepared, IRunMachine mac
     private const int NamesShown = 20;
     private readonly List<RunChange> _changes = [];
 
+    /// <summary>What runs.</summary>
+    public PreparedExperiment Prepared => prepared;
+
     /// <summary>The machine.</summary>
     public IRunMachine Machine => machine;
 

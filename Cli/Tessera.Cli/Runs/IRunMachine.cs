@@ -149,6 +149,17 @@ internal interface IRunDomain
     IReadOnlyDictionary<string, string>? CrashRegisters { get; }
 }
 
+/// <summary>A domain whose disks can be plugged while it runs. Any thread.</summary>
+internal interface IHasDisks
+{
+    /// <summary>Plugs a disk in.</summary>
+    void AttachDisk(DiskPlan disk);
+
+    /// <summary>Unplugs a disk.</summary>
+    /// <returns>Whether the guest let go of it; null when there is none of this name.</returns>
+    bool? DetachDisk(string name, TimeSpan patience);
+}
+
 /// <summary>A domain's life as results name it.</summary>
 internal enum DomainPhase
 {

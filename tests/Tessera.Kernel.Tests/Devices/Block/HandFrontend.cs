@@ -77,6 +77,27 @@ internal sealed unsafe class HandFrontend
     public void WaitFor(XenbusState state) =>
         Assert.That(SpinWait.SpinUntil(() => ReadBackend("state") == $"{(int)state}", TimeSpan.FromSeconds(60)), Is.True, () => $"the backend is in state {ReadBackend("state")}, not {state}; {Disk.Error}");
 
+    /// <summary>Closes, and comes again with an empty ring, as after a suspend.</summary>
+    public void Reconnect(bool persistent)
+    {
+        Write("state", $"{(int)XenbusState.Closed}");
+        WaitFor(XenbusState.Closed);
+        for (uint page = 0; page < _pages; page++)
+        {
+            Guest.Grant(RingGrant + page, 0, RingPage + (int)page);
+            Guest.Page(RingPage + (int)page).Clear();
+        }
+
+        (_requests, _responses) = (0, 0);
+        Index(4) = 1;
+        Index(12) = 1;
+        Write("feature-persistent", persistent ? "1" : "0");
+        Write("state", $"{(int)XenbusState.Initialising}");
+        WaitFor(XenbusState.InitWait);
+        Write("state", $"{(int)XenbusState.Initialised}");
+        WaitFor(XenbusState.Connected);
+    }
+
     /// <summary>One of the ring's four indices.</summary>
     // SAFETY: the domain's memory stays mapped while the test's machine lives, and the index lies in the ring's first page.
     public ref uint Index(int offset) => ref *(uint*)Guest.Domain.Memory.At(Guest.Frame(RingPage).Address + (ulong)offset);
