@@ -16,6 +16,7 @@ internal static class PluginKinds
         PluginKind.Mmu => typeof(IMmuVirtualization),
         PluginKind.MemoryPolicy => typeof(IMemoryPolicy),
         PluginKind.BlockBackend => typeof(IBlockBackend),
+        PluginKind.NetworkBackend => typeof(INetworkBackend),
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "No such kind."),
     };
 
@@ -26,6 +27,7 @@ internal static class PluginKinds
         PluginKind.Mmu => "MMU virtualization",
         PluginKind.MemoryPolicy => "memory policy",
         PluginKind.BlockBackend => "block backend",
+        PluginKind.NetworkBackend => "network backend",
         _ => $"kind {(int)kind}",
     };
 }

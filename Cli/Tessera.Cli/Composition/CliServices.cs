@@ -33,6 +33,8 @@ internal static class CliServices
         .AddSingleton<IControlCommand, DestroyCommand>()
         .AddSingleton<IControlCommand, AttachDiskCommand>()
         .AddSingleton<IControlCommand, DetachDiskCommand>()
+        .AddSingleton<IControlCommand, AttachNicCommand>()
+        .AddSingleton<IControlCommand, DetachNicCommand>()
         .AddSingleton<RunCommand>()
         .AddSingleton<Comparisons.ComparisonRunner>()
         .AddSingleton<CompareCommand>()

@@ -50,6 +50,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         List<ResolvedDomain> resolved = [];
         DevicePlugins devices = new(catalog);
         DiskPlanner disks = new(devices, guests, experiment, errors);
+        NicPlanner nics = new(devices, guests, experiment, errors);
         for (int group = 0; group < experiment.Domains.Count; group++)
         {
             DomainSettings domain = experiment.Domains[group];
@@ -59,12 +60,13 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
                 ? null
                 : OptionErrors.Bind(plugins.Scheduler.Plugin.DomainOptionsType, domain.SchedulerOptions, node.PathOf(ConfigurationKeys.Scheduler), node, errors);
             DiskChoices chosen = disks.Choose(domain);
+            NicChoices chosenNics = nics.Choose(domain);
             if (guest is null)
                 continue;
             ByteSize memory = domain.Memory ?? guest.DefaultMemory;
             CheckCommandLine(node, guest, errors);
-            resolved.Add(new(guest.Options, schedulerOptions, memory, chosen.Options));
-            plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions) with { Disks = chosen.For(name) }));
+            resolved.Add(new(guest.Options, schedulerOptions, memory, chosen.Options, chosenNics.Options));
+            plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions) with { Disks = chosen.For(name), Nics = chosenNics.For(name) }));
         }
 
         if (errors.Count == 0)

@@ -72,7 +72,7 @@ internal sealed class KernelMachine : IRunMachine
 {
     private readonly Machine _machine;
     private readonly ICpuEngine _engine;
-    private readonly DiskMaker _disks = new();
+    private readonly DeviceMaker _devices = new();
     private volatile string? _failure;
 
     /// <summary>Takes over a machine and its engine.</summary>
@@ -107,8 +107,10 @@ internal sealed class KernelMachine : IRunMachine
         Domain domain = _machine.CreateDomain(ConfigurationOf(plan));
         domain.Console.Output = output;
         foreach (DiskPlan disk in plan.Disks)
-            _ = _machine.AttachDisk(domain, _disks.Make(disk));
-        return new KernelDomain(_machine, domain, _disks);
+            _ = _machine.AttachDisk(domain, _devices.Make(disk));
+        foreach (NicPlan nic in plan.Nics)
+            _ = _machine.AttachNic(domain, _devices.Make(nic));
+        return new KernelDomain(_machine, domain, _devices);
     }
 
     /// <summary>A planned domain as the kernel wants it.</summary>
@@ -149,7 +151,7 @@ internal sealed class KernelMachine : IRunMachine
     public void Dispose()
     {
         _machine.Dispose();
-        _disks.Dispose();
+        _devices.Dispose();
         _engine.Dispose();
     }
 
@@ -166,19 +168,34 @@ internal sealed class KernelMachine : IRunMachine
         AssignedBytes = snapshot.AssignedBytes,
         ResidentBytes = snapshot.ResidentBytes,
         Disks = domain.Disks.ToDictionary(disk => disk.Name, disk => disk.Read()),
+        Nics = domain.Nics.ToDictionary(nic => nic.Number, nic => (nic.Address, nic.Read())),
         Report = ReportPage.TryRead(domain.ReadReportPage(), out GuestReport? report) ? report : null,
     };
 }
 
 /// <summary>The kernel's domain as a run sees it.</summary>
-internal sealed class KernelDomain(Machine machine, Domain domain, DiskMaker disks) : IRunDomain, IHasDisks
+internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker devices) : IRunDomain, IHasDisks, IHasNics
 {
     /// <inheritdoc/>
-    public void AttachDisk(DiskPlan disk) => _ = machine.AttachDisk(domain, disks.Make(disk));
+    public void AttachDisk(DiskPlan disk) => _ = machine.AttachDisk(domain, devices.Make(disk));
 
     /// <inheritdoc/>
     public bool? DetachDisk(string name, TimeSpan patience) =>
         domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached) is { } found ? found.DetachAsync(patience).GetAwaiter().GetResult() : null;
+
+    /// <inheritdoc/>
+    public int AttachNic(Func<int, NicPlan> plan)
+    {
+        int number = 0;
+        while (domain.Nics.Any(nic => nic.Number == number && nic.IsAttached))
+            number++;
+        _ = machine.AttachNic(domain, devices.Make(plan(number)));
+        return number;
+    }
+
+    /// <inheritdoc/>
+    public bool? DetachNic(int number, TimeSpan patience) =>
+        domain.Nics.FirstOrDefault(nic => nic.Number == number && nic.IsAttached) is { } found ? found.DetachAsync(patience).GetAwaiter().GetResult() : null;
 
     /// <inheritdoc/>
     public int Id => domain.Id.Value;

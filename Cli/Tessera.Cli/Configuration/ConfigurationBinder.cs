@@ -3,8 +3,10 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
-using Tessera.Sdk.Plugins;
+using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk;
+using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Configuration;
 
@@ -148,6 +150,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
             StartDelay = reader.Duration(ConfigurationKeys.StartDelay, Nanoseconds.Zero, DurationRange.ZeroOrMore),
             Vcpus = reader.Integer(ConfigurationKeys.Vcpus, 1, 1, ConfigurationKeys.MaxVcpus),
             Disks = BindDisks(reader),
+            Nics = BindNics(reader),
         };
     }
 
@@ -174,6 +177,34 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         }
 
         return disks;
+    }
+
+    private List<NicSettings> BindNics(SectionReader domain)
+    {
+        List<NicSettings> nics = [];
+        IReadOnlyList<ConfigurationNode> items = domain.List(ConfigurationKeys.Nics);
+        if (items.Count > Nic.MaxNumber + 1)
+            domain.Fail(domain.Find(ConfigurationKeys.Nics)!, $"The domain has {items.Count} interfaces.", $"At most {Nic.MaxNumber + 1} will do.");
+        foreach (ConfigurationNode item in items)
+        {
+            SectionReader reader = new(ConfigurationKeys.NicSection, item, errors);
+            MacAddress address = default;
+            string? text = reader.Text(ConfigurationKeys.Mac);
+            if (text is not null && (!MacAddress.TryParse(text, out address) || address.IsGroup || address.Value == 0))
+                reader.Fail(reader.Find(ConfigurationKeys.Mac)!, $"\"{text}\" is no address of a single station.", "Write six bytes such as 00:16:3e:00:00:01, the first of them even.");
+            else if (text is not null && domain.Integer(ConfigurationKeys.Count, 1, 1, ConfigurationKeys.MaxDomains) > 1)
+                reader.Fail(reader.Find(ConfigurationKeys.Mac)!, "Several domains would have the same address.", "Leave it out: each domain gets its own.");
+            nics.Add(new NicSettings
+            {
+                Path = reader.Path,
+                Backend = Choice(reader, ConfigurationKeys.Backend, ConfigurationKeys.Options, ""),
+                Address = text is null ? null : address,
+                BytesPerSecond = reader.Size(ConfigurationKeys.Rate, multiple: 1)?.Bytes ?? 0,
+                Layers = [.. reader.List(ConfigurationKeys.Layers).Select(layer => Choice(new(ConfigurationKeys.LayerSection, layer, errors), ConfigurationKeys.Backend, ConfigurationKeys.Options, ""))],
+            });
+        }
+
+        return nics;
     }
 
     [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]

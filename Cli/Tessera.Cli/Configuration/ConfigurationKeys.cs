@@ -54,6 +54,9 @@ internal static class ConfigurationKeys
     public const string ReadOnly = "readOnly";
     public const string PersistentGrants = "persistentGrants";
     public const string Layers = "layers";
+    public const string Nics = "nics";
+    public const string Mac = "mac";
+    public const string Rate = "rate";
 
     /// <summary>The word for "as many as make sense here".</summary>
     public const string Auto = "auto";
@@ -137,6 +140,7 @@ internal static class ConfigurationKeys
         new(StartDelay, "How long after the machine's start the domain begins to run.", DurationPattern, "\"0 s\""),
         new(Vcpus, "Virtual CPUs; one in this version.", $$"""{"type":"integer","minimum":1,"maximum":{{MaxVcpus}}}""", "1"),
         new(Disks, "Its disks.", """{"type":"array","items":{"$ref":"#/$defs/disk"}}""", "[]"),
+        new(Nics, "Its network interfaces, eth0 first.", """{"type":"array","items":{"$ref":"#/$defs/nic"}}""", "[]"),
     ], [Name]);
 
     /// <summary>One item of a domain's `disks`.</summary>
@@ -150,13 +154,23 @@ internal static class ConfigurationKeys
         new(Layers, "Decorating backends over it, such as throttle; the first is the lowest.", """{"type":"array","items":{"$ref":"#/$defs/layer"}}""", "[]"),
     ], [Name, Backend]);
 
-    /// <summary>One item of a disk's `layers`.</summary>
+    /// <summary>One item of a domain's `nics`.</summary>
+    public static ConfigurationSection NicSection { get; } = new("nic", "One network interface of a domain.",
+    [
+        new(Backend, "The network backend plugin: name or path of its DLL.", Text),
+        new(Options, "The plugin's options; in their strings {domain} stands for the domain's name.", OptionsObject, "{}"),
+        new(Mac, "Its address; made of the domain's name and the interface's place by default.", """{"type":"string","pattern":"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"}"""),
+        new(Rate, "The most bytes a second it may send; no bound by default.", SizePattern),
+        new(Layers, "Decorating backends over it, such as filter and capture; the first is the farthest from the guest.", """{"type":"array","items":{"$ref":"#/$defs/layer"}}""", "[]"),
+    ], [Backend]);
+
+    /// <summary>One item of a device's `layers`.</summary>
     public static ConfigurationSection LayerSection { get; } = new("layer", "A backend over another.",
     [
-        new(Backend, "The block backend plugin: name or path of its DLL.", Text),
+        new(Backend, "The backend plugin: name or path of its DLL.", Text),
         new(Options, "The plugin's options.", OptionsObject, "{}"),
     ], [Backend]);
 
     /// <summary>The objects that the document refers to.</summary>
-    public static ImmutableArray<ConfigurationSection> Sections { get; } = [MachineSection, SchedulerSection, DomainSection, DiskSection, LayerSection];
+    public static ImmutableArray<ConfigurationSection> Sections { get; } = [MachineSection, SchedulerSection, DomainSection, DiskSection, NicSection, LayerSection];
 }

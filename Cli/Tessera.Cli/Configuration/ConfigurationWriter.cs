@@ -3,8 +3,8 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Tessera.Hosting;
 using Tessera.Kernel;
-using Tessera.Sdk.Plugins;
 using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Configuration;
 
@@ -32,7 +32,9 @@ internal sealed record ResolvedParts
 /// <param name="SchedulerOptions">Its scheduler options.</param>
 /// <param name="Memory">Its memory.</param>
 /// <param name="DiskOptions">For each disk the options of its backend and of the layers over it.</param>
-internal sealed record ResolvedDomain(object? GuestOptions, object? SchedulerOptions, ByteSize Memory, IReadOnlyList<IReadOnlyList<object?>> DiskOptions);
+/// <param name="NicOptions">For each interface the options of its backend and of the layers over it.</param>
+internal sealed record ResolvedDomain(
+    object? GuestOptions, object? SchedulerOptions, ByteSize Memory, IReadOnlyList<IReadOnlyList<object?>> DiskOptions, IReadOnlyList<IReadOnlyList<object?>> NicOptions);
 
 /// <summary>Writes an experiment back as a configuration with nothing left to defaults.</summary>
 internal static class ConfigurationWriter
@@ -113,6 +115,7 @@ internal static class ConfigurationWriter
         Duration(writer, ConfigurationKeys.StartDelay, domain.StartDelay);
         writer.WriteNumber(ConfigurationKeys.Vcpus, domain.Vcpus);
         Disks(writer, domain.Disks, resolved.DiskOptions);
+        Nics(writer, domain.Nics, resolved.NicOptions);
         writer.WriteEndObject();
     }
 
@@ -128,16 +131,41 @@ internal static class ConfigurationWriter
             Options(writer, ConfigurationKeys.Options, options[index][0]);
             writer.WriteBoolean(ConfigurationKeys.ReadOnly, disk.IsReadOnly);
             writer.WriteBoolean(ConfigurationKeys.PersistentGrants, disk.PersistentGrants);
-            writer.WriteStartArray(ConfigurationKeys.Layers);
-            for (int layer = 0; layer < disk.Layers.Count; layer++)
-            {
-                writer.WriteStartObject();
-                writer.WriteString(ConfigurationKeys.Backend, disk.Layers[layer].Name);
-                Options(writer, ConfigurationKeys.Options, options[index][layer + 1]);
-                writer.WriteEndObject();
-            }
+            Layers(writer, disk.Layers, options[index]);
+            writer.WriteEndObject();
+        }
 
-            writer.WriteEndArray();
+        writer.WriteEndArray();
+    }
+
+    private static void Nics(Utf8JsonWriter writer, IReadOnlyList<NicSettings> nics, IReadOnlyList<IReadOnlyList<object?>> options)
+    {
+        writer.WriteStartArray(ConfigurationKeys.Nics);
+        for (int index = 0; index < nics.Count; index++)
+        {
+            NicSettings nic = nics[index];
+            writer.WriteStartObject();
+            writer.WriteString(ConfigurationKeys.Backend, nic.Backend.Name);
+            Options(writer, ConfigurationKeys.Options, options[index][0]);
+            if (nic.Address is { } address)
+                writer.WriteString(ConfigurationKeys.Mac, address.ToString());
+            if (nic.BytesPerSecond > 0)
+                writer.WriteString(ConfigurationKeys.Rate, new ByteSize(nic.BytesPerSecond).ToString());
+            Layers(writer, nic.Layers, options[index]);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static void Layers(Utf8JsonWriter writer, IReadOnlyList<PluginChoice> layers, IReadOnlyList<object?> options)
+    {
+        writer.WriteStartArray(ConfigurationKeys.Layers);
+        for (int layer = 0; layer < layers.Count; layer++)
+        {
+            writer.WriteStartObject();
+            writer.WriteString(ConfigurationKeys.Backend, layers[layer].Name);
+            Options(writer, ConfigurationKeys.Options, options[layer + 1]);
             writer.WriteEndObject();
         }
 

@@ -1,6 +1,7 @@
 using Tessera.Kernel;
-using Tessera.Sdk.Plugins;
 using Tessera.Sdk;
+using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Configuration;
 
@@ -115,6 +116,9 @@ public sealed record DomainSettings
     /// <summary>Its disks.</summary>
     public IReadOnlyList<DiskSettings> Disks { get; init; } = [];
 
+    /// <summary>Its network interfaces.</summary>
+    public IReadOnlyList<NicSettings> Nics { get; init; } = [];
+
     /// <summary>The names of its domains: itself, or name-1 to name-count.</summary>
     public IEnumerable<string> Names => Count == 1 ? [Name] : Enumerable.Range(1, Count).Select(number => $"{Name}-{number}");
 }
@@ -136,6 +140,25 @@ public sealed record DiskSettings
 
     /// <summary>Whether frontends may keep their grants.</summary>
     public required bool PersistentGrants { get; init; }
+
+    /// <summary>Decorating backends, the lowest first.</summary>
+    public required IReadOnlyList<PluginChoice> Layers { get; init; }
+}
+
+/// <summary>One item of a domain's `nics`.</summary>
+public sealed record NicSettings
+{
+    /// <summary>Its JSON path, "domains[0].nics[0]".</summary>
+    public required string Path { get; init; }
+
+    /// <summary>The backend.</summary>
+    public required PluginChoice Backend { get; init; }
+
+    /// <summary>Its address; null for one made of the domain's name.</summary>
+    public required MacAddress? Address { get; init; }
+
+    /// <summary>The most it may send; 0 for no bound.</summary>
+    public required long BytesPerSecond { get; init; }
 
     /// <summary>Decorating backends, the lowest first.</summary>
     public required IReadOnlyList<PluginChoice> Layers { get; init; }

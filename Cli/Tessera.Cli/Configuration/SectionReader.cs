@@ -140,17 +140,17 @@ internal sealed class SectionReader
         return wrong is null;
     }
 
-    /// <summary>A size with its unit; null when it is not there.</summary>
-    public ByteSize? Size(string key)
+    /// <summary>A size with its unit, of whole frames unless said otherwise; null when it is not there.</summary>
+    public ByteSize? Size(string key, int multiple = FrameBytes)
     {
         if (Find(key) is not { } value)
             return null;
         string problem = "a size is a string with its unit, such as \"256 MiB\"";
         if (value.Kind == JsonValueKind.String && ByteSizeText.TryParse(value.Text, out ByteSize size, out problem) && size.Bytes > 0)
         {
-            if (size.Bytes % FrameBytes == 0)
+            if (size.Bytes % multiple == 0)
                 return size;
-            problem = $"\"{value.Text}\" is no multiple of {FrameBytes} bytes, a frame";
+            problem = $"\"{value.Text}\" is no multiple of {multiple} bytes, a frame";
         }
 
         Fail(value, $"This is {value.Description}.", problem.Length == 0 ? "It must be more than nothing." : Sentence(problem));

@@ -2,7 +2,9 @@ using System.Text.Json;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
 using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Devices;
 
 namespace Tessera.Cli.Results;
 
@@ -61,6 +63,22 @@ internal static class ResultBuilder
         Summary(reading.WriteLatency),
         Summary(reading.FlushLatency));
 
+    private static NicResult Nic(int number, MacAddress address, NetworkReading reading) => new(
+        number,
+        address.ToString(),
+        reading.SentFrames,
+        reading.SentBytes,
+        reading.ReceivedFrames,
+        reading.ReceivedBytes,
+        reading.Dropped,
+        reading.Refused,
+        reading.Notifications,
+        Summary(reading.SendLatency),
+        Summary(reading.ReceiveLatency));
+
+    private static LatencySummary? Summary(Scheduling.LatencySummary latency) =>
+        latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
+
     private static LatencySummary? Summary(BlockLatency latency) =>
         latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
 
@@ -88,6 +106,7 @@ internal static class ResultBuilder
             Hypercalls = ShareTable.Difference(before.Hypercalls, after.Hypercalls),
             Memory = new MemoryResult(after.AssignedBytes, after.ResidentBytes),
             Disks = [.. after.Disks.Select(disk => Disk(disk.Key, disk.Value))],
+            Nics = [.. after.Nics.Select(nic => Nic(nic.Key, nic.Value.Address, nic.Value.Reading))],
             BootMilliseconds = record.BootTimes[index]?.TotalMilliseconds,
             ConsoleTail = record.Consoles[index].Tail(),
         };

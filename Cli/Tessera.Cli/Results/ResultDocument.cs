@@ -163,6 +163,9 @@ public sealed record DomainResult
     /// <summary>What its disks did since they were attached.</summary>
     public IReadOnlyList<DiskResult> Disks { get; init; } = [];
 
+    /// <summary>What its network interfaces did since they were attached.</summary>
+    public IReadOnlyList<NicResult> Nics { get; init; } = [];
+
     /// <summary>From its start to its first user-space line, in milliseconds; null when none came.</summary>
     public required double? BootMilliseconds { get; init; }
 
@@ -176,6 +179,31 @@ public sealed record DomainResult
 /// <param name="Max">The longest.</param>
 /// <param name="Count">How many.</param>
 public sealed record LatencySummary(long P50, long P99, long Max, long Count);
+
+/// <summary>What a network interface did, from its attachment to the end of the window.</summary>
+/// <param name="Number">Its number in the domain.</param>
+/// <param name="Mac">Its address.</param>
+/// <param name="SentFrames">Frames the guest sent, large ones counted once.</param>
+/// <param name="SentBytes">Their bytes.</param>
+/// <param name="ReceivedFrames">Frames the guest got.</param>
+/// <param name="ReceivedBytes">Their bytes.</param>
+/// <param name="Dropped">Frames for the guest that it had no room or no driver for.</param>
+/// <param name="Refused">Frames of the guest that were none.</param>
+/// <param name="Notifications">Events sent to the guest.</param>
+/// <param name="SendLatencyNs">From taking a frame off the ring until the backend had it.</param>
+/// <param name="ReceiveLatencyNs">From a frame's arrival to its place in the guest's ring.</param>
+public sealed record NicResult(
+    int Number,
+    string Mac,
+    long SentFrames,
+    long SentBytes,
+    long ReceivedFrames,
+    long ReceivedBytes,
+    long Dropped,
+    long Refused,
+    long Notifications,
+    LatencySummary? SendLatencyNs,
+    LatencySummary? ReceiveLatencyNs);
 
 /// <summary>What a disk did, from its attachment to the end of the window.</summary>
 /// <param name="Name">Its name in the guest.</param>

@@ -5,8 +5,10 @@ using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Devices;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Runs;
@@ -56,6 +58,9 @@ internal sealed record DomainPlan
     /// <summary>Its disks.</summary>
     public IReadOnlyList<DiskPlan> Disks { get; init; } = [];
 
+    /// <summary>Its network interfaces.</summary>
+    public IReadOnlyList<NicPlan> Nics { get; init; } = [];
+
     /// <summary>Whether a line of user space on its console says that it is up; else it is up once started.</summary>
     public required bool SpeaksWhenUp { get; init; }
 }
@@ -66,6 +71,13 @@ internal sealed record DomainPlan
 /// <param name="PersistentGrants">Whether frontends may keep their grants.</param>
 /// <param name="Backends">The backend, and the layers over it.</param>
 internal sealed record DiskPlan(string Name, bool IsReadOnly, bool PersistentGrants, IReadOnlyList<ChosenPlugin> Backends);
+
+/// <summary>A network interface to attach: everything looked up and bound.</summary>
+/// <param name="Number">Its number in the domain, from 0.</param>
+/// <param name="Address">Its address.</param>
+/// <param name="BytesPerSecond">The most it may send; 0 for no bound.</param>
+/// <param name="Backends">The backend, and the layers over it.</param>
+internal sealed record NicPlan(int Number, MacAddress Address, long BytesPerSecond, IReadOnlyList<ChosenPlugin> Backends);
 
 /// <summary>A machine as a run sees it: the kernel's, or a test's.</summary>
 internal interface IRunMachine : IDisposable
@@ -160,6 +172,19 @@ internal interface IHasDisks
     bool? DetachDisk(string name, TimeSpan patience);
 }
 
+/// <summary>A domain whose network interfaces can be plugged while it runs. Any thread, one at a time.</summary>
+internal interface IHasNics
+{
+    /// <summary>Plugs an interface in.</summary>
+    /// <param name="plan">Makes the plan for the number that is free.</param>
+    /// <returns>Its number.</returns>
+    int AttachNic(Func<int, NicPlan> plan);
+
+    /// <summary>Unplugs an interface.</summary>
+    /// <returns>Whether the guest let go of it; null when there is none of this number.</returns>
+    bool? DetachNic(int number, TimeSpan patience);
+}
+
 /// <summary>A domain's life as results name it.</summary>
 internal enum DomainPhase
 {
@@ -236,6 +261,9 @@ internal sealed record DomainReading
 
     /// <summary>What its disks did since they were attached, by name.</summary>
     public IReadOnlyDictionary<string, BlockReading> Disks { get; init; } = ImmutableDictionary<string, BlockReading>.Empty;
+
+    /// <summary>What its network interfaces did since they were attached, by number.</summary>
+    public IReadOnlyDictionary<int, (MacAddress Address, NetworkReading Reading)> Nics { get; init; } = ImmutableDictionary<int, (MacAddress, NetworkReading)>.Empty;
 }
 
 /// <summary>One physical CPU's counters.</summary>

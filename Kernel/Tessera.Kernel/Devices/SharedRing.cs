@@ -139,14 +139,15 @@ internal sealed unsafe class SharedRing : IDisposable
     }
 
     /// <summary>To be called before the backend rests: asks to be notified of the next request.</summary>
-    /// <returns>True when one came meanwhile, so that there is no rest.</returns>
-    public bool FinalCheck()
+    /// <param name="wanted">How many requests must wait for it to be worth while.</param>
+    /// <returns>True when they came meanwhile, so that there is no rest.</returns>
+    public bool FinalCheck(int wanted = 1)
     {
-        if (Pending > 0)
+        if (Pending >= wanted)
             return true;
-        Volatile.Write(ref Index(RequestEvent), _requestsTaken + 1);
+        Volatile.Write(ref Index(RequestEvent), _requestsTaken + (uint)wanted);
         Interlocked.MemoryBarrier();
-        return Pending > 0;
+        return Pending >= wanted;
     }
 
     /// <summary>Releases the pages.</summary>

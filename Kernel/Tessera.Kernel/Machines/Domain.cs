@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Tessera.Kernel.Console;
 using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
 using Tessera.Kernel.Events;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Memory;
@@ -42,6 +43,7 @@ public sealed class Domain
     private readonly Lock _memoryGate = new();
     private bool _memoryGone;
     private ImmutableArray<Disk> _disks = [];
+    private ImmutableArray<Nic> _nics = [];
     private long _state = (long)DomainState.Created;
 
     internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
@@ -128,6 +130,9 @@ public sealed class Domain
     /// <summary>Its disks, also those that have left; of one name the last.</summary>
     public IReadOnlyList<Disk> Disks => _disks;
 
+    /// <summary>Its network interfaces, also those that have left; of one number the last.</summary>
+    public IReadOnlyList<Nic> Nics => _nics;
+
     /// <summary>Copies the built-in guest's report page; empty for guests without one.</summary>
     public unsafe byte[] ReadReportPage()
     {
@@ -143,6 +148,8 @@ public sealed class Domain
     internal void AddVcpu(Vcpu vcpu) => _vcpus.Add(vcpu);
 
     internal void AddDisk(Disk disk) => ImmutableInterlocked.Update(ref _disks, static (disks, added) => disks.RemoveAll(other => other.Name == added.Name).Add(added), disk);
+
+    internal void AddNic(Nic nic) => ImmutableInterlocked.Update(ref _nics, static (nics, added) => nics.RemoveAll(other => other.Number == added.Number).Add(added), nic);
 
     /// <summary>Ends the domain because of what it did. Any thread; the first reason stands.</summary>
     internal void Crash(Vcpu? vcpu, string reason)

@@ -1,6 +1,7 @@
 using Tessera.Kernel.Building;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
 using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
@@ -37,6 +38,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly List<PhysicalCpu> _replaced = [];
     private readonly Timer _watchdog;
     private readonly DeviceWorker _blockWorker = new("tessera-blkback");
+    private readonly DeviceWorker _networkWorker = new("tessera-netback");
     private Domain[] _byId = [];
     private int _disposed;
 
@@ -157,6 +159,11 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <exception cref="DeviceException">The domain is gone, or has a disk of this name.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
     public Disk AttachDisk(Domain domain, DiskConfiguration configuration) => Disk.Attach(Devices, domain, configuration, _blockWorker);
+
+    /// <summary>Attaches a network interface to a domain that runs or is yet to start, and opens its backend, which the interface owns from now on.</summary>
+    /// <exception cref="DeviceException">The domain is gone, or has an interface of this number.</exception>
+    /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
+    public Nic AttachNic(Domain domain, NicConfiguration configuration) => Nic.Attach(Devices, domain, configuration, _networkWorker);
 
     /// <summary>Lets a created domain run.</summary>
     public void Start(Domain domain)
@@ -292,6 +299,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         foreach (Domain domain in Domains)
             Destroy(domain);
         _blockWorker.Dispose();
+        _networkWorker.Dispose();
         StoreServer.Dispose();
     }
 

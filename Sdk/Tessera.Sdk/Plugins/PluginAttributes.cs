@@ -17,6 +17,9 @@ public enum PluginKind
 
     /// <summary><see cref="Devices.IBlockBackend"/>.</summary>
     BlockBackend,
+
+    /// <summary><see cref="Devices.INetworkBackend"/>.</summary>
+    NetworkBackend,
 }
 
 /// <summary>

@@ -16,7 +16,7 @@ internal sealed class ResultTests
     private static readonly string[] DomainKeys =
     [
         "name", "id", "guest", "state", "exitReason", "crashRegisters", "weight", "cpuSeconds", "share", "expectedShare", "work", "wakes", "wakeLatencyNs",
-        "missedDeadlines", "traps", "hypercalls", "memory", "disks", "bootMilliseconds", "consoleTail",
+        "missedDeadlines", "traps", "hypercalls", "memory", "disks", "nics", "bootMilliseconds", "consoleTail",
     ];
 
     [Test]

@@ -1,0 +1,74 @@
+using Microsoft.Extensions.DependencyInjection;
+using Tessera.Cli.Runs;
+using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Cli.Composition;
+
+/// <summary>Makes devices of plans: each backend's instance gets the one beneath it, and what its machine shares.</summary>
+internal sealed class DeviceMaker : IMachineScope, IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, object> _shared = [];
+
+    /// <summary>A disk to attach; its backends are made and not opened.</summary>
+    /// <exception cref="Tessera.Hosting.PluginException">A backend cannot be made.</exception>
+    public DiskConfiguration Make(DiskPlan plan) =>
+        new() { Name = plan.Name, Backend = Stack<IBlockBackend>(plan.Backends), IsReadOnly = plan.IsReadOnly, PersistentGrants = plan.PersistentGrants };
+
+    /// <summary>A network interface to attach; its backends are made and not opened.</summary>
+    /// <exception cref="Tessera.Hosting.PluginException">A backend cannot be made.</exception>
+    public NicConfiguration Make(NicPlan plan) =>
+        new() { Number = plan.Number, Address = plan.Address, Backend = Stack<INetworkBackend>(plan.Backends), BytesPerSecond = plan.BytesPerSecond };
+
+    /// <inheritdoc/>
+    public T Share<T>(string name, Func<T> make)
+        where T : class
+    {
+        lock (_gate)
+        {
+            if (!_shared.TryGetValue(name, out object? found))
+                _shared[name] = found = make();
+            return found as T ?? throw new InvalidOperationException($"\"{name}\" is shared as a {found.GetType()}, not a {typeof(T)}.");
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            foreach (IDisposable shared in _shared.Values.OfType<IDisposable>())
+                shared.Dispose();
+            _shared.Clear();
+        }
+    }
+
+    private T Stack<T>(IReadOnlyList<ChosenPlugin> backends)
+        where T : class, IDisposable
+    {
+        T? backend = null;
+        try
+        {
+            foreach (ChosenPlugin chosen in backends)
+            {
+                ServiceCollection services = new();
+                services.AddSingleton<IMachineScope>(this);
+                services.AddSingleton(TimeProvider.System);
+                if (backend is not null)
+                    services.AddSingleton(backend);
+                // The provider does not own instances it was given, so it can be let go of.
+                using ServiceProvider provider = services.BuildServiceProvider();
+                backend = chosen.Create<T>(provider);
+            }
+        }
+        catch
+        {
+            backend?.Dispose();
+            throw;
+        }
+
+        return backend!;
+    }
+}

@@ -1,0 +1,199 @@
+using System.Buffers.Binary;
+using Tessera.Sdk;
+using Tessera.Sdk.Devices;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Devices.Network;
+
+/// <summary>The backend half of one interface (netback): what it offers in the store, and its queues. See <see cref="IBackendDevice"/> for who calls.</summary>
+internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
+{
+    /// <summary>Pairs of rings a frontend may have: one for each of its vCPUs is what they take.</summary>
+    private const int MaxQueues = 4;
+
+    private readonly Domain _domain;
+    private readonly NicConfiguration _configuration;
+    private readonly DeviceWorker _worker;
+    private readonly List<TransmitQueue> _transmit = [];
+    private readonly List<ReceiveQueue> _connected = [];
+    private readonly List<BackendChannel> _channels = [];
+    private OffloadEngine? _offload;
+    private BackendSink? _sink;
+    private volatile ReceiveQueue[] _receive = [];
+
+    /// <summary>Made before the backend is opened, which wants to know where frames go.</summary>
+    public NetworkDevice(Domain domain, NicConfiguration configuration, DeviceWorker worker)
+    {
+        (_domain, _configuration, _worker) = (domain, configuration, worker);
+        Rate = new RateLimit(configuration.BytesPerSecond);
+    }
+
+    /// <inheritdoc/>
+    public string Type => "vif";
+
+    /// <summary>What it has done.</summary>
+    public NetworkCounters Counters { get; } = new();
+
+    /// <summary>How fast it may send.</summary>
+    public RateLimit Rate { get; }
+
+    /// <summary>What the backend takes.</summary>
+    public NetworkCapabilities Capabilities { get; private set; }
+
+    /// <summary>Opens the backend.</summary>
+    public void Open()
+    {
+        Capabilities = _configuration.Backend.Open(new NetworkPort(_domain.Name, _configuration.Address, this));
+        if (Capabilities.Checksum)
+            return;
+        (_offload, _sink) = (new OffloadEngine(), new BackendSink(_configuration.Backend));
+    }
+
+    /// <summary>Hands a frame of the guest's to the backend. On the worker's thread.</summary>
+    public void Send(in NetworkFrame frame)
+    {
+        if (_offload is null)
+            _configuration.Backend.Send(frame);
+        else
+            _ = _offload.Finish(frame, Capabilities, _sink!);
+    }
+
+    /// <inheritdoc/>
+    public bool Receive(in NetworkFrame frame)
+    {
+        ReceiveQueue[] queues = _receive;
+        bool taken = queues.Length switch
+        {
+            0 => false,
+            1 => queues[0].Take(frame),
+            _ => queues[FlowOf(frame.Header) % (uint)queues.Length].Take(frame),
+        };
+        if (!taken)
+            Counters.Dropped();
+        return taken;
+    }
+
+    /// <inheritdoc/>
+    public void Publish(DeviceKeys keys)
+    {
+        keys.WriteFrontend("mac", _configuration.Address.ToString());
+        keys.WriteFrontend("handle", $"{keys.Id}");
+        keys.WriteBackend("mac", _configuration.Address.ToString());
+        keys.WriteBackend("handle", keys.Id);
+        keys.WriteBackend("feature-sg", 1);
+        keys.WriteBackend("feature-gso-tcpv4", Capabilities.Segmentation ? 1 : 0);
+        keys.WriteBackend("feature-gso-tcpv6", Capabilities.Segmentation ? 1 : 0);
+        keys.WriteBackend("feature-ipv6-csum-offload", 1);
+        keys.WriteBackend("feature-rx-copy", 1);
+        keys.WriteBackend("feature-rx-flip", 0);
+        keys.WriteBackend("feature-split-event-channels", 1);
+        keys.WriteBackend("multi-queue-max-queues", MaxQueues);
+    }
+
+    /// <inheritdoc/>
+    public void Connect(DeviceKeys keys)
+    {
+        if (keys.ReadFrontendNumber("request-rx-copy", 0, 1, 0) != 1)
+            throw new DeviceException($"{keys.FrontendPath}/request-rx-copy is not 1; frames are copied into the frontend's pages, never flipped.");
+        bool Has(string feature) => keys.ReadFrontendNumber(feature, 0, 1, 0) == 1;
+        NetworkCapabilities takes = new(
+            Checksum: !Has("feature-no-csum-offload") && Has("feature-ipv6-csum-offload"),
+            Segmentation: Has("feature-sg") && Has("feature-gso-tcpv4") && Has("feature-gso-tcpv6"));
+        int queues = (int)keys.ReadFrontendNumber("multi-queue-num-queues", 1, MaxQueues, 1);
+        ReceiveQueue[] receive = new ReceiveQueue[queues];
+        for (int queue = 0; queue < queues; queue++)
+            ConnectQueue(keys, queues > 1 ? $"queue-{queue}/" : "", takes, Has("feature-sg"), queue, receive);
+        _receive = receive;
+    }
+
+    /// <inheritdoc/>
+    public void Disconnect()
+    {
+        _receive = [];
+        foreach (BackendChannel channel in _channels)
+            channel.Dispose();
+        _channels.Clear();
+        foreach (TransmitQueue queue in _transmit)
+            queue.Dispose();
+        _transmit.Clear();
+        foreach (ReceiveQueue queue in _connected)
+            queue.Dispose();
+        _connected.Clear();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Disconnect();
+        _configuration.Backend.Dispose();
+    }
+
+    private void ConnectQueue(DeviceKeys keys, string prefix, NetworkCapabilities takes, bool scatters, int index, ReceiveQueue[] receive)
+    {
+        GrantAccess grants = new(_domain);
+        TransmitQueue sender = new(Map(keys, $"{prefix}tx-ring-ref", Netif.TxEntryBytes, grants), grants, this, _worker);
+        _transmit.Add(sender);
+        ReceiveQueue receiver = new(Map(keys, $"{prefix}rx-ring-ref", Netif.RxEntryBytes, grants), grants, Counters, _worker, takes, scatters);
+        _connected.Add(receiver);
+        receive[index] = receiver;
+        if (keys.ReadFrontend($"{prefix}event-channel") is not null)
+        {
+            BackendChannel both = Bind(keys, $"{prefix}event-channel", () =>
+            {
+                sender.Schedule();
+                receiver.Schedule();
+            });
+            receiver.Open(both);
+            sender.Open(both);
+            return;
+        }
+
+        receiver.Open(Bind(keys, $"{prefix}event-channel-rx", receiver.Schedule));
+        sender.Open(Bind(keys, $"{prefix}event-channel-tx", sender.Schedule));
+    }
+
+    private static SharedRing Map(DeviceKeys keys, string key, int entryBytes, GrantAccess grants)
+    {
+        GrantRef page = new((uint)keys.ReadFrontendNumber(key, 0, uint.MaxValue));
+        GrantStatus status = SharedRing.TryMap(grants, [page], entryBytes, out SharedRing? ring);
+        return status == GrantStatus.Okay
+            ? ring!
+            : throw new DeviceException($"{keys.FrontendPath}/{key}: the ring's page could not be mapped ({status}); grant it to domain 0 for writing.");
+    }
+
+    private BackendChannel Bind(DeviceKeys keys, string key, Action notified)
+    {
+        EventPort port = new((int)keys.ReadFrontendNumber(key, 1, int.MaxValue));
+        XenErrno error = BackendChannel.TryBind(_domain, port, notified, out BackendChannel? channel);
+        if (channel is null)
+            throw new DeviceException($"{keys.FrontendPath}/{key}: port {port.Value} could not be bound ({error}); allocate it unbound for domain 0.");
+        _channels.Add(channel);
+        return channel;
+    }
+
+    /// <summary>The same for all frames of one flow: addresses and ports, where there are any.</summary>
+    private static uint FlowOf(ReadOnlySpan<byte> header)
+    {
+        ReadOnlySpan<byte> flow = BinaryPrimitives.ReadUInt16BigEndian(header[12..]) switch
+        {
+            // Fragments after the first have no ports, so an IPv4 flow is its addresses.
+            0x0800 when header.Length >= 34 => header.Slice(26, 8),
+            0x86DD when header.Length >= 54 => header.Slice(22, 32),
+            _ => header[..12],
+        };
+        uint hash = 2166136261;
+        foreach (byte value in flow)
+            hash = (hash ^ value) * 16777619;
+        return hash ^ (hash >> 16);
+    }
+
+    /// <summary>The backend as a receiver of finished frames.</summary>
+    private sealed class BackendSink(INetworkBackend backend) : INetworkReceiver
+    {
+        public bool Receive(in NetworkFrame frame)
+        {
+            backend.Send(frame);
+            return true;
+        }
+    }
+}

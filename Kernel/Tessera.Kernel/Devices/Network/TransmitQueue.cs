@@ -1,0 +1,224 @@
+using System.Diagnostics;
+using Tessera.Sdk;
+using Tessera.Sdk.Devices;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Devices.Network;
+
+/// <summary>
+/// One transmit ring of an interface: takes frames off it, at most a budget in a turn, and hands them to the backend. The frame's header is copied, the rest
+/// stays in the guest's pages, which are pinned while the backend has the frame. On the worker's thread only.
+/// </summary>
+internal sealed class TransmitQueue : DeviceTask, IDisposable
+{
+    /// <summary>Pieces of one frame; frontends know this number from the protocol.</summary>
+    private const int MaxPieces = Netif.MinSlots;
+
+    /// <summary>Pieces of a frame cost as much of the budget as one small frame.</summary>
+    private const int PiecesPerBudget = 4;
+
+    private readonly SharedRing _ring;
+    private readonly GrantAccess _grants;
+    private readonly NetworkDevice _device;
+    private readonly DeviceWorker _worker;
+    private readonly Timer _credit;
+    private readonly byte[] _header = new byte[NetworkFrame.HeaderBytes];
+    private readonly ReadOnlyMemory<byte>[] _rest = new ReadOnlyMemory<byte>[MaxPieces];
+    private readonly NetTxRequest[] _pieces = new NetTxRequest[MaxPieces];
+    private readonly GrantHandle?[] _pages = new GrantHandle?[MaxPieces];
+    private readonly NetTxResponse[] _responses;
+    private BackendChannel? _channel;
+    private volatile bool _closing;
+    private bool _toldBroken;
+    private int _slots;
+    private int _count;
+
+    /// <summary>Takes over a mapped ring; <see cref="Open"/> begins.</summary>
+    public TransmitQueue(SharedRing ring, GrantAccess grants, NetworkDevice device, DeviceWorker worker)
+    {
+        (_ring, _grants, _device, _worker) = (ring, grants, device, worker);
+        _responses = new NetTxResponse[ring.Entries];
+        _credit = new Timer(static queue => ((TransmitQueue)queue!).Schedule(), this, Timeout.Infinite, Timeout.Infinite);
+    }
+
+    /// <summary>Frames come from now on.</summary>
+    public void Open(BackendChannel channel)
+    {
+        _channel = channel;
+        Schedule();
+    }
+
+    /// <summary>The guest has sent something, or may send again.</summary>
+    public void Schedule() => _worker.Schedule(this);
+
+    /// <inheritdoc/>
+    public override bool Run(int budget)
+    {
+        if (_closing || _channel is null)
+            return false;
+        bool waits = false;
+        bool took = false;
+        while (budget > 0)
+        {
+            long now = Stopwatch.GetTimestamp();
+            if (!_device.Rate.MaySend(now, out TimeSpan wait))
+            {
+                waits = _credit.Change(wait, Timeout.InfiniteTimeSpan);
+                break;
+            }
+
+            if (!_ring.TryTake(out NetTxRequest first))
+                break;
+            took = true;
+            Handle(first, now);
+            budget -= 1 + (_count / PiecesPerBudget);
+        }
+
+        if (_ring.IsBroken)
+        {
+            if (!_toldBroken)
+                _device.Counters.Broken();
+            _toldBroken = true;
+            return false;
+        }
+
+        if (took && _ring.Publish())
+        {
+            _device.Counters.Notified();
+            _channel.Notify();
+        }
+
+        return !waits && _ring.FinalCheck();
+    }
+
+    /// <inheritdoc/>
+    public override void Failed(Exception exception)
+    {
+        // A backend that throws breaks its promise: this queue takes nothing more, the others go on.
+        _closing = true;
+        Release();
+        _device.Counters.Broken();
+    }
+
+    /// <summary>Takes nothing more and lets go of the guest's pages. Not from the worker.</summary>
+    public void Dispose()
+    {
+        _closing = true;
+        _worker.Remove(this);
+        _credit.Dispose();
+        Release();
+        _ring.Dispose();
+    }
+
+    private void Handle(in NetTxRequest first, long takenAt)
+    {
+        (_slots, _count) = (0, 0);
+        bool whole = TryGather(first, out int length, out FrameOffload offload) && TryMap(length, out int inHeader, out int pieces)
+            && Send(new NetworkFrame(_header.AsSpan(0, inHeader), _rest.AsSpan(0, pieces), length, offload));
+        Release();
+        if (whole)
+            _device.Counters.Sent(length, takenAt);
+        else
+            _device.Counters.Refused();
+        // What was taken is answered, whatever it was; a slot of extra information says so, as frontends expect.
+        for (int slot = 0; slot < _slots && !_ring.IsBroken; slot++)
+        {
+            if (!whole && _responses[slot].Status == NetStatus.Okay)
+                _responses[slot].Status = NetStatus.Error;
+            _ring.Put(in _responses[slot]);
+        }
+    }
+
+    private bool Send(in NetworkFrame frame)
+    {
+        _device.Rate.Spend(frame.Length);
+        _device.Send(frame);
+        return true;
+    }
+
+    /// <summary>Takes a frame's slots off the ring and checks what they say.</summary>
+    private bool TryGather(in NetTxRequest first, out int length, out FrameOffload offload)
+    {
+        length = first.Size;
+        NetTxFlags flags = first.Flags;
+        FrameChecksum checksum = (flags & NetTxFlags.CsumBlank) != 0 ? FrameChecksum.Blank : (flags & NetTxFlags.DataValidated) != 0 ? FrameChecksum.Verified : FrameChecksum.Complete;
+        offload = new(checksum);
+        Answer(first.Id, NetStatus.Okay);
+        bool good = (flags & NetTxFlags.ExtraInfo) == 0 || TryTakeExtras(ref offload);
+        _pieces[_count++] = first;
+        int others = 0;
+        while ((flags & NetTxFlags.MoreData) != 0)
+        {
+            if (!_ring.TryTake(out NetTxRequest piece))
+                return false;
+            Answer(piece.Id, NetStatus.Okay);
+            (flags, others) = (piece.Flags, others + piece.Size);
+            good &= _count < MaxPieces;
+            if (good)
+                _pieces[_count++] = piece;
+        }
+
+        int inFirst = length - others;
+        if (!good || inFirst <= 0 || length < NetworkFrame.LeastBytes)
+            return false;
+        _pieces[0].Size = (ushort)inFirst;
+        for (int piece = 0; piece < _count; piece++)
+        {
+            if (_pieces[piece].Size == 0 || _pieces[piece].Offset + _pieces[piece].Size > GrantHandle.PageBytes)
+                return false;
+        }
+
+        return true;
+    }
+
+    private bool TryTakeExtras(ref FrameOffload offload)
+    {
+        bool good = true;
+        NetExtra extra;
+        do
+        {
+            if (!_ring.TryTake(out NetTxRequest slot))
+                return false;
+            Answer(0, NetStatus.Null);
+            extra = slot.Extra;
+            // Cutting includes filling in checksums: a frame that has its own is not one to be cut.
+            good &= extra.Type == NetExtraType.Gso && extra.GsoSize > 0 && extra.GsoType is NetGsoType.TcpV4 or NetGsoType.TcpV6
+                && offload.Checksum == FrameChecksum.Blank && _device.Capabilities.Segmentation;
+            offload = new(offload.Checksum, extra.GsoType == NetGsoType.TcpV6 ? FrameSegmentation.TcpV6 : FrameSegmentation.TcpV4, extra.GsoSize);
+        }
+        while ((extra.Flags & Netif.ExtraMore) != 0);
+        return good;
+    }
+
+    private void Answer(ushort id, NetStatus status) => _responses[_slots++] = new NetTxResponse { Id = id, Status = status };
+
+    /// <summary>Pins the frame's pages, and copies its header.</summary>
+    private bool TryMap(int length, out int inHeader, out int pieces)
+    {
+        (inHeader, pieces) = (0, 0);
+        int wanted = Math.Min(length, NetworkFrame.HeaderBytes);
+        for (int index = 0; index < _count; index++)
+        {
+            if (_grants.TryMap(new GrantRef(_pieces[index].Grant), GrantMode.Read, out _pages[index]) != GrantStatus.Okay)
+                return false;
+            ReadOnlyMemory<byte> bytes = _pages[index]!.ReadOnlyMemory.Slice(_pieces[index].Offset, _pieces[index].Size);
+            int copied = Math.Min(wanted - inHeader, bytes.Length);
+            if (copied > 0)
+                bytes.Span[..copied].CopyTo(_header.AsSpan(inHeader));
+            inHeader += copied;
+            if (copied < bytes.Length)
+                _rest[pieces++] = bytes[copied..];
+        }
+
+        return true;
+    }
+
+    private void Release()
+    {
+        for (int index = 0; index < _count; index++)
+        {
+            _pages[index]?.Release();
+            _pages[index] = null;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Plugins.Net.Filter;
+
+/// <summary>Options of a filter.</summary>
+public sealed record FilterOptions
+{
+    [Option("Rules, the first that matches decides, with semicolons between: [out|in] accept|drop [arp|ip|ip6|icmp|tcp|udp] [src NETWORK] [dst NETWORK] [sport N[-M]] [dport N[-M]]. Out is what the domain sends.")]
+    public string Rules { get; init; } = "";
+
+    [Option("What becomes of a frame that no rule matches.")]
+    public FilterAction Otherwise { get; init; } = FilterAction.Accept;
+
+    [Option("Whether frames are dropped that the domain sends from another Ethernet address than its interface's, or, when addresses are given, from another IP address.")]
+    public bool AntiSpoofing { get; init; } = true;
+
+    [Option("The domain's IP addresses, with commas between; empty for any.")]
+    public string Addresses { get; init; } = "";
+}
+
+/// <summary>What a rule does.</summary>
+public enum FilterAction
+{
+    /// <summary>The frame goes on.</summary>
+    Accept,
+
+    /// <summary>It does not.</summary>
+    Drop,
+}
