@@ -100,8 +100,6 @@ public readonly ref struct NetworkFrame
         {
             ReadOnlySpan<byte> bytes = piece.Span;
             int length = Math.Min(bytes.Length, destination.Length - copied);
-            if (length == 0)
-                break;
             bytes[..length].CopyTo(destination[copied..]);
             copied += length;
         }

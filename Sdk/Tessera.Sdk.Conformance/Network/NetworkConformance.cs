@@ -1,0 +1,155 @@
+using NUnit.Framework;
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Sdk.Conformance.Network;
+
+/// <summary>
+/// What every backend that hands frames on inside the machine must hold to: derive from it, make two backends that reach each other, and the tests run.
+/// </summary>
+/// <example>
+/// <code>
+/// internal sealed class MyBackendConformance : NetworkConformance
+/// {
+///     protected override (INetworkBackend One, INetworkBackend Two) NewPair() => (new MyBackend(), new MyBackend());
+/// }
+/// </code>
+/// </example>
+public abstract class NetworkConformance
+{
+    private static readonly MacAddress First = new(0x0016_3E00_0001);
+    private static readonly MacAddress Second = new(0x0016_3E00_0002);
+
+    /// <summary>Two backends, not opened, between which frames go.</summary>
+    protected abstract (INetworkBackend One, INetworkBackend Two) NewPair();
+
+    /// <summary>Whether everything that is sent arrives at once; false for a backend that loses or delays.</summary>
+    protected virtual bool IsPrompt => true;
+
+    /// <summary>What arrives is what was sent, with what it needs, in order, however it lies in memory.</summary>
+    [Test]
+    public void Frames_of_every_length_and_shape_arrive_unchanged_and_in_order() => With((one, _, two) =>
+    {
+        Random random = new(1);
+        List<byte[]> sent = [];
+        foreach (int length in (int[])[14, 15, 60, 191, 192, 193, 1514, 4096, 9000, 65535])
+        {
+            byte[] frame = Frame(random, length);
+            sent.Add(frame);
+            int header = Math.Min(length, NetworkFrame.HeaderBytes);
+            int middle = header + ((length - header) / 3);
+            ReadOnlyMemory<byte>[] rest = [frame.AsMemory(header, middle - header), frame.AsMemory(middle)];
+            one.Send(new NetworkFrame(frame.AsSpan(0, header), rest, length, new FrameOffload(FrameChecksum.Verified)));
+        }
+
+        if (IsPrompt)
+            Assert.That(two.Frames, Is.EqualTo(sent));
+        else
+            Assert.That(two.Frames, Is.SubsetOf(sent));
+    });
+
+    /// <summary>A blank checksum stays blank, and a frame to be cut stays one, where the backend said that it takes them.</summary>
+    [Test]
+    public void What_a_frame_needs_is_carried_through() => With((one, takes, two) =>
+    {
+        FrameOffload offload = new(takes.Checksum ? FrameChecksum.Blank : FrameChecksum.Verified, takes.Segmentation ? FrameSegmentation.TcpV4 : FrameSegmentation.None, takes.Segmentation ? 1448 : 0);
+        byte[] frame = Frame(new Random(2), 8000);
+        one.Send(new NetworkFrame(frame, offload));
+        Assert.That(two.Offloads, IsPrompt ? Is.EqualTo(new[] { offload }) : Is.SubsetOf(new[] { offload }));
+    });
+
+    /// <summary>A frame's memory is its sender's again when Send returns.</summary>
+    [Test]
+    public void Memory_that_is_used_again_changes_nothing_that_was_sent() => With((one, _, two) =>
+    {
+        byte[] frame = Frame(new Random(3), 1000);
+        byte[] copy = [.. frame];
+        one.Send(new NetworkFrame(frame));
+        frame.AsSpan().Fill(0xEE);
+        Assert.That(two.Frames, IsPrompt ? Is.EqualTo(new[] { copy }) : Is.SubsetOf(new[] { copy }));
+    });
+
+    /// <summary>Once warm a frame costs no allocation.</summary>
+    [Test]
+    public void Sending_allocates_nothing()
+    {
+        (INetworkBackend one, INetworkBackend two) = NewPair();
+        using (one)
+        using (two)
+        {
+            Deaf deaf = new();
+            _ = one.Open(new NetworkPort("one", First, deaf));
+            _ = two.Open(new NetworkPort("two", Second, deaf));
+            byte[] frame = Frame(new Random(4), 1514);
+            for (int count = 0; count < 1000; count++)
+                one.Send(new NetworkFrame(frame));
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int count = 0; count < 1000; count++)
+                one.Send(new NetworkFrame(frame));
+            Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+        }
+    }
+
+    /// <summary>Nothing arrives at an interface that has left.</summary>
+    [Test]
+    public void Nothing_is_delivered_after_the_end()
+    {
+        (INetworkBackend one, INetworkBackend two) = NewPair();
+        Listener left = new();
+        using (one)
+        {
+            _ = one.Open(new NetworkPort("one", First, new Listener()));
+            using (two)
+                _ = two.Open(new NetworkPort("two", Second, left));
+            one.Send(new NetworkFrame(Frame(new Random(5), 100)));
+            Assert.That(left.Frames, Is.Empty);
+        }
+    }
+
+    private static byte[] Frame(Random random, int length)
+    {
+        byte[] frame = new byte[length];
+        random.NextBytes(frame);
+        Second.Write(frame);
+        First.Write(frame.AsSpan(6));
+        // A type for experiments: nothing in it can be anything else by chance.
+        (frame[12], frame[13]) = (0x88, 0xB5);
+        return frame;
+    }
+
+    private void With(Action<INetworkBackend, NetworkCapabilities, Listener> test)
+    {
+        (INetworkBackend one, INetworkBackend two) = NewPair();
+        using (one)
+        using (two)
+        {
+            Listener listener = new();
+            NetworkCapabilities takes = one.Open(new NetworkPort("one", First, new Listener()));
+            _ = two.Open(new NetworkPort("two", Second, listener));
+            test(one, takes, listener);
+        }
+    }
+
+    private sealed class Listener : INetworkReceiver
+    {
+        private readonly List<byte[]> _frames = [];
+        private readonly List<FrameOffload> _offloads = [];
+
+        public IReadOnlyList<byte[]> Frames => _frames;
+
+        public IReadOnlyList<FrameOffload> Offloads => _offloads;
+
+        public bool Receive(in NetworkFrame frame)
+        {
+            byte[] bytes = new byte[frame.Length];
+            _ = frame.CopyTo(bytes);
+            _frames.Add(bytes);
+            _offloads.Add(frame.Offload);
+            return true;
+        }
+    }
+
+    private sealed class Deaf : INetworkReceiver
+    {
+        public bool Receive(in NetworkFrame frame) => false;
+    }
+}

@@ -1,0 +1,41 @@
+using Tessera.Plugins.Net.Capture;
+using Tessera.Plugins.Net.Filter;
+using Tessera.Sdk.Conformance.Network;
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Net.Tests;
+
+/// <summary>Two ports of a switch.</summary>
+internal sealed class SwitchConformance : NetworkConformance
+{
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        return (scope.Port(), scope.Port());
+    }
+}
+
+/// <summary>The same behind filters.</summary>
+internal sealed class FilterConformance : NetworkConformance
+{
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        return (new Filter(new FilterOptions { Rules = "drop tcp dport 1" }, scope.Port()), new Filter(new FilterOptions(), scope.Port()));
+    }
+}
+
+/// <summary>The same with a capture.</summary>
+internal sealed class CaptureConformance : NetworkConformance
+{
+    private readonly string _file = Path.Combine(Path.GetTempPath(), $"tessera-{Guid.NewGuid():n}.pcapng");
+
+    [NUnit.Framework.TearDown]
+    public void Delete() => File.Delete(_file);
+
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        return (new Capture(new CaptureOptions { Path = _file }, scope.Port(), TimeProvider.System), scope.Port());
+    }
+}
