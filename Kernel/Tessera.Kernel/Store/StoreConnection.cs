@@ -5,7 +5,8 @@ namespace Tessera.Kernel.Store;
 /// <summary>What a connection needs after a turn.</summary>
 /// <param name="HasMore">Requests may wait in the ring.</param>
 /// <param name="Delay">Not before so much time: the domain asks faster than it may.</param>
-internal readonly record struct StoreTurn(bool HasMore, TimeSpan Delay);
+/// <param name="LookAgain">The ring moved: it is to be looked at once more soon, even if the guest says nothing.</param>
+internal readonly record struct StoreTurn(bool HasMore, TimeSpan Delay, bool LookAgain = false);
 
 /// <summary>
 /// One domain's connection to the store over its ring. A guest's notification only queues it with the server; all work is done there, a
@@ -50,6 +51,9 @@ internal sealed class StoreConnection
     /// <summary>Waits for its turn; guarded by the server's gate.</summary>
     public bool IsQueued { get; set; }
 
+    /// <summary>Is to be looked at once more; guarded by the server's gate.</summary>
+    public bool IsLookedAtAgain { get; set; }
+
     /// <summary>The guest said the ring has news. Any thread, does no work.</summary>
     public void Notified() => _server.Ready(this);
 
@@ -68,7 +72,10 @@ internal sealed class StoreConnection
 
         if (news)
             _notifyGuest();
-        return turn;
+
+        // Linux (xenbus_comms.c, xb_write) publishes its index and then reads ours to decide whether to notify, without a barrier between
+        // the two: with both ends at work at once its notification can be missing.
+        return turn with { LookAgain = news && !turn.HasMore };
     }
 
     /// <summary>Ends the connection; the page is not touched after this.</summary>

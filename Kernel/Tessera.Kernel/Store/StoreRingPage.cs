@@ -47,6 +47,9 @@ internal readonly unsafe struct StoreRingPage
         for (int index = 0; index < count; index++)
             destination[index] = _page[StoreRing.Request + ((consumed + (uint)index) & (StoreRing.RingSize - 1))];
         Volatile.Write(ref Word(StoreRing.RequestCons), consumed + (uint)count);
+
+        // The guest notifies when it sees this index; whoever looks for more must look after it is visible.
+        Interlocked.MemoryBarrier();
         return count;
     }
 
@@ -63,6 +66,7 @@ internal readonly unsafe struct StoreRingPage
         for (int index = 0; index < count; index++)
             _page[StoreRing.Response + ((produced + (uint)index) & (StoreRing.RingSize - 1))] = chunk[index];
         Volatile.Write(ref Word(StoreRing.ResponseProd), produced + (uint)count);
+        Interlocked.MemoryBarrier();
         return count;
     }
 

@@ -8,12 +8,16 @@ namespace Tessera.Kernel.Store;
 /// </summary>
 internal sealed class StoreServer : IDisposable
 {
+    /// <summary>How long after a ring moved it is looked at once more.</summary>
+    public static readonly TimeSpan LookAgainAfter = TimeSpan.FromMilliseconds(1);
+
     /// <summary>Requests of one connection before the next one's turn.</summary>
     public const int RequestsPerTurn = 16;
 
     private readonly object _gate = new();
     private readonly Queue<StoreConnection> _ready = new();
     private readonly PriorityQueue<StoreConnection, long> _delayed = new();
+    private readonly Queue<(StoreConnection Connection, long Due)> _looks = new();
     private readonly Action<DomainId, Exception> _failed;
     private readonly Thread? _thread;
     private bool _stopping;
@@ -71,17 +75,23 @@ internal sealed class StoreServer : IDisposable
             return true;
         }
 
-        if (!turn.HasMore)
-            return true;
         lock (_gate)
         {
+            if (turn.LookAgain && !connection.IsLookedAtAgain)
+            {
+                connection.IsLookedAtAgain = true;
+                _looks.Enqueue((connection, Time.GetTimestamp() + Ticks(LookAgainAfter)));
+            }
+
+            if (!turn.HasMore)
+                return true;
             if (connection.IsQueued)
                 return true;
             connection.IsQueued = true;
             if (turn.Delay <= TimeSpan.Zero)
                 _ready.Enqueue(connection);
             else
-                _delayed.Enqueue(connection, Time.GetTimestamp() + (long)(turn.Delay.TotalSeconds * Time.TimestampFrequency));
+                _delayed.Enqueue(connection, Time.GetTimestamp() + Ticks(turn.Delay));
         }
 
         return true;
@@ -127,9 +137,25 @@ internal sealed class StoreServer : IDisposable
             _ = _delayed.Dequeue();
             _ready.Enqueue(connection);
         }
+
+        while (_looks.TryPeek(out (StoreConnection Connection, long Due) look) && look.Due <= now)
+        {
+            _ = _looks.Dequeue();
+            look.Connection.IsLookedAtAgain = false;
+            if (look.Connection.IsQueued)
+                continue;
+            look.Connection.IsQueued = true;
+            _ready.Enqueue(look.Connection);
+        }
     }
 
-    private int UntilDelayed() => _delayed.TryPeek(out _, out long due)
-        ? (int)Math.Clamp((due - Time.GetTimestamp()) * 1000 / Time.TimestampFrequency, 0, 1000) + 1
-        : Timeout.Infinite;
+    private int UntilDelayed()
+    {
+        long due = _delayed.TryPeek(out _, out long first) ? first : long.MaxValue;
+        if (_looks.TryPeek(out (StoreConnection Connection, long Due) look))
+            due = Math.Min(due, look.Due);
+        return due == long.MaxValue ? Timeout.Infinite : (int)Math.Clamp((due - Time.GetTimestamp()) * 1000 / Time.TimestampFrequency, 0, 1000) + 1;
+    }
+
+    private long Ticks(TimeSpan span) => (long)(span.TotalSeconds * Time.TimestampFrequency);
 }

@@ -37,6 +37,27 @@ internal sealed class HostileRingTests
     }
 
     [Test]
+    public void A_request_whose_notification_got_lost_is_found_soon_and_a_ring_at_rest_is_left_alone()
+    {
+        StoreBench bench = new();
+        using RingGuest guest = bench.Guest(5);
+        byte[] request = StoreHeader.Message(StoreMessage.Read, 1, 0, "name\0"u8);
+        guest.Send(request.AsSpan(0, StoreHeader.Bytes));
+        guest.Put(request.AsSpan(StoreHeader.Bytes));
+        bench.Serve();
+        Assert.That(guest.Receive(), Is.Empty);
+        bench.Time.Pass(StoreServer.LookAgainAfter);
+        bench.Serve();
+        Assert.That(guest.Receive().Single().Payload, Is.EqualTo("guest5"));
+
+        bench.Time.Pass(StoreServer.LookAgainAfter);
+        bench.Serve();
+        guest.Put(request);
+        bench.Time.Pass(TimeSpan.FromHours(1));
+        Assert.That(bench.Server.ServeNext(), Is.False);
+    }
+
+    [Test]
     public void A_message_that_is_too_long_kills_the_connection()
     {
         StoreBench bench = new();

@@ -121,16 +121,19 @@ internal sealed unsafe class RingGuest : IDisposable
     {
         int count = 0;
         for (; (long)(Word(StoreRing.RequestProd) - Word(StoreRing.RequestCons)) + message.Length <= StoreRing.RingSize; count++)
-        {
-            foreach (byte value in message)
-            {
-                _page[StoreRing.Request + (Word(StoreRing.RequestProd) & (StoreRing.RingSize - 1))] = value;
-                Word(StoreRing.RequestProd)++;
-            }
-        }
-
+            Put(message);
         Connection.Notified();
         return count;
+    }
+
+    /// <summary>Writes bytes to a ring that has room, and does not notify.</summary>
+    public void Put(ReadOnlySpan<byte> bytes)
+    {
+        foreach (byte value in bytes)
+        {
+            _page[StoreRing.Request + (Word(StoreRing.RequestProd) & (StoreRing.RingSize - 1))] = value;
+            Word(StoreRing.RequestProd)++;
+        }
     }
 
     /// <summary>Takes what came: events are noted, answers returned.</summary>
