@@ -6,7 +6,7 @@ namespace Tessera.Scheduling;
 /// <content>What the core tells about vCPUs, physical CPUs and decisions.</content>
 public sealed partial class SchedulerCore
 {
-    /// <summary>The decisions so far and their cost.</summary>
+    /// <summary>The decisions since the start, or since <see cref="ForgetDecisions"/>, and their cost.</summary>
     public DecisionAccount Decisions
     {
         get
@@ -20,6 +20,21 @@ public sealed partial class SchedulerCore
             {
                 gate.Exit();
             }
+        }
+    }
+
+    /// <summary>Counts decisions and their cost from now on: what came before was start-up, with code never run and caches never filled.</summary>
+    public void ForgetDecisions()
+    {
+        Lock gate = Enter();
+        try
+        {
+            _decisions = 0;
+            _decisionCost.Clear();
+        }
+        finally
+        {
+            gate.Exit();
         }
     }
 

@@ -101,6 +101,20 @@ public sealed class RecordingTests
         }
     }
 
+    [Test]
+    public void Decisions_are_counted_anew_when_a_window_begins()
+    {
+        VirtualMachine machine = new(Policies.RoundRobin());
+        machine.Start(1, new CpuBoundWorkload());
+        machine.Start(2, new CpuBoundWorkload());
+        machine.RunUntil(Nanoseconds.FromSeconds(1));
+        Assert.That(machine.Core.Decisions.Decisions, Is.GreaterThan(50));
+        machine.Core.ForgetDecisions();
+        Assert.That(machine.Core.Decisions, Is.EqualTo(new DecisionAccount(0, default)));
+        machine.RunUntil(Nanoseconds.FromMilliseconds(1_100));
+        Assert.That(machine.Core.Decisions.Decisions, Is.InRange(5, 20));
+    }
+
     private static Dictionary<VcpuId, Nanoseconds> RunTimes(ScheduleLog log, int pcpus)
     {
         Dictionary<VcpuId, Nanoseconds> ran = [];

@@ -142,6 +142,9 @@ internal sealed class KernelMachine : IRunMachine
     }
 
     /// <inheritdoc/>
+    public void BeginWindow() => _machine.ForgetDecisions();
+
+    /// <inheritdoc/>
     public void StartRecording(int capacity) => _machine.StartRecording(capacity);
 
     /// <inheritdoc/>

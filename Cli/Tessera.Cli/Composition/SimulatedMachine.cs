@@ -154,6 +154,9 @@ internal sealed class SimulatedMachine(
     };
 
     /// <inheritdoc/>
+    public void BeginWindow() => machine.Core.ForgetDecisions();
+
+    /// <inheritdoc/>
     public void StartRecording(int capacity) => machine.Core.StartRecording(capacity, machine.Now);
 
     /// <inheritdoc/>

@@ -112,6 +112,9 @@ internal interface IRunMachine : IDisposable
     /// <summary>The counters of this moment, since the machine's start.</summary>
     MachineReading Read();
 
+    /// <summary>The measured window begins: decisions and their cost are counted from now on.</summary>
+    void BeginWindow();
+
     /// <summary>Starts recording every scheduling event.</summary>
     /// <param name="capacity">How many it keeps before it is cut.</param>
     void StartRecording(int capacity);
@@ -222,7 +225,7 @@ internal sealed record MachineReading
     /// <summary>By physical CPU.</summary>
     public required IReadOnlyList<PcpuReading> Pcpus { get; init; }
 
-    /// <summary>Decisions of the scheduler so far: how many, median and 99th percentile of their cost in ns.</summary>
+    /// <summary>Decisions of the scheduler since the window's start: how many, median and 99th percentile of their cost in ns.</summary>
     public required (long Count, long P50Ns, long P99Ns) Decisions { get; init; }
 
     /// <summary>Why the scheduler was replaced by the fallback; null when it was not.</summary>

@@ -69,6 +69,7 @@ internal sealed class RunSession
             if (baseline is null && MayMeasure(now))
             {
                 (baseline, windowStart, _meter) = (_machine.Read(), now, Meter());
+                _machine.BeginWindow();
                 if (_plan.RecordedEvents > 0)
                     StartRecording();
             }

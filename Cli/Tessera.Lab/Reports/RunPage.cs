@@ -81,7 +81,7 @@ internal static class RunPage
     private static void Tiles(HtmlBuilder html, RunFolder run)
     {
         html.Markup("<section class=\"summary\" aria-label=\"Summary\"><dl class=\"tiles\">");
-        Tile(html, "Decisions", Show.Count(run.Result.Number("schedulerCost", "decisions")), "since the machine's start");
+        Tile(html, "Decisions", Show.Count(run.Result.Number("schedulerCost", "decisions")), "in the measured window");
         if (run.Result.Number("schedulerCost", "p99Ns") > 0)
             Tile(html, "Cost of a decision", Show.Time(run.Result.Number("schedulerCost", "p99Ns")), $"99 %; median {Show.Time(run.Result.Number("schedulerCost", "p50Ns"))}");
         if (run.Metrics is { } metrics)

@@ -274,6 +274,9 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
     }
 
+    /// <summary>Counts scheduling decisions and their cost from now on.</summary>
+    public void ForgetDecisions() => Core.ForgetDecisions();
+
     /// <summary>Starts recording every scheduling event; one that was going on is dropped.</summary>
     /// <param name="capacity">How many it keeps before it is cut; 24 bytes each.</param>
     public void StartRecording(int capacity) => Core.StartRecording(capacity, Clock.Now);

@@ -151,6 +151,7 @@ internal sealed class RunSessionTests
             Assert.That(reports, Has.Count.InRange(6, 7));
             Assert.That(reports[0].IsMeasuring, Is.False);
             Assert.That(reports[^1].IsMeasuring, Is.True);
+            Assert.That(_machine.Windows, Is.EqualTo(1));
             Assert.That(reports[^1].Total, Is.EqualTo(Seconds(4)));
         });
     }

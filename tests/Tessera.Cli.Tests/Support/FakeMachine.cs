@@ -51,6 +51,9 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
 
     public bool IsDisposed { get; private set; }
 
+    /// <summary>How often a window began.</summary>
+    public int Windows { get; private set; }
+
     /// <summary>The recording, without events.</summary>
     public Scheduling.ScheduleLog? Log { get; private set; }
 
@@ -100,6 +103,8 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
             SchedulerEjected = SchedulerEjected,
         };
     }
+
+    public void BeginWindow() => Windows++;
 
     public void StartRecording(int capacity) => Log = new(capacity, pacer.Now);
 
