@@ -93,7 +93,10 @@ internal sealed class RunFilesTests
         using SampleRun run = SampleRun.Write(Names);
         run.Result["changes"] = new System.Text.Json.Nodes.JsonArray(new System.Text.Json.Nodes.JsonObject
         {
-            ["atSeconds"] = 0.75, ["by"] = "ctl", ["command"] = "set domain.one.weight=512", ["what"] = "one's weight is 512 instead of 256",
+            ["atSeconds"] = 0.75,
+            ["by"] = "ctl",
+            ["command"] = "set domain.one.weight=512",
+            ["what"] = "one's weight is 512 instead of 256",
         });
         run.WriteResult();
         JsonElement mark = Trace(run).Single(item => item.GetProperty("name").GetString() == "one's weight is 512 instead of 256");
