@@ -69,8 +69,11 @@ internal sealed class Overlay : IDisposable
         long end = request.Offset + request.Length;
         for (long position = request.Offset; position < end;)
         {
-            bool present = _map.Has(position / Block);
-            long stop = Math.Min(end, _map.RunEnd(position / Block, (end + Block - 1) / Block, present) * Block);
+            long block = position / Block;
+            bool present = _map.Has(block);
+
+            // A write may have brought this very block since: the read began before that write ended, and may see what was there.
+            long stop = Math.Min(end, Math.Max(block + 1, _map.RunEnd(block, (end + Block - 1) / Block, present)) * Block);
             BlockStatus status = present
                 ? _file.Read(_header.DataOffset + position, request.Segments, position - request.Offset, stop - position, worker)
                 : _base.Read(position, request.Segments, position - request.Offset, stop - position, worker);
