@@ -76,6 +76,8 @@ public sealed class Disk
             throw new DeviceException($"A disk cannot be named \"{configuration.Name}\"; names are xvda to xvdz.");
         try
         {
+            if (domain.Disks.Any(disk => disk.Name == configuration.Name && disk.IsAttached))
+                throw new DeviceException($"Domain '{domain.Name}' has a disk {configuration.Name} already; detach it first or take another name.");
             BlockGeometry geometry = configuration.Backend.Open(configuration.IsReadOnly ? BlockAccess.ReadOnly : BlockAccess.ReadWrite);
             BlockDevice block = new(domain, configuration, geometry, worker);
             Disk disk = new(domain, configuration, bus.Attach(domain.Id, number, block), block);

@@ -1,0 +1,56 @@
+using System.Text.Json;
+using Tessera.Cli.Tests.Support;
+
+namespace Tessera.Cli.Tests.Control;
+
+/// <summary>Disks and network interfaces by `tessera ctl`, on a guest that never takes them up.</summary>
+[NonParallelizable]
+internal sealed class DeviceCommandTests
+{
+    [Test]
+    public void Disks_and_interfaces_are_plugged_in_and_out_and_the_result_says_so()
+    {
+        Kvm.Require();
+        using ControlledMachine machine = ControlledMachine.Run();
+        Assert.That(machine.Do("attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB"), Does.Contain("one: xvdb is attached"));
+        Assert.That(machine.Do("attach-nic", "one", "switch", "--set", "network=lan"), Does.Contain("one: interface 0 is attached"));
+        Refused(machine, "has a disk xvdb already", "attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB");
+        Assert.That(machine.Do("detach-disk", "one", "xvdb"), Does.Contain("one: disk xvdb is detached"));
+        Assert.That(machine.Do("detach-nic", "one", "0"), Does.Contain("one: interface 0 is detached"));
+        Refused(machine, "Domain one has no disk xvdb.", "detach-disk", "one", "xvdb");
+        Refused(machine, "Domain one has no interface 0.", "detach-nic", "one", "0");
+        JsonElement[] changes = [.. machine.End().GetProperty("changes").EnumerateArray()];
+        Assert.That(
+            changes.Select(change => change.GetProperty("command").GetString()!.Split(' ')[0]),
+            Is.SupersetOf(new[] { "attach-disk", "attach-nic", "detach-disk", "detach-nic" }));
+    }
+
+    [Test]
+    public void A_mistake_is_named_with_its_cure_and_changes_nothing()
+    {
+        Kvm.Require();
+        using ControlledMachine machine = ControlledMachine.Run();
+        Refused(machine, "copy-on-write", "attach-disk", "one", "xvdb", "rum");
+        Refused(machine, "size", "attach-disk", "one", "xvdb", "ram", "--set", "sice=8 MiB");
+        Refused(machine, "xvda to xvdz", "attach-disk", "one", "sdb", "ram", "--set", "size=8 MiB");
+        Refused(machine, "write key=value", "attach-disk", "one", "xvdb", "ram", "--set", "size");
+        Refused(machine, "The domains are one, two, four", "attach-nic", "three", "switch");
+        Assert.That(machine.End().GetProperty("domains")[0].GetProperty("disks").GetArrayLength(), Is.Zero);
+    }
+
+    [Test]
+    public void A_simulated_domain_has_no_devices_and_says_so()
+    {
+        using ControlledMachine machine = ControlledMachine.Simulate();
+        Refused(machine, "Domain one is simulated: it has no disks.", "attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB");
+        Refused(machine, "Domain one is simulated: it has no interfaces.", "attach-nic", "one", "switch");
+        machine.End();
+    }
+
+    private static void Refused(ControlledMachine machine, string why, params string[] arguments)
+    {
+        (int code, string _, string error) = machine.Ctl(arguments);
+        Assert.That(code, Is.Not.Zero);
+        Assert.That(error, Does.Contain(why));
+    }
+}
