@@ -1,5 +1,7 @@
 using Tessera.Plugins.Net.Capture;
 using Tessera.Plugins.Net.Filter;
+using Tessera.Plugins.Net.Loss;
+using Tessera.Sdk;
 using Tessera.Sdk.Conformance.Network;
 using Tessera.Sdk.Devices;
 
@@ -37,5 +39,39 @@ internal sealed class CaptureConformance : NetworkConformance
     {
         TestScope scope = new();
         return (new Capture(new CaptureOptions { Path = _file }, scope.Port(), TimeProvider.System), scope.Port());
+    }
+}
+
+/// <summary>The same over a wire without faults.</summary>
+internal sealed class FaultlessConformance : NetworkConformance
+{
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        return (new Loss(new LossOptions(), scope.Port(), TimeProvider.System), scope.Port());
+    }
+}
+
+/// <summary>The same over one that loses half.</summary>
+internal sealed class LossConformance : NetworkConformance
+{
+    protected override bool IsPrompt => false;
+
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        return (new Loss(new LossOptions { Loss = 50 }, scope.Port(), TimeProvider.System), scope.Port());
+    }
+}
+
+/// <summary>The same over a long one.</summary>
+internal sealed class DelayConformance : NetworkConformance
+{
+    protected override bool IsPrompt => false;
+
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        return (new Loss(new LossOptions { Delay = Nanoseconds.FromSeconds(1) }, scope.Port(), new HandTime()), scope.Port());
     }
 }

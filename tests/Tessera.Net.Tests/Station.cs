@@ -19,11 +19,15 @@ internal sealed class Station : INetworkReceiver, IDisposable
 
     public List<(byte[] Bytes, FrameOffload Offload)> Got { get; } = [];
 
+    /// <summary>Called with every frame it gets.</summary>
+    public Action<byte[]>? Heard { get; init; }
+
     public bool Receive(in NetworkFrame frame)
     {
         byte[] bytes = new byte[frame.Length];
         _ = frame.CopyTo(bytes);
         Got.Add((bytes, frame.Offload));
+        Heard?.Invoke(bytes);
         return true;
     }
 
