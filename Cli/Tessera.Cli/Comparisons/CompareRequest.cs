@@ -65,14 +65,15 @@ internal sealed record CompareRequest
 /// <param name="Label">The scheduler's label.</param>
 /// <param name="Scheduler">The scheduler by name or DLL; null for the configured one.</param>
 /// <param name="Cell">The varied values.</param>
-/// <param name="Edits">All edits of the configuration.</param>
-internal sealed record CompareVariant(string Label, string? Scheduler, IReadOnlyList<FactorValue> Cell, IReadOnlyList<string> Edits)
+/// <param name="Edits">The edits that all variants have.</param>
+/// <param name="Varied">The varied values as edits.</param>
+internal sealed record CompareVariant(string Label, string? Scheduler, IReadOnlyList<FactorValue> Cell, IReadOnlyList<string> Edits, IReadOnlyList<string> Varied)
 {
     /// <summary>For messages.</summary>
     public string Title => Cell.Count == 0 ? Label : $"{Label}, {FactorialDesign.Title(Cell)}";
 
     /// <summary>Reads the configuration as this variant has it.</summary>
-    public Experiment Load(string config, HostResources resources) => ConfigurationLoader.Load(config, Edits, resources, Scheduler);
+    public Experiment Load(string config, HostResources resources) => ConfigurationLoader.Load(config, Edits, resources, Scheduler, Varied);
 }
 
 /// <summary>Reads the command line's lists.</summary>

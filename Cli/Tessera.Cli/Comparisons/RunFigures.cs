@@ -48,6 +48,7 @@ internal static class RunFigures
             values["missed"] = result.Domains.Sum(domain => domain.MissedDeadlines ?? 0) / seconds;
         if (seconds > 0 && result.Domains.Any(domain => domain.Work is not null))
             values["work"] = result.Domains.Sum(domain => domain.Work ?? 0) / seconds;
+        Devices(result, values);
         if (result.SchedulerCost is { Decisions: > 0, P50Ns: > 0 } cost)
         {
             values["decisionP50"] = cost.P50Ns;
@@ -86,6 +87,22 @@ internal static class RunFigures
 
         return groups;
     }
+
+    private static void Devices(ResultDocument result, Dictionary<string, double> values)
+    {
+        DiskResult[] disks = [.. result.Domains.SelectMany(domain => domain.Disks)];
+        NicResult[] nics = [.. result.Domains.SelectMany(domain => domain.Nics)];
+        if (disks.Length > 0)
+            values["diskBytes"] = disks.Sum(disk => disk.ReadBytesPerSecond + disk.WrittenBytesPerSecond);
+        if (Worst(disks.SelectMany(disk => new[] { disk.ReadLatencyNs, disk.WriteLatencyNs, disk.FlushLatencyNs })) is { } disk)
+            values["diskP99"] = disk;
+        if (nics.Length > 0)
+            values["netBytes"] = nics.Sum(nic => nic.SentBytesPerSecond);
+        if (Worst(nics.SelectMany(nic => new[] { nic.SendLatencyNs, nic.ReceiveLatencyNs })) is { } nic)
+            values["netP99"] = nic;
+    }
+
+    private static double? Worst(IEnumerable<LatencySummary?> latencies) => latencies.Max(latency => (double?)latency?.P99);
 
     /// <summary>Whether a domain's latencies are its own and of the window: it counts deadlines.</summary>
     private static bool MeasuresItself(DomainResult domain) => domain is { MissedDeadlines: not null, WakeLatencyNs: not null };

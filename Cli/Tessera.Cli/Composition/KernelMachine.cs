@@ -142,7 +142,7 @@ internal sealed class KernelMachine : IRunMachine
     }
 
     /// <inheritdoc/>
-    public void BeginWindow() => _machine.ForgetDecisions();
+    public void BeginWindow() => _machine.BeginWindow();
 
     /// <inheritdoc/>
     public void StartRecording(int capacity) => _machine.StartRecording(capacity);

@@ -10,9 +10,13 @@ internal static class ConfigurationEdit
     private const string Form = "An edit is path=value, for example domains[0].weight=512 or \"duration=5 s\".";
 
     /// <summary>Applies one edit to a document in place.</summary>
-    public static void Apply(ConfigurationNode document, string edit, List<ConfigurationError> errors)
+    /// <param name="document">The document.</param>
+    /// <param name="edit">The edit.</param>
+    /// <param name="errors">Gets what is wrong with it.</param>
+    /// <param name="option">The option that it was given with, for messages.</param>
+    public static void Apply(ConfigurationNode document, string edit, List<ConfigurationError> errors, string option = "--set")
     {
-        SourcePosition origin = new($"--set {edit}", 0, 0);
+        SourcePosition origin = new($"{option} {edit}", 0, 0);
         int equals = edit.IndexOf('=', StringComparison.Ordinal);
         List<Step>? steps = equals > 0 ? ParsePath(edit[..equals].Trim()) : null;
         if (steps is null)

@@ -10,9 +10,10 @@ public static class ConfigurationLoader
     /// <param name="edits">The `--set` edits, in order.</param>
     /// <param name="host">What the host offers.</param>
     /// <param name="scheduler">Takes the place of the configured scheduler, before the edits; null leaves it.</param>
+    /// <param name="varied">The values of `--vary`, as edits after the others; null for none.</param>
     /// <returns>The experiment; what is wrong with it is in <see cref="Experiment.Errors"/>.</returns>
     /// <exception cref="ConfigurationException">The text cannot be read at all.</exception>
-    public static Experiment Load(string file, IEnumerable<string> edits, HostResources host, string? scheduler = null)
+    public static Experiment Load(string file, IEnumerable<string> edits, HostResources host, string? scheduler = null, IEnumerable<string>? varied = null)
     {
         byte[] text;
         try
@@ -24,7 +25,7 @@ public static class ConfigurationLoader
             throw new ConfigurationException([new(new(file, 0, 0), "", $"The configuration cannot be read: {e.Message}", "Name a JSON file such as samples/quickstart.json.")]);
         }
 
-        return Parse(file, text, Path.GetDirectoryName(Path.GetFullPath(file))!, edits, host, scheduler);
+        return Parse(file, text, Path.GetDirectoryName(Path.GetFullPath(file))!, edits, host, scheduler, varied);
     }
 
     /// <summary>The same for a text that is not in a file.</summary>
@@ -34,14 +35,15 @@ public static class ConfigurationLoader
     /// <param name="edits">The `--set` edits, in order.</param>
     /// <param name="host">What the host offers.</param>
     /// <param name="scheduler">Takes the place of the configured scheduler, before the edits; null leaves it.</param>
+    /// <param name="varied">The values of `--vary`, as edits after the others; null for none.</param>
     /// <returns>The experiment; what is wrong with it is in <see cref="Experiment.Errors"/>.</returns>
     /// <exception cref="ConfigurationException">The text cannot be read at all.</exception>
     public static Experiment Parse(
-        string source, ReadOnlySpan<byte> text, string baseDirectory, IEnumerable<string> edits, HostResources host, string? scheduler = null)
+        string source, ReadOnlySpan<byte> text, string baseDirectory, IEnumerable<string> edits, HostResources host, string? scheduler = null, IEnumerable<string>? varied = null)
     {
         List<ConfigurationError> errors = [];
         ConfigurationNode document = ConfigurationParser.Parse(source, text, errors) ?? throw new ConfigurationException(errors);
-        return Bind(document, baseDirectory, edits, host, scheduler, errors);
+        return Bind(document, baseDirectory, edits, varied ?? [], host, scheduler, errors);
     }
 
     /// <summary>The same for what a command line amounts to: its errors point at the command line, not at lines of a file nobody wrote.</summary>
@@ -49,16 +51,24 @@ public static class ConfigurationLoader
     {
         List<ConfigurationError> errors = [];
         ConfigurationNode document = ConfigurationParser.ParseEdit(new SourcePosition("command line", 0, 0), System.Text.Encoding.UTF8.GetString(text), "");
-        return Bind(document, baseDirectory, [], host, scheduler, errors);
+        return Bind(document, baseDirectory, [], [], host, scheduler, errors);
     }
 
     private static Experiment Bind(
-        ConfigurationNode document, string baseDirectory, IEnumerable<string> edits, HostResources host, string? scheduler, List<ConfigurationError> errors)
+        ConfigurationNode document,
+        string baseDirectory,
+        IEnumerable<string> edits,
+        IEnumerable<string> varied,
+        HostResources host,
+        string? scheduler,
+        List<ConfigurationError> errors)
     {
         if (scheduler is not null)
             ReplaceScheduler(document, scheduler);
         foreach (string edit in edits)
             ConfigurationEdit.Apply(document, edit, errors);
+        foreach (string edit in varied)
+            ConfigurationEdit.Apply(document, edit, errors, "--vary");
         Experiment experiment = new ConfigurationBinder(baseDirectory, host, errors).Bind(document);
         ConfigurationChecks.Check(experiment, errors);
         return experiment;

@@ -1,10 +1,7 @@
 using System.Text.Json;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
-using Tessera.Kernel.Devices.Block;
-using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk.Cpu;
-using Tessera.Sdk.Devices;
 
 namespace Tessera.Cli.Results;
 
@@ -48,44 +45,11 @@ internal static class ResultBuilder
     private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(
         index, hostCpu, (after.Busy - before.Busy).TotalSeconds, (after.Idle - before.Idle).TotalSeconds, after.Switches - before.Switches);
 
-    private static DiskResult Disk(string name, BlockReading reading) => new(
-        name,
-        reading.Reads,
-        reading.ReadBytes,
-        reading.Writes,
-        reading.WrittenBytes,
-        reading.Flushes,
-        reading.Discards,
-        reading.Failed,
-        reading.Refused,
-        reading.Notifications,
-        Summary(reading.ReadLatency),
-        Summary(reading.WriteLatency),
-        Summary(reading.FlushLatency));
-
-    private static NicResult Nic(int number, MacAddress address, NetworkReading reading) => new(
-        number,
-        address.ToString(),
-        reading.SentFrames,
-        reading.SentBytes,
-        reading.ReceivedFrames,
-        reading.ReceivedBytes,
-        reading.Dropped,
-        reading.Refused,
-        reading.Notifications,
-        Summary(reading.SendLatency),
-        Summary(reading.ReceiveLatency));
-
-    private static LatencySummary? Summary(Scheduling.LatencySummary latency) =>
-        latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
-
-    private static LatencySummary? Summary(BlockLatency latency) =>
-        latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
-
     private static DomainResult Domain(RunRecord record, DomainPlan plan, int index, ShareRow row)
     {
         DomainReading before = record.Baseline.Domains[index];
         DomainReading after = record.Final.Domains[index];
+        double seconds = (record.Final.At - record.Baseline.At).TotalSeconds;
         return new DomainResult
         {
             Name = plan.Name,
@@ -105,8 +69,8 @@ internal static class ResultBuilder
             Traps = ShareTable.Difference(before.Traps, after.Traps),
             Hypercalls = ShareTable.Difference(before.Hypercalls, after.Hypercalls),
             Memory = new MemoryResult(after.AssignedBytes, after.ResidentBytes),
-            Disks = [.. after.Disks.Select(disk => Disk(disk.Key, disk.Value))],
-            Nics = [.. after.Nics.Select(nic => Nic(nic.Key, nic.Value.Address, nic.Value.Reading))],
+            Disks = [.. after.Disks.Select(disk => DeviceResults.Of(disk.Key, disk.Value, seconds))],
+            Nics = [.. after.Nics.Select(nic => DeviceResults.Of(nic.Key, nic.Value.Address, nic.Value.Reading, seconds))],
             BootMilliseconds = record.BootTimes[index]?.TotalMilliseconds,
             ConsoleTail = record.Consoles[index].Tail(),
         };

@@ -160,10 +160,10 @@ public sealed record DomainResult
     /// <summary>Memory at the end of the window.</summary>
     public required MemoryResult Memory { get; init; }
 
-    /// <summary>What its disks did since they were attached.</summary>
+    /// <summary>What its disks did in the window.</summary>
     public IReadOnlyList<DiskResult> Disks { get; init; } = [];
 
-    /// <summary>What its network interfaces did since they were attached.</summary>
+    /// <summary>What its network interfaces did in the window.</summary>
     public IReadOnlyList<NicResult> Nics { get; init; } = [];
 
     /// <summary>From its start to its first user-space line, in milliseconds; null when none came.</summary>
@@ -180,7 +180,7 @@ public sealed record DomainResult
 /// <param name="Count">How many.</param>
 public sealed record LatencySummary(long P50, long P99, long Max, long Count);
 
-/// <summary>What a network interface did, from its attachment to the end of the window.</summary>
+/// <summary>What a network interface did in the window. Rates are over all of the window, though it may have come later.</summary>
 /// <param name="Number">Its number in the domain.</param>
 /// <param name="Mac">Its address.</param>
 /// <param name="SentFrames">Frames the guest sent, large ones counted once.</param>
@@ -190,6 +190,10 @@ public sealed record LatencySummary(long P50, long P99, long Max, long Count);
 /// <param name="Dropped">Frames for the guest that it had no room or no driver for.</param>
 /// <param name="Refused">Frames of the guest that were none.</param>
 /// <param name="Notifications">Events sent to the guest.</param>
+/// <param name="SentFramesPerSecond">Frames sent a second.</param>
+/// <param name="SentBytesPerSecond">Bytes sent a second.</param>
+/// <param name="ReceivedFramesPerSecond">Frames received a second.</param>
+/// <param name="ReceivedBytesPerSecond">Bytes received a second.</param>
 /// <param name="SendLatencyNs">From taking a frame off the ring until the backend had it.</param>
 /// <param name="ReceiveLatencyNs">From a frame's arrival to its place in the guest's ring.</param>
 public sealed record NicResult(
@@ -202,10 +206,14 @@ public sealed record NicResult(
     long Dropped,
     long Refused,
     long Notifications,
+    double SentFramesPerSecond,
+    double SentBytesPerSecond,
+    double ReceivedFramesPerSecond,
+    double ReceivedBytesPerSecond,
     LatencySummary? SendLatencyNs,
     LatencySummary? ReceiveLatencyNs);
 
-/// <summary>What a disk did, from its attachment to the end of the window.</summary>
+/// <summary>What a disk did in the window. Rates are over all of the window, though it may have come later.</summary>
 /// <param name="Name">Its name in the guest.</param>
 /// <param name="Reads">Reads completed.</param>
 /// <param name="ReadBytes">Bytes read.</param>
@@ -216,6 +224,10 @@ public sealed record NicResult(
 /// <param name="Failed">Requests that the storage failed.</param>
 /// <param name="Refused">Requests refused without asking the storage: forged, torn, outside the disk.</param>
 /// <param name="Notifications">Events sent to the guest.</param>
+/// <param name="ReadsPerSecond">Reads a second.</param>
+/// <param name="ReadBytesPerSecond">Bytes read a second.</param>
+/// <param name="WritesPerSecond">Writes a second.</param>
+/// <param name="WrittenBytesPerSecond">Bytes written a second.</param>
 /// <param name="ReadLatencyNs">From taking a read off the ring to its response.</param>
 /// <param name="WriteLatencyNs">The same of writes and discards.</param>
 /// <param name="FlushLatencyNs">The same of flushes.</param>
@@ -230,6 +242,10 @@ public sealed record DiskResult(
     long Failed,
     long Refused,
     long Notifications,
+    double ReadsPerSecond,
+    double ReadBytesPerSecond,
+    double WritesPerSecond,
+    double WrittenBytesPerSecond,
     LatencySummary? ReadLatencyNs,
     LatencySummary? WriteLatencyNs,
     LatencySummary? FlushLatencyNs);

@@ -112,7 +112,7 @@ internal interface IRunMachine : IDisposable
     /// <summary>The counters of this moment, since the machine's start.</summary>
     MachineReading Read();
 
-    /// <summary>The measured window begins: decisions and their cost are counted from now on.</summary>
+    /// <summary>The measured window begins: decisions with their cost, and what devices do, are counted from now on.</summary>
     void BeginWindow();
 
     /// <summary>Starts recording every scheduling event.</summary>
@@ -262,10 +262,10 @@ internal sealed record DomainReading
     /// <summary>What a built-in guest reports; null for others.</summary>
     public GuestReport? Report { get; init; }
 
-    /// <summary>What its disks did since they were attached, by name.</summary>
+    /// <summary>What its disks did since the window began, or since they were attached when there is none yet or they came later, by name.</summary>
     public IReadOnlyDictionary<string, BlockReading> Disks { get; init; } = ImmutableDictionary<string, BlockReading>.Empty;
 
-    /// <summary>What its network interfaces did since they were attached, by number.</summary>
+    /// <summary>The same of its network interfaces, by number.</summary>
     public IReadOnlyDictionary<int, (MacAddress Address, NetworkReading Reading)> Nics { get; init; } = ImmutableDictionary<int, (MacAddress, NetworkReading)>.Empty;
 }
 

@@ -109,6 +109,8 @@ internal static class RunViews
         }
 
         List<IRenderable> parts = [table];
+        if (DeviceViews.Of(result) is { } devices)
+            parts.Add(devices);
         foreach (PcpuResult pcpu in result.Pcpus)
         {
             double whole = Math.Max(result.ElapsedSeconds, double.Epsilon);

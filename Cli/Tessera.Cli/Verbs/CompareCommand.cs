@@ -104,8 +104,8 @@ internal sealed class CompareCommand(
         {
             foreach (IReadOnlyList<FactorValue> cell in cells)
             {
-                string[] edits = [.. request.Edits, .. cell.Select(value => CompareArguments.EditOf(configured, value))];
-                CompareVariant variant = new(scheduler, request.Schedulers.Count == 0 ? null : scheduler, cell, edits);
+                string[] varied = [.. cell.Select(value => CompareArguments.EditOf(configured, value))];
+                CompareVariant variant = new(scheduler, request.Schedulers.Count == 0 ? null : scheduler, cell, request.Edits, varied);
                 try
                 {
                     using PreparedExperiment prepared = planner.Prepare(variant.Load(request.Config, resources));

@@ -30,6 +30,7 @@ internal static class RunPage
         html.Markup("<section id=\"statistics\"><h2>Statistics</h2>\n");
         RunTables.Domains(html, run);
         RunTables.Pcpus(html, run);
+        DeviceTables.Devices(html, run);
         RunTables.Errors(html, run);
         html.Markup("</section>\n");
         RunTables.Calls(html, run);

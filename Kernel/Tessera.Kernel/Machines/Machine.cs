@@ -274,8 +274,18 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
     }
 
-    /// <summary>Counts scheduling decisions and their cost from now on.</summary>
-    public void ForgetDecisions() => Core.ForgetDecisions();
+    /// <summary>A measured window begins: scheduling decisions with their cost, and what disks and interfaces do, count from now on.</summary>
+    public void BeginWindow()
+    {
+        Core.ForgetDecisions();
+        foreach (Domain domain in Domains)
+        {
+            foreach (Disk disk in domain.Disks)
+                disk.BeginWindow();
+            foreach (Nic nic in domain.Nics)
+                nic.BeginWindow();
+        }
+    }
 
     /// <summary>Starts recording every scheduling event; one that was going on is dropped.</summary>
     /// <param name="capacity">How many it keeps before it is cut; 24 bytes each.</param>

@@ -1,6 +1,9 @@
 using System.Text.Json;
 using Tessera.Cli.Results;
 using Tessera.Cli.Tests.Support;
+using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
+using Tessera.Sdk.Devices;
 
 namespace Tessera.Cli.Tests.Results;
 
@@ -17,6 +20,18 @@ internal sealed class ResultTests
     [
         "name", "id", "guest", "state", "exitReason", "crashRegisters", "weight", "cpuSeconds", "share", "expectedShare", "work", "wakes", "wakeLatencyNs",
         "missedDeadlines", "traps", "hypercalls", "memory", "disks", "nics", "bootMilliseconds", "consoleTail",
+    ];
+
+    private static readonly string[] DiskKeys =
+    [
+        "name", "reads", "readBytes", "writes", "writtenBytes", "flushes", "discards", "failed", "refused", "notifications",
+        "readsPerSecond", "readBytesPerSecond", "writesPerSecond", "writtenBytesPerSecond", "readLatencyNs", "writeLatencyNs", "flushLatencyNs",
+    ];
+
+    private static readonly string[] NicKeys =
+    [
+        "number", "mac", "sentFrames", "sentBytes", "receivedFrames", "receivedBytes", "dropped", "refused", "notifications",
+        "sentFramesPerSecond", "sentBytesPerSecond", "receivedFramesPerSecond", "receivedBytesPerSecond", "sendLatencyNs", "receiveLatencyNs",
     ];
 
     [Test]
@@ -39,10 +54,40 @@ internal sealed class ResultTests
     }
 
     [Test]
+    public void Every_device_has_throughput_and_latency_in_the_result_the_summary_and_the_report()
+    {
+        FakePacer pacer = new();
+        string folder = Directory.CreateTempSubdirectory("tessera-devices-").FullName;
+        using FakeMachine machine = new(pacer) { Created = WithDevices };
+        using Support.Cli cli = new() { Pacer = pacer, Machine = machine };
+        int code = cli.Run("run", Repository.Sample("quickstart.json"), "--seconds", "4", "--out", folder, "--quiet");
+        string json = File.ReadAllText(Path.Combine(folder, "result.json"));
+        Directory.Delete(folder, recursive: true);
+        JsonElement domain = JsonDocument.Parse(json).RootElement.GetProperty("domains")[1];
+        JsonElement disk = domain.GetProperty("disks")[0];
+        JsonElement nic = domain.GetProperty("nics")[0];
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(code, Is.Zero, cli.Error);
+            Assert.That(Keys(disk), Is.EqualTo(DiskKeys));
+            Assert.That(Keys(nic), Is.EqualTo(NicKeys));
+            Assert.That(disk.GetProperty("readsPerSecond").GetDouble(), Is.EqualTo(200));
+            Assert.That(disk.GetProperty("readBytesPerSecond").GetDouble(), Is.EqualTo(1 << 20));
+            Assert.That(disk.GetProperty("readLatencyNs").GetProperty("p99").GetInt64(), Is.EqualTo(90_000));
+            Assert.That(disk.GetProperty("writeLatencyNs").ValueKind, Is.EqualTo(JsonValueKind.Null));
+            Assert.That(nic.GetProperty("sentBytesPerSecond").GetDouble(), Is.EqualTo(1500));
+            Assert.That(nic.GetProperty("sentFramesPerSecond").GetDouble(), Is.EqualTo(1));
+            Assert.That(nic.GetProperty("receiveLatencyNs").ValueKind, Is.EqualTo(JsonValueKind.Null));
+            Assert.That(cli.Out, Does.Match(@"two xvda +reads +1\.0 MiB +200 +20 µs +90 µs").And.Match(@"two nic 0 +sends +1\.5 KiB +1\.0 +2 µs +3 µs"));
+            Assert.That(cli.Out, Does.Not.Contain("writes"), "what did not happen has no line");
+        }
+    }
+
+    [Test]
     public void Every_key_of_a_result_is_documented()
     {
         string documentation = File.ReadAllText(Path.Combine(Repository.Root, "docs", "results.md"));
-        Assert.That(DocumentKeys.Concat(DomainKeys).Where(key => !documentation.Contains($"`{key}`", StringComparison.Ordinal) && !documentation.Contains($"`{key}[]`", StringComparison.Ordinal)), Is.Empty);
+        Assert.That(DocumentKeys.Concat(DomainKeys).Concat(DiskKeys).Concat(NicKeys).Where(key => !documentation.Contains($"`{key}`", StringComparison.Ordinal) && !documentation.Contains($"`{key}[]`", StringComparison.Ordinal)), Is.Empty);
     }
 
     [Test]
@@ -68,6 +113,42 @@ internal sealed class ResultTests
     {
         string text = RunText("hundred.json");
         Assert.That(ResultJson.Write(ResultJson.Read(text)), Is.EqualTo(text));
+    }
+
+    private static void WithDevices(FakeDomain domain)
+    {
+        if (domain.Plan.Name != "two")
+            return;
+        domain.Disks["xvda"] = new BlockReading
+        {
+            Reads = 800,
+            Writes = 0,
+            Flushes = 0,
+            Discards = 0,
+            ReadBytes = 4 << 20,
+            WrittenBytes = 0,
+            DiscardedBytes = 0,
+            Failed = 0,
+            Refused = 0,
+            Notifications = 5,
+            BrokenRings = 0,
+            ReadLatency = new(800, new(30_000), new(20_000), new(90_000), new(95_000), new(100_000)),
+            WriteLatency = default,
+            FlushLatency = default,
+        };
+        domain.Nics[0] = (new MacAddress(0x0016_3E00_0001), new NetworkReading
+        {
+            SentFrames = 4,
+            SentBytes = 6000,
+            ReceivedFrames = 0,
+            ReceivedBytes = 0,
+            Dropped = 0,
+            Refused = 0,
+            Notifications = 0,
+            BrokenRings = 0,
+            SendLatency = new(4, new(2_000), new(3_000), new(3_000)),
+            ReceiveLatency = default,
+        });
     }
 
     private static string[] Keys(JsonElement element) => [.. element.EnumerateObject().Select(member => member.Name)];

@@ -3,8 +3,11 @@ using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
 using Tessera.Kernel;
+using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Devices;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Tests.Support;
@@ -156,6 +159,12 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
 
     public Action? Started { get; set; }
 
+    /// <summary>What its disks did.</summary>
+    public Dictionary<string, BlockReading> Disks { get; } = [];
+
+    /// <summary>What its interfaces did.</summary>
+    public Dictionary<int, (MacAddress Address, NetworkReading Reading)> Nics { get; } = [];
+
     public void Start()
     {
         machine.Advance();
@@ -220,6 +229,8 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
         Hypercalls = new Dictionary<string, long> { ["sched_op"] = _running.Value / 2000 },
         AssignedBytes = plan.MemoryBytes,
         ResidentBytes = plan.MemoryBytes / 2,
+        Disks = Disks,
+        Nics = Nics,
         Report = plan.SpeaksWhenUp ? null : new GuestReport
         {
             Kind = GuestKind.Spin,

@@ -44,6 +44,29 @@ internal sealed partial class PageTests
     }
 
     [Test]
+    public void Devices_have_a_table_with_a_line_for_each_direction_that_something_went()
+    {
+        using SampleRun run = SampleRun.Draw(["a", "b"], change: result => result["domains"]![1]!["disks"] = new JsonArray(new JsonObject
+        {
+            ["name"] = "xvda",
+            ["reads"] = 12_345,
+            ["readBytes"] = 3 << 20,
+            ["readBytesPerSecond"] = 1 << 20,
+            ["readLatencyNs"] = new JsonObject { ["p50"] = 20_000, ["p99"] = 90_000, ["max"] = 100_000, ["count"] = 12_345 },
+            ["writes"] = 0,
+            ["flushes"] = 0,
+        }));
+        using SampleRun without = SampleRun.Draw(["a", "b"]);
+        string table = Between(run.Page, "id=\"table-devices\"", "</table>");
+        Assert.Multiple(() =>
+        {
+            Assert.That(table, Does.Contain("xvda").And.Contain("reads").And.Contain("1 MiB").And.Contain("90 µs").And.Contain("12&#x202F;345"));
+            Assert.That(table, Does.Not.Contain("writes").And.Not.Contain("flushes"));
+            Assert.That(without.Page, Does.Not.Contain("table-devices"));
+        });
+    }
+
+    [Test]
     public void Text_is_encoded_whatever_it_is() => Check.QuickThrowOnFailure(Prop.ForAll<string>(ArbMap.Default.ArbFor<string>(), text =>
     {
         string encoded = new HtmlBuilder().Text(text).ToString();

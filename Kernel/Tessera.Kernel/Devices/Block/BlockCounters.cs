@@ -54,6 +54,23 @@ internal sealed class BlockCounters
     /// <summary>A ring's indices were forged.</summary>
     public void Broken() => Interlocked.Increment(ref _brokenRings);
 
+    /// <summary>Counts from now on.</summary>
+    public void Restart()
+    {
+        lock (_gate)
+        {
+            Array.Clear(_requests);
+            Array.Clear(_bytes);
+            _failed = 0;
+            _readLatency.Clear();
+            _writeLatency.Clear();
+            _flushLatency.Clear();
+            _ = Interlocked.Exchange(ref _refused, 0);
+            _ = Interlocked.Exchange(ref _notifications, 0);
+            _ = Interlocked.Exchange(ref _brokenRings, 0);
+        }
+    }
+
     /// <summary>All of it at one moment.</summary>
     public BlockReading Read()
     {
@@ -80,7 +97,7 @@ internal sealed class BlockCounters
     }
 }
 
-/// <summary>What a disk has done since it was attached.</summary>
+/// <summary>What a disk has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
 public sealed record BlockReading
 {
     /// <summary>Reads that the backend completed.</summary>

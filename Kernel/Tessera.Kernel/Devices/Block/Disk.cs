@@ -49,8 +49,11 @@ public sealed class Disk
     /// <summary>Why its frontend could not connect; null when it could.</summary>
     public string? Error => _device.Error;
 
-    /// <summary>What it has done so far.</summary>
+    /// <summary>What it has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
     public BlockReading Read() => _block.Counters.Read();
+
+    /// <summary>Counts from now on.</summary>
+    internal void BeginWindow() => _block.Counters.Restart();
 
     /// <summary>Unplugs it: asks the guest to let go, and takes it away when it does not in time.</summary>
     /// <param name="timeout">How long the guest may take.</param>

@@ -53,6 +53,21 @@ internal sealed class NetworkCounters
     /// <summary>A ring was given up.</summary>
     public void Broken() => Interlocked.Increment(ref _brokenRings);
 
+    /// <summary>Counts from now on.</summary>
+    public void Restart()
+    {
+        lock (_gate)
+        {
+            (_sentFrames, _sentBytes, _receivedFrames, _receivedBytes) = (0, 0, 0, 0);
+            _sendLatency.Clear();
+            _receiveLatency.Clear();
+            _ = Interlocked.Exchange(ref _dropped, 0);
+            _ = Interlocked.Exchange(ref _refused, 0);
+            _ = Interlocked.Exchange(ref _notifications, 0);
+            _ = Interlocked.Exchange(ref _brokenRings, 0);
+        }
+    }
+
     /// <summary>All of it at one moment.</summary>
     public NetworkReading Read()
     {
@@ -77,7 +92,7 @@ internal sealed class NetworkCounters
     private static Nanoseconds Since(long timestamp) => new(Stopwatch.GetElapsedTime(timestamp).Ticks * 100);
 }
 
-/// <summary>What an interface has done since it was attached. Frames that are yet to be cut count once.</summary>
+/// <summary>What an interface has done since it was attached, or since <see cref="Machine.BeginWindow"/>. Frames that are yet to be cut count once.</summary>
 public sealed record NetworkReading
 {
     /// <summary>Frames that the guest sent.</summary>

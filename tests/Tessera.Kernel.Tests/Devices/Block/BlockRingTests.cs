@@ -139,6 +139,22 @@ internal sealed class BlockRingTests : IDisposable
         Assert.That(reading.WriteLatency.Count, Is.EqualTo(50 * 32));
     }
 
+    [Test]
+    public void A_window_counts_what_happens_in_it_only()
+    {
+        HandFrontend frontend = Connect();
+        _ = frontend.Run(HandFrontend.Transfer(BlkifOp.Write, 0, HandFrontend.Segment(0)));
+        _machine.Machine.BeginWindow();
+        BlockReading begun = frontend.Disk.Read();
+        _ = frontend.Run(HandFrontend.Transfer(BlkifOp.Read, 0, HandFrontend.Segment(0)));
+        BlockReading reading = frontend.Disk.Read();
+        Assert.Multiple(() =>
+        {
+            Assert.That((begun.Writes, begun.WrittenBytes, begun.WriteLatency.Count, begun.Notifications), Is.EqualTo((0L, 0L, 0L, 0L)));
+            Assert.That((reading.Writes, reading.Reads, reading.ReadBytes, reading.ReadLatency.Count), Is.EqualTo((0L, 1L, 4096L, 1L)));
+        });
+    }
+
     [TestCase(33u, Description = "more than there are slots")]
     [TestCase(0x8000_0000u, Description = "half the world")]
     [TestCase(uint.MaxValue, Description = "before what was taken")]
