@@ -31,4 +31,13 @@ internal static class LinuxGuests
             throw;
         }
     }
+
+    /// <summary>The Debian with a root disk, or the test is ignored.</summary>
+    public static GuestEntry RequireRootDisk()
+    {
+        GuestEntry guest = Require("debian");
+        if (guest.RootDiskPath is null)
+            Assert.Ignore("The guest debian has no root disk: `tessera guest get debian` makes it.");
+        return guest;
+    }
 }

@@ -1,0 +1,106 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json.Nodes;
+using Tessera.Cli.Guests;
+
+namespace Tessera.Linux.Tests.Kill;
+
+/// <summary>`tessera run` in a process of its own, which ends by SIGKILL.</summary>
+internal sealed class KilledMachine : IDisposable
+{
+    /// <summary>Only a hung guest takes so long, on however busy a host.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(150);
+
+    private readonly KillFolder _folder;
+    private readonly Process _process;
+    private readonly StringBuilder _errors = new();
+    private readonly string _output;
+
+    public KilledMachine(KillFolder folder, KillDisk disk)
+    {
+        _folder = folder;
+        _output = folder.At("out");
+        if (Directory.Exists(_output))
+            Directory.Delete(_output, recursive: true);
+        folder.Verdict = "";
+        File.WriteAllText(folder.At("machine.json"), Configuration(folder, disk).ToJsonString());
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "tessera.dll"), "run", folder.At("machine.json"), "--quiet", "--out", _output])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["TESSERA_PLUGINS"] = Plugins();
+        _process = Process.Start(start)!;
+        _process.OutputDataReceived += Collect;
+        _process.ErrorDataReceived += Collect;
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+    }
+
+    /// <summary>Waits until the guest has looked at what the last one left; its verdict.</summary>
+    public string WaitForVerdict()
+    {
+        WaitUntil(() => _folder.Verdict.Length > 0, "looked at its disk");
+        return _folder.Verdict;
+    }
+
+    /// <summary>Waits for acknowledgements.</summary>
+    public void WaitFor(long records, long passes) =>
+        WaitUntil(() => _folder.Records >= records && _folder.Passes >= passes, $"acknowledged {records} records and {passes} passes of fio (but {_folder.Records} and {_folder.Passes})");
+
+    /// <summary>Kills it in the middle of whatever it does.</summary>
+    public void Kill()
+    {
+        _process.Kill();
+        _process.WaitForExit();
+    }
+
+    public void Dispose()
+    {
+        if (!_process.HasExited)
+            Kill();
+        _process.Dispose();
+    }
+
+    private static JsonObject Configuration(KillFolder folder, KillDisk disk) => new()
+    {
+        ["machine"] = new JsonObject { ["pcpus"] = 1 },
+        ["duration"] = "never",
+        ["domains"] = new JsonArray(new JsonObject
+        {
+            ["name"] = "victim",
+            ["guest"] = "debian",
+            ["memory"] = "256 MiB",
+            ["cmdline"] = $"root=/dev/xvda rw {GuestInit.ExecArgument("python3 /dev/xvdc")}",
+            ["disks"] = new JsonArray(
+                new JsonObject { ["name"] = "xvda", ["backend"] = "copy-on-write", ["options"] = new JsonObject { ["base"] = "guest:debian" } },
+                disk.Configuration,
+                new JsonObject { ["name"] = "xvdc", ["backend"] = "raw-file", ["options"] = new JsonObject { ["path"] = folder.Script }, ["readOnly"] = true },
+                new JsonObject { ["name"] = "xvdd", ["backend"] = "raw-file", ["options"] = new JsonObject { ["path"] = folder.Ledger } }),
+        }),
+    };
+
+    private static string Plugins()
+    {
+        string? root = AppContext.BaseDirectory;
+        while (root is not null && !File.Exists(Path.Combine(root, "Tessera.slnx")))
+            root = Path.GetDirectoryName(root);
+        return Path.Combine(root!, "artifacts", "plugins");
+    }
+
+    private void Collect(object sender, DataReceivedEventArgs line)
+    {
+        lock (_errors)
+            _errors.AppendLine(line.Data);
+    }
+
+    private void WaitUntil(Func<bool> condition, string what)
+    {
+        if (SpinWait.SpinUntil(() => condition() || _process.HasExited, Patience) && condition())
+            return;
+        string console = Path.Combine(_output, "console-victim.log");
+        string[] lines = File.Exists(console) ? File.ReadAllLines(console) : [];
+        lock (_errors)
+            throw new AssertionException($"The guest has not {what}. {_errors}\nIts console:\n{string.Join('\n', lines[^Math.Min(lines.Length, 40)..])}");
+    }
+}

@@ -1,0 +1,37 @@
+using System.Diagnostics;
+
+namespace Tessera.Linux.Tests.Support;
+
+/// <summary>An nbdkit of a test's own at a socket; the test is skipped, and says so, where there is none. Disposing kills it.</summary>
+internal sealed class NbdServer : IDisposable
+{
+    // A socket's path is at most 107 bytes long, and a test's folder may be deep.
+    private readonly string _socket = Path.Combine(Path.GetTempPath(), $"tessera-{Guid.NewGuid():N}.sock");
+    private readonly Process _server;
+
+    /// <param name="arguments">What it serves, in nbdkit's words.</param>
+    public NbdServer(params IEnumerable<string> arguments)
+    {
+        try
+        {
+            _server = Process.Start(new ProcessStartInfo("nbdkit", ["--foreground", "--unix", _socket, .. arguments]))!;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            Assert.Ignore("nbdkit is not installed (apt-get install nbdkit libnbd0).");
+            throw;
+        }
+
+        Assert.That(SpinWait.SpinUntil(() => File.Exists(_socket) || _server.HasExited, TimeSpan.FromSeconds(60)) && !_server.HasExited, Is.True, "nbdkit did not start");
+    }
+
+    public string Uri => $"nbd+unix:///?socket={_socket}";
+
+    public void Dispose()
+    {
+        _server.Kill();
+        _server.WaitForExit();
+        _server.Dispose();
+        File.Delete(_socket);
+    }
+}
