@@ -18,8 +18,11 @@ public sealed record SchedulerCoreOptions
     /// <summary>How much host time one call into the policy may take; beyond it a guest notices. Zero: no limit. Needs <see cref="HostClock"/>.</summary>
     public Nanoseconds DecisionBudget { get; init; } = Nanoseconds.FromMilliseconds(100);
 
-    /// <summary>How many calls over the budget are forgiven in a minute: the host may have taken the CPU from an innocent policy.</summary>
-    public int SlowCallsForgiven { get; init; } = 1;
+    /// <summary>
+    /// How many calls over the budget are forgiven in a minute: a busy host takes the CPU from an innocent policy several times in that time. One that is
+    /// slow itself is out within about a second.
+    /// </summary>
+    public int SlowCallsForgiven { get; init; } = 9;
 
     /// <summary>After how much host time inside one call <see cref="SchedulerCore.CheckHung"/> gives the call up. Needs <see cref="HostClock"/>.</summary>
     public Nanoseconds HangLimit { get; init; } = Nanoseconds.FromSeconds(1);

@@ -43,6 +43,10 @@ internal sealed class GuestInitramfsTests
             Assert.That(entries.Single(e => e.Path == "bin/busybox").Data, Is.EqualTo("busybox program"u8.ToArray()));
             Assert.That(entries.Select(e => e.Path), Is.SupersetOf(new[] { "proc", "sys", "dev", "tmp", "etc/inittab", "sbin/init" }));
             Assert.That(entries.Single(e => e.Path == "lib/modules/6.1.0-1-cloud-amd64/kernel/xen-blkfront.ko").Data, Is.EqualTo(new byte[] { 3 }));
+            Assert.That(
+                Encoding.ASCII.GetString(entries.Single(e => e.Path == "etc/modprobe.d/tessera.conf").Data),
+                Is.EqualTo("options xen-blkfront max_indirect_segments=256\n"),
+                "as many as blkback takes");
             Assert.That(entries.Select(e => e.Path), Is.Unique);
         });
     }
