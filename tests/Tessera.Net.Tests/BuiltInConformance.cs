@@ -1,6 +1,7 @@
 using Tessera.Plugins.Net.Capture;
 using Tessera.Plugins.Net.Filter;
 using Tessera.Plugins.Net.Loss;
+using Tessera.Plugins.Net.Nat;
 using Tessera.Sdk;
 using Tessera.Sdk.Conformance.Network;
 using Tessera.Sdk.Devices;
@@ -74,4 +75,27 @@ internal sealed class DelayConformance : NetworkConformance
         TestScope scope = new();
         return (new Loss(new LossOptions { Delay = Nanoseconds.FromSeconds(1) }, scope.Port(), new HandTime()), scope.Port());
     }
+}
+
+/// <summary>Two ports of a switch with a way to the outside over each.</summary>
+internal sealed class NatConformance : NetworkConformance
+{
+    [NUnit.Framework.OneTimeSetUp]
+    public void Require() => NatStation.RequireSlirp();
+
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair()
+    {
+        TestScope scope = new();
+        NatOptions options = new() { Network = "lan" };
+        return (NatStation.NewNat(options, scope, scope.Port()), NatStation.NewNat(options, scope, scope.Port()));
+    }
+}
+
+/// <summary>Two taps that are each other's host.</summary>
+internal sealed class TapConformance : NetworkConformance
+{
+    /// <inheritdoc/>
+    protected override bool IsPrompt => false;
+
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair() => TapPairNative.NewPair();
 }

@@ -17,7 +17,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     private readonly List<TransmitQueue> _transmit = [];
     private readonly List<ReceiveQueue> _connected = [];
     private readonly List<BackendChannel> _channels = [];
-    private OffloadEngine? _offload;
+    private FrameFinisher? _offload;
     private BackendSink? _sink;
     private volatile ReceiveQueue[] _receive = [];
 
@@ -46,7 +46,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
         Capabilities = _configuration.Backend.Open(new NetworkPort(_domain.Name, _configuration.Address, this));
         if (Capabilities.Checksum)
             return;
-        (_offload, _sink) = (new OffloadEngine(), new BackendSink(_configuration.Backend));
+        (_offload, _sink) = (new FrameFinisher(), new BackendSink(_configuration.Backend));
     }
 
     /// <summary>Hands a frame of the guest's to the backend. On the worker's thread.</summary>

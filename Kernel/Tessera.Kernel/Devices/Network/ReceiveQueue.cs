@@ -24,7 +24,7 @@ internal sealed class ReceiveQueue : DeviceTask, INetworkReceiver, IDisposable
     private readonly DeviceWorker _worker;
     private readonly NetworkCapabilities _takes;
     private readonly bool _scatters;
-    private readonly OffloadEngine? _offload;
+    private readonly FrameFinisher? _offload;
     private BackendChannel? _channel;
     private bool _closing;
     private bool _unpublished;
@@ -40,7 +40,7 @@ internal sealed class ReceiveQueue : DeviceTask, INetworkReceiver, IDisposable
     public ReceiveQueue(SharedRing ring, GrantAccess grants, NetworkCounters counters, DeviceWorker worker, NetworkCapabilities takes, bool scatters)
     {
         (_ring, _grants, _counters, _worker, _takes, _scatters) = (ring, grants, counters, worker, takes, scatters);
-        _offload = takes == NetworkCapabilities.All ? null : new OffloadEngine();
+        _offload = takes == NetworkCapabilities.All ? null : new FrameFinisher();
     }
 
     /// <summary>Frames go to the guest from now on.</summary>

@@ -178,9 +178,9 @@ internal sealed class NetbackTests : IDisposable
             ReadOnlySpan<byte> bytes = frontend.Data(piece)[..response.Status];
             Assert.That(response.Flags, Is.EqualTo(NetRxFlags.DataValidated));
             Assert.That(BinaryPrimitives.ReadUInt16BigEndian(bytes[16..]), Is.EqualTo(response.Status - 14));
-            Assert.That(OffloadEngine.Fold(OffloadEngine.Sum(bytes[14..34])), Is.Zero, "the header's sum");
-            ulong pseudo = OffloadEngine.Sum(bytes[26..34], 6 + (ulong)(response.Status - 34));
-            Assert.That(OffloadEngine.Fold(OffloadEngine.Sum(bytes[34..], pseudo)), Is.Zero, "the segment's sum");
+            Assert.That(InternetChecksum.Fold(InternetChecksum.Sum(bytes[14..34])), Is.Zero, "the header's sum");
+            ulong pseudo = InternetChecksum.Sum(bytes[26..34], 6 + (ulong)(response.Status - 34));
+            Assert.That(InternetChecksum.Fold(InternetChecksum.Sum(bytes[34..], pseudo)), Is.Zero, "the segment's sum");
             Assert.That(BinaryPrimitives.ReadUInt32BigEndian(bytes[38..]), Is.EqualTo(7000u + (uint)got.Count));
             Assert.That((bytes[47] & 8) != 0, Is.EqualTo(piece == 2), "only the last pushes");
             got.AddRange(bytes[54..]);

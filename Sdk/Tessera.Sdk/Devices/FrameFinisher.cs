@@ -1,13 +1,13 @@
 using System.Buffers.Binary;
-using Tessera.Sdk.Devices;
 
-namespace Tessera.Kernel.Devices.Network;
+namespace Tessera.Sdk.Devices;
 
 /// <summary>
-/// Does in software what a receiver does not take: fills in blank checksums and cuts large TCP frames. What it reads is a guest's word, so a frame that
-/// is not what it says is dropped. One thread at a time; allocates nothing after the beginning.
+/// Does in software what a receiver does not take: fills in blank checksums and cuts large TCP frames. For the kernel, and for backends that take frames as
+/// they are from guests and hand them to something that does not. What it reads is a guest's word, so a frame that is not what it says is dropped. One
+/// thread at a time; allocates nothing after the beginning.
 /// </summary>
-internal sealed class OffloadEngine
+public sealed class FrameFinisher
 {
     private const int Tcp = 6;
     private const int Udp = 17;
@@ -36,31 +36,6 @@ internal sealed class OffloadEngine
         if (!TryFill(bytes, layout))
             return false;
         return receiver.Receive(new NetworkFrame(bytes, new FrameOffload(FrameChecksum.Verified, frame.Offload.Segmentation, frame.Offload.SegmentBytes)));
-    }
-
-    /// <summary>The sum of the Internet checksum (RFC 1071), not yet folded.</summary>
-    internal static ulong Sum(ReadOnlySpan<byte> bytes, ulong sum = 0)
-    {
-        while (bytes.Length >= 4)
-        {
-            sum += BinaryPrimitives.ReadUInt32BigEndian(bytes);
-            bytes = bytes[4..];
-        }
-
-        if (bytes.Length >= 2)
-        {
-            sum += BinaryPrimitives.ReadUInt16BigEndian(bytes);
-            bytes = bytes[2..];
-        }
-
-        return bytes.Length == 1 ? sum + ((ulong)bytes[0] << 8) : sum;
-    }
-
-    internal static ushort Fold(ulong sum)
-    {
-        while (sum >> 16 != 0)
-            sum = (sum & 0xFFFF) + (sum >> 16);
-        return (ushort)~sum;
     }
 
     private static bool TryParse(ReadOnlySpan<byte> frame, out Layout layout)
@@ -104,7 +79,7 @@ internal sealed class OffloadEngine
             return false;
         BinaryPrimitives.WriteUInt16BigEndian(transport[at..], 0);
         ReadOnlySpan<byte> addresses = layout.IsV6 ? frame.Slice(layout.Network + 8, 32) : frame.Slice(layout.Network + 12, 8);
-        ushort sum = Fold(Sum(transport, Sum(addresses, (ulong)(layout.Protocol + transport.Length))));
+        ushort sum = InternetChecksum.Fold(InternetChecksum.Sum(transport, InternetChecksum.Sum(addresses, (ulong)(layout.Protocol + transport.Length))));
         // For UDP nothing but zeroes would mean that there is no checksum.
         BinaryPrimitives.WriteUInt16BigEndian(transport[at..], layout.Protocol == Udp && sum == 0 ? (ushort)0xFFFF : sum);
         return true;
@@ -143,7 +118,7 @@ internal sealed class OffloadEngine
                 BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)(piece.Length - layout.Network));
                 BinaryPrimitives.WriteUInt16BigEndian(ip[4..], identity++);
                 BinaryPrimitives.WriteUInt16BigEndian(ip[10..], 0);
-                BinaryPrimitives.WriteUInt16BigEndian(ip[10..], Fold(Sum(ip)));
+                BinaryPrimitives.WriteUInt16BigEndian(ip[10..], InternetChecksum.Fold(InternetChecksum.Sum(ip)));
             }
 
             all &= TryFill(piece, layout with { End = piece.Length }) && receiver.Receive(new NetworkFrame(piece, new FrameOffload(FrameChecksum.Verified)));

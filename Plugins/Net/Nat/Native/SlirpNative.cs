@@ -1,0 +1,77 @@
+using System.Runtime.InteropServices;
+
+namespace Tessera.Plugins.Net.Nat.Native;
+
+/// <summary>A slirp. Released by the thread that is in it.</summary>
+internal sealed class SlirpHandle() : SafeHandle(0, ownsHandle: true)
+{
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle()
+    {
+        SlirpNative.Cleanup(handle);
+        return true;
+    }
+}
+
+/// <summary>libslirp (libslirp.h; Debian's libslirp0), and what its owner waits with. An in_addr is passed as the number that it holds.</summary>
+internal static unsafe partial class SlirpNative
+{
+    public const int NonBlockingCloseOnExec = 0x800 | 0x80000;
+
+    public const int PollIn = 1;
+    public const int PollPriority = 2;
+    public const int PollOut = 4;
+    public const int PollError = 8;
+    public const int PollHangUp = 16;
+
+    public const int SlirpIn = 1;
+    public const int SlirpOut = 2;
+    public const int SlirpPriority = 4;
+    public const int SlirpError = 8;
+    public const int SlirpHangUp = 16;
+
+    private const string Library = "libslirp.so.0";
+
+    [LibraryImport(Library, EntryPoint = "slirp_version_string")]
+    public static partial nint Version();
+
+    // SAFETY: the configuration is read within the call; callbacks and the opaque value live until slirp_cleanup has returned.
+    [LibraryImport(Library, EntryPoint = "slirp_new")]
+    public static partial SlirpHandle New(SlirpConfig* configuration, SlirpCallbacks* callbacks, nint opaque);
+
+    [LibraryImport(Library, EntryPoint = "slirp_cleanup")]
+    public static partial void Cleanup(nint slirp);
+
+    [LibraryImport(Library, EntryPoint = "slirp_pollfds_fill")]
+    public static partial void Fill(SlirpHandle slirp, uint* timeoutMs, delegate* unmanaged<int, int, nint, int> add, nint opaque);
+
+    [LibraryImport(Library, EntryPoint = "slirp_pollfds_poll")]
+    public static partial void Polled(SlirpHandle slirp, int failed, delegate* unmanaged<int, nint, int> events, nint opaque);
+
+    [LibraryImport(Library, EntryPoint = "slirp_input")]
+    public static partial void Input(SlirpHandle slirp, byte* frame, int length);
+
+    [LibraryImport(Library, EntryPoint = "slirp_add_hostfwd", SetLastError = true)]
+    public static partial int AddForward(SlirpHandle slirp, int isUdp, uint hostAddress, int hostPort, uint guestAddress, int guestPort);
+
+    [LibraryImport(Library, EntryPoint = "slirp_remove_hostfwd", SetLastError = true)]
+    public static partial int RemoveForward(SlirpHandle slirp, int isUdp, uint hostAddress, int hostPort);
+
+    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
+    public static partial int Poll(PollDescriptor* descriptors, nuint count, int timeoutMs);
+
+    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
+    public static partial int EventDescriptor(uint initial, int flags);
+
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    public static partial nint Write(int descriptor, ulong* value, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
+    public static partial nint Read(int descriptor, ulong* value, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    public static partial int Close(int descriptor);
+}

@@ -1,0 +1,60 @@
+using Tessera.Plugins.Net.Tap.Native;
+using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Plugins.Net.Tap;
+
+/// <summary>
+/// A network device of the host: what the guest sends arrives there, and what the host sends by it reaches the guest. Bridges, routes and addresses are
+/// the host's, as for a wire. Large frames and blank checksums go through whole.
+/// </summary>
+[Plugin("tap", PluginKind.NetworkBackend, "1.0.0", Summary = "A network device of the host (tap), for its bridges and routes.", Options = typeof(TapOptions))]
+public sealed class Tap : INetworkBackend
+{
+    private readonly TapOptions _options;
+    private readonly Func<string, TapDevice> _open;
+    private readonly byte[] _frame = new byte[VirtioHeader.Bytes + NetworkFrame.MostBytes];
+    private TapDevice? _device;
+    private TapReader? _reader;
+
+    /// <summary>Makes an interface's device.</summary>
+    /// <param name="options">Its options.</param>
+    public Tap(TapOptions options)
+        : this(options, TapDevice.Open)
+    {
+    }
+
+    /// <summary>The same with a device from elsewhere, whose reads and writes are whole frames behind their headers.</summary>
+    internal Tap(TapOptions options, Func<string, TapDevice> open) => (_options, _open) = (options, open);
+
+    /// <summary>The device's name as the host gave it.</summary>
+    internal string DeviceName => _device?.Name ?? "";
+
+    /// <inheritdoc/>
+    public NetworkCapabilities Open(NetworkPort port)
+    {
+        _device = _open(_options.Device);
+        _reader = new TapReader(_device, port.Receiver);
+        return NetworkCapabilities.All;
+    }
+
+    /// <inheritdoc/>
+    public void Send(in NetworkFrame frame)
+    {
+        if (frame.Length is < NetworkFrame.LeastBytes or > NetworkFrame.MostBytes)
+            return;
+        // Copied once: the header that says where the checksum belongs must be of the bytes that go out, whatever the guest does to its pages.
+        int length = frame.CopyTo(_frame.AsSpan(VirtioHeader.Bytes));
+        if (VirtioHeader.TryWrite(_frame, _frame.AsSpan(VirtioHeader.Bytes, length), frame.Offload))
+            _ = _device!.Write(_frame.AsSpan(0, VirtioHeader.Bytes + length));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _reader?.Dispose();
+        _reader = null;
+        _device?.Dispose();
+        _device = null;
+    }
+}
