@@ -32,7 +32,6 @@ public enum NetExtraType : byte
     McastAdd = 2,
     McastDel = 3,
     Hash = 4,
-    Xdp = 5,
 }
 
 /// <summary>How a frame is to be cut (XEN_NETIF_GSO_TYPE_*).</summary>

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Tessera.Kernel.Store;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Guests.Tests;
@@ -13,6 +14,17 @@ public sealed partial class XenAbiTests
         ["VMASST_TYPE_four_gb_segments_notify"] = "VMASST_TYPE_4gb_segments_notify",
         ["XENFEAT_pae_pgdir_above4_gb"] = "XENFEAT_pae_pgdir_above_4gb",
         ["XENFEAT_arm_smccc_supported"] = "XENFEAT_ARM_SMCCC_supported",
+        ["BLKIF_OP_RESERVED"] = "BLKIF_OP_RESERVED_1",
+        ["BLKIF_RSP_NOT_SUPPORTED"] = "BLKIF_RSP_EOPNOTSUPP",
+        ["XEN_NETIF_GSO_TYPE_TCP_V4"] = "XEN_NETIF_GSO_TYPE_TCPV4",
+        ["XEN_NETIF_GSO_TYPE_TCP_V6"] = "XEN_NETIF_GSO_TYPE_TCPV6",
+        ["XS_GET_PERMISSIONS"] = "XS_GET_PERMS",
+        ["XS_SET_PERMISSIONS"] = "XS_SET_PERMS",
+        ["XS_MAKE_DIRECTORY"] = "XS_MKDIR",
+        ["XS_REMOVE"] = "XS_RM",
+        ["XENSTORE_ERROR_COMMUNICATION"] = "XENSTORE_ERROR_COMM",
+        ["XENSTORE_ERROR_RING_INDEX"] = "XENSTORE_ERROR_RINGIDX",
+        ["XENSTORE_ERROR_PROTOCOL"] = "XENSTORE_ERROR_PROTO",
         ["GNTTABOP_swap"] = "GNTTABOP_swap_grant_ref",
         ["PHYSDEVOP_irq_unmask_notify"] = "PHYSDEVOP_IRQ_UNMASK_NOTIFY",
         ["__HYPERVISOR_arch0"] = "__HYPERVISOR_arch_0",
@@ -29,13 +41,28 @@ public sealed partial class XenAbiTests
             (typeof(CallbackOp), "CALLBACKOP_", false), (typeof(CallbackType), "CALLBACKTYPE_", false), (typeof(GrantTableOp), "GNTTABOP_", false),
             (typeof(GrantStatus), "GNTST_", false), (typeof(ConsoleIo), "CONSOLEIO_", false), (typeof(VmAssistCommand), "VMASST_CMD_", false),
             (typeof(VmAssistType), "VMASST_TYPE_", false), (typeof(Virq), "VIRQ_", true), (typeof(SegmentBase), "SEGBASE_", true),
-            (typeof(ElfNote), "XEN_ELFNOTE_", true),
+            (typeof(ElfNote), "XEN_ELFNOTE_", true), (typeof(BlkifOp), "BLKIF_OP_", true), (typeof(BlkifStatus), "BLKIF_RSP_", true),
+            (typeof(NetExtraType), "XEN_NETIF_EXTRA_TYPE_", true), (typeof(NetGsoType), "XEN_NETIF_GSO_TYPE_", true), (typeof(NetStatus), "NETIF_RSP_", true),
+            (typeof(StoreMessage), "XS_", true), (typeof(StoreRingError), "XENSTORE_ERROR_", true),
         })
         {
             foreach (string name in Enum.GetNames(type))
                 yield return ($"{type.Name}.{name}", Theirs(prefix, name, upper), Convert.ToInt64(Enum.Parse(type, name)));
         }
 
+        foreach ((Type type, string prefix) in new[]
+        {
+            (typeof(NetTxFlags), "NETTXF_"), (typeof(NetRxFlags), "NETRXF_"), (typeof(GrantEntryFlags), "GTF_"), (typeof(GrantMapFlags), "GNTMAP_"), (typeof(GrantCopyFlags), "GNTCOPY_"),
+        })
+        {
+            foreach (string name in Enum.GetNames(type).Where(name => name != "None"))
+                yield return ($"{type.Name}.{name}", Theirs(prefix, name, upper: false), Convert.ToInt64(Enum.Parse(type, name)));
+        }
+
+        foreach (XenbusState state in Enum.GetValues<XenbusState>())
+            yield return ($"XenbusState.{state}", $"XenbusState{state}", (long)state);
+        foreach ((string ours, string theirs, long value) in DeviceLayouts.All())
+            yield return (ours, theirs, value);
         foreach (string name in Enum.GetNames<Features>().Where(name => name != "None"))
             yield return ($"Features.{name}", $"1L << {Theirs("XENFEAT_", name, upper: false)}", (long)Enum.Parse<Features>(name));
         foreach ((string ours, string theirs, long value) in Constants())
@@ -121,6 +148,8 @@ public sealed partial class XenAbiTests
         (typeof(CallbackRegister), "struct callback_register", "Type=type Flags=flags Address=address"),
         (typeof(GrantLayout), "grant_entry_v1_t", "EntryFlags=flags EntryDomain=domid EntryFrame=frame"),
         (typeof(GrantLayout), "struct gnttab_setup_table", "SetupTableDomain=dom SetupTableNrFrames=nr_frames SetupTableStatus=status SetupTableFrameList=frame_list"),
+        (typeof(GrantLayout), "union grant_entry_v2", "Entry2PageOffset=sub_page.page_off Entry2Length=sub_page.length Entry2Frame=full_page.frame "
+            + "Entry2TransitiveDomain=transitive.trans_domid Entry2TransitiveReference=transitive.gref"),
         (typeof(GrantLayout), "struct gnttab_query_size", "QuerySizeDomain=dom QuerySizeNrFrames=nr_frames QuerySizeMaxNrFrames=max_nr_frames QuerySizeStatus=status"),
     ];
 
@@ -142,6 +171,14 @@ public sealed partial class XenAbiTests
         (typeof(MachphysMapping), "Size", "sizeof(struct xen_machphys_mapping)"), (typeof(MemoryMap), "Size", "sizeof(struct xen_memory_map)"),
         (typeof(CallbackRegister), "Size", "sizeof(struct callback_register)"), (typeof(GrantLayout), "EntrySize", "sizeof(grant_entry_v1_t)"),
         (typeof(GrantLayout), "SetupTableSize", "sizeof(struct gnttab_setup_table)"), (typeof(GrantLayout), "QuerySizeSize", "sizeof(struct gnttab_query_size)"),
+        (typeof(GrantLayout), "ReservedEntries", "GNTTAB_NR_RESERVED_ENTRIES"), (typeof(GrantLayout), "Entry2Size", "sizeof(union grant_entry_v2)"),
+        (typeof(GrantLayout), "StatusSize", "sizeof(grant_status_t)"), (typeof(GrantLayout), "MapSize", "sizeof(struct gnttab_map_grant_ref)"),
+        (typeof(GrantLayout), "UnmapSize", "sizeof(struct gnttab_unmap_grant_ref)"), (typeof(GrantLayout), "CopySize", "sizeof(struct gnttab_copy)"),
+        (typeof(Blkif), "MaxSegments", "BLKIF_MAX_SEGMENTS_PER_REQUEST"), (typeof(Blkif), "MaxIndirectPages", "BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST"),
+        (typeof(Blkif), "SegmentsPerPage", "4096 / sizeof(struct blkif_request_segment)"), (typeof(Blkif), "DiscardSecure", "BLKIF_DISCARD_SECURE"),
+        (typeof(Blkif), "DiskReadOnly", "VDISK_READONLY"), (typeof(Netif), "MinSlots", "XEN_NETIF_NR_SLOTS_MIN"), (typeof(Netif), "ExtraMore", "XEN_NETIF_EXTRA_FLAG_MORE"),
+        (typeof(Netif), "TxEntryBytes", "sizeof(union netif_tx_sring_entry)"), (typeof(Netif), "RxEntryBytes", "sizeof(union netif_rx_sring_entry)"),
+        (typeof(StoreHeader), "Bytes", "sizeof(struct xsd_sockmsg)"), (typeof(StoreHeader), "MaxPayload", "XENSTORE_PAYLOAD_MAX"),
         (typeof(GrantLayout), "SetVersionSize", "sizeof(gnttab_set_version_t)"), (typeof(DomainIds), "Self", "DOMID_SELF"),
         (typeof(DomainIds), "FirstReserved", "DOMID_FIRST_RESERVED"), (typeof(DomainIds), "Io", "DOMID_IO"), (typeof(DomainIds), "Xen", "DOMID_XEN"),
         (typeof(DomainIds), "Cow", "DOMID_COW"), (typeof(DomainIds), "Invalid", "DOMID_INVALID"), (typeof(DomainIds), "Idle", "DOMID_IDLE"),

@@ -12,6 +12,7 @@ internal static class XenHeaders
     private static readonly string[] Headers =
     [
         "xen", "event_channel", "sched", "vcpu", "memory", "version", "physdev", "callback", "features", "grant_table", "elfnote", "nmi", "io/console", "io/xs_wire",
+        "io/xenbus", "io/blkif", "io/netif",
     ];
 
     /// <summary>Why the headers cannot be asked here; null when they can.</summary>

@@ -20,7 +20,15 @@ internal sealed class DeviceMaker : IMachineScope, IDisposable
     /// <summary>A network interface to attach; its backends are made and not opened.</summary>
     /// <exception cref="Tessera.Hosting.PluginException">A backend cannot be made.</exception>
     public NicConfiguration Make(NicPlan plan) =>
-        new() { Number = plan.Number, Address = plan.Address, Backend = Stack<INetworkBackend>(plan.Backends), BytesPerSecond = plan.BytesPerSecond };
+        new()
+        {
+            Number = plan.Number,
+            Address = plan.Address,
+            Backend = Stack<INetworkBackend>(plan.Backends),
+            BytesPerSecond = plan.BytesPerSecond,
+            AntiSpoofing = plan.AntiSpoofing,
+            Addresses = plan.Addresses,
+        };
 
     /// <inheritdoc/>
     public T Share<T>(string name, Func<T> make)

@@ -24,7 +24,7 @@ internal sealed class NicPlanner(DevicePlugins plugins, GuestSources guests, Exp
         (NicSettings Nic, BackendChoices Backends)[] nics = [.. domain.Nics.Select(nic => (nic, _backends.Choose(PluginKind.NetworkBackend, nic.Backend, nic.Layers)))];
         return new(
             [.. nics.Select(nic => nic.Backends.Options)],
-            name => [.. nics.Select((nic, number) => new NicPlan(number, nic.Nic.Address ?? AddressOf(name, number), nic.Nic.BytesPerSecond, nic.Backends.For(name)))]);
+            name => [.. nics.Select((nic, number) => new NicPlan(number, nic.Nic.Address ?? AddressOf(name, number), nic.Nic.BytesPerSecond, nic.Nic.AntiSpoofing, nic.Nic.Addresses, nic.Backends.For(name)))]);
     }
 
     /// <summary>An address that is the same in every run: names are unique in a machine, and 24 bits of their hash nearly so; a switch refuses the second.</summary>

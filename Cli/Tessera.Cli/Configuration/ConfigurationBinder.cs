@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Tessera.Kernel;
@@ -199,12 +200,34 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
                 Path = reader.Path,
                 Backend = Choice(reader, ConfigurationKeys.Backend, ConfigurationKeys.Options, ""),
                 Address = text is null ? null : address,
+                AntiSpoofing = reader.Flag(ConfigurationKeys.AntiSpoofing, otherwise: true),
+                Addresses = BindAddresses(domain, reader),
                 BytesPerSecond = reader.Size(ConfigurationKeys.Rate, multiple: 1)?.Bytes ?? 0,
                 Layers = [.. reader.List(ConfigurationKeys.Layers).Select(layer => Choice(new(ConfigurationKeys.LayerSection, layer, errors), ConfigurationKeys.Backend, ConfigurationKeys.Options, ""))],
             });
         }
 
         return nics;
+    }
+
+    private static List<IPAddress> BindAddresses(SectionReader domain, SectionReader nic)
+    {
+        List<IPAddress> addresses = [];
+        foreach (ConfigurationNode item in nic.List(ConfigurationKeys.Addresses))
+        {
+            // An IPv4 address in fewer than four parts is read as another than one would think.
+            if (item.Kind == JsonValueKind.String && IPAddress.TryParse(item.Text, out IPAddress? address) && (item.Text.Contains(':') || item.Text.Count(letter => letter == '.') == 3))
+                addresses.Add(address);
+            else
+                nic.Fail(item, $"This is {item.Description}.", "It must be an IP address such as \"10.0.0.1\".");
+        }
+
+        ConfigurationNode? list = nic.Find(ConfigurationKeys.Addresses);
+        if (addresses.Count > 0 && domain.Integer(ConfigurationKeys.Count, 1, 1, ConfigurationKeys.MaxDomains) > 1)
+            nic.Fail(list!, "Several domains would have the same addresses.", "Leave them out, or write one item for each domain.");
+        if (addresses.Count > 0 && !nic.Flag(ConfigurationKeys.AntiSpoofing, otherwise: true))
+            nic.Fail(list!, $"Addresses are named, and \"{ConfigurationKeys.AntiSpoofing}\" is false, so that nobody looks at them.", "Leave one of the two out.");
+        return addresses;
     }
 
     [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]

@@ -57,6 +57,8 @@ internal static class ConfigurationKeys
     public const string Nics = "nics";
     public const string Mac = "mac";
     public const string Rate = "rate";
+    public const string AntiSpoofing = "antiSpoofing";
+    public const string Addresses = "addresses";
 
     /// <summary>The word for "as many as make sense here".</summary>
     public const string Auto = "auto";
@@ -160,6 +162,8 @@ internal static class ConfigurationKeys
         new(Backend, "The network backend plugin: name or path of its DLL.", Text),
         new(Options, "The plugin's options; in their strings {domain} stands for the domain's name.", OptionsObject, "{}"),
         new(Mac, "Its address; made of the domain's name and the interface's place by default.", """{"type":"string","pattern":"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"}"""),
+        new(AntiSpoofing, "Whether frames are refused that the domain sends from another Ethernet address than its own, or from another IP address than those named.", """{"type":"boolean"}""", "true"),
+        new(Addresses, "The domain's IP addresses; by default any may be used.", """{"type":"array","items":{"type":"string"}}""", "[]"),
         new(Rate, "The most bytes a second it may send; no bound by default.", SizePattern),
         new(Layers, "Decorating backends over it, such as filter and capture; the first is the farthest from the guest.", """{"type":"array","items":{"$ref":"#/$defs/layer"}}""", "[]"),
     ], [Backend]);

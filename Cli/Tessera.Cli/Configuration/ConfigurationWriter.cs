@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Net;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Tessera.Hosting;
@@ -149,6 +150,11 @@ internal static class ConfigurationWriter
             Options(writer, ConfigurationKeys.Options, options[index][0]);
             if (nic.Address is { } address)
                 writer.WriteString(ConfigurationKeys.Mac, address.ToString());
+            writer.WriteBoolean(ConfigurationKeys.AntiSpoofing, nic.AntiSpoofing);
+            writer.WriteStartArray(ConfigurationKeys.Addresses);
+            foreach (IPAddress own in nic.Addresses)
+                writer.WriteStringValue(own.ToString());
+            writer.WriteEndArray();
             if (nic.BytesPerSecond > 0)
                 writer.WriteString(ConfigurationKeys.Rate, new ByteSize(nic.BytesPerSecond).ToString());
             Layers(writer, nic.Layers, options[index]);

@@ -1,3 +1,4 @@
+using System.Net;
 using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
@@ -159,6 +160,12 @@ public sealed record NicSettings
 
     /// <summary>The most it may send; 0 for no bound.</summary>
     public required long BytesPerSecond { get; init; }
+
+    /// <summary>Whether it may send in its own name only.</summary>
+    public required bool AntiSpoofing { get; init; }
+
+    /// <summary>The domain's IP addresses; none when any may be used.</summary>
+    public required IReadOnlyList<IPAddress> Addresses { get; init; }
 
     /// <summary>Decorating backends, the lowest first.</summary>
     public required IReadOnlyList<PluginChoice> Layers { get; init; }

@@ -88,11 +88,11 @@ internal sealed class SectionReader
         return otherwise;
     }
 
-    /// <summary>True or false; false when it is not there.</summary>
-    public bool Flag(string key)
+    /// <summary>True or false.</summary>
+    public bool Flag(string key, bool otherwise = false)
     {
         if (Find(key) is not { } value)
-            return false;
+            return otherwise;
         if (value.Kind is not (JsonValueKind.True or JsonValueKind.False))
             Fail(value, $"This is {value.Description}.", "It must be true or false.");
         return value.Kind == JsonValueKind.True;

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Results;
 using Tessera.Guests;
@@ -76,8 +77,10 @@ internal sealed record DiskPlan(string Name, bool IsReadOnly, bool PersistentGra
 /// <param name="Number">Its number in the domain, from 0.</param>
 /// <param name="Address">Its address.</param>
 /// <param name="BytesPerSecond">The most it may send; 0 for no bound.</param>
+/// <param name="AntiSpoofing">Whether it may send in its own name only.</param>
+/// <param name="Addresses">The domain's IP addresses; none when any may be used.</param>
 /// <param name="Backends">The backend, and the layers over it.</param>
-internal sealed record NicPlan(int Number, MacAddress Address, long BytesPerSecond, IReadOnlyList<ChosenPlugin> Backends);
+internal sealed record NicPlan(int Number, MacAddress Address, long BytesPerSecond, bool AntiSpoofing, IReadOnlyList<IPAddress> Addresses, IReadOnlyList<ChosenPlugin> Backends);
 
 /// <summary>A machine as a run sees it: the kernel's, or a test's.</summary>
 internal interface IRunMachine : IDisposable

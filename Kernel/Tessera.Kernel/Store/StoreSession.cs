@@ -127,9 +127,13 @@ internal sealed class StoreSession(DomainId domain, XenStore store, StoreOutbox 
     private XenErrno Directory(StoreTransaction? transaction, ReadOnlySpan<byte> payload, ref byte[] answer)
     {
         XenErrno error = Look(transaction, payload, forChildren: true, out StoreNode? node);
-        if (error == XenErrno.Success)
-            answer = Names(node!);
-        return error;
+        if (error != XenErrno.Success)
+            return error;
+        // A domain's thousand names may be of two thousand letters: they are counted before they are put together.
+        if (node!.Children.Keys.Sum(name => name.Length + 1) > StoreHeader.MaxPayload)
+            return XenErrno.E2BIG;
+        answer = Encoding.Latin1.GetBytes(string.Concat(node.Children.Keys.Select(name => name + "\0")));
+        return XenErrno.Success;
     }
 
     private XenErrno DirectoryPart(StoreTransaction? transaction, ReadOnlySpan<byte> payload, ref byte[] answer)
@@ -139,19 +143,31 @@ internal sealed class StoreSession(DomainId domain, XenStore store, StoreOutbox 
         XenErrno error = Look(transaction, payload, forChildren: true, out StoreNode? node);
         if (error != XenErrno.Success)
             return error;
-        byte[] names = Names(node!);
-        byte[] generation = Text($"{node!.ListStamp}");
-        ReadOnlySpan<byte> rest = offset >= names.Length ? [] : names.AsSpan((int)offset);
-        // Whole names only; the end of the list is an empty one.
-        int room = StoreHeader.MaxPayload - generation.Length - 1;
-        bool isLast = rest.Length <= room;
-        if (!isLast)
-            rest = rest[..(rest[..room].LastIndexOf((byte)0) + 1)];
-        answer = [.. generation, .. rest, .. isLast ? [(byte)0] : Array.Empty<byte>()];
+        StringBuilder part = new($"{node!.ListStamp}\0");
+        bool isLast = true;
+        long at = 0;
+        foreach (string name in node.Children.Keys)
+        {
+            long end = at + name.Length + 1;
+            if (end > offset)
+            {
+                // Whole names only, but for the one in which the offset is; the end of the list is an empty one.
+                ReadOnlySpan<char> rest = name.AsSpan((int)Math.Max(0, offset - at));
+                if (part.Length + rest.Length + 1 > StoreHeader.MaxPayload - 1)
+                {
+                    isLast = false;
+                    break;
+                }
+
+                _ = part.Append(rest).Append('\0');
+            }
+
+            at = end;
+        }
+
+        answer = Encoding.Latin1.GetBytes(isLast ? part.Append('\0').ToString() : part.ToString());
         return XenErrno.Success;
     }
-
-    private static byte[] Names(StoreNode node) => Encoding.Latin1.GetBytes(string.Concat(node.Children.Keys.Select(name => name + "\0")));
 
     private XenErrno GetPermissions(StoreTransaction? transaction, ReadOnlySpan<byte> payload, ref byte[] answer)
     {

@@ -10,12 +10,6 @@ public sealed record FilterOptions
 
     [Option("What becomes of a frame that no rule matches.")]
     public FilterAction Otherwise { get; init; } = FilterAction.Accept;
-
-    [Option("Whether frames are dropped that the domain sends from another Ethernet address than its interface's, or, when addresses are given, from another IP address.")]
-    public bool AntiSpoofing { get; init; } = true;
-
-    [Option("The domain's IP addresses, with commas between; empty for any.")]
-    public string Addresses { get; init; } = "";
 }
 
 /// <summary>What a rule does.</summary>

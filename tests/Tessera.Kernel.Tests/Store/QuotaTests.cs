@@ -78,6 +78,21 @@ internal sealed class QuotaTests
     }
 
     [Test]
+    public void A_list_of_long_names_costs_no_more_than_its_answer()
+    {
+        StoreBench bench = new();
+        using RingGuest guest = bench.Guest(5);
+        for (int index = 0; index < 990; index++)
+            bench.Client().Write($"/local/domain/5/data/{index:000}{new string('n', 1500)}", "");
+        Assert.That(guest.Ask(StoreMessage.Directory, "data|"), Is.EqualTo("Error E2BIG|"));
+        Assert.That(guest.Ask(StoreMessage.DirectoryPart, "data|700000|"), Does.Contain("nnn"));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        _ = guest.Ask(StoreMessage.Directory, "data|");
+        _ = guest.Ask(StoreMessage.DirectoryPart, "data|700000|");
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(200_000), "the names are a megabyte and a half");
+    }
+
+    [Test]
     public void A_guest_that_reads_nothing_is_not_read_and_its_events_stay_bounded()
     {
         StoreBench bench = new();

@@ -64,12 +64,17 @@ internal sealed unsafe class RingGuest : IDisposable
 
     public RingGuest(StoreBench bench, DomainId domain)
     {
-        _bench = bench;
+        (_bench, Domain) = (bench, domain);
         _page = (byte*)NativeMemory.AllocZeroed(4096);
         Connection = new StoreConnection(domain, new StoreRingPage((nint)_page), bench.Store, bench.Server, () => Notifications++);
     }
 
+    public DomainId Domain { get; }
+
     public StoreConnection Connection { get; }
+
+    /// <summary>Bytes that the request ring takes.</summary>
+    public int Room => (int)Math.Max(0, StoreRing.RingSize - (long)(Word(StoreRing.RequestProd) - Word(StoreRing.RequestCons)));
 
     public int Notifications { get; private set; }
 
@@ -141,16 +146,40 @@ internal sealed unsafe class RingGuest : IDisposable
     {
         for (int chunk = 0; chunk < 10000 && Word(StoreRing.ResponseCons) != Word(StoreRing.ResponseProd); chunk++)
         {
-            while (Word(StoreRing.ResponseCons) != Word(StoreRing.ResponseProd))
-            {
-                _input.Add(_page[StoreRing.Response + (Word(StoreRing.ResponseCons) & (StoreRing.RingSize - 1))]);
-                Word(StoreRing.ResponseCons)++;
-            }
-
+            Take();
             Connection.Notified();
             _bench.Serve();
         }
 
+        return Parse();
+    }
+
+    /// <summary>Takes the payloads of answers that are there already.</summary>
+    public IEnumerable<string> TakeWithoutServing()
+    {
+        Take();
+        return Parse().Select(answer => answer.Payload);
+    }
+
+    /// <summary>Asks for a fresh start, and forgets what it had of a message.</summary>
+    public void Restart()
+    {
+        Word(StoreRing.Connection) = 1;
+        _input.Clear();
+        Connection.Notified();
+    }
+
+    private void Take()
+    {
+        while (Word(StoreRing.ResponseCons) != Word(StoreRing.ResponseProd))
+        {
+            _input.Add(_page[StoreRing.Response + (Word(StoreRing.ResponseCons) & (StoreRing.RingSize - 1))]);
+            Word(StoreRing.ResponseCons)++;
+        }
+    }
+
+    private List<(StoreHeader Header, string Payload)> Parse()
+    {
         List<(StoreHeader Header, string Payload)> answers = [];
         while (_input.Count >= StoreHeader.Bytes)
         {

@@ -44,7 +44,7 @@ internal sealed class NetworkCounters
     /// <summary>A frame for the guest found no room, no driver or a grant that was none.</summary>
     public void Dropped() => Interlocked.Increment(ref _dropped);
 
-    /// <summary>A frame of the guest's was none: forged or torn.</summary>
+    /// <summary>A frame of the guest's was none: forged, torn or in another's name.</summary>
     public void Refused() => Interlocked.Increment(ref _refused);
 
     /// <summary>The guest was notified.</summary>
@@ -110,7 +110,7 @@ public sealed record NetworkReading
     /// <summary>Frames for the guest that it had no room or no driver for.</summary>
     public required long Dropped { get; init; }
 
-    /// <summary>Requests answered with an error: forged, torn, not what was offered.</summary>
+    /// <summary>Frames answered with an error: forged, torn, not what was offered, in another's name.</summary>
     public required long Refused { get; init; }
 
     /// <summary>Events sent to the guest.</summary>

@@ -26,6 +26,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     {
         (_domain, _configuration, _worker) = (domain, configuration, worker);
         Rate = new RateLimit(configuration.BytesPerSecond);
+        Guard = configuration.AntiSpoofing ? new SourceGuard(configuration.Address, configuration.Addresses) : null;
     }
 
     /// <inheritdoc/>
@@ -36,6 +37,9 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
 
     /// <summary>How fast it may send.</summary>
     public RateLimit Rate { get; }
+
+    /// <summary>In whose name it may send; null for anybody's.</summary>
+    public SourceGuard? Guard { get; }
 
     /// <summary>What the backend takes.</summary>
     public NetworkCapabilities Capabilities { get; private set; }

@@ -1,3 +1,4 @@
+using System.Net;
 using Tessera.Sdk.Devices;
 
 namespace Tessera.Kernel.Devices.Network;
@@ -16,6 +17,12 @@ public sealed record NicConfiguration
 
     /// <summary>The most it may send, bytes a second; 0 for no bound.</summary>
     public long BytesPerSecond { get; init; }
+
+    /// <summary>Whether frames are refused that the guest sends from another Ethernet address, or from another IP address where these are known.</summary>
+    public bool AntiSpoofing { get; init; } = true;
+
+    /// <summary>The guest's IP addresses; none when they are not known.</summary>
+    public IReadOnlyList<IPAddress> Addresses { get; init; } = [];
 }
 
 /// <summary>A network interface of a domain.</summary>

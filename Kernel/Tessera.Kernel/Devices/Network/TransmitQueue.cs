@@ -17,6 +17,15 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
     /// <summary>Pieces of a frame cost as much of the budget as one small frame.</summary>
     private const int PiecesPerBudget = 4;
 
+    /// <summary>
+    /// What a frame may be cut into: each segment costs whoever cuts it a set of headers, so that segments of one byte would make of a frame's work that of
+    /// tens of thousands. With the least segment that every IPv4 host takes, 536 bytes, the largest frame has 122.
+    /// </summary>
+    private const int MaxSegments = 1024;
+
+    /// <summary>Segments cost as much of the budget as one small frame.</summary>
+    private const int SegmentsPerBudget = 16;
+
     private readonly SharedRing _ring;
     private readonly GrantAccess _grants;
     private readonly NetworkDevice _device;
@@ -32,6 +41,7 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
     private bool _toldBroken;
     private int _slots;
     private int _count;
+    private int _segments;
 
     /// <summary>Takes over a mapped ring; <see cref="Open"/> begins.</summary>
     public TransmitQueue(SharedRing ring, GrantAccess grants, NetworkDevice device, DeviceWorker worker)
@@ -71,7 +81,7 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
                 break;
             took = true;
             Handle(first, now);
-            budget -= 1 + (_count / PiecesPerBudget);
+            budget -= 1 + Math.Max(_count / PiecesPerBudget, _segments / SegmentsPerBudget);
         }
 
         if (_ring.IsBroken)
@@ -112,9 +122,9 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
 
     private void Handle(in NetTxRequest first, long takenAt)
     {
-        (_slots, _count) = (0, 0);
+        (_slots, _count, _segments) = (0, 0, 0);
         bool whole = TryGather(first, out int length, out FrameOffload offload) && TryMap(length, out int inHeader, out int pieces)
-            && Send(new NetworkFrame(_header.AsSpan(0, inHeader), _rest.AsSpan(0, pieces), length, offload));
+            && _device.Guard?.Allows(_header.AsSpan(0, inHeader)) != false && Send(new NetworkFrame(_header.AsSpan(0, inHeader), _rest.AsSpan(0, pieces), length, offload));
         Release();
         if (whole)
             _device.Counters.Sent(length, takenAt);
@@ -161,6 +171,13 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
         int inFirst = length - others;
         if (!good || inFirst <= 0 || length < NetworkFrame.LeastBytes)
             return false;
+        if (offload.Segmentation != FrameSegmentation.None)
+        {
+            _segments = length / offload.SegmentBytes;
+            if (_segments > MaxSegments)
+                return false;
+        }
+
         _pieces[0].Size = (ushort)inFirst;
         for (int piece = 0; piece < _count; piece++)
         {

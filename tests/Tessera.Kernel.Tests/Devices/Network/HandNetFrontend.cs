@@ -19,9 +19,9 @@ internal sealed unsafe class HandNetFrontend
     public const int DataPages = 64;
     public const int Slots = 256;
 
-    private const int TxPage = HandDomain.FreePage;
-    private const int RxPage = HandDomain.FreePage + 1;
-    private const int FirstDataPage = HandDomain.FreePage + 16;
+    public const int TxPage = HandDomain.FreePage;
+    public const int RxPage = HandDomain.FreePage + 1;
+    public const int FirstDataPage = HandDomain.FreePage + 16;
 
     private readonly HandMachine _machine;
     private uint _txRequests;
@@ -35,10 +35,11 @@ internal sealed unsafe class HandNetFrontend
     /// <param name="backend">What is behind the interface.</param>
     /// <param name="features">What the frontend says it takes.</param>
     /// <param name="rate">Its bound.</param>
-    public HandNetFrontend(HandMachine machine, HandDomain guest, INetworkBackend backend, string features = "sg gso-tcpv4 gso-tcpv6 ipv6-csum-offload", long rate = 0)
+    /// <param name="antiSpoofing">Whether it may send in its own name only; most tests have frames of any bytes.</param>
+    public HandNetFrontend(HandMachine machine, HandDomain guest, INetworkBackend backend, string features = "sg gso-tcpv4 gso-tcpv6 ipv6-csum-offload", long rate = 0, bool antiSpoofing = false)
     {
         (_machine, Guest) = (machine, guest);
-        Nic = machine.Machine.AttachNic(guest.Domain, new NicConfiguration { Number = 0, Address = new(0x0016_3E00_0001), Backend = backend, BytesPerSecond = rate });
+        Nic = machine.Machine.AttachNic(guest.Domain, new NicConfiguration { Number = 0, Address = new(0x0016_3E00_0001), Backend = backend, BytesPerSecond = rate, AntiSpoofing = antiSpoofing });
         guest.Grant(TxGrant, 0, TxPage);
         guest.Grant(RxGrant, 0, RxPage);
         for (int page = 0; page < DataPages; page++)
@@ -46,8 +47,7 @@ internal sealed unsafe class HandNetFrontend
         Assert.That(guest.Domain.Events.AllocateUnbound(0, out int tx), Is.EqualTo(XenErrno.Success));
         Assert.That(guest.Domain.Events.AllocateUnbound(0, out int rx), Is.EqualTo(XenErrno.Success));
         (TxPort, RxPort) = (tx, rx);
-        foreach (int page in (int[])[TxPage, RxPage])
-            Index(page, 4) = Index(page, 12) = 1;
+        EmptyRings();
         Write("tx-ring-ref", $"{TxGrant}");
         Write("rx-ring-ref", $"{RxGrant}");
         Write("event-channel-tx", $"{tx}");
@@ -69,6 +69,15 @@ internal sealed unsafe class HandNetFrontend
 
     /// <summary>The transmit ring's producer of requests.</summary>
     public ref uint TxProducer => ref Index(TxPage, 0);
+
+    /// <summary>The receive ring's producer of requests.</summary>
+    public ref uint RxProducer => ref Index(RxPage, 0);
+
+    /// <summary>Slots sent whose answers the backend has not published.</summary>
+    public int Unanswered => (int)(_txRequests - Volatile.Read(ref Index(TxPage, 8)));
+
+    /// <summary>Pages granted to receive into whose frames the test has not taken.</summary>
+    public int Posted => (int)(_rxRequests - _rxResponses);
 
     private string Front => $"/local/domain/{Guest.Id}/device/vif/0";
 
@@ -100,12 +109,47 @@ internal sealed unsafe class HandNetFrontend
 
     public void RingTx() => Assert.That(Guest.Domain.Events.Send(TxPort), Is.EqualTo(XenErrno.Success));
 
+    /// <summary>Closes, and comes again with empty rings.</summary>
+    public void Reconnect()
+    {
+        Write("state", $"{(int)XenbusState.Closed}");
+        WaitFor(XenbusState.Closed);
+        Guest.Grant(TxGrant, 0, TxPage);
+        Guest.Grant(RxGrant, 0, RxPage);
+        EmptyRings();
+        Write("state", $"{(int)XenbusState.Initialising}");
+        WaitFor(XenbusState.InitWait);
+        Write("state", $"{(int)XenbusState.Connected}");
+        WaitFor(XenbusState.Connected);
+    }
+
+    /// <summary>Takes an answer if there is one.</summary>
+    public bool TryTakeSent(out NetTxResponse response)
+    {
+        response = default;
+        if (Volatile.Read(ref Index(TxPage, 8)) == _txResponses)
+            return false;
+        response = MemoryMarshal.Read<NetTxResponse>(Slot(TxPage, _txResponses++, Netif.TxEntryBytes));
+        Volatile.Write(ref Index(TxPage, 12), _txResponses + 1);
+        return true;
+    }
+
+    /// <summary>Takes a slot received if there is one.</summary>
+    public bool TryTakeReceived(out NetRxResponse response)
+    {
+        response = default;
+        if (Volatile.Read(ref Index(RxPage, 8)) == _rxResponses)
+            return false;
+        response = MemoryMarshal.Read<NetRxResponse>(Slot(RxPage, _rxResponses++, Netif.RxEntryBytes));
+        Volatile.Write(ref Index(RxPage, 12), _rxResponses + 1);
+        return true;
+    }
+
     /// <summary>Takes the next answer to what was sent.</summary>
     public NetTxResponse TakeSent()
     {
-        Assert.That(SpinWait.SpinUntil(() => Volatile.Read(ref Index(TxPage, 8)) != _txResponses, TimeSpan.FromSeconds(60)), Is.True, "no answer came");
-        NetTxResponse response = MemoryMarshal.Read<NetTxResponse>(Slot(TxPage, _txResponses++, Netif.TxEntryBytes));
-        Volatile.Write(ref Index(TxPage, 12), _txResponses + 1);
+        NetTxResponse response = default;
+        Assert.That(SpinWait.SpinUntil(() => TryTakeSent(out response), TimeSpan.FromSeconds(60)), Is.True, "no answer came");
         return response;
     }
 
@@ -132,10 +176,19 @@ internal sealed unsafe class HandNetFrontend
     /// <summary>Takes the next slot received.</summary>
     public NetRxResponse TakeReceived()
     {
-        Assert.That(SpinWait.SpinUntil(() => Volatile.Read(ref Index(RxPage, 8)) != _rxResponses, TimeSpan.FromSeconds(60)), Is.True, "nothing was received");
-        NetRxResponse response = MemoryMarshal.Read<NetRxResponse>(Slot(RxPage, _rxResponses++, Netif.RxEntryBytes));
-        Volatile.Write(ref Index(RxPage, 12), _rxResponses + 1);
+        NetRxResponse response = default;
+        Assert.That(SpinWait.SpinUntil(() => TryTakeReceived(out response), TimeSpan.FromSeconds(60)), Is.True, "nothing was received");
         return response;
+    }
+
+    private void EmptyRings()
+    {
+        (_txRequests, _txResponses, _rxRequests, _rxResponses) = (0, 0, 0, 0);
+        foreach (int page in (int[])[TxPage, RxPage])
+        {
+            Guest.Page(page).Clear();
+            Index(page, 4) = Index(page, 12) = 1;
+        }
     }
 
     // SAFETY: the domain's memory stays mapped while the test's machine lives, and the index lies in the ring's page.

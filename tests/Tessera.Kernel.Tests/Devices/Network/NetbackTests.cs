@@ -207,6 +207,22 @@ internal sealed class NetbackTests : IDisposable
     }
 
     [Test]
+    public void A_frame_that_would_become_thousands_is_refused()
+    {
+        HandNetFrontend frontend = Connect();
+        NetTxRequest[] Frame(ushort segment) =>
+        [
+            HandNetFrontend.Piece(0, 60_000, NetTxFlags.MoreData | NetTxFlags.ExtraInfo | NetTxFlags.CsumBlank), HandNetFrontend.Gso(segment),
+            .. Enumerable.Range(1, 13).Select(page => HandNetFrontend.Piece(page, 4096, NetTxFlags.MoreData)), HandNetFrontend.Piece(14, 60_000 - (13 * 4096) - 4000),
+        ];
+        Assert.That(frontend.Run(Frame(1)), Is.All.EqualTo(NetStatus.Error).Or.EqualTo(NetStatus.Null));
+        Assert.That(frontend.Run(Frame(58)), Is.All.EqualTo(NetStatus.Error).Or.EqualTo(NetStatus.Null));
+        Assert.That(_backend.Sent, Is.Empty);
+        Assert.That(frontend.Run(Frame(59)), Is.All.EqualTo(NetStatus.Okay).Or.EqualTo(NetStatus.Null));
+        Assert.That(_backend.Sent[0].Bytes, Has.Length.EqualTo(60_000));
+    }
+
+    [Test]
     public void Forged_slots_of_every_sort_crash_nothing_and_leave_the_neighbour_alone()
     {
         int seed = int.TryParse(Environment.GetEnvironmentVariable("TESSERA_FUZZ_SEED"), out int given) ? given : Random.Shared.Next();
