@@ -82,10 +82,17 @@ public abstract class NetworkConformance
             byte[] frame = Frame(new Random(4), 1514);
             for (int count = 0; count < 1000; count++)
                 one.Send(new NetworkFrame(frame));
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            for (int count = 0; count < 1000; count++)
-                one.Send(new NetworkFrame(frame));
-            Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+            // A collection that another thread brings about meanwhile counts what was left of this thread's allocation buffer, so that one round in several is enough.
+            long least = long.MaxValue;
+            for (int round = 0; round < 5; round++)
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                for (int count = 0; count < 1000; count++)
+                    one.Send(new NetworkFrame(frame));
+                least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+            }
+
+            Assert.That(least, Is.Zero);
         }
     }
 
