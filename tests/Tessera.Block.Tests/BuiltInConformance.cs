@@ -60,3 +60,19 @@ internal sealed class NbdConformance : BlockConformance
 
     protected override BlockStorage NewStorage() => new NbdStorage();
 }
+
+[TestFixture]
+internal sealed class NbdDyingServerConformance : BlockConformance
+{
+    protected override ConformanceOptions Options => base.Options with { Scenarios = 6 };
+
+    protected override BlockStorage NewStorage() => new DyingServerStorage();
+}
+
+[TestFixture]
+internal sealed class Qcow2Conformance : BlockConformance
+{
+    protected override ConformanceOptions Options => base.Options with { Scenarios = 6 };
+
+    protected override BlockStorage NewStorage() => new NbdStorage(NbdServer.Qcow2);
+}

@@ -6,27 +6,33 @@ namespace Tessera.Plugins.Block.Nbd;
 
 /// <summary>
 /// A disk at an NBD server (qemu-nbd, nbdkit, a kernel elsewhere), and so any image format and place that a server knows. Through the
-/// system's libnbd; without it, opening says which package is missing. Who else writes the export is the server's business.
+/// system's libnbd; without it, opening says which package is missing. Who else writes the export is the server's business. When the server
+/// goes away and comes back, requests wait for it, and nothing that it had acknowledged is lost: see <see cref="NbdConnection"/>.
 /// </summary>
 /// <param name="options">Its options.</param>
-[Plugin("nbd", PluginKind.BlockBackend, "1.0.0", Summary = "A disk at an NBD server: any format and place that qemu-nbd or nbdkit know.", Options = typeof(NbdOptions))]
+[Plugin("nbd", PluginKind.BlockBackend, "1.1.0", Summary = "A disk at an NBD server: any format and place that qemu-nbd or nbdkit know.", Options = typeof(NbdOptions))]
 public sealed class Nbd(NbdOptions options) : IBlockBackend
 {
+    /// <summary>How long a server may take to answer a first call.</summary>
+    private static readonly TimeSpan FirstPatience = TimeSpan.FromSeconds(30);
+
     private NbdConnection? _connection;
     private BlockGeometry _geometry = new() { Size = 0 };
+
+    /// <inheritdoc/>
+    public string? Problem => _connection?.Problem;
 
     /// <inheritdoc/>
     public BlockGeometry Open(BlockAccess access)
     {
         if (options.Uri.Length == 0)
             throw new BackendException("nbd: the option uri is missing.", "Name the export: nbd://host:port/name or nbd+unix:///name?socket=/path.");
-        NbdHandle handle = Create();
+        NbdDialer dialer = new(options, access);
+        NbdHandle handle = dialer.Connect(FirstPatience, () => false);
         try
         {
-            if (LibnbdNative.ConnectUri(handle, options.Uri) != 0)
-                throw new BackendException($"nbd: {options.Uri} cannot be reached: {LibnbdNative.LastError()}.", "Start the server, or correct the URI.");
-            _geometry = Describe(handle, access);
-            _connection = new NbdConnection(handle, options.QueueDepth, LibnbdNative.CanZero(handle) == 1);
+            _geometry = dialer.Describe(handle);
+            _connection = new NbdConnection(dialer, handle, _geometry, TimeSpan.FromSeconds(options.Reconnect.TotalSeconds));
             return _geometry;
         }
         catch
@@ -51,41 +57,5 @@ public sealed class Nbd(NbdOptions options) : IBlockBackend
     {
         _connection?.Dispose();
         _connection = null;
-    }
-
-    private static NbdHandle Create()
-    {
-        try
-        {
-            NbdHandle handle = LibnbdNative.Create();
-            return handle.IsInvalid ? throw new BackendException($"nbd: {LibnbdNative.LastError()}.", "Free some memory.") : handle;
-        }
-        catch (DllNotFoundException)
-        {
-            throw new BackendException("nbd: the library libnbd.so.0 is not installed.", "apt-get install libnbd0, or your distribution's package of libnbd.");
-        }
-    }
-
-    private BlockGeometry Describe(NbdHandle handle, BlockAccess access)
-    {
-        if (access == BlockAccess.ReadWrite && LibnbdNative.IsReadOnly(handle) == 1)
-            throw new BackendException($"nbd: {options.Uri} is exported for reading only.", "Export it for writing, or say readOnly.");
-        int sector = (int)Math.Max(BlockGeometry.SmallestSector, LibnbdNative.GetBlockSize(handle, LibnbdNative.SizeMinimum));
-        if (sector > 4096)
-            throw new BackendException($"nbd: {options.Uri} wants requests of {sector} bytes at least.", "Let the server do smaller ones: at most 4096 bytes.");
-        long size = LibnbdNative.GetSize(handle) / sector * sector;
-        if (size <= 0)
-            throw new BackendException($"nbd: {options.Uri} is empty.", "Export a disk with a size.");
-        bool isReadOnly = access == BlockAccess.ReadOnly;
-        return new BlockGeometry
-        {
-            Size = size,
-            SectorSize = sector,
-            PhysicalSectorSize = Math.Max(sector, 4096),
-            ReadOnly = isReadOnly,
-            VolatileCache = !isReadOnly && LibnbdNative.CanFlush(handle) == 1,
-            DiscardGranularity = !isReadOnly && LibnbdNative.CanTrim(handle) == 1 ? Math.Max(sector, 4096) : 0,
-            QueueDepth = options.QueueDepth,
-        };
     }
 }

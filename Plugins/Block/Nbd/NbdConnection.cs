@@ -4,43 +4,59 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Plugins.Block.Nbd;
 
 /// <summary>
-/// The thread that owns a connection: issues commands, waits for the server and for new requests at once, completes. When the connection
-/// dies, everything under way and everything later ends with an error.
+/// The thread that owns a connection: issues commands, waits for the server and for new requests at once, completes. When the connection dies
+/// it makes another: first everything is written again that the dead server had acknowledged and not made stable, then what was under way is
+/// issued again, which is harmless because every command may be carried out twice. When that does not come about in time, everything ends with an error.
 /// </summary>
 internal sealed unsafe class NbdConnection : IDisposable
 {
     private const int NonBlocking = 0x800;
     private const int CloseOnExec = 0x80000;
+    private const int NoSpace = 28;
+    private const int NotConnected = 107;
+    private const int ShuttingDown = 108;
 
     private readonly Lock _gate = new();
-    private readonly NbdHandle _handle;
-    private readonly bool _zeroes;
+    private readonly NbdRecovery _recovery;
+    private readonly UnstableWrites _unstable;
     private readonly int _wake;
     private readonly Thread _thread;
     private readonly NbdSlot[] _slots;
     private readonly Stack<NbdSlot> _idle;
     private readonly Dictionary<long, NbdSlot> _underWay;
+    private readonly Queue<NbdSlot> _waiting = new();
+    private NbdHandle _handle;
+    private bool _zeroes;
     private BlockRequest? _first;
     private BlockRequest? _last;
+    private long _ownFlush;
+    private long _ownFlushEnd;
+    private bool _isLost;
+    private bool _isDead;
     private bool _stopping;
-    private bool _dead;
 
     /// <summary>Takes over a connected handle.</summary>
+    /// <param name="dialer">Makes the next ones.</param>
     /// <param name="handle">The connection.</param>
-    /// <param name="depth">Requests under way at once.</param>
-    /// <param name="zeroes">Whether the server writes zeroes itself.</param>
-    public NbdConnection(NbdHandle handle, int depth, bool zeroes)
+    /// <param name="geometry">What the disk is like, and must stay.</param>
+    /// <param name="patience">How long a server may be away; zero when its first absence is the end.</param>
+    public NbdConnection(NbdDialer dialer, NbdHandle handle, BlockGeometry geometry, TimeSpan patience)
     {
-        (_handle, _zeroes) = (handle, zeroes);
+        (_handle, _zeroes) = (handle, LibnbdNative.CanZero(handle) == 1);
         _wake = LibnbdNative.EventDescriptor(0, NonBlocking | CloseOnExec);
         if (_wake < 0)
             throw new BackendException("nbd: the host has no eventfd left.", "Raise the limit of open files (ulimit -n).");
-        _slots = [.. Enumerable.Range(0, depth).Select(_ => new NbdSlot())];
+        _recovery = new NbdRecovery(dialer, geometry, patience, _wake, IsStopping);
+        _unstable = new UnstableWrites(isKept: geometry.VolatileCache && patience > TimeSpan.Zero);
+        _slots = [.. Enumerable.Range(0, geometry.QueueDepth).Select(_ => new NbdSlot())];
         _idle = new Stack<NbdSlot>(_slots);
-        _underWay = new Dictionary<long, NbdSlot>(depth);
+        _underWay = new Dictionary<long, NbdSlot>(_slots.Length);
         _thread = new Thread(Work) { IsBackground = true, Name = "tessera-nbd" };
         _thread.Start();
     }
+
+    /// <summary>Why requests wait or end with errors; null when they need not.</summary>
+    public string? Problem => _recovery.Problem;
 
     /// <summary>Queues a request. Any thread.</summary>
     public void Submit(BlockRequest request)
@@ -58,7 +74,7 @@ internal sealed unsafe class NbdConnection : IDisposable
         Wake();
     }
 
-    /// <summary>Carries out what is queued, and closes the connection.</summary>
+    /// <summary>Carries out what is queued, unless the server is away, and closes the connection.</summary>
     public void Dispose()
     {
         lock (_gate)
@@ -68,6 +84,7 @@ internal sealed unsafe class NbdConnection : IDisposable
         _handle.Dispose();
         foreach (NbdSlot slot in _slots)
             slot.Dispose();
+        _unstable.Dispose();
         _ = LibnbdNative.CloseDescriptor(_wake);
     }
 
@@ -82,19 +99,40 @@ internal sealed unsafe class NbdConnection : IDisposable
     {
         while (true)
         {
-            while (_idle.Count > 0 && Take() is { } request)
-                Begin(request);
+            if (_isLost)
+                Recover();
+            do
+            {
+                IssueWaiting();
+                while (!_isLost && _waiting.Count == 0 && _idle.Count > 0 && Take() is { } request)
+                    Begin(request);
+            }
+            while (NeedsOwnFlush);
+            if (_isLost)
+                continue;
             if (IsDone())
-                return;
+                break;
             Wait();
             Reap();
         }
+
+        // A server that dies later should not take with it what a closed disk held.
+        if (!_isDead && !_unstable.IsEmpty)
+            _ = LibnbdNative.FlushNow(_handle, 0);
+    }
+
+    private bool NeedsOwnFlush => !_isLost && _waiting.Count > 0 && _ownFlush == 0 && !_unstable.IsEmpty;
+
+    private bool IsStopping()
+    {
+        lock (_gate)
+            return _stopping;
     }
 
     private bool IsDone()
     {
         lock (_gate)
-            return _stopping && _first is null && _underWay.Count == 0;
+            return _stopping && _first is null && _underWay.Count == 0 && _waiting.Count == 0;
     }
 
     private BlockRequest? Take()
@@ -114,7 +152,7 @@ internal sealed unsafe class NbdConnection : IDisposable
 
     private void Begin(BlockRequest request)
     {
-        if (_dead)
+        if (_isDead)
         {
             request.Complete(BlockStatus.IoError);
             return;
@@ -127,11 +165,72 @@ internal sealed unsafe class NbdConnection : IDisposable
 
     private void Go(NbdSlot slot)
     {
-        long cookie = slot.Next(_handle, _zeroes);
+        if (slot.Advance())
+            Issue(slot);
+        else
+            End(slot, BlockStatus.Ok);
+    }
+
+    /// <summary>Issues a slot's command; it waits when there is no room to remember it.</summary>
+    private void Issue(NbdSlot slot)
+    {
+        if (!_unstable.TryReserve(slot.DataBytes))
+        {
+            _waiting.Enqueue(slot);
+            return;
+        }
+
+        slot.Mark = _unstable.End;
+        long cookie = slot.Issue(_handle, _zeroes);
         if (cookie > 0)
             _underWay.Add(cookie, slot);
         else
-            End(slot, cookie == 0 ? BlockStatus.Ok : BlockStatus.IoError);
+            Fail(slot, 0);
+    }
+
+    /// <summary>Issues what waits for room, and sees to it that there will be some.</summary>
+    private void IssueWaiting()
+    {
+        for (int count = _waiting.Count; count > 0 && !_isLost; count--)
+            Issue(_waiting.Dequeue());
+        if (!NeedsOwnFlush)
+            return;
+        _ownFlushEnd = _unstable.End;
+        _ownFlush = LibnbdNative.Flush(_handle, default, 0);
+        if (_ownFlush < 0)
+            EndOwnFlush(isStable: false);
+    }
+
+    private void EndOwnFlush(bool isStable)
+    {
+        _ownFlush = 0;
+        if (isStable)
+        {
+            _unstable.DropBefore(_ownFlushEnd);
+            return;
+        }
+
+        _isLost |= IsGone();
+        // A server that cannot flush has no room for more.
+        while (!_isLost && _waiting.TryDequeue(out NbdSlot? slot))
+            End(slot, BlockStatus.IoError);
+    }
+
+    private bool IsGone() => LibnbdNative.IsDead(_handle) == 1 || LibnbdNative.IsClosed(_handle) == 1;
+
+    private void Fail(NbdSlot slot, int errno)
+    {
+        _unstable.Release(slot.DataBytes);
+        if (errno is NotConnected or ShuttingDown || IsGone())
+        {
+            // Not acknowledged: it is issued again.
+            _isLost = true;
+            _waiting.Enqueue(slot);
+        }
+        else
+        {
+            End(slot, errno == NoSpace ? BlockStatus.NoSpace : BlockStatus.IoError);
+        }
     }
 
     private void End(NbdSlot slot, BlockStatus status)
@@ -145,13 +244,13 @@ internal sealed unsafe class NbdConnection : IDisposable
     {
         PollDescriptor* descriptors = stackalloc PollDescriptor[2];
         descriptors[0] = new PollDescriptor { Descriptor = _wake, Events = LibnbdNative.PollIn };
-        uint direction = _dead ? 0 : LibnbdNative.GetDirection(_handle);
+        uint direction = _isDead ? 0 : LibnbdNative.GetDirection(_handle);
         short events = (short)(((direction & LibnbdNative.DirectionRead) != 0 ? LibnbdNative.PollIn : 0) | ((direction & LibnbdNative.DirectionWrite) != 0 ? LibnbdNative.PollOut : 0));
-        int descriptor = _dead ? -1 : LibnbdNative.GetDescriptor(_handle);
+        int descriptor = _isDead ? -1 : LibnbdNative.GetDescriptor(_handle);
         // A negative descriptor is passed over.
         descriptors[1] = new PollDescriptor { Descriptor = descriptor, Events = events };
         // SAFETY: two descriptors on this stack; the event counter is a local.
-        if (LibnbdNative.Poll(descriptors, 2, -1) < 0)
+        if (LibnbdNative.Poll(descriptors, 2, descriptor < 0 && !_isDead ? 0 : -1) < 0)
             return;
         if ((descriptors[0].Returned & LibnbdNative.PollIn) != 0)
         {
@@ -159,7 +258,7 @@ internal sealed unsafe class NbdConnection : IDisposable
             _ = LibnbdNative.Read(_wake, &count, sizeof(ulong));
         }
 
-        if (_dead)
+        if (_isDead)
             return;
         int result = 0;
         short returned = descriptors[1].Returned;
@@ -167,35 +266,60 @@ internal sealed unsafe class NbdConnection : IDisposable
             result = LibnbdNative.NotifyRead(_handle);
         else if ((direction & LibnbdNative.DirectionWrite) != 0 && returned != 0)
             result = LibnbdNative.NotifyWrite(_handle);
-        if (result < 0 || descriptor < 0)
-            Die();
+        _isLost |= result < 0 || descriptor < 0 || IsGone();
     }
 
     private void Reap()
     {
-        while (!_dead)
+        while (!_isDead)
         {
             long cookie = LibnbdNative.PeekCompleted(_handle);
-            if (cookie <= 0 || !_underWay.Remove(cookie, out NbdSlot? slot))
+            if (cookie <= 0)
                 return;
-            if (LibnbdNative.IsCompleted(_handle, (ulong)cookie) == 1)
-            {
-                slot.Took();
-                Go(slot);
-            }
+            bool isWell = LibnbdNative.IsCompleted(_handle, (ulong)cookie) == 1;
+            int errno = isWell ? 0 : LibnbdNative.GetErrno();
+            if (cookie == _ownFlush)
+                EndOwnFlush(isWell);
+            else if (!_underWay.Remove(cookie, out NbdSlot? slot))
+                return;
+            else if (isWell)
+                Took(slot);
             else
-            {
-                End(slot, LibnbdNative.GetErrno() == 28 ? BlockStatus.NoSpace : BlockStatus.IoError);
-            }
+                Fail(slot, errno);
         }
     }
 
-    private void Die()
+    private void Took(NbdSlot slot)
     {
-        Reap();
-        _dead = true;
+        slot.Took();
+        if (slot.Operation == BlockOperation.Flush)
+            _unstable.DropBefore(slot.Mark);
+        else if (slot.ChangesDisk)
+            _unstable.Append(slot.CommandOffset, slot.CommandLength, slot.Data);
+        // The next command of a lost connection waits for the next one.
+        Go(slot);
+    }
+
+    private void Recover()
+    {
         foreach (NbdSlot slot in _underWay.Values)
-            End(slot, BlockStatus.IoError);
+        {
+            _unstable.Release(slot.DataBytes);
+            _waiting.Enqueue(slot);
+        }
+
         _underWay.Clear();
+        _ownFlush = 0;
+        _handle.Dispose();
+        _isLost = false;
+        if (_recovery.Connect(_unstable) is { } handle)
+        {
+            (_handle, _zeroes) = (handle, LibnbdNative.CanZero(handle) == 1);
+            return;
+        }
+
+        _isDead = true;
+        while (_waiting.TryDequeue(out NbdSlot? slot))
+            End(slot, BlockStatus.IoError);
     }
 }

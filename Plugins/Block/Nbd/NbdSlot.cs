@@ -40,43 +40,67 @@ internal sealed unsafe class NbdSlot : IDisposable
         }
     }
 
-    /// <summary>Issues the next command.</summary>
-    /// <returns>Its cookie; 0 when the request has none left; -1 for an error.</returns>
-    public long Next(NbdHandle handle, bool zeroes)
+    /// <summary>What the request asks for.</summary>
+    public BlockOperation Operation => _request!.Operation;
+
+    /// <summary>Whether the command changes what the disk holds; a discard need not.</summary>
+    public bool ChangesDisk => Operation is BlockOperation.Write or BlockOperation.WriteZeroes;
+
+    /// <summary>Where the command works.</summary>
+    public long CommandOffset => _request!.Offset + _done;
+
+    /// <summary>Bytes of the disk it works on.</summary>
+    public long CommandLength => _length;
+
+    /// <summary>Bytes that must be remembered to repeat the command after it has completed.</summary>
+    public int DataBytes => Operation == BlockOperation.Write ? (int)_length : 0;
+
+    /// <summary>Those bytes.</summary>
+    public ReadOnlySpan<byte> Data => new(Memory, DataBytes);
+
+    /// <summary>The connection's: what had been acknowledged when the command was issued.</summary>
+    public long Mark { get; set; }
+
+    /// <summary>Goes on to the next command.</summary>
+    /// <returns>Whether there is one.</returns>
+    public bool Advance()
     {
         BlockRequest request = _request!;
-        _done += _length;
-        long left = request.Length - _done;
-        ulong offset = (ulong)(request.Offset + _done);
         if (request.Operation == BlockOperation.Flush)
         {
-            if (_length != 0)
-                return 0;
+            // One command of no bytes.
+            bool isFirst = _length == 0;
             _length = 1;
-            return LibnbdNative.Flush(handle, default, 0);
+            return isFirst;
         }
 
-        if (left == 0)
-            return 0;
-        switch (request.Operation)
+        _done += _length;
+        _length = Math.Min(request.Length - _done, request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes ? MostCleared : MostBytes);
+        if (request.Operation == BlockOperation.Write && !_isPinned && _length > 0)
+            Copy(fromRequest: true);
+        return _length > 0;
+    }
+
+    /// <summary>Issues the command, for the first time or, on another connection, again.</summary>
+    /// <returns>Its cookie; -1 for an error.</returns>
+    public long Issue(NbdHandle handle, bool zeroes)
+    {
+        ulong offset = (ulong)CommandOffset;
+        switch (Operation)
         {
+            case BlockOperation.Flush:
+                return LibnbdNative.Flush(handle, default, 0);
             case BlockOperation.Discard:
-                _length = Math.Min(left, MostCleared);
                 return LibnbdNative.Trim(handle, (ulong)_length, offset, default, 0);
             case BlockOperation.WriteZeroes when zeroes:
-                _length = Math.Min(left, MostCleared);
                 return LibnbdNative.Zero(handle, (ulong)_length, offset, default, 0);
             case BlockOperation.WriteZeroes:
-                _length = Math.Min(left, MostBytes);
+                _length = Math.Min(_length, MostBytes);
                 new Span<byte>(_buffer, (int)_length).Clear();
                 return LibnbdNative.Write(handle, _buffer, (nuint)_length, offset, default, 0);
             case BlockOperation.Write:
-                _length = Math.Min(left, MostBytes);
-                if (!_isPinned)
-                    Copy(fromRequest: true);
                 return LibnbdNative.Write(handle, Memory, (nuint)_length, offset, default, 0);
             default:
-                _length = Math.Min(left, MostBytes);
                 return LibnbdNative.Read(handle, Memory, (nuint)_length, offset, default, 0);
         }
     }

@@ -29,6 +29,9 @@ public sealed class Throttle : IBlockBackend
 
     internal Throttle(ThrottleOptions options, IBlockBackend inner, IMachineScope scope, TimeProvider time) => (_options, _inner, _scope, _time) = (options, inner, scope, time);
 
+    /// <inheritdoc/>
+    public string? Problem => _inner.Problem;
+
     private bool IsAlone => _options.Group.Length == 0;
 
     /// <inheritdoc/>

@@ -32,6 +32,9 @@ public interface IBlockBackend : IDisposable
     /// </remarks>
     /// <param name="request">What to do; its owner has called <see cref="BlockRequest.Prepare"/>.</param>
     void Submit(BlockRequest request);
+
+    /// <summary>Why requests wait or end with errors at present, for people: what was tried and what came of it; null when they need not. Any thread.</summary>
+    string? Problem => null;
 }
 
 /// <summary>Whether a disk will be written.</summary>

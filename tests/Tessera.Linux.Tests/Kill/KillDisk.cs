@@ -10,7 +10,7 @@ internal sealed class KillDisk : IDisposable
 
     private readonly KillFolder _folder;
     private readonly string _backend;
-    private NbdServer? _server;
+    private readonly NbdServer? _server;
 
     /// <param name="folder">Where its files are.</param>
     /// <param name="backend">raw-file, copy-on-write or nbd.</param>
@@ -23,7 +23,8 @@ internal sealed class KillDisk : IDisposable
             return;
         using (FileStream disk = File.Create(folder.At("disk")))
             disk.SetLength(Bytes);
-        StartServer();
+        // A cache that writes back only when it is told to: so a flush that does not get there is noticed.
+        _server = new NbdServer("--filter=cache", "file", folder.At("disk"), "cache=writeback");
     }
 
     /// <summary>Decorating backends over it, by the paths of their DLLs.</summary>
@@ -43,16 +44,7 @@ internal sealed class KillDisk : IDisposable
     };
 
     /// <summary>Kills the server too and starts it again: what it had not been told to make stable goes with it.</summary>
-    public void KillServer()
-    {
-        if (_server is null)
-            return;
-        _server.Dispose();
-        StartServer();
-    }
+    public void KillServer() => _server?.Restart();
 
     public void Dispose() => _server?.Dispose();
-
-    // A cache that writes back only when it is told to: so a flush that does not get there is noticed.
-    private void StartServer() => _server = new NbdServer("--filter=cache", "file", _folder.At("disk"), "cache=writeback");
 }

@@ -30,6 +30,9 @@ internal sealed class BlockDevice : IBackendDevice
     /// <summary>What the disk is like.</summary>
     public BlockGeometry Geometry { get; }
 
+    /// <summary>What its storage complains of.</summary>
+    public string? Problem => _configuration.Backend.Problem;
+
     /// <summary>What it has done.</summary>
     public BlockCounters Counters { get; } = new();
 

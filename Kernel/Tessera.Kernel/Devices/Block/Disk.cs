@@ -46,8 +46,8 @@ public sealed class Disk
     /// <summary>False once it has left.</summary>
     public bool IsAttached => !_device.End.IsCompleted;
 
-    /// <summary>Why its frontend could not connect; null when it could.</summary>
-    public string? Error => _device.Error;
+    /// <summary>Why its frontend could not connect, or why its storage does not answer; null when all is well.</summary>
+    public string? Error => _device.Error ?? _block.Problem;
 
     /// <summary>What it has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
     public BlockReading Read() => _block.Counters.Read();

@@ -54,8 +54,23 @@ internal static unsafe partial class LibnbdNative
     [LibraryImport(Library, EntryPoint = "nbd_close")]
     public static partial void Close(nint handle);
 
-    [LibraryImport(Library, EntryPoint = "nbd_connect_uri", StringMarshalling = StringMarshalling.Utf8)]
-    public static partial int ConnectUri(NbdHandle handle, string uri);
+    [LibraryImport(Library, EntryPoint = "nbd_aio_connect_uri", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int BeginConnectUri(NbdHandle handle, string uri);
+
+    [LibraryImport(Library, EntryPoint = "nbd_poll")]
+    public static partial int PollHandle(NbdHandle handle, int timeoutMs);
+
+    [LibraryImport(Library, EntryPoint = "nbd_aio_is_connecting")]
+    public static partial int IsConnecting(NbdHandle handle);
+
+    [LibraryImport(Library, EntryPoint = "nbd_aio_is_ready")]
+    public static partial int IsReady(NbdHandle handle);
+
+    [LibraryImport(Library, EntryPoint = "nbd_aio_is_dead")]
+    public static partial int IsDead(NbdHandle handle);
+
+    [LibraryImport(Library, EntryPoint = "nbd_aio_is_closed")]
+    public static partial int IsClosed(NbdHandle handle);
 
     [LibraryImport(Library, EntryPoint = "nbd_get_size")]
     public static partial long GetSize(NbdHandle handle);
@@ -111,6 +126,16 @@ internal static unsafe partial class LibnbdNative
 
     [LibraryImport(Library, EntryPoint = "nbd_aio_zero")]
     public static partial long Zero(NbdHandle handle, ulong count, ulong offset, CompletionCallback completion, uint flags);
+
+    // SAFETY: these two return when the server has answered, so the buffer need only live as long as the call.
+    [LibraryImport(Library, EntryPoint = "nbd_pwrite")]
+    public static partial int WriteNow(NbdHandle handle, byte* buffer, nuint count, ulong offset, uint flags);
+
+    [LibraryImport(Library, EntryPoint = "nbd_zero")]
+    public static partial int ZeroNow(NbdHandle handle, ulong count, ulong offset, uint flags);
+
+    [LibraryImport(Library, EntryPoint = "nbd_flush")]
+    public static partial int FlushNow(NbdHandle handle, uint flags);
 
     [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
     public static partial int Poll(PollDescriptor* descriptors, nuint count, int timeoutMs);

@@ -1,0 +1,78 @@
+using System.Diagnostics;
+using Tessera.Plugins.Block.Nbd.Native;
+using Tessera.Sdk.Devices;
+
+namespace Tessera.Plugins.Block.Nbd;
+
+/// <summary>Makes connections to one export.</summary>
+/// <param name="options">Where it is.</param>
+/// <param name="access">Whether it will be written.</param>
+internal sealed class NbdDialer(NbdOptions options, BlockAccess access)
+{
+    private const int LookAroundMilliseconds = 100;
+
+    /// <summary>Connects, handshake and all.</summary>
+    /// <param name="patience">How long the server may take.</param>
+    /// <param name="isStopping">Asked meanwhile whether nobody wants it any more.</param>
+    /// <exception cref="BackendException">It cannot be reached, or libnbd is missing.</exception>
+    public NbdHandle Connect(TimeSpan patience, Func<bool> isStopping)
+    {
+        NbdHandle handle = Create();
+        try
+        {
+            Stopwatch watch = Stopwatch.StartNew();
+            bool isWell = LibnbdNative.BeginConnectUri(handle, options.Uri) == 0;
+            while (isWell && LibnbdNative.IsConnecting(handle) == 1)
+            {
+                if (isStopping() || watch.Elapsed > patience)
+                    throw new BackendException($"nbd: {options.Uri} did not answer within {patience.TotalSeconds:0.#} s.", "See what the server does.");
+                isWell = LibnbdNative.PollHandle(handle, LookAroundMilliseconds) >= 0;
+            }
+
+            return isWell && LibnbdNative.IsReady(handle) == 1 ? handle : throw new BackendException($"nbd: {options.Uri} cannot be reached: {LibnbdNative.LastError()}.", "Start the server, or correct the URI.");
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What the export is like.</summary>
+    /// <exception cref="BackendException">It will not do.</exception>
+    public BlockGeometry Describe(NbdHandle handle)
+    {
+        if (access == BlockAccess.ReadWrite && LibnbdNative.IsReadOnly(handle) == 1)
+            throw new BackendException($"nbd: {options.Uri} is exported for reading only.", "Export it for writing, or say readOnly.");
+        int sector = (int)Math.Max(BlockGeometry.SmallestSector, LibnbdNative.GetBlockSize(handle, LibnbdNative.SizeMinimum));
+        if (sector > 4096)
+            throw new BackendException($"nbd: {options.Uri} wants requests of {sector} bytes at least.", "Let the server do smaller ones: at most 4096 bytes.");
+        long size = LibnbdNative.GetSize(handle) / sector * sector;
+        if (size <= 0)
+            throw new BackendException($"nbd: {options.Uri} is empty.", "Export a disk with a size.");
+        bool isReadOnly = access == BlockAccess.ReadOnly;
+        return new BlockGeometry
+        {
+            Size = size,
+            SectorSize = sector,
+            PhysicalSectorSize = Math.Max(sector, 4096),
+            ReadOnly = isReadOnly,
+            VolatileCache = !isReadOnly && LibnbdNative.CanFlush(handle) == 1,
+            DiscardGranularity = !isReadOnly && LibnbdNative.CanTrim(handle) == 1 ? Math.Max(sector, 4096) : 0,
+            QueueDepth = options.QueueDepth,
+        };
+    }
+
+    private static NbdHandle Create()
+    {
+        try
+        {
+            NbdHandle handle = LibnbdNative.Create();
+            return handle.IsInvalid ? throw new BackendException($"nbd: {LibnbdNative.LastError()}.", "Free some memory.") : handle;
+        }
+        catch (DllNotFoundException)
+        {
+            throw new BackendException("nbd: the library libnbd.so.0 is not installed.", "apt-get install libnbd0, or your distribution's package of libnbd.");
+        }
+    }
+}
