@@ -36,6 +36,7 @@ internal sealed class StoreFuzz
         _ = neighbour.TakeEvents();
         long before = GC.GetTotalMemory(forceFullCollection: true);
         long most = 0;
+        (int Nodes, int Watches, int Transactions) reached = (0, 0, 0);
         int turns = 0;
         long looks = 0;
         for (long sent = 0; sent < Requests;)
@@ -46,6 +47,7 @@ internal sealed class StoreFuzz
                 foreach (string said in attack.Heard)
                     Assert.That(said, Does.Not.Contain(Secret));
                 (int nodes, int watches, int transactions) = bench.Store.UsageOf(hostile[index].Domain);
+                reached = (Math.Max(reached.Nodes, nodes), Math.Max(reached.Watches, watches), Math.Max(reached.Transactions, transactions));
                 Assert.That(nodes <= bench.Store.Quota.Nodes && watches <= bench.Store.Quota.Watches && transactions <= bench.Store.Quota.Transactions, Is.True, $"{nodes} nodes, {watches} watches, {transactions} transactions");
             }
 
@@ -53,7 +55,7 @@ internal sealed class StoreFuzz
                 turns = Math.Max(turns, IsServed(bench, neighbour, hostile, attack, ++looks));
             if (looks % 128 == 100)
                 most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before);
-            bench.Time.Pass(TimeSpan.FromMilliseconds(random.Next(1000)));
+            bench.Time.Pass(TimeSpan.FromMilliseconds(random.Next(20)));
         }
 
         Assert.That(neighbour.Ask(StoreMessage.Read, $"data/{Secret}|"), Is.EqualTo($"Read {Secret}"));
@@ -63,8 +65,9 @@ internal sealed class StoreFuzz
             Assert.That(bench.Store.UsageOf(guest.Domain) is (_, 0, 0), Is.True, "watches and transactions end with their domain");
         }
 
-        TestContext.Out.WriteLine($"{attack.Granted} requests granted, {attack.Refused} refused, {attack.Events} events, {attack.Restarts} connections made anew; the neighbour was looked after {looks} times and waited {turns} turns at most; {most >> 20} MiB at most");
+        TestContext.Out.WriteLine($"{attack.Granted} requests granted, {attack.Refused} refused, {attack.Events} events, {attack.Restarts} connections made anew; the neighbour was looked after {looks} times and waited {turns} turns at most; {most >> 10} KiB at most; {reached}");
         Assert.That((attack.Granted > 0, attack.Refused > 0, attack.Events > 0), Is.EqualTo((true, true, true)));
+        Assert.That(reached, Is.EqualTo((bench.Store.Quota.Nodes, bench.Store.Quota.Watches, bench.Store.Quota.Transactions)), "each quota was reached, and none exceeded");
         // What three domains may own: a thousand nodes of 2 KiB each, ten old trees, and tokens.
         Assert.That(most, Is.LessThan(256L << 20));
     }
@@ -193,23 +196,25 @@ internal sealed class StoreAttack(StoreBench bench, Random random)
             return noise;
         }
 
-        StoreMessage type = random.Next(8) switch
+        StoreMessage type = random.Next(10) switch
         {
             0 => StoreMessage.Watch,
             1 => StoreMessage.TransactionStart,
             2 or 3 => StoreMessage.Write,
+            4 => StoreMessage.MakeDirectory,
             _ => (StoreMessage)random.Next(24),
         };
-        // What would take everything away comes seldom, so that there is something to take away.
-        if (type is StoreMessage.ResetWatches && random.Next(20) != 0)
+        // What would take everything away comes seldom, so that quotas are reached.
+        if (type is StoreMessage.ResetWatches && random.Next(100) != 0)
             type = StoreMessage.MakeDirectory;
-        uint transaction = random.Next(3) == 0 ? (uint)random.Next(16) : 0;
+        uint transaction = random.Next(4) == 0 ? (uint)random.Next(16) : 0;
         return StoreHeader.Message(type, _number, type == StoreMessage.TransactionStart && random.Next(8) != 0 ? 0 : transaction, Encoding.Latin1.GetBytes(Payload(type).Replace('|', '\0')));
     }
 
     private string Payload(StoreMessage type) => type switch
     {
         StoreMessage.Write => $"{Given()}|{new string('v', random.Next(8) == 0 ? random.Next(700) : random.Next(20))}",
+        StoreMessage.Remove => random.Next(500) == 0 ? $"{Given()}|" : $"data/{Name()}/{Name()}/{Name()}|",
         StoreMessage.Watch or StoreMessage.Unwatch => $"{Given()}|{(random.Next(8) == 0 ? new string('t', random.Next(400)) : $"{random.Next(64)}")}|",
         StoreMessage.SetPermissions => $"{Given()}|{string.Concat(Enumerable.Range(0, random.Next(7)).Select(_ => $"{"nrwb"[random.Next(4)]}{random.Next(9)}|"))}",
         StoreMessage.TransactionEnd => random.Next(8) == 0 ? "x|" : random.Next(2) == 0 ? "T|" : "F|",
@@ -223,9 +228,11 @@ internal sealed class StoreAttack(StoreBench bench, Random random)
 
     private string Given()
     {
-        StringBuilder path = new(random.Next(3) == 0 ? Roots[random.Next(Roots.Length)] : "data");
+        StringBuilder path = new(random.Next(5) == 0 ? Roots[random.Next(Roots.Length)] : "data");
         for (int depth = random.Next(random.Next(32) == 0 ? 200 : 4); depth > 0; depth--)
-            _ = path.Append('/').Append(random.Next(16) == 0 ? new string('n', random.Next(300)) : $"{(char)('a' + random.Next(12))}{random.Next(12)}");
+            _ = path.Append('/').Append(random.Next(16) == 0 ? new string('n', random.Next(300)) : Name());
         return path.Length > 900 ? path.ToString(0, 900) : path.ToString();
     }
+
+    private string Name() => $"{(char)('a' + random.Next(12))}{random.Next(12)}";
 }
