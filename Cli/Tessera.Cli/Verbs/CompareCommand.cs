@@ -34,7 +34,14 @@ internal sealed class CompareCommand(
             File.Delete(Path.Combine(request.Output, CostsFile));
         }
 
-        SimulationCosts? costs = request.Engines.Contains(ComparisonEngines.Simulated) ? Costs(request, configured) : null;
+        SimulationCosts? costs = null;
+        if (request.Engines.Contains(ComparisonEngines.Simulated))
+        {
+            costs = Costs(request, configured);
+            foreach (string line in SimulatorLimits.LeftOut(configured))
+                host.Error.WriteLine($"tessera: {line}");
+        }
+
         PlannedRun[] planned = [.. FactorialDesign.Runs(request.Engines, labels, cells, request.Repeat, request.Seed)];
         Dictionary<(string, string, string), IReadOnlyDictionary<string, string>> fingerprints = [];
         List<RunRow> rows = Finished(request, store, planned, run => FingerprintOf(run));

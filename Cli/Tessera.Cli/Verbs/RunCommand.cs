@@ -41,14 +41,22 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         {
             host.Error.WriteLine($"tessera: {missing.Message}");
             host.Error.WriteLine("tessera: no KVM here and every guest is a built-in one, so this run is SIMULATED in virtual time; its figures are a model's (docs/simulator.md).");
-            return simulators.Create(prepared, new SimulationSettings());
+            return Simulated(prepared, new SimulationSettings());
         }
     });
 
     /// <summary>Runs it in the simulator.</summary>
     /// <returns>The exit code.</returns>
     public int Simulate(RunRequest request, HostResources resources, SimulationSettings settings) =>
-        Run(request, resources, prepared => simulators.Create(prepared, settings));
+        Run(request, resources, prepared => Simulated(prepared, settings));
+
+    private IRunMachine Simulated(PreparedExperiment prepared, SimulationSettings settings)
+    {
+        IRunMachine machine = simulators.Create(prepared, settings);
+        foreach (string line in SimulatorLimits.LeftOut(prepared.Experiment))
+            host.Error.WriteLine($"tessera: {line}");
+        return machine;
+    }
 
     private int Run(RunRequest request, HostResources resources, Func<PreparedExperiment, IRunMachine> create)
     {

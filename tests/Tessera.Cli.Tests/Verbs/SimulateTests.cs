@@ -61,6 +61,33 @@ internal sealed class SimulateTests
         }
     }
 
+    [TestCase("simulate")]
+    [TestCase("compare", "--simulate-only", "--repeat", "1", "--no-schedules", "--out")]
+    public void Disks_and_networks_that_virtual_time_does_not_have_are_named(string verb, params string[] more)
+    {
+        string folder = Directory.CreateTempSubdirectory("tessera-simulate-").FullName;
+        string config = Path.Combine(folder, "lab.json");
+        File.WriteAllText(config, """
+            {
+              "domains": [
+                { "name": "a", "guest": "spin" },
+                { "name": "b", "guest": "spin", "disks": [ { "name": "xvda", "backend": "ram" }, { "name": "xvdb", "backend": "ram" } ],
+                  "nics": [ { "backend": "switch" } ] },
+              ],
+              "duration": "1 s",
+            }
+            """);
+        using Support.Cli cli = new();
+        string[] arguments = [verb, config, "--quiet", .. more, .. verb == "compare" ? new[] { Path.Combine(folder, "out") } : []];
+        Assert.That(cli.Run(arguments), Is.Zero, cli.Error);
+        Assert.That(cli.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries), Is.EqualTo(new[]
+        {
+            $"tessera: {config}:4:37: domains[1].disks: The simulator has no disks: the disks of \"b\" are left out.",
+            $"tessera: {config}:5:7: domains[1].nics: The simulator has no networks: the nics of \"b\" are left out.",
+        }));
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Test]
     public void An_imagined_machine_may_be_larger_than_this_host()
     {
