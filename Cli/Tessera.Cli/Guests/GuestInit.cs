@@ -109,6 +109,29 @@ public static class GuestInit
         done
         """ + "\n";
 
+    /// <summary>/etc/udhcpc/default.script of the RAM disk: what becomes of a lease. The root disk has its package's own.</summary>
+    public const string LeaseScript = """
+        #!/bin/sh
+        case "$1" in
+        deconfig)
+            ip addr flush dev "$interface"
+            ip link set "$interface" up
+            ;;
+        bound | renew)
+            ip addr flush dev "$interface"
+            ip addr add "$ip/${mask:-24}" dev "$interface"
+            [ -z "$router" ] || ip route add default via "${router%% *}" dev "$interface"
+            [ -z "$hostname" ] || hostname "$hostname"
+            {
+                [ -z "$domain" ] || echo "search $domain"
+                for server in $dns; do
+                    echo "nameserver $server"
+                done
+            } >/etc/resolv.conf
+            ;;
+        esac
+        """ + "\n";
+
     /// <summary>/etc/inittab of the RAM disk: a shell with job control on the console, again whenever it ends.</summary>
     public const string InitTab = """
         ::respawn:/bin/cttyhack /bin/sh

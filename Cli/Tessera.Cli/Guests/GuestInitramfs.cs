@@ -13,10 +13,10 @@ public static class GuestInitramfs
     /// </summary>
     private const string ModuleOptions = "options xen-blkfront max_indirect_segments=256\n";
 
-    private static readonly string[] EmptyDirectories = ["dev", "etc/modprobe.d", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log"];
+    private static readonly string[] EmptyDirectories = ["dev", "etc/modprobe.d", "etc/udhcpc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log"];
 
     /// <summary>Stands for everything but busybox that decides the archive's content.</summary>
-    public static string Recipe { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(GuestInit.Script + GuestInit.Words + GuestInit.InitTab + ModuleOptions + string.Join(':', EmptyDirectories))))[..16];
+    public static string Recipe { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(GuestInit.Script + GuestInit.Words + GuestInit.LeaseScript + GuestInit.InitTab + ModuleOptions + string.Join(':', EmptyDirectories))))[..16];
 
     /// <summary>Writes the archive, gzip-compressed.</summary>
     /// <param name="output">Where to; left open.</param>
@@ -34,6 +34,7 @@ public static class GuestInitramfs
         cpio.File("init", Encoding.UTF8.GetBytes(GuestInit.Script), executable: true);
         cpio.File("etc/tessera.sh", Encoding.UTF8.GetBytes(GuestInit.Words));
         cpio.File("etc/modprobe.d/tessera.conf", Encoding.ASCII.GetBytes(ModuleOptions));
+        cpio.File("etc/udhcpc/default.script", Encoding.UTF8.GetBytes(GuestInit.LeaseScript), executable: true);
         cpio.File("etc/inittab", Encoding.UTF8.GetBytes(GuestInit.InitTab));
         cpio.File("etc/passwd", "root::0:0:root:/root:/bin/sh\n"u8);
         cpio.File("etc/group", "root:x:0:\n"u8);

@@ -47,6 +47,7 @@ internal sealed class GuestInitramfsTests
                 Encoding.ASCII.GetString(entries.Single(e => e.Path == "etc/modprobe.d/tessera.conf").Data),
                 Is.EqualTo("options xen-blkfront max_indirect_segments=256\n"),
                 "as many as blkback takes");
+            Assert.That(entries.Single(e => e.Path == "etc/udhcpc/default.script").Mode & 0x1ff, Is.EqualTo(0x1ed), "what becomes of a lease");
             Assert.That(entries.Select(e => e.Path), Is.Unique);
         });
     }
