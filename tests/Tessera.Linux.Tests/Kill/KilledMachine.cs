@@ -1,7 +1,6 @@
-using System.Diagnostics;
-using System.Text;
 using System.Text.Json.Nodes;
 using Tessera.Cli.Guests;
+using Tessera.Linux.Tests.Support;
 
 namespace Tessera.Linux.Tests.Kill;
 
@@ -12,8 +11,7 @@ internal sealed class KilledMachine : IDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(150);
 
     private readonly KillFolder _folder;
-    private readonly Process _process;
-    private readonly StringBuilder _errors = new();
+    private readonly TesseraProcess _process;
     private readonly string _output;
 
     public KilledMachine(KillFolder folder, KillDisk disk)
@@ -24,17 +22,7 @@ internal sealed class KilledMachine : IDisposable
             Directory.Delete(_output, recursive: true);
         folder.Verdict = "";
         File.WriteAllText(folder.At("machine.json"), Configuration(folder, disk).ToJsonString());
-        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "tessera.dll"), "run", folder.At("machine.json"), "--quiet", "--out", _output])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        start.Environment["TESSERA_PLUGINS"] = Plugins();
-        _process = Process.Start(start)!;
-        _process.OutputDataReceived += Collect;
-        _process.ErrorDataReceived += Collect;
-        _process.BeginOutputReadLine();
-        _process.BeginErrorReadLine();
+        _process = new TesseraProcess("run", folder.At("machine.json"), "--quiet", "--out", _output);
     }
 
     /// <summary>Waits until the guest has looked at what the last one left; its verdict.</summary>
@@ -49,18 +37,9 @@ internal sealed class KilledMachine : IDisposable
         WaitUntil(() => _folder.Records >= records && _folder.Passes >= passes, $"acknowledged {records} records and {passes} passes of fio (but {_folder.Records} and {_folder.Passes})");
 
     /// <summary>Kills it in the middle of whatever it does.</summary>
-    public void Kill()
-    {
-        _process.Kill();
-        _process.WaitForExit();
-    }
+    public void Kill() => _process.Kill();
 
-    public void Dispose()
-    {
-        if (!_process.HasExited)
-            Kill();
-        _process.Dispose();
-    }
+    public void Dispose() => _process.Dispose();
 
     private static JsonObject Configuration(KillFolder folder, KillDisk disk) => new()
     {
@@ -80,27 +59,12 @@ internal sealed class KilledMachine : IDisposable
         }),
     };
 
-    private static string Plugins()
-    {
-        string? root = AppContext.BaseDirectory;
-        while (root is not null && !File.Exists(Path.Combine(root, "Tessera.slnx")))
-            root = Path.GetDirectoryName(root);
-        return Path.Combine(root!, "artifacts", "plugins");
-    }
-
-    private void Collect(object sender, DataReceivedEventArgs line)
-    {
-        lock (_errors)
-            _errors.AppendLine(line.Data);
-    }
-
     private void WaitUntil(Func<bool> condition, string what)
     {
         if (SpinWait.SpinUntil(() => condition() || _process.HasExited, Patience) && condition())
             return;
         string console = Path.Combine(_output, "console-victim.log");
         string[] lines = File.Exists(console) ? File.ReadAllLines(console) : [];
-        lock (_errors)
-            throw new AssertionException($"The guest has not {what}. {_errors}\nIts console:\n{string.Join('\n', lines[^Math.Min(lines.Length, 40)..])}");
+        throw new AssertionException($"The guest has not {what}. {_process.Said}\nIts console:\n{string.Join('\n', lines[^Math.Min(lines.Length, 40)..])}");
     }
 }

@@ -1,0 +1,76 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace Tessera.Linux.Tests.Support;
+
+/// <summary>`tessera` in a process of its own; what it says is kept for failures.</summary>
+internal sealed class TesseraProcess : IDisposable
+{
+    private readonly Process _process;
+    private readonly StringBuilder _said = new();
+
+    public TesseraProcess(params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "tessera.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["TESSERA_PLUGINS"] = Plugins();
+        _process = Process.Start(start)!;
+        _process.OutputDataReceived += Keep;
+        _process.ErrorDataReceived += Keep;
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+    }
+
+    public bool HasExited => _process.HasExited;
+
+    /// <summary>Everything on both of its streams.</summary>
+    public string Said
+    {
+        get
+        {
+            lock (_said)
+                return _said.ToString();
+        }
+    }
+
+    /// <summary>Runs one to its end, which must be a good one.</summary>
+    public static void Do(params string[] arguments)
+    {
+        using TesseraProcess process = new(arguments);
+        process.WaitForGoodEnd();
+    }
+
+    /// <summary>Waits for its end, which must be a good one.</summary>
+    public void WaitForGoodEnd()
+    {
+        _process.WaitForExit();
+        Assert.That(_process.ExitCode, Is.Zero, Said);
+    }
+
+    /// <summary>Kills it in the middle of whatever it does.</summary>
+    public void Kill()
+    {
+        _process.Kill();
+        _process.WaitForExit();
+    }
+
+    public void Dispose()
+    {
+        if (!_process.HasExited)
+            Kill();
+        _process.Dispose();
+    }
+
+    private static string Plugins()
+    {
+        string? root = AppContext.BaseDirectory;
+        while (root is not null && !File.Exists(Path.Combine(root, "Tessera.slnx")))
+            root = Path.GetDirectoryName(root);
+        return Path.Combine(root!, "artifacts", "plugins");
+    }
+
+    private void Keep(object sender, DataReceivedEventArgs line)
+    {
+        lock (_said)
+            _said.AppendLine(line.Data);
+    }
+}
