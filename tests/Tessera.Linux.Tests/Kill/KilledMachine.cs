@@ -7,9 +7,6 @@ namespace Tessera.Linux.Tests.Kill;
 /// <summary>`tessera run` in a process of its own, which ends by SIGKILL.</summary>
 internal sealed class KilledMachine : IDisposable
 {
-    /// <summary>Only a hung guest takes so long, on however busy a host.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(150);
-
     private readonly KillFolder _folder;
     private readonly TesseraProcess _process;
     private readonly string _output;
@@ -61,7 +58,7 @@ internal sealed class KilledMachine : IDisposable
 
     private void WaitUntil(Func<bool> condition, string what)
     {
-        if (SpinWait.SpinUntil(() => condition() || _process.HasExited, Patience) && condition())
+        if (SpinWait.SpinUntil(() => condition() || _process.HasExited, TesseraProcess.Patience) && condition())
             return;
         string console = Path.Combine(_output, "console-victim.log");
         string[] lines = File.Exists(console) ? File.ReadAllLines(console) : [];

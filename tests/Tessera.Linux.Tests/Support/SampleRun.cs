@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 
 namespace Tessera.Linux.Tests.Support;
@@ -12,7 +11,7 @@ internal sealed class SampleRun : IDisposable
     private SampleRun(string sample, Func<string, string> change)
     {
         Folder = Directory.CreateTempSubdirectory("tessera-sample-").FullName;
-        File.WriteAllText(At(sample), change(File.ReadAllText(Path.Combine(Root(), "samples", sample))));
+        File.WriteAllText(At(sample), change(File.ReadAllText(Path.Combine(TesseraProcess.Root(), "samples", sample))));
     }
 
     /// <summary>Where the sample lies and its files go.</summary>
@@ -28,26 +27,12 @@ internal sealed class SampleRun : IDisposable
     public static SampleRun Of(string sample, Func<string, string> change, params string[] arguments)
     {
         SampleRun run = new(sample, change);
-        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "tessera.dll"), "run", run.At(sample), "--quiet", "--out", run.At("out"), .. arguments])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        start.Environment["TESSERA_PLUGINS"] = Path.Combine(Root(), "artifacts", "plugins");
-        using Process process = Process.Start(start)!;
-        Task<string> output = process.StandardOutput.ReadToEndAsync();
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        if (!process.WaitForExit(Patience))
-        {
-            process.Kill(entireProcessTree: true);
-            process.WaitForExit();
-        }
-
-        if (process.ExitCode != 0)
+        using TesseraProcess process = new(["run", run.At(sample), "--quiet", "--out", run.At("out"), .. arguments]);
+        if (!process.EndsWell(Patience))
         {
             string consoles = string.Join('\n', Directory.GetFiles(run.Folder, "console-*.log", SearchOption.AllDirectories).Select(file => $"{Path.GetFileName(file)}:\n{Tail(File.ReadAllText(file))}"));
             run.Dispose();
-            throw new AssertionException($"{sample} ended with {process.ExitCode}.\n{output.Result}{errors.Result}\n{consoles}");
+            throw new AssertionException($"{sample} did not end well.\n{process.Said}\n{consoles}");
         }
 
         run.Result = JsonDocument.Parse(File.ReadAllText(run.At("out", "result.json"))).RootElement;
@@ -66,12 +51,4 @@ internal sealed class SampleRun : IDisposable
     public void Dispose() => Directory.Delete(Folder, recursive: true);
 
     private static string Tail(string text) => text[^Math.Min(text.Length, 1500)..];
-
-    private static string Root()
-    {
-        string? root = AppContext.BaseDirectory;
-        while (root is not null && !File.Exists(Path.Combine(root, "Tessera.slnx")))
-            root = Path.GetDirectoryName(root);
-        return root ?? throw new InvalidOperationException($"Tessera.slnx is in no folder above {AppContext.BaseDirectory}.");
-    }
 }

@@ -6,13 +6,16 @@ namespace Tessera.Linux.Tests.Support;
 /// <summary>`tessera` in a process of its own; what it says is kept for failures.</summary>
 internal sealed class TesseraProcess : IDisposable
 {
+    /// <summary>Only what hangs takes so long, on however busy a host.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(150);
+
     private readonly Process _process;
     private readonly StringBuilder _said = new();
 
     public TesseraProcess(params string[] arguments)
     {
         ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "tessera.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["TESSERA_PLUGINS"] = Plugins();
+        start.Environment["TESSERA_PLUGINS"] = Path.Combine(Root(), "artifacts", "plugins");
         _process = Process.Start(start)!;
         _process.OutputDataReceived += Keep;
         _process.ErrorDataReceived += Keep;
@@ -36,20 +39,28 @@ internal sealed class TesseraProcess : IDisposable
     public static void Do(params string[] arguments)
     {
         using TesseraProcess process = new(arguments);
-        process.WaitForGoodEnd();
+        Assert.That(process.EndsWell(Patience), process.Said);
     }
 
-    /// <summary>Waits for its end, which must be a good one.</summary>
-    public void WaitForGoodEnd()
+    /// <summary>Waits for its end, and kills it when that takes too long.</summary>
+    /// <returns>Whether it ended by itself and with 0.</returns>
+    public bool EndsWell(TimeSpan patience)
     {
-        _process.WaitForExit();
-        Assert.That(_process.ExitCode, Is.Zero, Said);
+        if (_process.WaitForExit(patience))
+        {
+            // Now also for the rest of what it says.
+            _process.WaitForExit();
+            return _process.ExitCode == 0;
+        }
+
+        Kill();
+        return false;
     }
 
     /// <summary>Kills it in the middle of whatever it does.</summary>
     public void Kill()
     {
-        _process.Kill();
+        _process.Kill(entireProcessTree: true);
         _process.WaitForExit();
     }
 
@@ -60,12 +71,13 @@ internal sealed class TesseraProcess : IDisposable
         _process.Dispose();
     }
 
-    private static string Plugins()
+    /// <summary>Of the repository.</summary>
+    public static string Root()
     {
         string? root = AppContext.BaseDirectory;
         while (root is not null && !File.Exists(Path.Combine(root, "Tessera.slnx")))
             root = Path.GetDirectoryName(root);
-        return Path.Combine(root!, "artifacts", "plugins");
+        return root ?? throw new InvalidOperationException($"Tessera.slnx is in no folder above {AppContext.BaseDirectory}.");
     }
 
     private void Keep(object sender, DataReceivedEventArgs line)
