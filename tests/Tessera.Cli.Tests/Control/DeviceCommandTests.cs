@@ -13,7 +13,7 @@ internal sealed class DeviceCommandTests
         Kvm.Require();
         using ControlledMachine machine = ControlledMachine.Run();
         Assert.That(machine.Do("attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB"), Does.Contain("one: xvdb is attached"));
-        Assert.That(machine.Do("attach-nic", "one", "switch", "--set", "network=lan"), Does.Contain("one: interface 0 is attached"));
+        Assert.That(machine.Do("attach-nic", "one", "switch", "--set", "network=lan", "--address", "10.0.0.1", "--address", "fe80::1"), Does.Contain("one: interface 0 is attached"));
         Refused(machine, "has a disk xvdb already", "attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB");
         Assert.That(machine.Do("detach-disk", "one", "xvdb"), Does.Contain("one: disk xvdb is detached"));
         Assert.That(machine.Do("detach-nic", "one", "0"), Does.Contain("one: interface 0 is detached"));
@@ -34,6 +34,8 @@ internal sealed class DeviceCommandTests
         Refused(machine, "size", "attach-disk", "one", "xvdb", "ram", "--set", "sice=8 MiB");
         Refused(machine, "xvda to xvdz", "attach-disk", "one", "sdb", "ram", "--set", "size=8 MiB");
         Refused(machine, "write key=value", "attach-disk", "one", "xvdb", "ram", "--set", "size");
+        Refused(machine, "must be an IP address", "attach-nic", "one", "switch", "--address", "10.0.0.300");
+        Refused(machine, "nobody looks at them", "attach-nic", "one", "switch", "--address", "10.0.0.1", "--any-source");
         Refused(machine, "The domains are one, two, four", "attach-nic", "three", "switch");
         Assert.That(machine.End().GetProperty("domains")[0].GetProperty("disks").GetArrayLength(), Is.Zero);
     }

@@ -22,12 +22,16 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
         Argument<string> backend = new("backend") { Description = "The network backend plugin, by name or by the path of its DLL." };
         Option<string[]> set = DeviceArguments.SetOption();
         Option<string?> mac = new("--mac") { Description = "Its address; made of the domain's name by default." };
-        Command command = new(Name, "Plug a network interface into a running domain.") { domain, backend, set, mac };
+        Option<string[]> addresses = new("--address") { Description = "An IP address of the domain: it sends from no other.", AllowMultipleArgumentsPerToken = false };
+        Option<bool> anySource = new("--any-source") { Description = "The domain may send from other Ethernet addresses than its own, as a bridge does." };
+        Command command = new(Name, "Plug a network interface into a running domain.") { domain, backend, set, mac, addresses, anySource };
         command.SetAction(parsed =>
         {
             JsonObject nic = new() { [ConfigurationKeys.Backend] = parsed.GetRequiredValue(backend), [ConfigurationKeys.Options] = DeviceArguments.Options(parsed.GetValue(set)) };
             if (parsed.GetValue(mac) is { } address)
                 nic[ConfigurationKeys.Mac] = address;
+            nic[ConfigurationKeys.AntiSpoofing] = !parsed.GetValue(anySource);
+            nic[ConfigurationKeys.Addresses] = new JsonArray([.. (parsed.GetValue(addresses) ?? []).Select(own => JsonValue.Create(own))]);
             return client.Ask(parsed, Name, new JsonObject { [DeviceArguments.Domain] = parsed.GetRequiredValue(domain), [DeviceArguments.Folder] = Environment.CurrentDirectory, [DeviceArguments.Nic] = nic });
         });
         return command;
