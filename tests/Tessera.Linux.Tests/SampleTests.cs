@@ -3,7 +3,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using Tessera.Cli.Guests;
 using Tessera.Linux.Tests.Support;
 
 namespace Tessera.Linux.Tests;
@@ -16,7 +15,7 @@ internal sealed partial class SampleTests
     [Test]
     public void Web_and_db_send_and_store_what_arrives_unchanged_and_every_device_has_throughput_and_latency()
     {
-        RequireRootDisk();
+        _ = LinuxGuests.RequireRootDisk();
         using SampleRun run = SampleRun.Of("web-and-db.json", text => Changed(text, " mb=954 ", $" mb={Megabytes} "));
         string web = run.Console("web");
         string db = run.Console("db");
@@ -56,7 +55,7 @@ internal sealed partial class SampleTests
     [Test]
     public void Beside_a_fork_bomb_and_a_disk_hog_the_measured_domains_have_the_shares_of_their_weights()
     {
-        RequireRootDisk();
+        _ = LinuxGuests.RequireRootDisk();
         using SampleRun run = SampleRun.Of("isolation.json", text => Changed(text, " s=20 ", " s=600 "), "--seconds", "12", "--set", "domains[0].startDelay=6 s", "--set", "domains[1].startDelay=6 s");
         JsonElement hog = run.Domain("hog").GetProperty("disks").EnumerateArray().Single(disk => disk.GetProperty("name").GetString() == "xvdb");
         JsonElement web = run.Domain("web");
@@ -82,13 +81,6 @@ internal sealed partial class SampleTests
     }
 
     private static double Number(JsonElement element, string key) => element.GetProperty(key).GetDouble();
-
-    private static void RequireRootDisk()
-    {
-        GuestEntry guest = LinuxGuests.Require("debian");
-        if (guest.RootDiskPath is null)
-            Assert.Ignore("The guest debian has no root disk: `tessera guest get debian` makes it.");
-    }
 
     private static string Tshark(string file, params string[] arguments)
     {
