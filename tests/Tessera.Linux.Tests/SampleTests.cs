@@ -16,7 +16,7 @@ internal sealed partial class SampleTests
     public void Web_and_db_send_and_store_what_arrives_unchanged_and_every_device_has_throughput_and_latency()
     {
         _ = LinuxGuests.RequireRootDisk();
-        using SampleRun run = SampleRun.Of("web-and-db.json", text => Changed(text, " mb=954 ", $" mb={Megabytes} "));
+        using SampleRun run = SampleRun.Of("web-and-db.json", text => Changed(text, "mb=954", $"mb={Megabytes}"));
         string web = run.Console("web");
         string db = run.Console("db");
         TestContext.Out.WriteLine(Fetched().Match(db).Value);

@@ -125,7 +125,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         if (guest.CommandLine.Length > room)
         {
             string path = node.PathOf(ConfigurationKeys.Cmdline);
-            errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters.", $"The ABI's start_info has room for {room}."));
+            errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters, the script's among them, four for each three of its own.", $"The ABI's start_info has room for {room}: shorten it, or put a long script on a disk."));
         }
     }
 

@@ -144,6 +144,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
             Kernel = kernel is null ? null : FullPath(kernel),
             Initrd = initrd is null ? null : FullPath(initrd),
             Cmdline = reader.Find(ConfigurationKeys.Cmdline) is { Kind: JsonValueKind.String, Text: "" } ? "" : reader.Text(ConfigurationKeys.Cmdline),
+            Script = reader.Lines(ConfigurationKeys.Script),
             Memory = reader.Size(ConfigurationKeys.Memory),
             Weight = reader.Integer(ConfigurationKeys.Weight, 256, ConfigurationKeys.MinWeight, ConfigurationKeys.MaxWeight),
             SchedulerOptions = reader.Options(ConfigurationKeys.Scheduler),

@@ -35,6 +35,8 @@ internal static class ConfigurationChecks
             Fail(errors, node, "", "The domain has nothing to run.", "Give it a \"guest\" (spin, beat, burst, paging, or one of `tessera guest list`) or a \"kernel\".");
         if (domain.GuestOptions is not null && domain.Guest is null)
             Fail(errors, node, ConfigurationKeys.GuestOptions, "Only built-in guests have options.", "Name the guest, or say it on the kernel's \"cmdline\".");
+        if (domain.Script.Count > 0 && domain.Kernel is not null)
+            Fail(errors, node, ConfigurationKeys.Script, "A kernel of one's own runs no scripts.", "Only guests fetched by `tessera guest get` do: name one, or give the script to the kernel's own init.");
         if (domain.Cmdline is { Length: > MaxCmdline })
             Fail(errors, node, ConfigurationKeys.Cmdline, $"The command line has {domain.Cmdline.Length} characters.", $"The ABI's start_info has room for {MaxCmdline}.");
     }

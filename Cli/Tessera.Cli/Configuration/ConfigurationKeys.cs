@@ -44,6 +44,7 @@ internal static class ConfigurationKeys
     public const string Kernel = "kernel";
     public const string Initrd = "initrd";
     public const string Cmdline = "cmdline";
+    public const string Script = "script";
     public const string Memory = "memory";
     public const string Weight = "weight";
     public const string Affinity = "affinity";
@@ -134,6 +135,7 @@ internal static class ConfigurationKeys
         new(Kernel, "A kernel image (bzImage or ELF) instead of a guest; relative to this file.", Text),
         new(Initrd, "An initial RAM disk, in place of the library guest's own; relative to this file.", Text),
         new(Cmdline, "The kernel's command line; for a guest it is added to the guest's own.", """{"type":"string","maxLength":1023}"""),
+        new(Script, "A shell script, line by line, that a fetched guest runs when it is up.", """{"type":"array","items":{"type":"string"}}""", "[]"),
         new(Memory, "The domain's memory; by default what the guest needs, 256 MiB for kernels.", SizePattern),
         new(Weight, "Its share of CPU time relative to the others'.", $$"""{"type":"integer","minimum":{{MinWeight}},"maximum":{{MaxWeight}}}""", "256"),
         new(Scheduler, "Per-domain options of the scheduler plugin, such as BVT's warp.", OptionsObject, "{}"),

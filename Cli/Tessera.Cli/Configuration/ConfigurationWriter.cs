@@ -106,6 +106,10 @@ internal static class ConfigurationWriter
             writer.WriteString(ConfigurationKeys.Initrd, domain.Initrd);
         if (domain.Cmdline is not null)
             writer.WriteString(ConfigurationKeys.Cmdline, domain.Cmdline);
+        writer.WriteStartArray(ConfigurationKeys.Script);
+        foreach (string line in domain.Script)
+            writer.WriteStringValue(line);
+        writer.WriteEndArray();
         writer.WriteString(ConfigurationKeys.Memory, resolved.Memory.ToString());
         writer.WriteNumber(ConfigurationKeys.Weight, domain.Weight);
         Options(writer, ConfigurationKeys.Scheduler, resolved.SchedulerOptions);

@@ -96,6 +96,9 @@ public sealed record DomainSettings
     /// <summary>The command line, or what is added to the guest's own.</summary>
     public string? Cmdline { get; init; }
 
+    /// <summary>Lines of a shell script that a fetched guest runs; none when there is no script.</summary>
+    public IReadOnlyList<string> Script { get; init; } = [];
+
     /// <summary>Memory; null for the guest's default.</summary>
     public ByteSize? Memory { get; init; }
 

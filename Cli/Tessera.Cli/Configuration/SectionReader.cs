@@ -109,6 +109,19 @@ internal sealed class SectionReader
         return [];
     }
 
+    /// <summary>A list of strings that may be empty, each a line; none when it is not there.</summary>
+    public IReadOnlyList<string> Lines(string key)
+    {
+        IReadOnlyList<ConfigurationNode> items = List(key);
+        foreach (ConfigurationNode item in items)
+        {
+            if (item.Kind != JsonValueKind.String)
+                Fail(item, $"This is {item.Description}.", "Each line must be a string.");
+        }
+
+        return [.. items.Where(item => item.Kind == JsonValueKind.String).Select(item => item.Text)];
+    }
+
     /// <summary>A duration with its unit.</summary>
     public Nanoseconds Duration(string key, Nanoseconds otherwise, DurationRange range)
     {
