@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Tessera.Cli.Guests;
 using Tessera.Kernel;
+using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Block.CopyOnWrite;
@@ -113,6 +114,35 @@ internal sealed class DiskTests
         }
 
         WaitForScript(console);
+    }
+
+    [TestCase("raw-file")]
+    [TestCase("throttle")]
+    public void A_disk_grows_while_its_file_system_is_mounted(string backend)
+    {
+        GuestEntry guest = LinuxGuests.RequireRootDisk();
+        using LinuxMachine machine = new();
+        Domain domain = Create(machine, guest, $$"""
+            set -e
+            mkfs.ext4 -q /dev/xvdb
+            mkdir -p /m
+            mount /dev/xvdb /m
+            echo "made it"
+            until [ "$(blockdev --getsize64 /dev/xvdb)" = {{2 * DiskBytes}} ]; do sleep 0.1; done
+            resize2fs /dev/xvdb
+            fio --name=fill --directory=/m --rw=write --bs=1m --size={{DiskBytes + (DiskBytes / 2)}} --fallocate=none --verify=crc32c --verify_fatal=1 --output=/dev/null
+            umount /m
+            e2fsck -fn /dev/xvdb
+            """);
+        Disk disk = machine.Machine.AttachDisk(domain, new DiskConfiguration { Name = "xvdb", Backend = Backend(backend, direct: false) });
+        machine.Machine.Start(domain);
+        _ = machine.ConsoleOf(domain).WaitFor("made it");
+        Assert.That(disk.Grow(), Is.EqualTo(DiskBytes), "nothing has happened yet");
+        using (FileStream file = new(Path.Combine(_folder, "disk"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            file.SetLength(2 * DiskBytes);
+        Assert.That(disk.Grow(), Is.EqualTo(2 * DiskBytes));
+        WaitForScript(machine.ConsoleOf(domain));
+        Assert.That(() => domain.Disks[0].Grow(), Throws.TypeOf<DeviceException>().With.Message.Contains("xvda").And.Message.Contains("does not grow"));
     }
 
     [Test]

@@ -32,6 +32,7 @@ internal static class CliServices
         .AddSingleton<IControlCommand, ResumeCommand>()
         .AddSingleton<IControlCommand, DestroyCommand>()
         .AddSingleton<IControlCommand, AttachDiskCommand>()
+        .AddSingleton<IControlCommand, GrowDiskCommand>()
         .AddSingleton<IControlCommand, DetachDiskCommand>()
         .AddSingleton<IControlCommand, AttachNicCommand>()
         .AddSingleton<IControlCommand, DetachNicCommand>()

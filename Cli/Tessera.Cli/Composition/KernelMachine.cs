@@ -183,6 +183,9 @@ internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker d
     public void AttachDisk(DiskPlan disk) => _ = machine.AttachDisk(domain, devices.Make(disk));
 
     /// <inheritdoc/>
+    public long? GrowDisk(string name) => domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached)?.Grow();
+
+    /// <inheritdoc/>
     public bool? DetachDisk(string name, TimeSpan patience) =>
         domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached) is { } found ? found.DetachAsync(patience).GetAwaiter().GetResult() : null;
 

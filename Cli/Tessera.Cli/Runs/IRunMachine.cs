@@ -173,6 +173,10 @@ internal interface IHasDisks
     /// <summary>Plugs a disk in.</summary>
     void AttachDisk(DiskPlan disk);
 
+    /// <summary>Looks whether a disk's storage has become larger, and if so tells the guest.</summary>
+    /// <returns>Its size in bytes; null when there is none of this name.</returns>
+    long? GrowDisk(string name);
+
     /// <summary>Unplugs a disk.</summary>
     /// <returns>Whether the guest let go of it; null when there is none of this name.</returns>
     bool? DetachDisk(string name, TimeSpan patience);

@@ -82,6 +82,20 @@ internal sealed class BusDevice
         }
     }
 
+    /// <summary>Changes what the backend offers while it is connected, and has the frontend look: its watch is on the state.</summary>
+    /// <param name="change">Writes the keys that differ.</param>
+    public void Announce(Action<DeviceKeys> change)
+    {
+        lock (_gate)
+        {
+            if (_isGone)
+                return;
+            change(_keys);
+            if (State == XenbusState.Connected)
+                _keys.WriteBackend("state", (int)State);
+        }
+    }
+
     /// <summary>Takes it away at once.</summary>
     public void Force() => Leave(DeviceEnd.Forced);
 

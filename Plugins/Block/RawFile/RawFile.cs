@@ -27,7 +27,7 @@ public sealed record RawFileOptions
 /// </summary>
 /// <param name="options">Its options.</param>
 [Plugin("raw-file", PluginKind.BlockBackend, "1.0.0", Summary = "A disk in a file or block device of the host, byte for byte.", Options = typeof(RawFileOptions))]
-public sealed class RawFile(RawFileOptions options) : IBlockBackend
+public sealed class RawFile(RawFileOptions options) : IGrowingBlockBackend
 {
     /// <summary>The largest read tried at once on the submitting thread: copying more would keep other requests waiting.</summary>
     private const int MostAtOnce = 128 << 10;
@@ -39,7 +39,7 @@ public sealed class RawFile(RawFileOptions options) : IBlockBackend
     private VectorIo? _atOnce;
     private BlockWorkers? _workers;
     private SafeFileHandle? _file;
-    private BlockGeometry _geometry = new() { Size = 0 };
+    private volatile BlockGeometry _geometry = new() { Size = 0 };
     private bool _zeroRangeWorks = true;
 
     /// <inheritdoc/>
@@ -80,6 +80,16 @@ public sealed class RawFile(RawFileOptions options) : IBlockBackend
             request.Complete(BlockStatus.Ok);
         else
             _workers!.Submit(request);
+    }
+
+    /// <inheritdoc/>
+    public long Grow()
+    {
+        BlockGeometry geometry = _geometry;
+        long size = StorageFile.Size(_file!, options.Path, What) / geometry.SectorSize * geometry.SectorSize;
+        if (size > geometry.Size)
+            _geometry = geometry with { Size = size };
+        return _geometry.Size;
     }
 
     /// <inheritdoc/>

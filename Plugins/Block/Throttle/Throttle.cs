@@ -8,7 +8,7 @@ namespace Tessera.Plugins.Block.Throttle;
 /// serves domains round robin, whatever they are worth). A flush, a discard and a run of zeroes count as a request of no bytes.
 /// </summary>
 [Plugin("throttle", PluginKind.BlockBackend, "1.0.0", Summary = "Bounds the rate of another backend, and shares a rate between disks by weight.", Options = typeof(ThrottleOptions))]
-public sealed class Throttle : IBlockBackend
+public sealed class Throttle : IGrowingBlockBackend
 {
     private readonly ThrottleOptions _options;
     private readonly IBlockBackend _inner;
@@ -16,7 +16,7 @@ public sealed class Throttle : IBlockBackend
     private readonly TimeProvider _time;
     private ThrottleGroup? _group;
     private ThrottledDisk? _disk;
-    private BlockGeometry _geometry = new() { Size = 0 };
+    private volatile BlockGeometry _geometry = new() { Size = 0 };
 
     /// <summary>Puts a throttle over a backend.</summary>
     /// <param name="options">Its options.</param>
@@ -61,6 +61,14 @@ public sealed class Throttle : IBlockBackend
             _group!.Submit(_disk!, request);
         else
             _inner.Submit(request);
+    }
+
+    /// <inheritdoc/>
+    public long Grow()
+    {
+        if (_inner is IGrowingBlockBackend growing)
+            _geometry = _geometry with { Size = growing.Grow() };
+        return _geometry.Size;
     }
 
     /// <inheritdoc/>

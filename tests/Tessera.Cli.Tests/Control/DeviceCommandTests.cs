@@ -15,6 +15,8 @@ internal sealed class DeviceCommandTests
         Assert.That(machine.Do("attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB"), Does.Contain("one: xvdb is attached"));
         Assert.That(machine.Do("attach-nic", "one", "switch", "--set", "network=lan", "--address", "10.0.0.1", "--address", "fe80::1"), Does.Contain("one: interface 0 is attached"));
         Refused(machine, "has a disk xvdb already", "attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB");
+        Refused(machine, "xvdb of one: its backend does not grow", "grow-disk", "one", "xvdb");
+        Refused(machine, "Domain one has no disk xvdc.", "grow-disk", "one", "xvdc");
         Assert.That(machine.Do("detach-disk", "one", "xvdb"), Does.Contain("one: disk xvdb is detached"));
         Assert.That(machine.Do("detach-nic", "one", "0"), Does.Contain("one: interface 0 is detached"));
         Refused(machine, "Domain one has no disk xvdb.", "detach-disk", "one", "xvdb");
@@ -23,6 +25,22 @@ internal sealed class DeviceCommandTests
         Assert.That(
             changes.Select(change => change.GetProperty("command").GetString()!.Split(' ')[0]),
             Is.SupersetOf(new[] { "attach-disk", "attach-nic", "detach-disk", "detach-nic" }));
+    }
+
+    [Test]
+    public void A_disk_that_has_grown_is_told_of()
+    {
+        Kvm.Require();
+        string file = Path.GetTempFileName();
+        File.WriteAllBytes(file, new byte[1 << 20]);
+        using ControlledMachine machine = ControlledMachine.Run();
+        _ = machine.Do("attach-disk", "one", "xvdb", "raw-file", "--set", $"path={file}");
+        // As an administrator does it: .NET would want the lock that the disk has.
+        using (System.Diagnostics.Process truncate = System.Diagnostics.Process.Start("truncate", ["-s", "3M", file]))
+            truncate.WaitForExit();
+        Assert.That(machine.Do("grow-disk", "one", "xvdb"), Does.Contain("one: xvdb has 3145728 bytes"));
+        machine.End();
+        File.Delete(file);
     }
 
     [Test]

@@ -79,6 +79,46 @@ internal sealed class AttachDiskCommand(GuestSources guests) : IControlCommand
     }
 }
 
+/// <summary>`ctl grow-disk DOMAIN NAME`: tells the guest that the storage of a disk has become larger.</summary>
+internal sealed class GrowDiskCommand : IControlCommand
+{
+    private const string Bytes = "bytes";
+
+    /// <inheritdoc/>
+    public string Name => "grow-disk";
+
+    /// <inheritdoc/>
+    public Command Build(ControlClient client)
+    {
+        Argument<string> domain = new("domain") { Description = "The domain's name." };
+        Argument<string> name = new("disk") { Description = "The disk's name in the guest, such as xvdb." };
+        Command command = new(Name, "Tell the guest that a disk has become larger: enlarge the file first (truncate -s 2G disk.img).") { domain, name };
+        command.SetAction(parsed => client.Ask(parsed, Name, new JsonObject { [DeviceArguments.Domain] = parsed.GetRequiredValue(domain), [DeviceArguments.Disk] = parsed.GetRequiredValue(name) }));
+        return command;
+    }
+
+    /// <inheritdoc/>
+    public ControlAnswer Run(ControlDesk desk, JsonElement arguments)
+    {
+        string domain = ControlArguments.Text(arguments, DeviceArguments.Domain);
+        string disk = ControlArguments.Text(arguments, DeviceArguments.Disk);
+        return desk.Do(run =>
+        {
+            (IHasDisks disks, string name) = DeviceArguments.Find<IHasDisks>(run, domain, "disks");
+            try
+            {
+                long size = disks.GrowDisk(disk) ?? throw new ControlException(ControlCode.Refused, $"Domain {name} has no disk {disk}.");
+                run.Note(Name, $"domain {name}: disk {disk} has {size} bytes");
+                return new ControlAnswer($"{name}: {disk} has {size} bytes.", new JsonObject { [DeviceArguments.Domain] = name, [DeviceArguments.Disk] = disk, [Bytes] = size });
+            }
+            catch (Exception e) when (e is BackendException or DeviceException)
+            {
+                throw new ControlException(ControlCode.Refused, e.Message);
+            }
+        });
+    }
+}
+
 /// <summary>`ctl detach-disk DOMAIN NAME`: unplugs a disk.</summary>
 internal sealed class DetachDiskCommand : IControlCommand
 {

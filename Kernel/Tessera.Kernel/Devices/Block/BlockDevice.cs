@@ -28,7 +28,7 @@ internal sealed class BlockDevice : IBackendDevice
     public string Type => "vbd";
 
     /// <summary>What the disk is like.</summary>
-    public BlockGeometry Geometry { get; }
+    public BlockGeometry Geometry { get; private set; }
 
     /// <summary>What its storage complains of.</summary>
     public string? Problem => _configuration.Backend.Problem;
@@ -44,8 +44,7 @@ internal sealed class BlockDevice : IBackendDevice
         keys.WriteBackend("dev", _configuration.Name);
         keys.WriteBackend("mode", Geometry.ReadOnly ? "r" : "w");
         keys.WriteBackend("info", Geometry.ReadOnly ? Blkif.DiskReadOnly : 0);
-        // Linux counts in 512 bytes here, whatever the sector size.
-        keys.WriteBackend("sectors", Geometry.Size / Blkif.SectorBytes);
+        PublishSize(keys);
         keys.WriteBackend("sector-size", Geometry.SectorSize);
         keys.WriteBackend("physical-sector-size", Geometry.PhysicalSectorSize);
         keys.WriteBackend("feature-flush-cache", Geometry.VolatileCache && !Geometry.ReadOnly ? 1 : 0);
@@ -62,6 +61,15 @@ internal sealed class BlockDevice : IBackendDevice
         keys.WriteBackend("feature-max-indirect-segments", BlockRing.MaxSegments);
         keys.WriteBackend("max-ring-page-order", MaxRingOrder);
         keys.WriteBackend("multi-queue-max-queues", MaxQueues);
+    }
+
+    /// <summary>The disk has grown: requests up to there are taken, and the frontend is told. A call as those of <see cref="IBackendDevice"/>.</summary>
+    public void Resize(long size, DeviceKeys keys)
+    {
+        Geometry = Geometry with { Size = size };
+        foreach (BlockRing ring in _rings)
+            ring.Resize(Geometry);
+        PublishSize(keys);
     }
 
     /// <inheritdoc/>
@@ -91,6 +99,9 @@ internal sealed class BlockDevice : IBackendDevice
         Disconnect();
         _configuration.Backend.Dispose();
     }
+
+    // Linux counts in 512 bytes here, whatever the sector size.
+    private void PublishSize(DeviceKeys keys) => keys.WriteBackend("sectors", Geometry.Size / Blkif.SectorBytes);
 
     private void ConnectRing(DeviceKeys keys, string prefix, int order, bool persistent)
     {

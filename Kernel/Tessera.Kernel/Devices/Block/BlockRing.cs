@@ -29,7 +29,7 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     private readonly Lock _gate = new();
     private readonly SharedRing _ring;
     private readonly GrantAccess _grants;
-    private readonly BlockGeometry _geometry;
+    private volatile BlockGeometry _geometry;
     private readonly BlockCounters _counters;
     private readonly DeviceWorker _worker;
     private readonly BlockJob[] _idle;
@@ -57,6 +57,9 @@ internal sealed class BlockRing : DeviceTask, IDisposable
 
     /// <summary>Where the disk's data are.</summary>
     public IBlockBackend Backend { get; }
+
+    /// <summary>Requests may reach as far as this from now on.</summary>
+    public void Resize(BlockGeometry geometry) => _geometry = geometry;
 
     /// <summary>Binds the frontend's port; requests come from now on.</summary>
     public XenErrno Open(Domain domain, EventPort port)

@@ -28,10 +28,11 @@ public sealed class Disk
 
     private readonly BusDevice _device;
     private readonly BlockDevice _block;
+    private readonly IBlockBackend _backend;
 
     internal Disk(Domain domain, DiskConfiguration configuration, BusDevice device, BlockDevice block)
     {
-        (Domain, Name, _device, _block) = (domain, configuration.Name, device, block);
+        (Domain, Name, _device, _block, _backend) = (domain, configuration.Name, device, block, configuration.Backend);
     }
 
     /// <summary>Whose it is.</summary>
@@ -54,6 +55,23 @@ public sealed class Disk
 
     /// <summary>Counts from now on.</summary>
     internal void BeginWindow() => _block.Counters.Restart();
+
+    /// <summary>Looks whether its storage has become larger, and if so tells the guest.</summary>
+    /// <returns>Its size in bytes from now on.</returns>
+    /// <exception cref="DeviceException">Its backend's storage does not grow, or it is gone.</exception>
+    /// <exception cref="BackendException">The storage does not answer.</exception>
+    public long Grow()
+    {
+        if (_backend is not IGrowingBlockBackend growing)
+            throw new DeviceException($"{Name} of {Domain.Name}: its backend does not grow; one that does is raw-file.");
+        _device.Announce(keys =>
+        {
+            long size = growing.Grow();
+            if (size > Geometry.Size)
+                _block.Resize(size, keys);
+        });
+        return IsAttached ? Geometry.Size : throw new DeviceException($"{Name} of {Domain.Name} has been detached.");
+    }
 
     /// <summary>Unplugs it: asks the guest to let go, and takes it away when it does not in time.</summary>
     /// <param name="timeout">How long the guest may take.</param>

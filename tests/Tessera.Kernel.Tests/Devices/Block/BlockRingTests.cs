@@ -1,4 +1,5 @@
 using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Store;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;
 
@@ -34,6 +35,27 @@ internal sealed class BlockRingTests : IDisposable
             Assert.That(frontend.ReadBackend("feature-max-indirect-segments"), Is.EqualTo("256"));
             Assert.That(frontend.Disk.Geometry.Size, Is.EqualTo(1 << 20));
         });
+    }
+
+    [Test]
+    public void A_disk_that_grows_is_announced_and_takes_requests_as_far_as_it_reaches()
+    {
+        HandFrontend frontend = Connect();
+        using ManualResetEventSlim announced = new();
+        using StoreWatch watch = _machine.Machine.StoreClient.Watch(frontend.BackendPath + "/state", _ => announced.Set());
+        Assert.That(announced.Wait(TimeSpan.FromSeconds(60)), Is.True, "a watch fires when it is set");
+        announced.Reset();
+        BlkifRequest beyond = HandFrontend.Transfer(BlkifOp.Write, 4096 - 8, HandFrontend.Segment(0));
+        Assert.That(frontend.Disk.Grow(), Is.EqualTo(1 << 20));
+        Assert.That(frontend.Run(beyond), Is.EqualTo(BlkifStatus.Error));
+        _backend.Size = 2 << 20;
+        Assert.That(frontend.Disk.Grow(), Is.EqualTo(2 << 20));
+        Assert.That(frontend.ReadBackend("sectors"), Is.EqualTo("4096"));
+        Assert.That(announced.Wait(TimeSpan.FromSeconds(60)), Is.True, "the frontend's watch is on the state");
+        Assert.That(frontend.ReadBackend("state"), Is.EqualTo($"{(int)XenbusState.Connected}"));
+        Assert.That(frontend.Run(beyond), Is.EqualTo(BlkifStatus.Okay));
+        beyond.Sector++;
+        Assert.That(frontend.Run(beyond), Is.EqualTo(BlkifStatus.Error));
     }
 
     [Test]

@@ -72,7 +72,9 @@ internal sealed unsafe class HandFrontend
 
     public void Write(string key, string value) => Store.Write($"{Front}/{key}", value);
 
-    public string? ReadBackend(string key) => Store.Read($"/local/domain/0/backend/vbd/{Guest.Id}/51712/{key}");
+    public string BackendPath => $"/local/domain/0/backend/vbd/{Guest.Id}/51712";
+
+    public string? ReadBackend(string key) => Store.Read($"{BackendPath}/{key}");
 
     public void WaitFor(XenbusState state) =>
         Assert.That(SpinWait.SpinUntil(() => ReadBackend("state") == $"{(int)state}", TimeSpan.FromSeconds(60)), Is.True, () => $"the backend is in state {ReadBackend("state")}, not {state}; {Disk.Error}");

@@ -4,7 +4,7 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Kernel.Tests.Devices.Block;
 
 /// <summary>A backend that notes what comes and completes it when the test says, or at once.</summary>
-internal sealed class HeldBackend : IBlockBackend
+internal sealed class HeldBackend : IGrowingBlockBackend
 {
     public ConcurrentQueue<BlockRequest> Held { get; } = new();
 
@@ -12,9 +12,12 @@ internal sealed class HeldBackend : IBlockBackend
 
     public bool Holds { get; set; }
 
+    /// <summary>Bytes of its storage.</summary>
+    public long Size { get; set; } = 1 << 20;
+
     public bool IsDisposed { get; private set; }
 
-    public BlockGeometry Open(BlockAccess access) => new() { Size = 1 << 20, DiscardGranularity = 4096, ReadOnly = access == BlockAccess.ReadOnly };
+    public BlockGeometry Open(BlockAccess access) => new() { Size = Size, DiscardGranularity = 4096, ReadOnly = access == BlockAccess.ReadOnly };
 
     public void Submit(BlockRequest request)
     {
@@ -24,6 +27,8 @@ internal sealed class HeldBackend : IBlockBackend
         else
             request.Complete(BlockStatus.Ok);
     }
+
+    public long Grow() => Size;
 
     public void WaitForHeld(int count) =>
         Assert.That(SpinWait.SpinUntil(() => Held.Count >= count, TimeSpan.FromSeconds(60)), Is.True, () => $"{Held.Count} requests of {count} came");
