@@ -14,6 +14,6 @@ public sealed record NbdOptions
     [Option("Requests under way at once.", Min = "1", Max = "256")]
     public int QueueDepth { get; init; } = 32;
 
-    [Option("How long a server that went away is called again while requests wait; then they end with errors. 0 for not at all.", Min = "0 s", Max = "1 h")]
+    [Option("How long a server that went away is called again while requests wait; then they end with errors. 0 for not at all.", Min = "0 s", Max = "60 min")]
     public Nanoseconds Reconnect { get; init; } = Nanoseconds.FromSeconds(30);
 }
