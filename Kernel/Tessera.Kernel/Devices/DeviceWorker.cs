@@ -93,6 +93,7 @@ internal sealed class DeviceWorker : IDisposable
 
     private void Work()
     {
+        Native.TimeSlice.Shorten();
         while (true)
         {
             DeviceTask? task;

@@ -42,9 +42,13 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private Domain[] _byId = [];
     private int _disposed;
 
-    /// <summary>Assembles a machine; its physical CPUs idle until domains start.</summary>
+    /// <summary>
+    /// Assembles a machine; its physical CPUs idle until domains start. The calling thread, and those it starts from now on (backends' workers among them), get short
+    /// time slices from the host, so that they need not wait for a physical CPU's slice to end.
+    /// </summary>
     public Machine(MachineConfiguration configuration)
     {
+        Native.TimeSlice.Shorten();
         ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
         // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
         (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);

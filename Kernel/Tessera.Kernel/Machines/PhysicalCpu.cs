@@ -128,6 +128,7 @@ internal sealed class PhysicalCpu : IDisposable
     {
         try
         {
+            Native.TimeSlice.Restore();
             using IEngineThread engineThread = _machine.Engine.EnterThread(_hostCpu);
             Volatile.Write(ref _engineThread, engineThread);
             try
