@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The paper's isolation experiment: what two measured domains of samples/isolation.json get done beside a fork bomb and a disk hog, in per cent of the same
-without them, by turns. docs/isolation.md says what it means.
+without them and beside polite neighbours of the same weights, by turns. docs/isolation.md says what it means.
 
   bench/isolation.py [--repeat N] [--seconds N] [--equal] [--keep DIR]
 """
@@ -28,12 +28,12 @@ def run(kind, chosen, folder):
     config.write_text(text)
     # They boot in the window, with half a CPU each where weights are equal.
     words = ["run", config, "--out", folder, "--quiet", "--seconds", str(chosen.seconds + (35 if chosen.equal else 20))]
-    weight = 256 if chosen.equal else 4
+    weight = 256 if chosen.equal else 1
     for place, name in neighbours.items():
         if kind == "beside":
             words += ["--set", f"domains[{place}].weight={weight}"]
-        elif chosen.equal:
-            # The same entitlement, and a neighbour that uses it with nothing but arithmetic.
+        elif kind == "polite":
+            # The same entitlement, and a neighbour that does nothing but arithmetic.
             words += ["--set", f"domains[{place}]=" + json.dumps({"name": name, "guest": "spin", "weight": weight})]
         else:
             words += ["--set", f"domains[{place}]=" + json.dumps({"name": name, "guest": "beat", "guestOptions": {"period": "10 s"}})]
@@ -63,18 +63,18 @@ def interval(alone, beside, draws=10_000):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=6, help="pairs of runs (6)")
+    parser.add_argument("--repeat", type=int, default=6, help="runs of each kind (6)")
     parser.add_argument("--seconds", type=int, default=20, help="what is measured of each run (20)")
-    parser.add_argument("--equal", action="store_true", help="equal weights for all four, and polite neighbours for comparison instead of none")
+    parser.add_argument("--equal", action="store_true", help="equal weights for all four, beside polite neighbours only")
     parser.add_argument("--keep", type=pathlib.Path, help="where the runs' results go; not kept unless given")
     chosen = parser.parse_args()
-    kinds = ["alone", "beside"]
+    kinds = ["polite", "beside"] if chosen.equal else ["alone", "polite", "beside"]
     work = {kind: {name: [] for name in measured} for kind in kinds}
     had = []
     with tempfile.TemporaryDirectory() as temporary:
         keep = chosen.keep or pathlib.Path(temporary)
         for repetition in range(1, chosen.repeat + 1):
-            # By turns, and each first as often as the other.
+            # By turns, and each early as often as late.
             for kind in kinds if repetition % 2 else reversed(kinds):
                 folder = keep / f"{repetition:02}-{kind}"
                 folder.mkdir(parents=True, exist_ok=True)
@@ -85,10 +85,11 @@ def main():
                     had.append(domains)
                 shares = ", ".join(f"{name} {100 * domain['share']:.1f} %" for name, domain in domains.items())
                 print(f"{repetition:2} {kind:6}  web {done['web']:7.2f} pages/s  db {done['db']:7.1f} transfers/s   CPU: {shares}", file=sys.stderr)
-    print(f"| domain | {'polite neighbours' if chosen.equal else 'alone'} | beside fork bomb and disk hog | change | 95 % interval |\n|---|---:|---:|---:|---:|")
-    for name, unit in zip(measured, ["pages/s", "transfers/s"]):
-        change, low, high = interval(work["alone"][name], work["beside"][name])
-        print(f"| {name}, {unit} | {statistics.mean(work['alone'][name]):.1f} | {statistics.mean(work['beside'][name]):.1f} | {change:+.1f} % | {low:+.1f} to {high:+.1f} % |")
+    print("| domain | against | work then | beside fork bomb and disk hog | change | 95 % interval |\n|---|---|---:|---:|---:|---:|")
+    for kind in kinds[:-1]:
+        for name, unit in zip(measured, ["pages/s", "transfers/s"]):
+            change, low, high = interval(work[kind][name], work["beside"][name])
+            print(f"| {name}, {unit} | {kind} | {statistics.mean(work[kind][name]):.1f} | {statistics.mean(work['beside'][name]):.1f} | {change:+.1f} % | {low:+.1f} to {high:+.1f} % |")
     for name in neighbours.values():
         shares = [100 * domains[name]["share"] for domains in had]
         writes = [sum(disk["writtenBytesPerSecond"] for disk in domains[name]["disks"]) / 2**20 for domains in had]
