@@ -28,7 +28,8 @@ internal static class DeviceResults
         Rate(reading.WrittenBytes, seconds),
         Summary(reading.ReadLatency),
         Summary(reading.WriteLatency),
-        Summary(reading.FlushLatency));
+        Summary(reading.FlushLatency),
+        reading.Problem);
 
     /// <summary>An interface's.</summary>
     /// <param name="number">Its number in the domain.</param>

@@ -231,6 +231,7 @@ public sealed record NicResult(
 /// <param name="ReadLatencyNs">From taking a read off the ring to its response.</param>
 /// <param name="WriteLatencyNs">The same of writes and discards.</param>
 /// <param name="FlushLatencyNs">The same of flushes.</param>
+/// <param name="Problem">What is wrong with it at the window's end; null when all is well.</param>
 public sealed record DiskResult(
     string Name,
     long Reads,
@@ -248,7 +249,8 @@ public sealed record DiskResult(
     double WrittenBytesPerSecond,
     LatencySummary? ReadLatencyNs,
     LatencySummary? WriteLatencyNs,
-    LatencySummary? FlushLatencyNs);
+    LatencySummary? FlushLatencyNs,
+    string? Problem);
 
 /// <summary>A domain's memory.</summary>
 /// <param name="AssignedBytes">What it owns.</param>

@@ -5,22 +5,26 @@ using Tessera.Cli.Results;
 
 namespace Tessera.Cli.Runs;
 
-/// <summary>The table of disks and network interfaces at the end of a run: a line for each direction that something went.</summary>
+/// <summary>The table of disks and network interfaces at the end of a run: a line for each direction that something went, and what is wrong with a disk.</summary>
 internal static class DeviceViews
 {
     private const int MostRows = 24;
 
     private static readonly string[] Units = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-    /// <summary>The table; null when no device did anything.</summary>
+    /// <summary>The table; null when no device did anything and all are well.</summary>
     public static IRenderable? Of(ResultDocument result)
     {
         (string Device, string Way, double Bytes, double? Count, LatencySummary? Latency)[] rows =
         [
             .. result.Domains.SelectMany(domain => domain.Disks.SelectMany(disk => Rows(domain.Name, disk, result.ElapsedSeconds)).Concat(domain.Nics.SelectMany(nic => Rows(domain.Name, nic)))),
         ];
+        Text[] problems =
+        [
+            .. result.Domains.SelectMany(domain => domain.Disks.Where(disk => disk.Problem is not null).Select(disk => new Text($"  {domain.Name} {disk.Name}: {disk.Problem}", new Style(Color.Red)))),
+        ];
         if (rows.Length == 0)
-            return null;
+            return problems.Length == 0 ? null : new Rows(problems);
         Table table = new Table().Border(TableBorder.Simple);
         table.AddColumns(new TableColumn("device").NoWrap(), new TableColumn("").NoWrap(), Right("bytes/s"), Right("ops/s"), Right("p50"), Right("p99"));
         foreach ((string device, string way, double bytes, double? count, LatencySummary? latency) in rows.Take(MostRows))
@@ -34,7 +38,8 @@ internal static class DeviceViews
                 new Text(latency is null ? "" : DomainRows.Time(latency.P99)));
         }
 
-        return rows.Length <= MostRows ? table : new Rows(table, new Text($"  and {rows.Length - MostRows} more", new Style(Color.Grey)));
+        IEnumerable<IRenderable> more = rows.Length <= MostRows ? [] : [new Text($"  and {rows.Length - MostRows} more", new Style(Color.Grey))];
+        return new Rows([table, .. more, .. problems]);
     }
 
     private static IEnumerable<(string, string, double, double?, LatencySummary?)> Rows(string domain, DiskResult disk, double seconds)

@@ -20,6 +20,9 @@ public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
     private uint[] _sums = [];
 
     /// <inheritdoc/>
+    public string? Problem => inner.Problem;
+
+    /// <inheritdoc/>
     public BlockGeometry Open(BlockAccess access)
     {
         _geometry = inner.Open(access);

@@ -25,7 +25,7 @@ internal sealed class ResultTests
     private static readonly string[] DiskKeys =
     [
         "name", "reads", "readBytes", "writes", "writtenBytes", "flushes", "discards", "failed", "refused", "notifications",
-        "readsPerSecond", "readBytesPerSecond", "writesPerSecond", "writtenBytesPerSecond", "readLatencyNs", "writeLatencyNs", "flushLatencyNs",
+        "readsPerSecond", "readBytesPerSecond", "writesPerSecond", "writtenBytesPerSecond", "readLatencyNs", "writeLatencyNs", "flushLatencyNs", "problem",
     ];
 
     private static readonly string[] NicKeys =
@@ -80,6 +80,8 @@ internal sealed class ResultTests
             Assert.That(nic.GetProperty("receiveLatencyNs").ValueKind, Is.EqualTo(JsonValueKind.Null));
             Assert.That(cli.Out, Does.Match(@"two xvda +reads +1\.0 MiB +200 +20 µs +90 µs").And.Match(@"two nic 0 +sends +1\.5 KiB +1\.0 +2 µs +3 µs"));
             Assert.That(cli.Out, Does.Not.Contain("writes"), "what did not happen has no line");
+            Assert.That(disk.GetProperty("problem").GetString(), Is.EqualTo("The NBD server does not answer."));
+            Assert.That(cli.Out, Does.Contain("two xvda: The NBD server does not answer."));
         }
     }
 
@@ -135,6 +137,7 @@ internal sealed class ResultTests
             ReadLatency = new(800, new(30_000), new(20_000), new(90_000), new(95_000), new(100_000)),
             WriteLatency = default,
             FlushLatency = default,
+            Problem = "The NBD server does not answer.",
         };
         domain.Nics[0] = (new MacAddress(0x0016_3E00_0001), new NetworkReading
         {

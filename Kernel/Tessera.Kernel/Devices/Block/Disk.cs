@@ -51,7 +51,7 @@ public sealed class Disk
     public string? Error => _device.Error ?? _block.Problem;
 
     /// <summary>What it has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
-    public BlockReading Read() => _block.Counters.Read();
+    public BlockReading Read() => _block.Counters.Read() with { Problem = Error };
 
     /// <summary>Counts from now on.</summary>
     internal void BeginWindow() => _block.Counters.Restart();
