@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 root = pathlib.Path(__file__).resolve().parent.parent
 cache = pathlib.Path(os.environ.get("TESSERA_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tessera")
@@ -33,6 +34,8 @@ DISK = [
     ("4 KiB reads at random, 32 under way", "IOPS", "randread", 4096, 32, 256 * MIB, 128 * MIB, 128 * MIB),
 ]
 FEW = 4 * MIB
+# Rented storage has bursts: each of the three begins after the same rest.
+REST = 5
 PINGS, TCP, QEMU_TCP = 2000, 2048 * MIB, 256 * MIB
 
 
@@ -137,9 +140,12 @@ def disk_row(work, file, row, rounds):
     ours, host, emulated = [], [], []
     few = domain(FEW)
     for _ in range(rounds):
+        time.sleep(REST)
         host.append(rate(run(fio(file, rw, block, depth, on_host).split()), block))
+        time.sleep(REST)
         many = domain(in_domain)
         ours.append(rate(many[0]["io"], block))
+        time.sleep(REST)
         emulated.append(rate(run(qemu(
             work, "root", word(fio("/dev/vdb", rw, block, depth, in_qemu) + "; poweroff -f"),
             "-drive", f"file={file},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", "-device", "virtio-blk-pci,drive=data"), timeout=900), block))
