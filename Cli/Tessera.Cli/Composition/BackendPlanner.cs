@@ -1,4 +1,5 @@
 using Tessera.Cli.Configuration;
+using Tessera.Cli.Guests;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
 using Tessera.Sdk.Plugins;
@@ -69,7 +70,12 @@ internal sealed class BackendPlanner(DevicePlugins plugins, GuestSources guests,
         string guest = path[GuestPrefix.Length..];
         if (guests.RootDiskOf(guest) is { } disk)
             return disk;
-        found.Add(new(experiment.Document.Nearest(choice.OptionsPath).Position, choice.OptionsPath, $"The library has no root disk of a guest \"{guest}\".", $"`tessera guest get {guest}` makes it."));
+        string cure = GuestCatalogue.All.Any(known => known.Name == guest)
+            ? $"`tessera guest get {guest}` makes it."
+            : Suggestion.Nearest(guest, [.. GuestCatalogue.All.Select(known => known.Name)]) is { } nearest
+                ? $"Did you mean \"{GuestPrefix}{nearest}\"?"
+                : $"Known are: {string.Join(", ", GuestCatalogue.All.Select(known => known.Name))}.";
+        found.Add(new(experiment.Document.Nearest(choice.OptionsPath).Position, choice.OptionsPath, $"The library has no root disk of a guest \"{guest}\".", cure));
         return path;
     }
 }

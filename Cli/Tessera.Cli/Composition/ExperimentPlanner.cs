@@ -64,7 +64,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
             if (guest is null)
                 continue;
             ByteSize memory = domain.Memory ?? guest.DefaultMemory;
-            CheckCommandLine(node, guest, errors);
+            CheckCommandLine(domain, node, guest, errors);
             resolved.Add(new(guest.Options, schedulerOptions, memory, chosen.Options, chosenNics.Options));
             plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions) with { Disks = chosen.For(name), Nics = chosenNics.For(name) }));
         }
@@ -119,12 +119,12 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         SpeaksWhenUp = guest.SpeaksWhenUp,
     };
 
-    private static void CheckCommandLine(ConfigurationNode node, GuestChoice guest, List<ConfigurationError> errors)
+    private static void CheckCommandLine(DomainSettings domain, ConfigurationNode node, GuestChoice guest, List<ConfigurationError> errors)
     {
         const int room = 1023;
         if (guest.CommandLine.Length > room)
         {
-            string path = node.PathOf(ConfigurationKeys.Cmdline);
+            string path = node.PathOf(domain.Script.Count > 0 ? ConfigurationKeys.Script : ConfigurationKeys.Cmdline);
             errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters, the script's among them, four for each three of its own.", $"The ABI's start_info has room for {room}: shorten it, or put a long script on a disk."));
         }
     }

@@ -6,6 +6,7 @@ using Tessera.Hosting;
 using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Devices;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
 
@@ -107,10 +108,23 @@ internal sealed class KernelMachine : IRunMachine
         Domain domain = _machine.CreateDomain(ConfigurationOf(plan));
         domain.Console.Output = output;
         foreach (DiskPlan disk in plan.Disks)
-            _ = _machine.AttachDisk(domain, _devices.Make(disk));
+            Attach($"disk {disk.Name}", () => _machine.AttachDisk(domain, _devices.Make(disk)));
         foreach (NicPlan nic in plan.Nics)
-            _ = _machine.AttachNic(domain, _devices.Make(nic));
+            Attach($"interface {nic.Number}", () => _machine.AttachNic(domain, _devices.Make(nic)));
         return new KernelDomain(_machine, domain, _devices);
+
+        // A backend knows its file or address, not whose it is.
+        void Attach(string what, Action attach)
+        {
+            try
+            {
+                attach();
+            }
+            catch (BackendException exception)
+            {
+                throw new BackendException($"domain {plan.Name}, {what}: {exception.Message}", "");
+            }
+        }
     }
 
     /// <summary>A planned domain as the kernel wants it.</summary>

@@ -49,6 +49,19 @@ internal sealed class KvmRunTests
         }
     }
 
+    [TestCase("""{ "backend": "raw-file", "options": { "path": "nowhere.img" } }""", "domain mine, disk xvdc: raw-file: ", "create it, or correct the path")]
+    [TestCase("""{ "backend": "copy-on-write", "options": { "base": "guest:debain" } }""", "domains[0].disks[0].options: ", "Did you mean \"guest:debian\"?")]
+    public void A_disk_that_cannot_be_had_is_named_with_its_domain_and_the_cure(string disk, string place, string cure)
+    {
+        string config = Path.GetTempFileName();
+        File.WriteAllText(config, $$"""{ "domains": [ { "name": "mine", "guest": "spin", "disks": [ { "name": "xvdc", {{disk[1..]}} ] } ] }""");
+        using Support.Cli cli = new();
+        int code = cli.Run("run", config, "--seconds", "1", "--quiet");
+        File.Delete(config);
+        Assert.That(code, Is.Not.Zero);
+        Assert.That(cli.Error, Does.Contain(place).And.Contain(cure));
+    }
+
     [Test]
     public void Doctor_tells_the_findings_and_the_cost_of_traps()
     {
