@@ -6,6 +6,7 @@ using Spectre.Console;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Results;
 using Tessera.Hosting;
+using Tessera.Kernel;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Plugins;
 
@@ -35,6 +36,7 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
             DoctorReport.Format,
             HostFactsReader.Read(),
             ResultBuilder.Engine(engine.Facts),
+            FastPathReport.Of(FastPathSupport.Of(engine.Facts)),
             [.. costs.Select(cost => new TrapCostReport(cost.Trap, cost.MedianNs, cost.MinNs, cost.Samples))]);
         if (json)
             host.Out.WriteLine(JsonSerializer.Serialize(report, DoctorJson.Context.DoctorReport));
@@ -49,6 +51,7 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
         console.WriteLine($"{report.Host.Cpu}, {report.Host.Cpus} CPUs, {report.Host.MemoryBytes >> 20} MiB, Linux {report.Host.Kernel}, {report.Host.Runtime}");
         console.WriteLine($"Engine: {report.Engine.Name}", new Style(decoration: Decoration.Bold));
         console.WriteLine($"Strategy: {report.Engine.Strategy}");
+        console.WriteLine($"Fast paths: {report.FastPaths.State}: {report.FastPaths.Reason}.");
         Table findings = new Table().Border(TableBorder.Simple);
         findings.AddColumns("probed", "found", "so");
         foreach (EngineFindingReport finding in report.Engine.Findings)
@@ -70,11 +73,21 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
 /// <param name="Schema">Always <see cref="Format"/>.</param>
 /// <param name="Host">The host.</param>
 /// <param name="Engine">The engine and its probes.</param>
+/// <param name="FastPaths">Whether hypercalls are answered inside the guest here.</param>
 /// <param name="TrapCosts">What each kind of trap costs here and now; empty for engines that cannot measure it.</param>
-internal sealed record DoctorReport(string Schema, HostFacts Host, EngineReport Engine, IReadOnlyList<TrapCostReport> TrapCosts)
+internal sealed record DoctorReport(string Schema, HostFacts Host, EngineReport Engine, FastPathReport FastPaths, IReadOnlyList<TrapCostReport> TrapCosts)
 {
     /// <summary>The format's name and number.</summary>
     public const string Format = "tessera.doctor/1";
+}
+
+/// <summary>Whether fast paths are on here.</summary>
+/// <param name="State">"on" or "off", for domains with one vCPU and a configuration that does not forbid them.</param>
+/// <param name="Reason">Why.</param>
+internal sealed record FastPathReport(string State, string Reason)
+{
+    /// <summary>The report of a host.</summary>
+    public static FastPathReport Of(FastPathSupport support) => new(support.Exists ? "on" : "off", support.Reason);
 }
 
 /// <summary>The cost of one kind of trap.</summary>

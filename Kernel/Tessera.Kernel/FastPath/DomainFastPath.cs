@@ -21,8 +21,8 @@ internal sealed class DomainFastPath(Domain domain, FastPathMemory memory, IAdop
     {
         // With several vCPUs, one may write an entry while another changes the type of the frame in it.
         const long MostFrames = 1L << 30;
-        return mode == FastPathMode.Auto && engine.InterceptsSyscalls && engine.FreeSlots.Count > 1 && vcpus == 1
-            && memory.First.Value + memory.TotalFrames < MostFrames && System.Runtime.Intrinsics.X86.X86Base.IsSupported && HasFsGsBase()
+        return mode == FastPathMode.Auto && FastPathSupport.Of(engine).Exists && vcpus == 1
+            && memory.First.Value + memory.TotalFrames < MostFrames
             ? new FastPathMemory(memory, engine.FreeSlots[1], vcpus) : null;
     }
 
@@ -62,8 +62,6 @@ internal sealed class DomainFastPath(Domain domain, FastPathMemory memory, IAdop
 
     /// <inheritdoc/>
     public void Dispose() => memory.Dispose();
-
-    private static bool HasFsGsBase() => (System.Runtime.Intrinsics.X86.X86Base.CpuId(7, 0).Ebx & 1) != 0;
 
     private void Write(Mfn root, ulong entry)
     {

@@ -28,6 +28,7 @@ internal sealed unsafe class Vcpu
     public Vcpu(Domain domain, int index, IGuestCpu cpu, SchedulableVcpu schedulable)
     {
         (Domain, Index, Cpu, Schedulable) = (domain, index, cpu, schedulable);
+        CounterShift = (cpu as IShiftsCounter)?.CounterShift ?? 0;
         Info = domain.Shared.VcpuInfo(index);
         Timer = new Alarm(OnTimer);
         PollTimeout = new Alarm(Wake);
@@ -40,6 +41,9 @@ internal sealed unsafe class Vcpu
     public IGuestCpu Cpu { get; }
 
     public SchedulableVcpu Schedulable { get; }
+
+    /// <summary>What the guest's time-stamp counter gives beyond the host's, in ticks.</summary>
+    public long CounterShift { get; }
 
     /// <summary>Guards <see cref="Info"/> while it moves to a page of the guest's choice.</summary>
     public Lock InfoGate { get; } = new();

@@ -30,6 +30,9 @@ internal sealed class MachineClock : IDisposable
     /// <summary>The counter at the machine's start.</summary>
     public ulong StartTsc => _startTsc;
 
+    /// <summary>The counter now.</summary>
+    public ulong Counter => _counter.Read();
+
     /// <summary>pvclock: nanoseconds = ((ticks &lt;&lt; shift) × mul) >> 32, with a negative shift meaning right.</summary>
     public uint Multiplier { get; private set; }
 
@@ -40,7 +43,7 @@ internal sealed class MachineClock : IDisposable
     public double TicksPerSecond { get; private set; }
 
     /// <summary>The machine's time now.</summary>
-    public Nanoseconds Now => new(ToNanoseconds(_counter.Read() - _startTsc));
+    public Nanoseconds Now => new(ToNanoseconds(Counter - _startTsc));
 
     /// <summary>Measures the counter's rate, once; waits until enough time has passed since the start to do it well.</summary>
     public void Calibrate()

@@ -15,13 +15,13 @@ internal sealed unsafe class VcpuTimes(MachineClock clock)
 
     /// <summary>Fills vcpu_info's time at the start of day.</summary>
     // SAFETY: Info points to a whole vcpu_info in the domain's own frame.
-    public void Initialise(Vcpu vcpu) => Fill(new Span<byte>(vcpu.Info + VcpuInfo.Time, VcpuTimeInfo.Size));
+    public void Initialise(Vcpu vcpu) => Fill(vcpu, new Span<byte>(vcpu.Info + VcpuInfo.Time, VcpuTimeInfo.Size));
 
     /// <summary>Fills a time area in the guest's memory, for its user space.</summary>
     public bool WriteArea(Vcpu vcpu, ulong address)
     {
         Span<byte> area = stackalloc byte[VcpuTimeInfo.Size];
-        Fill(area);
+        Fill(vcpu, area);
         return vcpu.Domain.Guest.TryWrite(vcpu.Index, userMode: false, address, area);
     }
 
@@ -38,11 +38,11 @@ internal sealed unsafe class VcpuTimes(MachineClock clock)
         return vcpu.Domain.Guest.TryWrite(vcpu.Index, userMode: false, address, area);
     }
 
-    private void Fill(Span<byte> area)
+    private void Fill(Vcpu vcpu, Span<byte> area)
     {
         area.Clear();
         _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.Version..], SteadyVersion);
-        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscTimestamp..], clock.StartTsc);
+        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscTimestamp..], clock.StartTsc + (ulong)vcpu.CounterShift);
         _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscToSystemMul..], clock.Multiplier);
         area[VcpuTimeInfo.TscShift] = (byte)clock.Shift;
         area[VcpuTimeInfo.Flags] = StableFlag;

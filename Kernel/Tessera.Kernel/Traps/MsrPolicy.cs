@@ -44,7 +44,10 @@ internal static class MsrPolicy
             case PageAttributes:
                 value = PageAttributesValue;
                 return true;
-            case TimeStampCounter or ApicBase or MicrocodeRevision or MiscEnable or TscAux or HardwareConfiguration
+            case TimeStampCounter:
+                value = vcpu.Domain.Machine.Clock.Counter + (ulong)vcpu.CounterShift;
+                return true;
+            case ApicBase or MicrocodeRevision or MiscEnable or TscAux or HardwareConfiguration
                 or (>= SysenterCs and <= SysenterEip) or (>= SystemCallTarget and <= SystemCallMask):
                 value = 0;
                 return true;

@@ -10,7 +10,7 @@ namespace Tessera.Plugins.Cpu.Kvm;
 /// in the ring-0 stub of an exception's vector; RIP says which. Resuming never runs a return instruction: the ring-3 registers are set
 /// from outside.
 /// </summary>
-internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
+internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCounter
 {
     // SAFETY: _vcpu's run area and the machine's engine area live until the machine is disposed; one thread at a time runs a vCPU.
 
@@ -61,6 +61,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
         try
         {
             CpuSetup.ForGuest(vcpu, _area, index, edit);
+            if (!GuestCounter.TrySet(new VcpuCounter(vcpu), vcpu.Host.Counter.Read, vcpu.Host.CounterMethod, out CounterShift shift))
+                throw new EngineException($"The time-stamp counter of a new vCPU could not be set by {vcpu.Host.CounterMethod}, as it could when the host was probed.", "Report this with the output of `tessera doctor --json`.");
+            CounterShift = shift.Ticks;
         }
         catch
         {
@@ -95,6 +98,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception
         CpuSetup.RedirectSyscall(_vcpu, _area, _index);
         (_codeStart, _codeBytes) = (start, (ulong)bytes);
     }
+
+    /// <inheritdoc/>
+    public long CounterShift { get; }
 
     /// <summary>The vCPU itself, for probes.</summary>
     public VcpuHandle Vcpu => _vcpu;

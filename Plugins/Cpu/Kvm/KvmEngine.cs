@@ -46,6 +46,7 @@ public sealed class KvmEngine : ICpuEngine, ITrapCostMeter
             FreeSlots = _probe.FreeSlots,
             HardwareCpuidLeaks = _probe.CpuidLeaks,
             InterceptsSyscalls = _probe.SyscallStaysInRing3 && _probe.Strategy != PagingStrategy.Flush,
+            InterceptionReason = WhyIntercepted(_probe.SyscallStaysInRing3, _probe.Strategy),
             Findings = _probe.Findings,
         };
     }
@@ -65,4 +66,12 @@ public sealed class KvmEngine : ICpuEngine, ITrapCostMeter
 
     /// <inheritdoc/>
     public void Dispose() => _host.Dispose();
+
+    /// <summary>Why `syscall` is, or is not, worth answering inside the guest on such a host.</summary>
+    internal static string WhyIntercepted(bool staysInRing3, PagingStrategy strategy) => (staysInRing3, strategy) switch
+    {
+        (false, _) => "`syscall` enters ring 0 here, where no code of a guest's may be; exits are cheap on such hosts",
+        (true, PagingStrategy.Flush) => "the CPU reads guest page tables itself here, so that entries written without the VMM would need its flush",
+        _ => "`syscall` stays in ring 3 here, exits are dear, and new page-table entries are seen without being told",
+    };
 }

@@ -41,6 +41,12 @@ internal sealed class KvmHost : IDisposable
     /// <summary>Most memory slots a VM can have.</summary>
     public int MaxMemorySlots { get; }
 
+    /// <summary>The host's time-stamp counter.</summary>
+    public HostCounter Counter { get; } = new();
+
+    /// <summary>How the counters of CPUs created from now on are set: the probe's choice.</summary>
+    public CounterMethod CounterMethod { get; set; } = CounterMethod.AsItIs;
+
     /// <summary>What CPUID KVM can give a guest here.</summary>
     public ref readonly KvmCpuid SupportedCpuid => ref _supportedCpuid;
 
@@ -115,7 +121,11 @@ internal sealed class KvmHost : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _device.Dispose();
+    public void Dispose()
+    {
+        Counter.Dispose();
+        _device.Dispose();
+    }
 
     private void Check()
     {

@@ -65,6 +65,10 @@ internal sealed unsafe class VcpuHandle : IDisposable
             throw KvmHost.Failed(name, -result, "Report this with the output of `tessera doctor --json`.");
     }
 
+    /// <summary>An ioctl that KVM may not know; gives what it answers, negative for minus errno.</summary>
+    public int TryCall<T>(uint request, ref T argument)
+        where T : unmanaged => KvmCalls.Call(_vcpu.Fd, request, ref argument);
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -188,6 +188,9 @@ public sealed record EngineFacts
     /// </summary>
     public bool InterceptsSyscalls { get; init; }
 
+    /// <summary>Why <see cref="InterceptsSyscalls"/> is what it is, for people: the end of a sentence.</summary>
+    public string InterceptionReason { get; init; } = "the engine does not offer to answer `syscall` inside the guest";
+
     /// <summary>Each probe and its finding, in order, for `tessera doctor` and results.</summary>
     public required IReadOnlyList<EngineFinding> Findings { get; init; }
 }

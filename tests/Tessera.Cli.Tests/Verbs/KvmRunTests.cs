@@ -72,6 +72,9 @@ internal sealed class KvmRunTests
         {
             Assert.That(report.GetProperty("schema").GetString(), Is.EqualTo("tessera.doctor/1"));
             Assert.That(report.GetProperty("trapCosts").GetArrayLength(), Is.Positive);
+            Assert.That(report.GetProperty("fastPaths").GetProperty("state").GetString(), Is.EqualTo("on").Or.EqualTo("off"));
+            Assert.That(report.GetProperty("fastPaths").GetProperty("reason").GetString(), Is.Not.Empty);
+            Assert.That(cli.Out, Does.Contain("RDTSC in ring 3"));
         });
     }
 }

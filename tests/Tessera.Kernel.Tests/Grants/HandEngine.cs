@@ -4,7 +4,7 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Kernel.Tests;
 
 /// <summary>An engine that runs nothing: domains are built and called by hand, without /dev/kvm. It remembers which foreign frames each machine shows.</summary>
-internal sealed class HandEngine : ICpuEngine
+internal sealed class HandEngine(long counterShift = 0) : ICpuEngine
 {
     public EngineFacts Facts { get; } = new()
     {
@@ -19,7 +19,7 @@ internal sealed class HandEngine : ICpuEngine
 
     public IEngineThread EnterThread(int hostCpu) => new Idle();
 
-    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new HandGuestMachine(layout);
+    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new HandGuestMachine(layout, counterShift);
 
     public void Dispose()
     {
@@ -38,7 +38,7 @@ internal sealed class HandEngine : ICpuEngine
 }
 
 /// <summary>A machine that only keeps account.</summary>
-internal sealed class HandGuestMachine(GuestMachineLayout layout) : IGuestMachine, IShowsForeignFrames
+internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterShift) : IGuestMachine, IShowsForeignFrames
 {
     public Dictionary<Mfn, bool> Shown { get; } = [];
 
@@ -46,7 +46,7 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout) : IGuestMachin
 
     public IReadOnlyList<RootEntry> RootEntries { get; } = [new(257, 0x1063)];
 
-    public IGuestCpu CreateCpu(int index) => new Cpu();
+    public IGuestCpu CreateCpu(int index) => new Cpu(counterShift);
 
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
     {
@@ -67,9 +67,11 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout) : IGuestMachin
     {
     }
 
-    private sealed class Cpu : IGuestCpu
+    private sealed class Cpu(long counterShift) : IGuestCpu, IShiftsCounter
     {
         private GuestCpuState _state;
+
+        public long CounterShift => counterShift;
 
         public ref GuestCpuState State => ref _state;
 

@@ -14,11 +14,12 @@ namespace Tessera.Kernel.Tests;
 /// <summary>A machine whose domains never run: the test makes their hypercalls and writes their memory.</summary>
 internal sealed class HandMachine : IDisposable
 {
-    private readonly HandEngine _engine = new();
+    private readonly HandEngine _engine;
     private int _number;
 
-    public HandMachine()
+    public HandMachine(long counterShift = 0)
     {
+        _engine = new HandEngine(counterShift);
         Machine = new Machine(new MachineConfiguration
         {
             HostCpus = [0],

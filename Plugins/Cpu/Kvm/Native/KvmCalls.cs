@@ -21,12 +21,14 @@ internal static unsafe partial class KvmCalls
     public const uint RunVcpu = 0xAE80;
     public const uint GetSregs = 0x8138AE83;
     public const uint SetSregs = 0x4138AE84;
+    public const uint GetMsrs = 0xC008AE88;
     public const uint SetMsrs = 0x4008AE89;
     public const uint SetSignalMask = 0x4004AE8B;
     public const uint SetCpuid2 = 0x4008AE90;
     public const uint GetDebugRegs = 0x8080AEA1;
     public const uint SetDebugRegs = 0x4080AEA2;
     public const uint SetXcrs = 0x4188AEA7;
+    public const uint SetDeviceAttribute = 0x4018AEE1;
 
     public const int CapUserMemory = 3;
     public const int CapSetTssAddress = 4;

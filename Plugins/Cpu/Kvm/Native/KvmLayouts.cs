@@ -160,6 +160,14 @@ internal struct KvmMsrs
     }
 }
 
+/// <summary>struct kvm_device_attr.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmDeviceAttribute
+{
+    public uint Flags, Group;
+    public ulong Attribute, Address;
+}
+
 /// <summary>struct kvm_xcrs, of which only XCR0 exists.</summary>
 [StructLayout(LayoutKind.Sequential, Size = 392)]
 internal struct KvmXcrs

@@ -21,6 +21,8 @@ internal sealed class HostProbe
     public const string TaskSwitchedProbe = "vector instruction with CR0.TS set";
     public const string BreakpointProbe = "hardware breakpoint in ring 3";
 
+    public const string CounterProbeName = "RDTSC in ring 3, against the host's";
+
     private const int FirstXenSlot = 256;
     private const int XenSlots = 16;
     private const string NoCure = "Report this with the output of `tessera doctor --json`.";
@@ -71,6 +73,7 @@ internal sealed class HostProbe
         Report("KVM device", $"{_host.Path}, API version {KvmCalls.ApiVersion}", "");
         Report("registers in the shared run area (KVM_CAP_SYNC_REGS)", "general, system, events", "a trap costs one system call");
         using ScratchGuest guest = FindSlot(thread, out int slot);
+        ProbeCounter(guest);
         bool staysInRing3 = ProbeSyscall(guest);
         bool leaks = ProbeCpuid(guest);
         IReadOnlyList<int> free = ProbeSlots(guest, slot);
@@ -107,6 +110,24 @@ internal sealed class HostProbe
         }
 
         throw new EngineException($"KVM does not run ring-3 code with an I/O port open in any of the L4 slots 257 to 264; the last attempt ended in {outcome}", NoCure);
+    }
+
+    private void ProbeCounter(ScratchGuest guest)
+    {
+        CounterShift shift = default;
+        Func<ulong> host = _host.Counter.Read;
+        CounterMethod? found = GuestCounter.Choose(method =>
+            GuestCounter.TrySet(new VcpuCounter(guest.Cpu.Vcpu), host, method, out shift) && CounterProbe.Agrees(guest, shift, host));
+        _host.CounterMethod = found ?? throw new EngineException(
+            "The time-stamp counter of a guest follows the host's neither by KVM_VCPU_TSC_OFFSET nor by MSR 0x10; its timers would not work.",
+            "Use Linux 5.16 or later on a host whose counter is stable (/sys/devices/system/clocksource/clocksource0/current_clocksource says tsc or kvm-clock).");
+        (string finding, string consequence) = found switch
+        {
+            CounterMethod.Offset => ("the host's", "offset set to 0 by KVM_VCPU_TSC_OFFSET"),
+            CounterMethod.Register => ($"the host's, {shift.Ticks} ticks away (known to {shift.Error})", "set by MSR 0x10; guests are told what is left of each vCPU"),
+            _ => ("the host's", "KVM does not let it be set, nor needs it"),
+        };
+        Report(CounterProbeName, finding, consequence);
     }
 
     private bool ProbeSyscall(ScratchGuest guest)
