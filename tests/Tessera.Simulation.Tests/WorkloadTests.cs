@@ -70,6 +70,35 @@ public sealed class WorkloadTests
     }
 
     [Test]
+    public void A_job_that_is_late_is_missed_before_it_is_completed_and_once()
+    {
+        PeriodicWorkload task = new(Nanoseconds.FromMilliseconds(25), Nanoseconds.FromMilliseconds(10));
+        VirtualMachine machine = Machine(1);
+        machine.Start(1, task);
+        (int At, long Missed)[] expected = [(9, 0), (10, 0), (11, 1), (20, 1), (21, 2), (25, 2), (26, 2), (31, 3), (50, 4), (51, 5)];
+        foreach ((int at, long missed) in expected)
+        {
+            machine.RunUntil(Nanoseconds.FromMilliseconds(at));
+            Assert.That(task.MissesBy(machine.Now), Is.EqualTo(missed), $"{at} ms");
+        }
+    }
+
+    [Test]
+    public void Jobs_of_one_that_never_runs_are_missed_too()
+    {
+        PeriodicWorkload starved = new(Nanoseconds.FromMilliseconds(1), Nanoseconds.FromMilliseconds(10));
+        PeriodicWorkload beat = new(Nanoseconds.FromMilliseconds(1), Nanoseconds.FromMilliseconds(10), skipLate: true);
+        BusyPeriodWorkload burst = new(Nanoseconds.FromMilliseconds(1), Nanoseconds.FromMilliseconds(10));
+        VirtualMachine machine = Machine(1);
+        foreach ((int domain, Workload workload) in new (int, Workload)[] { (1, starved), (2, beat), (3, burst) })
+            machine.Core.Pause(machine.Start(domain, workload), machine.Now);
+        machine.RunUntil(Nanoseconds.FromMilliseconds(105));
+        Assert.That((starved.Completed, starved.MissesBy(machine.Now)), Is.EqualTo((0L, 10L)));
+        Assert.That((beat.SkippedBy(machine.Now), beat.MissesBy(machine.Now)), Is.EqualTo((10L, 1L)));
+        Assert.That(burst.SkippedBy(machine.Now), Is.EqualTo(10));
+    }
+
+    [Test]
     public void A_late_job_costs_the_next_when_late_ones_are_skipped()
     {
         PeriodicWorkload task = new(Nanoseconds.FromMilliseconds(15), Nanoseconds.FromMilliseconds(10), skipLate: true);

@@ -294,8 +294,8 @@ internal sealed class SimulatedDomain(
         ErrorDetail = 0,
         Overruns = (ulong)(workload switch
         {
-            PeriodicWorkload { Skipped: var skipped } beat => isModel ? beat.Misses : skipped,
-            BusyPeriodWorkload burst => burst.Skipped,
+            PeriodicWorkload beat => isModel ? beat.MissesBy(machine.Now) : beat.SkippedBy(machine.Now),
+            BusyPeriodWorkload burst => burst.SkippedBy(machine.Now),
             _ => 0,
         }),
         LastVector = 0,

@@ -148,7 +148,10 @@ public sealed record DomainResult
     /// </summary>
     public required LatencySummary? WakeLatencyNs { get; init; }
 
-    /// <summary>Deadlines that had passed before beat and burst could wait for them; null for guests without deadlines.</summary>
+    /// <summary>
+    /// Deadlines missed: those that had passed before beat and burst could wait for them, and of modelled periodic work those of late jobs, completed or
+    /// not yet; null for guests without deadlines.
+    /// </summary>
     public long? MissedDeadlines { get; init; }
 
     /// <summary>Traps by kind.</summary>

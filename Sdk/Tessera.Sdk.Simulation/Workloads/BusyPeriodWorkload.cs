@@ -22,8 +22,12 @@ public sealed class BusyPeriodWorkload : Workload
         (_busy, _period) = (busy, period);
     }
 
-    /// <summary>Periods that began while it was still busy with an earlier one.</summary>
+    /// <summary>Periods that began while it was still busy with an earlier one. Those of the one under way are in <see cref="SkippedBy"/> only.</summary>
     public long Skipped { get; private set; }
+
+    /// <summary>Periods up to an instant that began while it was still busy with an earlier one.</summary>
+    /// <param name="now">The instant, no earlier than that of the last step.</param>
+    public long SkippedBy(Nanoseconds now) => Skipped + (_running ? Math.Max(0, (now - _start).Value / _period.Value) : 0);
 
     /// <inheritdoc/>
     public override WorkloadStep Next(Nanoseconds now)

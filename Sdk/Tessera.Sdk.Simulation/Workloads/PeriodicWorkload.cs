@@ -29,14 +29,28 @@ public sealed class PeriodicWorkload : Workload
         _skipLate = skipLate;
     }
 
-    /// <summary>Jobs that were completed after their deadline.</summary>
+    /// <summary>Completed jobs that were late. Those that are late already and not completed are in <see cref="MissesBy"/> only.</summary>
     public long Misses { get; private set; }
 
-    /// <summary>Releases that were skipped.</summary>
+    /// <summary>Releases that were skipped. Those that pass while a job is under way are in <see cref="SkippedBy"/> only.</summary>
     public long Skipped { get; private set; }
 
     /// <summary>From each job's release to its completion.</summary>
     public LatencyHistogram ResponseTime { get; } = new();
+
+    /// <summary>Deadlines missed up to an instant: of completed jobs, and of those released whose deadline has passed without completion.</summary>
+    /// <param name="now">The instant, no earlier than that of the last step.</param>
+    public long MissesBy(Nanoseconds now)
+    {
+        long late = (now - _released - _deadline).Value;
+        if (late <= 0 || !_pending)
+            return Misses;
+        return Misses + (_skipLate ? 1 : ((late - 1) / _period.Value) + 1);
+    }
+
+    /// <summary>Releases skipped up to an instant: those counted already, and those that the job under way will have cost when it completes.</summary>
+    /// <param name="now">The instant, no earlier than that of the last step.</param>
+    public long SkippedBy(Nanoseconds now) => Skipped + (_skipLate && _pending ? Math.Max(0, (now - _released).Value / _period.Value) : 0);
 
     /// <inheritdoc/>
     public override WorkloadStep Next(Nanoseconds now)
