@@ -15,7 +15,8 @@ namespace Tessera.Plugins.Schedulers.Rtds;
 /// ends of the periods, run, on all CPUs together: preemptive global EDF. One whose budget is used up waits for its replenishment, or with
 /// extra time goes on at the next lower level: it gets its budget anew, and runs after all of the levels above.</para>
 /// <para><b>Deviations.</b> Of equal deadlines the one that ran longest ago goes first, so that servers of equal period take turns in an
-/// overload (in Xen some would starve; like Xen's, this one admits whatever it is asked to). A vCPU's first period begins when it first
+/// overload (in Xen some would starve; like Xen's, this one admits whatever it is asked to). A turn is a budget's worth of CPU time, also when a
+/// period ends in it: until then the running one goes before those of its deadline, and then after them. A vCPU's first period begins when it first
 /// wakes, not on a grid. One that yields is passed over once. Weights mean nothing.</para>
 /// <para><b>Invariants.</b> Without extra time a vCPU runs at most its budget in a period, and as a deferrable server at most two budgets
 /// back to back. The running vCPUs precede the queued ones that may run in their place, or a CPU has been asked. With extra time, the
@@ -119,7 +120,7 @@ public sealed class RtdsScheduler : IScheduler
         if (current is { Runnable: false } or { Depleted: true })
             current = null;
         RtdsVcpu? next = _queues.Head(pcpu, now);
-        if (current is not null && current.Vcpu.Affinity.Contains(point.Pcpu) && (next is null || !(current.Yielded || next.Precedes(current))))
+        if (current is not null && current.Vcpu.Affinity.Contains(point.Pcpu) && (next is null || !(current.Yielded || next.GoesBefore(current))))
         {
             next = current;
             current = null;
@@ -131,6 +132,8 @@ public sealed class RtdsScheduler : IScheduler
 
         if (next is not null)
         {
+            if (next.TurnLeft <= 0)
+                next.TurnLeft = next.Budget;
             _pcpus.Run(pcpu, next, now);
             Watch(next);
         }
@@ -144,7 +147,10 @@ public sealed class RtdsScheduler : IScheduler
 
         RequestIdle(pcpu, now);
         _timer.EndDecision(pcpu, NextReplenishment);
-        return next is null ? Decision.Idle : new(next.Vcpu, new(next.Left));
+        if (next is null)
+            return Decision.Idle;
+        bool inTurns = _queues.Head(pcpu, now) is { } second && second.Ties(next);
+        return new(next.Vcpu, new(inTurns ? Math.Min(next.Left, next.TurnLeft) : next.Left));
     }
 
     public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
@@ -166,6 +172,7 @@ public sealed class RtdsScheduler : IScheduler
         _queues.Join(record);
         record.Period = next;
         record.Left = Math.Min(record.Left, record.Budget);
+        record.TurnLeft = Math.Min(record.TurnLeft, record.Budget);
         if (record.Depleted && record.ExtraTime && record.HasPeriod)
             ToNextLevel(record);
         if (record.Level > 0 && !record.ExtraTime)
@@ -201,6 +208,7 @@ public sealed class RtdsScheduler : IScheduler
         if (ran == 0)
             return;
         record.Left = Math.Max(0, record.Left - ran);
+        record.TurnLeft -= ran;
         if (record.Depleted && record.ExtraTime)
             ToNextLevel(record);
     }
@@ -244,7 +252,7 @@ public sealed class RtdsScheduler : IScheduler
                 _queues.Enqueue(record);
                 Place(record);
             }
-            else if (_queues.Head(record.Pcpu, now) is { } head && head.Precedes(record))
+            else if (_queues.Head(record.Pcpu, now) is { } head && head.GoesBefore(record))
             {
                 _pcpus.Request(record.Pcpu);
             }
@@ -271,7 +279,7 @@ public sealed class RtdsScheduler : IScheduler
         RtdsVcpu? last = null;
         foreach (int pcpu in record.Servers.Pcpus)
         {
-            if (!_pcpus.IsRequested(pcpu) && _pcpus[pcpu] is { } running && record.Precedes(running) && (last is null || last.Precedes(running)))
+            if (!_pcpus.IsRequested(pcpu) && _pcpus[pcpu] is { } running && record.GoesBefore(running) && (last is null || last.Precedes(running)))
                 last = running;
         }
 

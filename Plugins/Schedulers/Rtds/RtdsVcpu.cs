@@ -42,11 +42,19 @@ internal sealed class RtdsVcpu(SchedulableVcpu vcpu) : VcpuRecord<RtdsVcpu>(vcpu
 
     public bool HasPeriod;
 
+    /// <summary>CPU time left of its turn among those of equal deadline, ns: a turn is a budget long, also when a period ends in it.</summary>
+    public long TurnLeft;
+
     public bool Depleted => Left <= 0;
 
     public bool Queued => Node.Queued || Places[InExtraTime] >= 0;
 
     public bool Precedes(RtdsVcpu other) => Level < other.Level || (Level == other.Level && Deadline < other.Deadline);
+
+    /// <summary>Whether a waiting one goes before a running one.</summary>
+    public bool GoesBefore(RtdsVcpu running) => Precedes(running) || (running.TurnLeft <= 0 && Ties(running));
+
+    public bool Ties(RtdsVcpu other) => Level == other.Level && Deadline == other.Deadline;
 
     /// <summary>Of periods that end together, who ran longest ago goes first.</summary>
     public bool PrecedesInTree(RtdsVcpu other) =>

@@ -99,8 +99,11 @@ internal sealed class ServerQueues(int pcpuCount)
         Int128 least = Int128.MaxValue;
         foreach (ServerGroup group in _groupsOf[pcpu])
         {
-            if (group.InExtraTime.Count > 0 && group.InExtraTime.TopKey < least)
-                (head, least) = (group.InExtraTime.Top, group.InExtraTime.TopKey);
+            if (group.InExtraTime.Top is not { } first)
+                continue;
+            Int128 key = group.InExtraTime.TopKey;
+            if (head is null || key < least || (key == least && first.LastRan < head.LastRan))
+                (head, least) = (first, key);
         }
 
         return head;

@@ -20,6 +20,7 @@ public sealed partial class SedfScheduler
         if (record.RunsAs == TimeKind.Reserved && record.Slice > 0)
         {
             record.Used += ran;
+            record.TurnLeft -= ran;
             if (record.Used >= record.Slice)
                 FinishSlice(record);
             return;
@@ -51,7 +52,8 @@ public sealed partial class SedfScheduler
     /// <summary>When it is due after a sleep, and what it makes up for.</summary>
     private static void Unblock(SedfVcpu record, Nanoseconds now)
     {
-        if (record.HasDeadline && now < record.PeriodBegin)
+        // Its next slice is still to come: due later, or from this very instant on.
+        if (record.HasDeadline && now <= record.PeriodBegin)
             return;
         if (record.HasDeadline && now < record.Deadline)
         {
@@ -84,7 +86,10 @@ public sealed partial class SedfScheduler
                 CatchUp(record, now);
             if (record.PeriodBegin <= now)
             {
-                _queues.Enqueue(record, (int)TimeKind.Reserved, record.Deadline.Value, ahead);
+                // Of equal deadlines who ran longest ago goes first; the running one when its turn is over.
+                bool inTurn = ahead && record.TurnLeft > 0;
+                Int128 key = ((Int128)record.Deadline.Value << 64) | (inTurn ? 0 : (ulong)record.LastRan.Value);
+                _queues.Enqueue(record, (int)TimeKind.Reserved, key, inTurn);
                 return TimeKind.Reserved;
             }
 

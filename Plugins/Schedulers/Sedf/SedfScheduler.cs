@@ -19,7 +19,8 @@ namespace Tessera.Plugins.Schedulers.Sedf;
 /// an affinity, so no CPU idles while extra time is wanted. Affinities of one CPU each give Xen's arrangement.</para>
 /// <para><b>Deviations.</b> Extra time is shared by the domain's weight (Xen: by an extra weight, or by utilisation), and is given up to the
 /// last moment before a period begins (Xen idles for less than a quantum). The first period begins at the first wake. A running
-/// reserved vCPU is preempted when one with an earlier deadline becomes ready, which EDF's bound needs. One that yields is passed over once.</para>
+/// reserved vCPU is preempted when one with an earlier deadline becomes ready, which EDF's bound needs. Of equal deadlines the one that ran longest
+/// ago goes first, so in an overload those of equal period take turns. One that yields is passed over once.</para>
 /// <para><b>Invariants.</b> A ready vCPU that does not run is in the queue of reserved ones, or waits for its period and is in the queues
 /// of extra time it may have. Reserved goes before penalty, penalty before extra. With extra time, the default, it is work-conserving.</para>
 /// <para><b>Guarantee.</b> On one CPU every vCPU that stays awake gets its slice in each period when slices over periods add up to 1 at most; on
@@ -99,7 +100,11 @@ public sealed partial class SedfScheduler : IScheduler
         _pcpus.BeginDecision(pcpu);
         _timer.BeginDecision(pcpu);
         if (_pcpus[pcpu] is { } running)
+        {
             Charge(running, running.TakeOpen(point.Ran));
+            running.LastRan = now;
+        }
+
         BeginPeriods(now);
         SedfVcpu? current = _pcpus.TakeOff(pcpu);
         if (current is { Runnable: false })
@@ -126,7 +131,7 @@ public sealed partial class SedfScheduler : IScheduler
         for (TimeKind queue = TimeKind.Reserved; queue <= TimeKind.Extra; queue++)
             _pcpus.RequestIdleFor(_queues, (int)queue, pcpu);
         _timer.EndDecision(pcpu, NextPeriod);
-        return next is null ? Decision.Idle : new(next.Vcpu, new(kind == TimeKind.Reserved ? next.Slice - next.Used : ExtraQuantum));
+        return next is null ? Decision.Idle : new(next.Vcpu, new(kind == TimeKind.Reserved ? LengthOf(next, pcpu) : ExtraQuantum));
     }
 
     public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
@@ -167,6 +172,14 @@ public sealed partial class SedfScheduler : IScheduler
         ready = File(record, now, ahead: true);
     }
 
+    /// <summary>The rest of its slice; at most the rest of its turn while another of its deadline waits.</summary>
+    private long LengthOf(SedfVcpu record, int pcpu)
+    {
+        long left = record.Slice - record.Used;
+        bool inTurns = _queues.Head(pcpu, (int)TimeKind.Reserved) is { } second && second.Deadline == record.Deadline;
+        return inTurns ? Math.Min(left, record.TurnLeft) : left;
+    }
+
     private SedfVcpu? Choose(int pcpu, out TimeKind kind, Nanoseconds now)
     {
         // Whoever has missed its deadline in the queue goes on to its next period; each at most once, as that lies ahead.
@@ -194,6 +207,8 @@ public sealed partial class SedfScheduler : IScheduler
         if (kind == TimeKind.Extra)
             _extraServed[pcpu] = Int128.Max(_extraServed[pcpu], record.ExtraPass);
         record.RunsAs = kind;
+        if (record.TurnLeft <= 0)
+            record.TurnLeft = record.Slice;
         _pcpus.Run(pcpu, record, now);
     }
 

@@ -46,6 +46,12 @@ internal sealed class SedfVcpu(SchedulableVcpu vcpu) : VcpuRecord<SedfVcpu>(vcpu
 
     public TimeKind RunsAs;
 
+    /// <summary>When it last ran.</summary>
+    public Nanoseconds LastRan;
+
+    /// <summary>CPU time left of its turn among those of equal deadline, ns: a turn is a slice long, also when a period ends in it.</summary>
+    public long TurnLeft;
+
     public Nanoseconds PeriodBegin => Deadline - new Nanoseconds(Period);
 
     public bool Precedes(SedfVcpu other, TimeKind kind) =>
