@@ -25,6 +25,9 @@ internal sealed class VcpuRecord(SchedulerCore core, SchedulableVcpu vcpu)
     /// <summary>The present policy was told that it is awake.</summary>
     public bool Told;
 
+    /// <summary>What the policy owes it.</summary>
+    public Entitlement Owed = Entitlement.ByWeight(vcpu.Weight);
+
     public bool Removed;
 
     /// <summary>Woken at <see cref="WokenAt"/> and not dispatched since.</summary>

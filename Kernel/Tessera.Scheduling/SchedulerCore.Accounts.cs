@@ -65,6 +65,20 @@ public sealed partial class SchedulerCore
         }
     }
 
+    /// <summary>What the policy owes a vCPU while it is runnable; a share by its weight when it was never added to this core.</summary>
+    public Entitlement EntitlementOf(SchedulableVcpu v)
+    {
+        Lock gate = Enter();
+        try
+        {
+            return v.CoreData is VcpuRecord record && record.Core == this ? record.Owed : Entitlement.ByWeight(v.Weight);
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
     /// <summary>Adds a vCPU's wake-to-run latencies to a histogram, to sum up a domain or a machine.</summary>
     /// <exception cref="ArgumentException">It was never added to this core.</exception>
     public void MergeWakeLatency(SchedulableVcpu v, LatencyHistogram into)

@@ -218,6 +218,7 @@ public sealed partial class SchedulerCore
     {
         CallStart start = BeginCall(kind, vcpu);
         Exception? thrown = null;
+        Entitlement? owed = null;
         try
         {
             switch (kind)
@@ -227,6 +228,7 @@ public sealed partial class SchedulerCore
                     break;
                 case PolicyCall.Add:
                     _policy.Add(vcpu!, now);
+                    owed = _policy.EntitlementOf(vcpu!);
                     break;
                 case PolicyCall.Remove:
                     _policy.Remove(vcpu!, now);
@@ -242,6 +244,7 @@ public sealed partial class SchedulerCore
                     break;
                 default:
                     _policy.Adjust(vcpu!, now);
+                    owed = _policy.EntitlementOf(vcpu!);
                     break;
             }
         }
@@ -250,7 +253,20 @@ public sealed partial class SchedulerCore
             thrown = exception;
         }
 
-        return EndCall(start, thrown);
+        CallOutcome outcome = EndCall(start, thrown);
+        return outcome == CallOutcome.Done && owed is { } entitlement ? TakeEntitlement(vcpu!, entitlement) : outcome;
+    }
+
+    private CallOutcome TakeEntitlement(SchedulableVcpu vcpu, Entitlement owed)
+    {
+        if (owed.Objection() is { } objection)
+        {
+            _failure = new(EjectionReason.Nonsense, $"its entitlement of {vcpu.Id} {objection}");
+            return CallOutcome.Failed;
+        }
+
+        RecordOf(vcpu).Owed = owed;
+        return CallOutcome.Done;
     }
 
     /// <summary>One call; a policy that fails is replaced.</summary>

@@ -107,11 +107,11 @@ public sealed partial class SchedulerCore
         _nextWatch = _watched + (_options.StarvationLimit.Value / ChecksPerLimit);
         if (_waiting == 0)
             return CallOutcome.Done;
-        long totalWeight = 0;
+        Demand demand = default;
         foreach (VcpuRecord record in _vcpus)
         {
             if (record.WantsRun)
-                totalWeight += record.Vcpu.Weight;
+                demand.Add(record);
         }
 
         foreach (VcpuRecord record in _vcpus)
@@ -119,15 +119,39 @@ public sealed partial class SchedulerCore
             if (record.Vcpu.State != RunState.Runnable)
                 continue;
             long waited = _watched - record.WaitWatched;
-            double others = (double)totalWeight / record.Vcpu.Weight;
-
-            // Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the others had as much.
-            double limit = (_options.StarvationLimit.Value * Math.Max(1.0, others / SmallestUnstretchedShare)) + (record.LastStint.Value * others);
+            double limit = LongestWait(record, demand);
             if (waited > limit && PassedOver(record) is { } pcpu)
-                return EjectForStarvation(record, pcpu, waited, now);
+                return EjectForStarvation(record, pcpu, waited, limit, now);
         }
 
         return CallOutcome.Done;
+    }
+
+    /// <summary>
+    /// How long a vCPU may wait, ns: what its weight explains, and beyond that what the policy says it owes it, as far as the excuse reaches. The policy's
+    /// word counts as a rate and a period and not as an instant, so it cannot put the end off from one look to the next.
+    /// </summary>
+    private double LongestWait(VcpuRecord record, in Demand demand)
+    {
+        double byWeight = LongestWait(record, record.Vcpu.Weight / (double)demand.PlainWeight);
+        Entitlement owed = record.Owed;
+        double kept = demand.Reserved > _pcpus.Length ? _pcpus.Length / demand.Reserved : 1;
+        double free = Math.Max(0, 1 - (demand.Reserved / _pcpus.Length));
+        double rate = (owed.Reserved * kept) + (owed.Weight > 0 ? free * owed.Weight / demand.Weight : 0);
+        double byWord = LongestWait(record, Math.Min(owed.Limit, rate)) + (2.0 * owed.Period.Value);
+        return byWeight + Math.Clamp(byWord - byWeight, 0, _options.LongestExcuse.Value);
+    }
+
+    /// <summary>
+    /// The same of one that is due this part of a physical CPU. Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the
+    /// others had as much, or until it is owed something again.
+    /// </summary>
+    private double LongestWait(VcpuRecord record, double rate)
+    {
+        if (rate <= 0)
+            return double.PositiveInfinity;
+        double others = 1 / rate;
+        return (_options.StarvationLimit.Value * Math.Max(1.0, others / SmallestUnstretchedShare)) + (record.LastStint.Value * others);
     }
 
     /// <summary>A physical CPU that could have run this vCPU since it began to wait, or null.</summary>
@@ -143,7 +167,7 @@ public sealed partial class SchedulerCore
         return null;
     }
 
-    private CallOutcome EjectForStarvation(VcpuRecord record, PcpuRecord pcpu, long waited, Nanoseconds now)
+    private CallOutcome EjectForStarvation(VcpuRecord record, PcpuRecord pcpu, long waited, double limit, Nanoseconds now)
     {
         CallOutcome outcome = TryDescribe(record.Vcpu, out string description);
         if (outcome == CallOutcome.Lost)
@@ -151,7 +175,24 @@ public sealed partial class SchedulerCore
         string doing = pcpu.Occupant is { } occupant ? $"ran {occupant.Vcpu.Id}" : "idled";
         _failure = new(
             EjectionReason.Starved,
-            $"it left {record.Vcpu} runnable for {new Nanoseconds(waited)} (limit {_options.StarvationLimit}) while {pcpu.Id} {doing}; its own view: {description}");
+            $"it left {record.Vcpu} runnable for {new Nanoseconds(waited)} (limit {new Nanoseconds((long)limit)}) while {pcpu.Id} {doing}; its own view: {description}");
         return Eject(now);
+    }
+
+    /// <summary>What all who want to run are owed.</summary>
+    private struct Demand
+    {
+        public long PlainWeight;
+        public double Weight;
+
+        /// <summary>In physical CPUs.</summary>
+        public double Reserved;
+
+        public void Add(VcpuRecord record)
+        {
+            PlainWeight += record.Vcpu.Weight;
+            Weight += record.Owed.Weight;
+            Reserved += record.Owed.Reserved;
+        }
     }
 }

@@ -10,10 +10,16 @@ public sealed record SchedulerCoreOptions
 
     /// <summary>
     /// How long a vCPU may stay runnable without being dispatched though a physical CPU of its affinity ran others or idled; zero
-    /// turns the watchdog off. It is stretched for a vCPU whose weight entitles it to less than 1/512 of the runnable weight, and by what
-    /// the others are due for the time it last ran.
+    /// turns the watchdog off. It is stretched for a vCPU whose weight entitles it to less than 1/512 of the runnable weight, by what
+    /// the others are due for the time it last ran, and by the waiting that what the policy owes it allows (<see cref="LongestExcuse"/>).
     /// </summary>
     public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
+
+    /// <summary>
+    /// The most by which a policy's word can put the watchdog off: how much longer than by its weight alone a vCPU may wait because of caps, budgets and
+    /// reservations (<see cref="Sdk.Scheduling.IScheduler.EntitlementOf"/>). So a policy that answers whatever suits it is caught nevertheless.
+    /// </summary>
+    public Nanoseconds LongestExcuse { get; init; } = Nanoseconds.FromSeconds(3_600);
 
     /// <summary>How much host time one call into the policy may take; beyond it a guest notices. Zero: no limit. Needs <see cref="HostClock"/>.</summary>
     public Nanoseconds DecisionBudget { get; init; } = Nanoseconds.FromMilliseconds(100);

@@ -61,6 +61,7 @@ public sealed class ConformanceSuite(Func<IScheduler> create, SchedulerDeclarati
         new ShareCheck(),
         new CapCheck(),
         new ReservationCheck(),
+        new DeadlineCheck(),
         new WakeLatencyCheck(),
         new CostCheck(),
     ];

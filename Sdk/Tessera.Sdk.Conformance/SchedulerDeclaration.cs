@@ -38,6 +38,9 @@ public sealed record SchedulerDeclaration
     /// <summary>Makes the per-domain options that reserve a slice in each period (first the period, then the slice).</summary>
     public Func<Nanoseconds, Nanoseconds, object>? ReservationOptions { get; init; }
 
+    /// <summary>Up to which utilisation of one physical CPU periodic tasks with reservations meet every deadline, 0 to 1.</summary>
+    public double? DeadlineUtilisation { get; init; }
+
     /// <summary>Makes per-domain options with all defaults; null when the policy has none.</summary>
     public Func<object>? DefaultOptions { get; init; }
 
@@ -64,6 +67,7 @@ public sealed record SchedulerDeclaration
             VcpusPerPcpu = Math.Max(1, promised.VcpusPerPcpu),
             CapOptions = promised.CapOption is { } cap ? Setter(plugin, options, cap) is var set ? percent => set(defaults!(), percent) : null : null,
             ReservationOptions = promised is { PeriodOption: { } period, SliceOption: { } slice } ? Reservation(plugin, options, period, slice) : null,
+            DeadlineUtilisation = promised.DeadlineUtilisation > 0 ? promised.DeadlineUtilisation : null,
             DefaultOptions = defaults,
         };
     }

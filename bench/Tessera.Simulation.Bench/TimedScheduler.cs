@@ -49,6 +49,8 @@ internal sealed class TimedScheduler(IScheduler inner, int evicted = 0) : ISched
 
     public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) => inner.Adjust(vcpu, now);
 
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu) => inner.EntitlementOf(vcpu);
+
     public string Describe(SchedulableVcpu vcpu) => inner.Describe(vcpu);
 
     private static Nanoseconds Since(long started) => new((long)((Stopwatch.GetTimestamp() - started) * (1e9 / Stopwatch.Frequency)));

@@ -29,6 +29,7 @@ public sealed class BrokenSchedulerTests
     [TestCase(typeof(IgnoresWeights), "shares", "error at most")]
     [TestCase(typeof(IgnoresCaps), "caps", "25 % alone: 100")]
     [TestCase(typeof(IgnoresReservations), "reservations", "30 of 100 ms (30 %): 12.5")]
+    [TestCase(typeof(IgnoresDeadlines), "deadlines", "missed")]
     [TestCase(typeof(WakesLate), "wake-latency", "longest")]
     [TestCase(typeof(CopiesItsQueue), "decision-cost", "allocated")]
     public void A_broken_scheduler_fails_the_check_meant_for_it(Type broken, string check, string evidence)
@@ -77,7 +78,7 @@ public sealed class BrokenSchedulerTests
         SchedulerDeclaration nothing = new() { Name = "nothing", WorkConserving = false, Affinity = false };
         ReportCard card = new ConformanceSuite(static () => new StarvesTheLast(), nothing, Quick with { Scenarios = 5, MostVcpus = 10 }).Run();
         Assert.That(card.Passed, Is.True);
-        Assert.That(card.Checks.Where(static check => check.Outcome == CheckOutcome.NotDeclared).Select(static check => check.Check), Is.EqualTo((string[])["affinity", "work-conserving", "no-starvation", "shares", "caps", "reservations", "wake-latency"]));
+        Assert.That(card.Checks.Where(static check => check.Outcome == CheckOutcome.NotDeclared).Select(static check => check.Check), Is.EqualTo((string[])["affinity", "work-conserving", "no-starvation", "shares", "caps", "reservations", "deadlines", "wake-latency"]));
     }
 
     [TestCase("wake 0", "line 1")]

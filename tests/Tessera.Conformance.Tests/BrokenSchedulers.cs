@@ -202,6 +202,12 @@ internal sealed class IgnoresReservations : HonestScheduler
     protected override HonestOptions? ReservationOf(SchedulableVcpu vcpu) => null;
 }
 
+/// <summary>Keeps reservations, but in order of arrival.</summary>
+internal sealed class IgnoresDeadlines : HonestScheduler
+{
+    protected override Nanoseconds DeadlineOf(SchedulableVcpu vcpu) => Nanoseconds.Zero;
+}
+
 /// <summary>Lets a vCPU that wakes wait until everybody else had two slices.</summary>
 internal sealed class WakesLate : HonestScheduler
 {

@@ -5,12 +5,12 @@ using Tessera.Sdk.Scheduling;
 namespace Tessera.Conformance.Tests;
 
 /// <summary>
-/// A plain weighted-fair policy that keeps every promise there is: the least served by weight runs first, a cap and a reservation
-/// hold over windows. The broken ones differ from it in one thing each.
+/// A plain weighted-fair policy that keeps every promise there is: reservations run first, by deadline, then the least served by weight; a cap holds
+/// over all time. The broken ones differ from it in one thing each.
 /// </summary>
 [Plugin("honest", PluginKind.Scheduler, "1.0.0", DomainOptions = typeof(HonestOptions))]
 [SchedulerProperties(
-    ShareErrorPercent = 3, StarvationBoundMs = 60, WakeLatencyBoundMs = 45, CapOption = nameof(HonestOptions.Cap), PeriodOption = nameof(HonestOptions.Period), SliceOption = nameof(HonestOptions.Slice))]
+    ShareErrorPercent = 3, StarvationBoundMs = 60, WakeLatencyBoundMs = 45, CapOption = nameof(HonestOptions.Cap), PeriodOption = nameof(HonestOptions.Period), SliceOption = nameof(HonestOptions.Slice), DeadlineUtilisation = 1)]
 internal class HonestScheduler : IScheduler
 {
     private static readonly Nanoseconds Slice = Nanoseconds.FromMilliseconds(5);
@@ -28,6 +28,8 @@ internal class HonestScheduler : IScheduler
     public virtual void Wake(SchedulableVcpu vcpu, Nanoseconds now)
     {
         Account account = Of(vcpu);
+        if (account.Deadline <= now)
+            Renew(account, ReservationOf(vcpu), now, now);
         account.Served = Int128.Max(account.Served, LeastServed());
         Enqueue(vcpu, first: true);
         AskForCpu(vcpu);
@@ -63,6 +65,14 @@ internal class HonestScheduler : IScheduler
             AskIdle(vcpu);
     }
 
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu)
+    {
+        double limit = CapOf(vcpu) is > 0 and var cap ? cap / 100.0 : 1;
+        return ReservationOf(vcpu) is { } own
+            ? new(WeightOf(vcpu), own.Slice.Value / (double)own.Period.Value, limit, own.Period)
+            : new(WeightOf(vcpu), 0, limit, limit < 1 ? Nanoseconds.FromSeconds(1) : Nanoseconds.Zero);
+    }
+
     public string Describe(SchedulableVcpu vcpu) => $"served {Of(vcpu).Served}, {(Queue.Contains(vcpu) ? "queued" : "not queued")}";
 
     protected static Account Of(SchedulableVcpu vcpu) => (Account)vcpu.PolicyData!;
@@ -85,11 +95,13 @@ internal class HonestScheduler : IScheduler
         Account account = Of(vcpu);
         account.Served += (Int128)point.Ran.Value * 256 * 1024 / WeightOf(vcpu);
         account.CpuTime += point.Ran;
+        account.Used += point.Ran;
     }
 
     protected virtual SchedulableVcpu? Choose(in SchedulingPoint point)
     {
         SchedulableVcpu? best = null;
+        SchedulableVcpu? earliest = null;
         foreach (SchedulableVcpu candidate in Queue)
         {
             if (!MayRun(candidate, point.Pcpu))
@@ -97,13 +109,15 @@ internal class HonestScheduler : IScheduler
             if (Capped(candidate, point.Now))
                 Machine.RequestRescheduleAt(point.Pcpu, point.Now + Nanoseconds.FromMilliseconds(1));
             else if (Behind(candidate, point.Now))
-                return candidate;
+                earliest = earliest is null || DeadlineOf(candidate) < DeadlineOf(earliest) ? candidate : earliest;
             else if (best is null || Before(candidate, best))
                 best = candidate;
         }
 
-        return best;
+        return earliest ?? best;
     }
+
+    protected virtual Nanoseconds DeadlineOf(SchedulableVcpu vcpu) => Of(vcpu).Deadline;
 
     protected virtual void AskForCpu(SchedulableVcpu vcpu)
     {
@@ -116,7 +130,7 @@ internal class HonestScheduler : IScheduler
         }
     }
 
-    protected virtual Nanoseconds SliceOf(SchedulableVcpu? next, in SchedulingPoint point) => next is not null && CapOf(next) > 0 ? Nanoseconds.FromMilliseconds(1) : Slice;
+    protected virtual Nanoseconds SliceOf(SchedulableVcpu? next, in SchedulingPoint point) => next is not null && (CapOf(next) > 0 || ReservationOf(next) is not null) ? Nanoseconds.FromMilliseconds(1) : Slice;
 
     protected bool AskIdle(SchedulableVcpu vcpu)
     {
@@ -142,8 +156,24 @@ internal class HonestScheduler : IScheduler
 
     private bool Capped(SchedulableVcpu vcpu, Nanoseconds now) => CapOf(vcpu) is > 0 and var cap && Of(vcpu).CpuTime.Value * 100.0 > cap * (double)now.Value;
 
-    private bool Behind(SchedulableVcpu vcpu, Nanoseconds now) =>
-        ReservationOf(vcpu) is { } reserved && Of(vcpu).CpuTime.Value * (double)reserved.Period.Value < reserved.Slice.Value * (double)now.Value;
+    private bool Behind(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+        Account account = Of(vcpu);
+        if (ReservationOf(vcpu) is not { } reserved)
+            return false;
+        if (account.Deadline <= now)
+            Renew(account, reserved, account.Deadline, now);
+        return account.Used < reserved.Slice;
+    }
+
+    /// <summary>The period that contains this instant, of those counted from another.</summary>
+    private static void Renew(Account account, HonestOptions? reserved, Nanoseconds from, Nanoseconds now)
+    {
+        if (reserved is null)
+            return;
+        account.Used = Nanoseconds.Zero;
+        account.Deadline = from + new Nanoseconds((((now - from).Value / reserved.Period.Value) + 1) * reserved.Period.Value);
+    }
 
     private Int128 LeastServed()
     {
@@ -164,6 +194,11 @@ internal class HonestScheduler : IScheduler
         public Int128 Served { get; set; }
 
         public Nanoseconds CpuTime { get; set; }
+
+        /// <summary>The end of its period, and what it used in it.</summary>
+        public Nanoseconds Deadline { get; set; }
+
+        public Nanoseconds Used { get; set; }
 
         public bool Yielded { get; set; }
     }

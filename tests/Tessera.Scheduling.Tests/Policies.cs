@@ -60,6 +60,8 @@ internal sealed class BentScheduler(IScheduler inner) : IScheduler
 
     public Func<SchedulingPoint, Decision, Decision>? OnSchedule { get; set; }
 
+    public Func<SchedulableVcpu, Entitlement>? OnEntitlement { get; set; }
+
     public List<string> Calls { get; } = [];
 
     public void Attach(ISchedulerMachine machine)
@@ -114,6 +116,8 @@ internal sealed class BentScheduler(IScheduler inner) : IScheduler
         Calls.Add($"adjust {vcpu.Id}");
         inner.Adjust(vcpu, now);
     }
+
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu) => OnEntitlement?.Invoke(vcpu) ?? inner.EntitlementOf(vcpu);
 
     public string Describe(SchedulableVcpu vcpu) => inner.Describe(vcpu);
 }

@@ -227,6 +227,9 @@ internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker d
     public DomainActivity Activity => machine.ActivityOf(domain);
 
     /// <inheritdoc/>
+    public Entitlement Owed => machine.EntitlementOf(domain);
+
+    /// <inheritdoc/>
     public (long Traps, long Hypercalls) Calls => Machine.CallsOf(domain);
 
     /// <inheritdoc/>

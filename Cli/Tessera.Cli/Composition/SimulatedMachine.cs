@@ -212,6 +212,9 @@ internal sealed class SimulatedDomain(
     }
 
     /// <inheritdoc/>
+    public Entitlement Owed => _vcpu is null ? Entitlement.ByWeight(plan.Weight) : machine.Core.EntitlementOf(_vcpu);
+
+    /// <inheritdoc/>
     public void Start()
     {
         _vcpu = machine.Start(new VcpuId(new DomainId((ushort)id), 0), workload, plan.Weight, plan.SchedulerOptions, plan.Affinity);

@@ -133,7 +133,7 @@ public sealed record DomainResult
     /// <summary>That time as a fraction of all pCPU time of the window.</summary>
     public required double Share { get; init; }
 
-    /// <summary>The fraction that its weight entitles it to (<see cref="ExpectedShares"/>).</summary>
+    /// <summary>The fraction that the scheduler owes it by its weight, cap and reservation (<see cref="Scheduling.ExpectedShares"/>).</summary>
     public required double ExpectedShare { get; init; }
 
     /// <summary>Units of work that a built-in guest reports; null for other guests.</summary>

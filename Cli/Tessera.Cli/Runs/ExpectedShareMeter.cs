@@ -1,11 +1,11 @@
-using Tessera.Cli.Results;
 using Tessera.Kernel;
+using Tessera.Scheduling;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Runs;
 
 /// <summary>
-/// What each domain is entitled to over a window: the fair shares of short intervals, added up. In an interval a domain either never
+/// What each domain is entitled to over a window: what the policy owes it (<see cref="ExpectedShares"/>) in short intervals, added up. In an interval a domain either never
 /// blocked, then it could have used a whole pCPU more or less for itself; or it blocked, then it had all it wanted, which is what
 /// it used. So a domain that works now and sleeps then has a claim while it works, and one that wakes for moments only for those.
 /// </summary>
@@ -14,7 +14,6 @@ internal sealed class ExpectedShareMeter
     /// <summary>Accounts are read one after the other while the machine runs: blocked time below this part of an interval is a reading's error.</summary>
     private const double ReadingError = 1e-3;
 
-    private readonly IReadOnlyList<DomainPlan> _plans;
     private readonly IReadOnlyList<IRunDomain> _domains;
     private readonly int _pcpus;
     private readonly double[] _sums;
@@ -24,11 +23,11 @@ internal sealed class ExpectedShareMeter
     private double _seconds;
 
     /// <summary>Begins a window now.</summary>
-    public ExpectedShareMeter(IReadOnlyList<DomainPlan> plans, IReadOnlyList<IRunDomain> domains, int pcpus, Nanoseconds now)
+    public ExpectedShareMeter(IReadOnlyList<IRunDomain> domains, int pcpus, Nanoseconds now)
     {
-        (_plans, _domains, _pcpus, _since) = (plans, domains, pcpus, now);
-        _sums = new double[plans.Count];
-        _claims = new ShareClaim[plans.Count];
+        (_domains, _pcpus, _since) = (domains, pcpus, now);
+        _sums = new double[domains.Count];
+        _claims = new ShareClaim[domains.Count];
         _last = [.. domains.Select(domain => domain.Activity)];
     }
 
@@ -42,7 +41,7 @@ internal sealed class ExpectedShareMeter
         for (int index = 0; index < _claims.Length; index++)
         {
             DomainActivity activity = _domains[index].Activity;
-            _claims[index] = new ShareClaim(_plans[index].Weight, Demand(_last[index], activity));
+            _claims[index] = new ShareClaim(_domains[index].Owed, Demand(_last[index], activity));
             _last[index] = activity;
         }
 

@@ -157,6 +157,9 @@ internal interface IRunDomain
     /// <summary>How long its vCPUs ran and waited to run so far; cheap.</summary>
     DomainActivity Activity { get; }
 
+    /// <summary>What the scheduler owes its vCPU while that can run; cheap.</summary>
+    Entitlement Owed { get; }
+
     /// <summary>All its traps (hypercalls among them) and its hypercalls so far; cheap. Both 0 where guests are only modelled.</summary>
     (long Traps, long Hypercalls) Calls { get; }
 

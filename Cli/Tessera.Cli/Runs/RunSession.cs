@@ -105,7 +105,7 @@ internal sealed class RunSession
     private static Nanoseconds Earliest(Nanoseconds soFar, Nanoseconds candidate, Nanoseconds now) =>
         candidate > now ? Nanoseconds.Min(soFar, candidate) : soFar;
 
-    private ExpectedShareMeter Meter() => new(_plan.Domains, _domains, _machine.HostCpus.Count, _pacer.Now);
+    private ExpectedShareMeter Meter() => new(_domains, _machine.HostCpus.Count, _pacer.Now);
 
     private Nanoseconds NextEvent(Nanoseconds now)
     {
@@ -233,7 +233,7 @@ internal sealed class RunSession
     private ScheduleRecording Recording(ScheduleLog log) => ScheduleRecording.FromLog(
         log,
         _machine.HostCpus.Count,
-        [.. _plan.Domains.Select(domain => new RecordedDomain(domain.Name, domain.Weight))],
+        [.. _plan.Domains.Select((domain, index) => new RecordedDomain(domain.Name, domain.Weight, _domains[index].Owed))],
         [.. _domains.Select(domain => domain.Id)]);
 
     private static Nanoseconds? BootTime(ConsoleLog console, Nanoseconds? startedAt) =>

@@ -1,17 +1,19 @@
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Lab.Metrics;
 
 /// <summary>
 /// Generalised processor sharing (Parekh and Gallager, IEEE/ACM Transactions on Networking 1(3), 1993) as a fluid: at every instant all
-/// physical CPUs are dealt out by weight among the vCPUs with a claim, at most one whole pCPU to each, water-filled.
+/// physical CPUs are dealt out among the vCPUs with a claim, as the scheduler owes it to them: reservations first, then by weight what is left, at
+/// most its limit and one whole pCPU to each, water-filled (<see cref="Scheduling.ExpectedShares"/> says the same of an interval).
 /// </summary>
 /// <remarks>
 /// Arrivals are those of the recording. A busy period (<see cref="BusyPeriod"/>) brings the work that it really had, and has a claim from
 /// its beginning until the fluid has served that; so a vCPU that wakes for moments claims those moments and not the time it was kept
 /// waiting. A period of <see cref="LongPeriod"/> or more, or one that did not end, has a claim for as long as it could run: with that
-/// much patience nobody knows what it would have done with more. Each vCPU claims with its domain's weight. Equal weights have equal
-/// rates, so a step costs as much as there are different weights.
+/// much patience nobody knows what it would have done with more. Each vCPU claims what its domain's are owed. Those who are owed the
+/// same have equal rates, so a step costs as much as there are different entitlements.
 /// </remarks>
 public sealed class FluidGps
 {
@@ -27,25 +29,25 @@ public sealed class FluidGps
 
     /// <summary>Makes the fluid of a recording.</summary>
     /// <param name="pcpus">The physical CPUs.</param>
-    /// <param name="weights">Weights of domains.</param>
+    /// <param name="owed">What each domain's vCPUs are owed.</param>
     /// <param name="claimants">The vCPUs.</param>
     /// <param name="periods">Their busy periods, in order of their beginnings.</param>
-    public FluidGps(int pcpus, IReadOnlyList<int> weights, IReadOnlyList<(int Domain, int Vcpu)> claimants, IReadOnlyList<BusyPeriod> periods)
+    public FluidGps(int pcpus, IReadOnlyList<Entitlement> owed, IReadOnlyList<(int Domain, int Vcpu)> claimants, IReadOnlyList<BusyPeriod> periods)
     {
         _pcpus = pcpus;
-        Dictionary<int, Class> classes = [];
+        Dictionary<Entitlement, Class> classes = [];
         Dictionary<(int, int), int> indexOf = [];
         _claims = new Claim[claimants.Count];
         for (int index = 0; index < claimants.Count; index++)
         {
-            int weight = weights[claimants[index].Domain];
-            if (!classes.TryGetValue(weight, out Class? same))
-                classes.Add(weight, same = new Class(weight));
+            Entitlement own = owed[claimants[index].Domain];
+            if (!classes.TryGetValue(own, out Class? same))
+                classes.Add(own, same = new Class(own));
             _claims[index] = new Claim(same);
             indexOf.Add(claimants[index], index);
         }
 
-        _classes = [.. classes.Values.OrderByDescending(each => each.Weight)];
+        _classes = [.. classes.Values.OrderBy(each => each.Weight > 0 ? each.Room / each.Weight : double.PositiveInfinity)];
         List<(long At, int Claim, bool Begins, BusyPeriod Period)> arrivals = [];
         foreach (BusyPeriod period in periods)
         {
@@ -150,13 +152,19 @@ public sealed class FluidGps
         }
     }
 
-    /// <summary>Rates by water-filling: the heaviest fill up to one pCPU first, the others divide the rest by weight.</summary>
+    /// <summary>Rates by water-filling: reservations first; then who has least room for its weight fills up first, and the others divide the rest by weight.</summary>
     private void Deal()
     {
-        double capacity = _pcpus;
+        double reserved = 0;
         double weights = 0;
         foreach (Class each in _classes)
-            weights += (double)each.Active * each.Weight;
+        {
+            reserved += each.Active * each.Reserved;
+            weights += each.Active * each.Weight;
+        }
+
+        double kept = reserved > _pcpus ? _pcpus / reserved : 1;
+        double capacity = Math.Max(0, _pcpus - reserved);
         foreach (Class each in _classes)
         {
             if (each.Active == 0)
@@ -165,18 +173,25 @@ public sealed class FluidGps
                 continue;
             }
 
-            each.Rate = Math.Min(1, Math.Max(0, capacity) * each.Weight / weights);
-            if (each.Rate < 1)
+            double part = each.Weight > 0 ? Math.Min(each.Room, Math.Max(0, capacity) * each.Weight / weights) : 0;
+            each.Rate = (each.Reserved * kept) + part;
+            if (part < each.Room)
                 continue;
-            capacity -= each.Active;
-            weights -= (double)each.Active * each.Weight;
+            capacity -= each.Active * part;
+            weights -= each.Active * each.Weight;
         }
     }
 
-    /// <summary>All vCPUs of one weight.</summary>
-    private sealed class Class(int weight)
+    /// <summary>All vCPUs that are owed the same.</summary>
+    private sealed class Class(Entitlement owed)
     {
-        public readonly int Weight = weight;
+        public readonly double Weight = owed.Weight;
+
+        /// <summary>Reserved for each, in pCPUs.</summary>
+        public readonly double Reserved = Math.Min(owed.Reserved, owed.Limit);
+
+        /// <summary>What each can have beyond that.</summary>
+        public readonly double Room = Math.Max(0, owed.Limit - owed.Reserved);
 
         /// <summary>Claims without a hold by the value of <see cref="Service"/> at which they are served.</summary>
         public readonly PriorityQueue<(Claim Claim, int Version), double> Due = new();

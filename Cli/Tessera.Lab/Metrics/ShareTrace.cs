@@ -84,7 +84,7 @@ public sealed class ShareTrace
     private void Sweep(ScheduleRecording recording, ScheduleReplay replay, Nanoseconds length)
     {
         (int Domain, int Vcpu)[] claimants = [.. replay.BusyPeriods.Select(period => (period.Domain, period.Vcpu)).Distinct()];
-        FluidGps fluid = new(_pcpus, [.. recording.Domains.Select(domain => domain.Weight)], claimants, replay.BusyPeriods);
+        FluidGps fluid = new(_pcpus, [.. recording.Domains.Select(domain => domain.Owed)], claimants, replay.BusyPeriods);
         RunSpan[][] runs = [.. Enumerable.Range(0, _pcpus).Select(pcpu => replay.Runs.Where(run => run.Pcpu == pcpu).ToArray())];
         int[] at = new int[_pcpus];
         Nanoseconds from = Nanoseconds.Zero;

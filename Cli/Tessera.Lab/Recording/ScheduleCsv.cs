@@ -1,11 +1,12 @@
 using System.Globalization;
 using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Lab.Recording;
 
 /// <summary>
-/// A recording as a file: lines of comments (<c># key value</c>) with its length, physical CPUs and domains, a heading, and a line for each event,
+/// A recording as a file: lines of comments (<c># key value</c>) with its length, physical CPUs and domains (and what a domain was owed, unless it was by weight alone), a heading, and a line for each event,
 /// <c>at_ns,event,pcpu,domain,vcpu,before</c>. Domains are written by index; an empty field is one that does not apply.
 /// </summary>
 public static class ScheduleCsv
@@ -25,7 +26,12 @@ public static class ScheduleCsv
         if (recording.CutAt is { } cut)
             writer.WriteLine(Line($"# cut_at_ns {cut.Value}"));
         foreach (RecordedDomain domain in recording.Domains)
+        {
             writer.WriteLine(Line($"# domain {domain.Weight} {domain.Name}"));
+            if (domain.Owed != Entitlement.ByWeight(domain.Weight))
+                writer.WriteLine(Line($"# owed {domain.Owed.Weight:R} {domain.Owed.Reserved:R} {domain.Owed.Limit:R} {domain.Owed.Period.Value}"));
+        }
+
         writer.WriteLine(Heading);
         Span<char> line = stackalloc char[128];
         foreach (ScheduleEvent item in recording.Events)
@@ -69,8 +75,12 @@ public static class ScheduleCsv
                 case [_, "domain", var text, var name] when int.TryParse(text, CultureInfo.InvariantCulture, out int weight) && weight > 0:
                     domains.Add(new(name, weight));
                     break;
+                case [_, "owed", ..] when domains.Count > 0 && Owed(line) is { } owed:
+                    domains[^1] = domains[^1] with { Owed = owed };
+                    break;
                 default:
-                    throw new FormatException($"{file}:{number}: \"{line}\" is none of # length_ns N, # cut_at_ns N, # pcpus N, # domain WEIGHT NAME.");
+                    throw new FormatException(
+                        $"{file}:{number}: \"{line}\" is none of # length_ns N, # cut_at_ns N, # pcpus N, # domain WEIGHT NAME, and after a domain # owed WEIGHT RESERVED LIMIT PERIOD_NS.");
             }
         }
 
@@ -107,6 +117,19 @@ public static class ScheduleCsv
         if (kind < 0 || before < 0 || !TryIndex(line[fields[2]], out int pcpu) || !TryIndex(line[fields[3]], out int domain) || !TryIndex(line[fields[4]], out int vcpu))
             return null;
         return new(new(at), (ScheduleEventKind)kind, pcpu, domain, vcpu, (RunEnd)before);
+    }
+
+    private static Entitlement? Owed(string line)
+    {
+        string[] words = line.Split(' ');
+        if (words.Length != 6
+            || !double.TryParse(words[2], CultureInfo.InvariantCulture, out double weight)
+            || !double.TryParse(words[3], CultureInfo.InvariantCulture, out double reserved)
+            || !double.TryParse(words[4], CultureInfo.InvariantCulture, out double limit)
+            || !long.TryParse(words[5], CultureInfo.InvariantCulture, out long period))
+            return null;
+        Entitlement owed = new(weight, reserved, limit, new(period));
+        return owed.Objection() is null ? owed : null;
     }
 
     private static int Word(string[] words, ReadOnlySpan<char> text)

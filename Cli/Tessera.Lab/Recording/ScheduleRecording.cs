@@ -1,5 +1,6 @@
 using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Lab.Recording;
 
@@ -15,7 +16,17 @@ public readonly record struct ScheduleEvent(Nanoseconds At, ScheduleEventKind Ki
 /// <summary>A domain of a recording.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="Weight">Its share weight.</param>
-public readonly record struct RecordedDomain(string Name, int Weight);
+/// <param name="Owed">What the scheduler owed each of its vCPUs.</param>
+public readonly record struct RecordedDomain(string Name, int Weight, Entitlement Owed)
+{
+    /// <summary>One that was owed a share by its weight.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="weight">Its share weight.</param>
+    public RecordedDomain(string name, int weight)
+        : this(name, weight, Entitlement.ByWeight(weight))
+    {
+    }
+}
 
 /// <summary>Who ran where and who wanted to, over the measured window of a run. The first events restate what was so at its start.</summary>
 public sealed record ScheduleRecording

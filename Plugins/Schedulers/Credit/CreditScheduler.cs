@@ -169,6 +169,11 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
             Place(record);
     }
 
+    /// <summary>Nobody's debt is more than a time slice, and at a cap that is earned back in a time slice over the cap.</summary>
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu) => Of(vcpu).Domain.Cap is > 0 and var cap
+        ? new(vcpu.Weight, Reserved: 0, Math.Min(1, cap / 100.0), new(_slice * 100 / cap))
+        : Entitlement.ByWeight(vcpu.Weight);
+
     public string Describe(SchedulableVcpu vcpu)
     {
         CreditVcpu record = Of(vcpu);

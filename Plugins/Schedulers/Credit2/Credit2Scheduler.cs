@@ -141,6 +141,10 @@ public sealed partial class Credit2Scheduler(Credit2Options options) : ISchedule
         }
     }
 
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu) => Of(vcpu).Domain is { Capped: true } domain
+        ? new(vcpu.Weight, Reserved: 0, Math.Min(1, domain.CapPercent / 100.0), new(Credit2Domain.ReplenishmentPeriod))
+        : Entitlement.ByWeight(vcpu.Weight);
+
     public string Describe(SchedulableVcpu vcpu)
     {
         Credit2Vcpu record = Of(vcpu);

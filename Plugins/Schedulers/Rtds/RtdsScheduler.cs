@@ -36,7 +36,7 @@ namespace Tessera.Plugins.Schedulers.Rtds;
     "1.0.0",
     Summary = "Xen's real-time deferrable servers: a budget in each period, global EDF.",
     DomainOptions = typeof(RtdsDomainOptions))]
-[SchedulerProperties(StarvationBoundMs = 20, PeriodOption = nameof(RtdsDomainOptions.Period), SliceOption = nameof(RtdsDomainOptions.Budget), VcpusPerPcpu = 2)]
+[SchedulerProperties(StarvationBoundMs = 20, PeriodOption = nameof(RtdsDomainOptions.Period), SliceOption = nameof(RtdsDomainOptions.Budget), VcpusPerPcpu = 2, DeadlineUtilisation = 1)]
 public sealed class RtdsScheduler : IScheduler
 {
     private static readonly RtdsDomainOptions Defaults = new();
@@ -189,6 +189,14 @@ public sealed class RtdsScheduler : IScheduler
 
         Watch(record);
         _timer.NotLaterThan(NextReplenishment);
+    }
+
+    /// <summary>Extra time goes by levels, a budget to each in a period: in proportion to the budgets over their periods.</summary>
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu)
+    {
+        RtdsVcpu record = Of(vcpu);
+        double reserved = record.Budget / (double)record.Period;
+        return record.ExtraTime ? new(reserved, reserved, Limit: 1, new(record.Period)) : new(Weight: 0, reserved, reserved, new(record.Period));
     }
 
     public string Describe(SchedulableVcpu vcpu)

@@ -34,7 +34,7 @@ namespace Tessera.Plugins.Schedulers.Sedf;
     "1.0.0",
     Summary = "Xen's simple EDF: a slice in each period, extra time by weight.",
     DomainOptions = typeof(SedfDomainOptions))]
-[SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 5, WakeLatencyBoundMs = 1, PeriodOption = nameof(SedfDomainOptions.Period), SliceOption = nameof(SedfDomainOptions.Slice))]
+[SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 5, WakeLatencyBoundMs = 1, PeriodOption = nameof(SedfDomainOptions.Period), SliceOption = nameof(SedfDomainOptions.Slice), DeadlineUtilisation = 1)]
 public sealed partial class SedfScheduler : IScheduler
 {
     private static readonly SedfDomainOptions Defaults = new();
@@ -153,6 +153,15 @@ public sealed partial class SedfScheduler : IScheduler
         else if (record.Runnable && File(record, now) is { } kind)
             Place(record, kind);
         _timer.NotLaterThan(NextPeriod);
+    }
+
+    public Entitlement EntitlementOf(SchedulableVcpu vcpu)
+    {
+        SedfVcpu record = Of(vcpu);
+        if (record.FullSlice == 0)
+            return Entitlement.ByWeight(vcpu.Weight);
+        double reserved = record.FullSlice / (double)record.FullPeriod;
+        return new(record.ExtraTime ? vcpu.Weight : 0, reserved, record.ExtraTime ? 1 : reserved, new(record.FullPeriod));
     }
 
     public string Describe(SchedulableVcpu vcpu)

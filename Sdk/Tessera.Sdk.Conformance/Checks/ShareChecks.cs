@@ -46,7 +46,7 @@ internal sealed class CapCheck : Check
     private const double Tolerance = 1;
 
     public CapCheck()
-        : base("caps", "A capped vCPU gets its cap and no more, within a point.") => Needs = static declaration => declaration.CapOptions is not null;
+        : base("caps", "A capped vCPU gets its cap and no more, within a point, and the watchdog knows of it.") => Needs = static declaration => declaration.CapOptions is not null;
 
     public override CheckResult Run(Subject subject)
     {
@@ -65,9 +65,20 @@ internal sealed class CapCheck : Check
                     return Failed(ejected);
                 holds &= Math.Abs(got - cap) <= Tolerance;
                 found.Add($"{cap} % {(alone ? "alone" : "beside another")}: {got:0.00} %");
+                double stated = machine.Core.EntitlementOf(capped).Limit * 100;
+                if (Math.Abs(stated - cap) <= Tolerance)
+                    continue;
+                holds = false;
+                found.Add($"its EntitlementOf says {stated:0.00} %, so the watchdog and results do not know of the cap");
             }
         }
 
+        VirtualMachine watched = Simulated.WatchedMachine(subject);
+        watched.Start(1, new CpuBoundWorkload(), options: subject.Declaration.CapOptions!(1));
+        watched.Start(2, new CpuBoundWorkload());
+        watched.RunUntil(Simulated.Patience);
+        if (Simulated.Ejected(watched) is { } waited)
+            return Failed($"at a cap of 1 %, {waited}");
         return Judge(holds, string.Join(", ", found));
     }
 }
@@ -79,7 +90,7 @@ internal sealed class ReservationCheck : Check
     private const double Tolerance = 0.5;
 
     public ReservationCheck()
-        : base("reservations", "A vCPU that reserved a slice of each period gets it beside others.") => Needs = static declaration => declaration.ReservationOptions is not null;
+        : base("reservations", "A vCPU that reserved a slice of each period gets it beside others, and the watchdog knows of it.") => Needs = static declaration => declaration.ReservationOptions is not null;
 
     public override CheckResult Run(Subject subject)
     {
@@ -98,8 +109,19 @@ internal sealed class ReservationCheck : Check
             double promised = slice * 100.0 / period;
             holds &= got >= promised - Tolerance;
             found.Add($"{slice} of {period} ms ({promised:0} %): {got:0.00} %");
+            double stated = machine.Core.EntitlementOf(reserved).Reserved * 100;
+            if (Math.Abs(stated - promised) <= Tolerance)
+                continue;
+            holds = false;
+            found.Add($"its EntitlementOf says {stated:0.00} %, so the watchdog and results do not know of the reservation");
         }
 
+        VirtualMachine watched = Simulated.WatchedMachine(subject);
+        watched.Start(1, new CpuBoundWorkload(), options: subject.Declaration.ReservationOptions!(Nanoseconds.FromSeconds(60), Nanoseconds.FromSeconds(5)));
+        watched.Start(2, new CpuBoundWorkload());
+        watched.RunUntil(Simulated.Patience);
+        if (Simulated.Ejected(watched) is { } waited)
+            return Failed($"with 5 s reserved in 60 s, {waited}");
         return Judge(holds, string.Join(", ", found));
     }
 }

@@ -11,9 +11,15 @@ internal static class Simulated
 
     public static readonly Nanoseconds Window = Nanoseconds.FromSeconds(20);
 
+    /// <summary>How long a machine with a watchdog runs: several times the watchdog's limit.</summary>
+    public static readonly Nanoseconds Patience = Nanoseconds.FromSeconds(300);
+
     /// <summary>A machine whose core never ejects for starvation: checks look themselves.</summary>
     public static VirtualMachine Machine(Subject subject, int pcpus) =>
         new(subject.Create(), new VirtualMachineOptions { PcpuCount = pcpus, StarvationLimit = Nanoseconds.Zero, PolicyName = subject.Declaration.Name });
+
+    /// <summary>One whose watchdog is on, as on a machine that runs guests.</summary>
+    public static VirtualMachine WatchedMachine(Subject subject) => new(subject.Create(), new VirtualMachineOptions { PolicyName = subject.Declaration.Name });
 
     public static SchedulableVcpu[] Hogs(VirtualMachine machine, int count, Func<int, int>? weight = null) =>
         [.. Enumerable.Range(0, count).Select(index => machine.Start(index + 1, new CpuBoundWorkload(), weight?.Invoke(index) ?? 256))];

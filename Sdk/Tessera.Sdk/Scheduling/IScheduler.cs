@@ -8,8 +8,8 @@ namespace Tessera.Sdk.Scheduling;
 /// Every member is called by the scheduler core, one call at a time under its lock, never re-entered: write single-threaded
 /// code. Time is an argument that never goes back; never read a clock. Must not block, wait, start threads or call the core
 /// from another thread. The core keeps the run states; a policy keeps queues and accounts. A policy that throws, answers with
-/// a vCPU that is not runnable here, takes longer than its budget or starves a runnable vCPU is ejected and replaced by the
-/// fallback.
+/// a vCPU that is not runnable here, takes longer than its budget or starves a runnable vCPU (by what it owes it,
+/// <see cref="EntitlementOf"/>) is ejected and replaced by the fallback.
 /// </remarks>
 public interface IScheduler
 {
@@ -46,6 +46,13 @@ public interface IScheduler
     /// the handle has the new ones already. Called at any moment in the vCPU's life.
     /// </summary>
     void Adjust(SchedulableVcpu vcpu, Nanoseconds now);
+
+    /// <summary>
+    /// What the policy owes a vCPU by its parameters: a share by weight, unless it says otherwise. A policy with caps, budgets or reservations says so
+    /// here, or the watchdog takes the waiting that they demand for starvation. Depends on the parameters alone; asked after <see cref="Add"/> and
+    /// <see cref="Adjust"/>.
+    /// </summary>
+    Entitlement EntitlementOf(SchedulableVcpu vcpu) => Entitlement.ByWeight(vcpu.Weight);
 
     /// <summary>Describes the policy's own state of a vCPU (virtual times, credits, queue) in a line, for reports and failure dumps.</summary>
     string Describe(SchedulableVcpu vcpu);

@@ -39,4 +39,10 @@ public sealed class SchedulerPropertiesAttribute : Attribute
 
     /// <summary>The per-domain option that is the CPU time reserved in each period; null when there are no reservations.</summary>
     public string? SliceOption { get; set; }
+
+    /// <summary>
+    /// Up to which utilisation, 0 to 1, periodic tasks meet every deadline on one physical CPU, each with its own CPU time and period reserved and
+    /// waking at its period's beginning: 1 for earliest deadline first; 0 when that is not promised.
+    /// </summary>
+    public double DeadlineUtilisation { get; set; }
 }

@@ -1,5 +1,4 @@
 using Tessera.Cli.Composition;
-using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
 using Tessera.Kernel;
@@ -121,7 +120,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
         Nanoseconds passed = pacer.Now - _last;
         _last = pacer.Now;
         FakeDomain[] running = [.. Domains.Where(domain => domain.Phase == DomainPhase.Running)];
-        double[] shares = ExpectedShares.Of([.. running.Select(domain => new ShareClaim(domain.Plan.Weight, 1))], pcpus);
+        double[] shares = Scheduling.ExpectedShares.Of([.. running.Select(domain => new Scheduling.ShareClaim(domain.Plan.Weight, 1))], pcpus);
         for (int index = 0; index < running.Length; index++)
             running[index].Account(new Nanoseconds((long)(passed.Value * shares[index] * pcpus)), passed);
     }
@@ -149,6 +148,9 @@ internal sealed class FakeDomain(FakeMachine machine, DomainPlan plan, Action<Re
             return new DomainActivity(machine.Now, _running, _waiting);
         }
     }
+
+    /// <summary>What a scheduler would owe it.</summary>
+    public Entitlement Owed { get; set; } = Entitlement.ByWeight(plan.Weight);
 
     public string? ExitReason { get; private set; }
 

@@ -61,6 +61,63 @@ internal sealed class SimulateTests
         }
     }
 
+    [Test]
+    public void Expected_shares_are_what_the_scheduler_owes_by_its_own_parameters()
+    {
+        // Budgets without extra time are just what each gets, and what is expected; a cap as well.
+        JsonElement[] servers = Domains(Experiment(
+            "rtds",
+            """{ "period": "10 ms", "budget": "3 ms", "extraTime": false }""",
+            """{ "period": "20 ms", "budget": "4 ms", "extraTime": false }""",
+            """{ "period": "50 ms", "budget": "5 ms", "extraTime": false }"""));
+        JsonElement[] capped = Domains(Experiment("credit2", """{ "cap": 10 }""", "{}", "{}"));
+        Assert.Multiple(() =>
+        {
+            Assert.That(servers.Select(Share), Is.EqualTo(new[] { 0.3, 0.2, 0.1 }).Within(0.002));
+            Assert.That(servers.Select(Expected), Is.EqualTo(new[] { 0.3, 0.2, 0.1 }).Within(0.002));
+            Assert.That(capped.Select(Expected), Is.EqualTo(new[] { 0.1, 0.45, 0.45 }).Within(0.002));
+            Assert.That(capped.Select(Share), Is.EqualTo(capped.Select(Expected)).Within(0.01));
+        });
+
+        static double Share(JsonElement domain) => domain.GetProperty("share").GetDouble();
+        static double Expected(JsonElement domain) => domain.GetProperty("expectedShare").GetDouble();
+    }
+
+    [Test]
+    public void A_domain_that_completes_no_job_in_time_has_missed_its_deadlines()
+    {
+        // Twice as much work as time: of 20 deadlines in 2 s none is met after the first.
+        JsonElement[] domains = Domains(Experiment("rtds", "{}"), "--model", "d0=periodic burst=200ms period=100ms");
+        Assert.That(domains[0].GetProperty("work").GetInt64(), Is.LessThanOrEqualTo(10));
+        Assert.That(domains[0].GetProperty("missedDeadlines").GetInt64(), Is.EqualTo(19).Within(1));
+    }
+
+    private static string Experiment(string scheduler, params string[] options) => $$"""
+        {
+          "machine": { "pcpus": 1 },
+          "scheduler": "{{scheduler}}",
+          "domains": [ {{string.Join(", ", options.Select((own, index) => $$"""{ "name": "d{{index}}", "guest": "spin", "scheduler": {{own}} }"""))}} ],
+          "duration": "2 s"
+        }
+        """;
+
+    private static JsonElement[] Domains(string experiment, params string[] arguments)
+    {
+        string folder = Directory.CreateTempSubdirectory("tessera-simulate-").FullName;
+        try
+        {
+            string config = Path.Combine(folder, "lab.json");
+            File.WriteAllText(config, experiment);
+            using Support.Cli cli = new();
+            Assert.That(cli.Run(["simulate", config, "--json", "--quiet", .. arguments]), Is.Zero, cli.Error);
+            return [.. JsonDocument.Parse(cli.Out).RootElement.GetProperty("domains").EnumerateArray()];
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     [TestCase("simulate")]
     [TestCase("compare", "--simulate-only", "--repeat", "1", "--no-schedules", "--out")]
     public void Disks_and_networks_that_virtual_time_does_not_have_are_named(string verb, params string[] more)

@@ -3,6 +3,8 @@ using FsCheck.Fluent;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
 using Tessera.Scheduling;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Lab.Tests.Metrics;
 
@@ -37,6 +39,23 @@ internal sealed class MetricsTests
             Assert.That(metrics.ShareErrors[^1].Mean, Is.EqualTo(0).Within(1e-6));
             Assert.That(metrics.WakeToRunNs, Is.Null);
         });
+    }
+
+    [Test]
+    public void The_ideal_is_what_the_scheduler_owes_and_a_recording_keeps_it()
+    {
+        // A budget of 20 %, a reservation of 30 % with a part by weight of the rest, and one by weight.
+        Recordings recording = new(1, 256, 256, 256);
+        recording.Wake(0, 0).Wake(0, 1).Wake(0, 2).Run(0, 0).Run(200, 1, before: RunEnd.Preempted).Run(750, 2, before: RunEnd.Preempted);
+        Nanoseconds period = Nanoseconds.FromMilliseconds(100);
+        Entitlement[] owed = [new(0, 0.2, 0.2, period), new(256, 0.3, 1, period), Entitlement.ByWeight(256)];
+        ScheduleRecording made = recording.Until(1000);
+        made = made with { Domains = [.. made.Domains.Select((domain, index) => domain with { Owed = owed[index] })] };
+        using StringWriter file = new();
+        ScheduleCsv.Write(file, made);
+        ScheduleRecording read = ScheduleCsv.Read(new StringReader(file.ToString()), "schedule.csv");
+        Assert.That(read.Domains, Is.EqualTo(made.Domains));
+        Assert.That(RunMetrics.Of(read).Domains.Select(domain => domain.IdealShare), Is.EqualTo(new[] { 0.2, 0.55, 0.25 }).Within(1e-9));
     }
 
     [Test]

@@ -1,8 +1,9 @@
 using FsCheck;
 using FsCheck.Fluent;
-using Tessera.Cli.Results;
+using Tessera.Sdk;
+using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Cli.Tests.Results;
+namespace Tessera.Scheduling.Tests;
 
 internal sealed class ExpectedSharesTests
 {
@@ -48,10 +49,34 @@ internal sealed class ExpectedSharesTests
     public void Whoever_gets_less_than_it_wants_has_the_greatest_share_per_weight() => Check(Prop.ForAll(Machines, machine =>
     {
         double[] shares = ExpectedShares.Of(machine.Claims, machine.Pcpus);
-        double most = shares.Zip(machine.Claims).Select(pair => pair.First / pair.Second.Weight).DefaultIfEmpty(0).Max();
+        double most = shares.Zip(machine.Claims).Select(pair => pair.First / pair.Second.Owed.Weight).DefaultIfEmpty(0).Max();
         return shares.Zip(machine.Claims).All(pair =>
-            pair.First >= (pair.Second.Demand / machine.Pcpus) - 1e-9 || pair.First / pair.Second.Weight >= most * (1 - 1e-6));
+            pair.First >= (pair.Second.Demand / machine.Pcpus) - 1e-9 || pair.First / pair.Second.Owed.Weight >= most * (1 - 1e-6));
     }));
+
+    [Test]
+    public void Budgets_without_extra_time_are_shares() =>
+        Assert.That(Owed(1, new(0, 0.3, 0.3, Second), new(0, 0.2, 0.2, Second), new(0, 0.1, 0.1, Second)), Is.EqualTo(new[] { 0.3, 0.2, 0.1 }).Within(Tolerance));
+
+    [Test]
+    public void What_is_not_reserved_is_dealt_out_by_weight() =>
+        Assert.That(Owed(1, new(256, 0.4, 1, Second), Entitlement.ByWeight(256), Entitlement.ByWeight(256)), Is.EqualTo(new[] { 0.6, 0.2, 0.2 }).Within(Tolerance));
+
+    [Test]
+    public void A_cap_leaves_the_rest_to_the_others() =>
+        Assert.That(Owed(1, new(512, 0, 0.1, Second), Entitlement.ByWeight(256)), Is.EqualTo(new[] { 0.1, 0.9 }).Within(Tolerance));
+
+    [Test]
+    public void Reservations_beyond_the_capacity_are_cut_alike() =>
+        Assert.That(Owed(1, new(0, 0.9, 0.9, Second), new(0, 0.6, 0.6, Second), Entitlement.ByWeight(256)), Is.EqualTo(new[] { 0.6, 0.4, 0 }).Within(Tolerance));
+
+    [Test]
+    public void A_reservation_that_is_not_wanted_goes_to_the_others() =>
+        Assert.That(ExpectedShares.Of([new(new Entitlement(0, 0.5, 0.5, Second), 0.1), new(256, 1)], 1), Is.EqualTo(new[] { 0.1, 0.9 }).Within(Tolerance));
+
+    private static Nanoseconds Second => Nanoseconds.FromSeconds(1);
+
+    private static double[] Owed(int pcpus, params Entitlement[] owed) => ExpectedShares.Of([.. owed.Select(static each => new ShareClaim(each, 1))], pcpus);
 
     private static void Check(Property property) => property.QuickCheckThrowOnFailure();
 
