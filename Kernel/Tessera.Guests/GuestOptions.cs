@@ -55,6 +55,9 @@ public enum FuzzMode
     /// <summary>Maps its page tables writable and stores into them.</summary>
     WriteTable,
 
+    /// <summary>Executes a byte of its own page table as a privileged instruction, again and again.</summary>
+    ExecuteTable,
+
     /// <summary>Registers trap handlers that do not exist, then traps.</summary>
     BadTrapTable,
 

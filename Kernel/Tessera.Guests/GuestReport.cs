@@ -125,4 +125,7 @@ public enum FuzzAttack
 
     /// <summary>A privileged instruction; target: which.</summary>
     PrivilegedInstruction,
+
+    /// <summary>Executing a byte of an own L1 table as `cli`; target: how often. The entry must stay what it is.</summary>
+    ExecuteTable,
 }

@@ -21,6 +21,9 @@ internal static class FuzzGuest
             case FuzzMode.WriteTable:
                 TableWrites.Emit(f);
                 break;
+            case FuzzMode.ExecuteTable:
+                TableExecution.Emit(f);
+                break;
             case FuzzMode.BadTrapTable:
                 BrokenEntries.EmitTrapTable(f, options.Seed);
                 break;

@@ -37,7 +37,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         BootLayout layout = BootLayout.Plan(domain.Name, _image, _configuration.Initrd.Length, _memory.RamFrames);
         LoadImage();
         if (!_configuration.Initrd.IsEmpty)
-            _configuration.Initrd.Span.CopyTo(_memory.Physical(layout.InitrdPfn, _configuration.Initrd.Length));
+            _configuration.Initrd.Span.CopyTo(_memory.BeforeBoot(layout.InitrdPfn, _configuration.Initrd.Length));
         WriteFrameList(layout);
         (int storePort, int consolePort) = Connect(layout, store, server);
         WriteStartInfo(layout, storePort, consolePort);
@@ -49,7 +49,6 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         XenErrno adopted = domain.Mmu.AdoptBootTables(root);
         if (adopted != XenErrno.Success)
             throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin refused the boot page tables ({adopted}).");
-        HoldWrittenFrames(layout);
         // The clock's rate must be known before the guest reads it; by now the time that measuring takes has passed by itself.
         domain.Machine.Clock.Calibrate();
         SetRegisters(layout);
@@ -70,11 +69,11 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         }
     }
 
-    private Span<byte> MemoryAt(ulong physical, int bytes) => _memory.Physical((long)(physical >> 12), bytes + (int)(physical & 4095))[(int)(physical & 4095)..];
+    private Span<byte> MemoryAt(ulong physical, int bytes) => _memory.BeforeBoot((long)(physical >> 12), bytes + (int)(physical & 4095))[(int)(physical & 4095)..];
 
     private void WriteFrameList(BootLayout layout)
     {
-        Span<ulong> list = MemoryMarshal.Cast<byte, ulong>(_memory.Physical(layout.FrameListPfn, _memory.RamFrames * 8));
+        Span<ulong> list = MemoryMarshal.Cast<byte, ulong>(_memory.BeforeBoot(layout.FrameListPfn, _memory.RamFrames * 8));
         for (int pfn = 0; pfn < list.Length; pfn++)
             list[pfn] = (ulong)(_memory.First.Value + pfn);
     }
@@ -96,7 +95,12 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
     }
 
     // SAFETY: the page is one of the domain's own frames; console and store connection are closed before its memory goes.
-    private unsafe nint PageOf(long pfn) => (nint)_memory.At((_memory.First + pfn).Address);
+    private unsafe nint PageOf(long pfn)
+    {
+        Mfn frame = _memory.First + pfn;
+        domain.WriteAtAnyTime(frame);
+        return (nint)domain.Writes.Page(frame);
+    }
 
     /// <summary>The console's keys as xl writes them: domain 0's, for the guest to read.</summary>
     private void PublishConsole(StoreClient store, long ringFrame, int port)
@@ -114,7 +118,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
 
     private void WriteStartInfo(BootLayout layout, int storePort, int consolePort)
     {
-        Span<byte> info = _memory.Physical(layout.StartInfoPfn, 4096);
+        Span<byte> info = _memory.BeforeBoot(layout.StartInfoPfn, 4096);
         "xen-3.0-x86_64"u8.CopyTo(info[StartInfo.Magic..]);
         Put(info, StartInfo.NrPages, (ulong)_memory.RamFrames);
         Put(info, StartInfo.SharedInfo, _memory.SharedInfoFrame.Address);
@@ -144,7 +148,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
     {
         long next = layout.TablesPfn + 1;
         long root = layout.TablesPfn;
-        Span<ulong> Table(long pfn) => MemoryMarshal.Cast<byte, ulong>(_memory.Physical(pfn, 4096));
+        Span<ulong> Table(long pfn) => MemoryMarshal.Cast<byte, ulong>(_memory.BeforeBoot(pfn, 4096));
         long Below(long table, int index)
         {
             Span<ulong> entries = Table(table);
@@ -191,22 +195,6 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             enter.CopyTo(stub[5..]);
             stub[5 + enter.Length] = 0xc3; // ret
         }
-    }
-
-    // A frame that the VMM writes as the guest bids (a store's answer, a grant's mark) must not become a page or descriptor table: those writes are not validated.
-    private void HoldWrittenFrames(BootLayout layout)
-    {
-        Hold(_memory.First + layout.StorePfn);
-        Hold(_memory.First + layout.ConsolePfn);
-        for (Mfn frame = _memory.SharedInfoFrame; _memory.Has(frame); frame += 1)
-            Hold(frame);
-    }
-
-    private void Hold(Mfn frame)
-    {
-        if (domain.Machine.Frames.TakeType(domain.Id, frame, FrameType.Writable) is not (TypeReference.Taken or TypeReference.TakenFirst))
-            throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin holds {frame}, which the VMM writes, as a table.");
-        domain.WrittenByVmm.Add(frame);
     }
 
     private void FindReportPage()

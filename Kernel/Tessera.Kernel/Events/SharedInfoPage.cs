@@ -7,10 +7,10 @@ namespace Tessera.Kernel.Events;
 /// A domain's shared_info page as the VMM uses it. The guest may write anything into it at any time: every value read is only a
 /// hint, and every bit operation is atomic.
 /// </summary>
-internal sealed unsafe class SharedInfoPage(DomainMemory memory)
+internal sealed unsafe class SharedInfoPage(DomainMemory memory, GuestWrites writes)
 {
     // SAFETY: the frame is the domain's own for its whole life; every access below stays inside its 4096 bytes, and 64-bit words are aligned.
-    private readonly byte* _page = memory.At(memory.SharedInfoFrame.Address);
+    private readonly byte* _page = writes.Page(memory.SharedInfoFrame);
 
     /// <summary>The vCPU's slot in the page, used until it registers a vcpu_info of its own.</summary>
     public byte* VcpuInfo(int index) => _page + SharedInfo.VcpuInfo + (index * Sdk.Xen.VcpuInfo.Size);

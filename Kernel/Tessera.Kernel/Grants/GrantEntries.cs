@@ -7,15 +7,15 @@ namespace Tessera.Kernel.Grants;
 /// A domain's grant table as it lies in memory that the guest writes too, whenever it likes: each field is read once, flags change by atomic
 /// operations, and nothing read here is believed twice.
 /// </summary>
-internal sealed unsafe class GrantEntries(DomainMemory memory)
+internal sealed unsafe class GrantEntries(DomainMemory memory, GuestWrites writes)
 {
     private const int PageBytes = 4096;
     private const uint UseMask = (uint)(GrantEntryFlags.Reading | GrantEntryFlags.Writing);
 
     // SAFETY: both runs of frames are the domain's for its whole life and contiguous; every index is checked by GrantTable against the frames in use,
     // entries and status words are aligned, and no access comes after the table was closed and the last pin given back.
-    private readonly byte* _entries = memory.At(memory.GrantFrame(0).Address);
-    private readonly byte* _status = memory.At(memory.GrantStatusFrame(0).Address);
+    private readonly byte* _entries = writes.Page(memory.GrantFrame(0));
+    private readonly byte* _status = writes.Page(memory.GrantStatusFrame(0));
 
     /// <summary>Entries in so many frames.</summary>
     public static uint CountIn(int version, int frames) => (uint)(frames * PageBytes / SizeOf(version));

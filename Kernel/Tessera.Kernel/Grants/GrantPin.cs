@@ -47,8 +47,8 @@ internal struct GrantPin
     public uint BehindReference;
 
     /// <summary>The frame's first byte in this process.</summary>
-    // SAFETY: the pin keeps the memory mapped; the frame was the owner's when it was taken and frames do not change their owner while one lives.
-    public readonly unsafe byte* Address => (Behind ?? Table).Memory.At(Frame.Address);
+    // SAFETY: written to only when the pin is not read-only, and then the frame is held as writable. The pin keeps the memory mapped; the frame was the owner's when it was taken and frames do not change their owner while one lives.
+    public readonly unsafe byte* Address => (Behind ?? Table).Memory.PageForWriting(Frame);
 }
 
 /// <summary>What the VMM keeps of one grant that is in use. The guest's own entry is a wish; this is what holds.</summary>

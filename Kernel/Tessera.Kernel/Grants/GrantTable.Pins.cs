@@ -173,7 +173,7 @@ internal sealed partial class GrantTable
     {
         if (first && (!Memory.Has(frame) || !_frames.TakeReference(_domain, frame)))
             return GrantStatus.BadPage;
-        if (!forWriting || _frames.TakeType(_domain, frame, FrameType.Writable) is TypeReference.Taken or TypeReference.TakenFirst)
+        if (!forWriting || _writes.TryBegin(frame))
             return GrantStatus.Okay;
         if (first)
             _frames.DropReference(frame);
@@ -207,7 +207,7 @@ internal sealed partial class GrantTable
         try
         {
             if (lastWriter)
-                _ = _frames.DropType(frame);
+                _writes.End(frame);
             if (last)
                 _frames.DropReference(frame);
         }

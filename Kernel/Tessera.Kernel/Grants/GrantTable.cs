@@ -24,6 +24,7 @@ internal sealed partial class GrantTable
     private readonly Lock _gate = new();
     private readonly DomainId _domain;
     private readonly FrameTable _frames;
+    private readonly GuestWrites _writes;
     private readonly IGrantDirectory _directory;
     private readonly GrantEntries _entries;
     private readonly ActiveGrant[]?[] _active = new ActiveGrant[]?[(GrantEntries.CountIn(1, MaxFrames) + ChunkEntries - 1) / ChunkEntries];
@@ -35,10 +36,10 @@ internal sealed partial class GrantTable
     private Action? _lastUnpinned;
 
     /// <summary>A table of one frame, version 1.</summary>
-    public GrantTable(DomainId domain, FrameTable frames, DomainMemory memory, IGrantDirectory directory)
+    public GrantTable(DomainId domain, FrameTable frames, DomainMemory memory, GuestWrites writes, IGrantDirectory directory)
     {
-        (_domain, _frames, Memory, _directory) = (domain, frames, memory, directory);
-        _entries = new GrantEntries(memory);
+        (_domain, _frames, Memory, _writes, _directory) = (domain, frames, memory, writes, directory);
+        _entries = new GrantEntries(memory, writes);
     }
 
     /// <summary>The memory that its frames lie in.</summary>

@@ -66,10 +66,10 @@ internal static unsafe class GrantCopyCalls
         Mfn frame = number <= long.MaxValue >> 12 ? new Mfn((long)number) : Mfn.None;
         if (!memory.Has(frame) || !frames.IsOwner(call.Domain.Id, frame))
             return GrantStatus.BadPage;
-        if (!isReadOnly && frames.TakeType(call.Domain.Id, frame, FrameType.Writable) is not (TypeReference.Taken or TypeReference.TakenFirst))
+        if (!isReadOnly && !call.Domain.Writes.TryBegin(frame))
             return GrantStatus.GeneralError;
-        (side.Frame, side.IsTyped, side.Length) = (frame, !isReadOnly, PageBytes);
-        side.Address = memory.At(frame.Address);
+        (side.Frame, side.IsWritten, side.Length) = (frame, !isReadOnly, PageBytes);
+        side.Address = memory.PageForWriting(frame);
         return GrantStatus.Okay;
     }
 
@@ -78,7 +78,7 @@ internal static unsafe class GrantCopyCalls
     {
         public GrantPin Pin;
         public bool IsPinned;
-        public bool IsTyped;
+        public bool IsWritten;
         public Mfn Frame;
         public int Offset;
         public int Length;
@@ -92,8 +92,8 @@ internal static unsafe class GrantCopyCalls
         {
             if (IsPinned)
                 GrantTable.Unpin(Pin);
-            if (IsTyped)
-                _ = caller.Machine.Frames.DropType(Frame);
+            if (IsWritten)
+                caller.Writes.End(Frame);
         }
     }
 

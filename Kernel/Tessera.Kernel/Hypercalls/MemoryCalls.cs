@@ -96,7 +96,8 @@ internal static class MemoryCalls
         if (domain.MmuHost.Frames.TakeType(domain.Id, frame, FrameType.Descriptors) != TypeReference.TakenFirst)
             return Mfn.None;
         domain.Ballooned.Push(frame);
-        memory.Discard(frame);
+        memory.SetPfn(frame, DomainMemory.InvalidPfn);
+        domain.Writes.Discard(frame);
         return frame;
     }
 

@@ -100,12 +100,10 @@ internal static unsafe class TimeCalls
         if (request.Offset > 4096 - VcpuInfo.Size || (request.Offset & 7) != 0 || vcpu.InfoFrame != Mfn.None)
             return HypercallCall.Error(XenErrno.EINVAL);
         Mfn frame = new((long)(request.Frame & long.MaxValue));
-        if (!call.Domain.Memory.Has(frame))
+        if (!call.Domain.Memory.Has(frame) || !call.Domain.Writes.TryBegin(frame))
             return HypercallCall.Error(XenErrno.EINVAL);
-        if (call.Domain.MmuHost.Frames.TakeType(call.Domain.Id, frame, FrameType.Writable) is not (TypeReference.Taken or TypeReference.TakenFirst))
-            return HypercallCall.Error(XenErrno.EINVAL);
-        // SAFETY: the frame is the domain's own and holds its writable type until the domain ends; the structure lies inside it.
-        vcpu.MoveInfo(call.Domain.Memory.At(frame.Address) + request.Offset, frame);
+        // SAFETY: the frame is the domain's own and writes to it end with the domain; the structure lies inside it.
+        vcpu.MoveInfo(call.Domain.Writes.Page(frame) + request.Offset, frame);
         return 0;
     }
 

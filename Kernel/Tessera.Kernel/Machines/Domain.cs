@@ -46,13 +46,15 @@ public sealed class Domain
     private ImmutableArray<Nic> _nics = [];
     private long _state = (long)DomainState.Created;
 
-    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
+    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, GuestWrites writes, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
     {
-        (Machine, Id, Configuration, Memory, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, guestMachine, host, mmu);
-        Guest = new GuestMemory(memory, mmu);
-        Shared = new SharedInfoPage(memory);
+        (Machine, Id, Configuration, Memory, Writes, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, writes, guestMachine, host, mmu);
+        for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
+            WriteAtAnyTime(frame);
+        Guest = new GuestMemory(memory, writes, mmu);
+        Shared = new SharedInfoPage(memory, writes);
         Events = new EventChannels(this);
-        Grants = new GrantTable(id, machine.Frames, memory, machine);
+        Grants = new GrantTable(id, machine.Frames, memory, writes, machine);
         Mappings = new Maptrack(this);
     }
 
@@ -86,6 +88,9 @@ public sealed class Domain
     internal Machine Machine { get; }
 
     internal DomainMemory Memory { get; }
+
+    /// <summary>The door to writing it.</summary>
+    internal GuestWrites Writes { get; }
 
     internal IGuestMachine GuestMachine { get; }
 
@@ -134,13 +139,21 @@ public sealed class Domain
     public IReadOnlyList<Nic> Nics => _nics;
 
     /// <summary>Copies the built-in guest's report page; empty for guests without one.</summary>
-    public unsafe byte[] ReadReportPage()
+    public byte[] ReadReportPage()
     {
         lock (_memoryGate)
         {
-            // SAFETY: the builder checked that the page is a whole frame of the domain; its memory is there as long as the gate says so.
-            return ReportPage == 0 || _memoryGone ? [] : new ReadOnlySpan<byte>(Memory.At(ReportPage), 4096).ToArray();
+            // The builder checked that the page is a whole frame of the domain; its memory is there as long as the gate says so.
+            return ReportPage == 0 || _memoryGone ? [] : Memory.Frame(Mfn.FromEntry(ReportPage)).ToArray();
         }
+    }
+
+    /// <summary>The VMM writes a frame for as long as the domain lives: a store's answer or a grant's mark, as the guest bids, must not land in a table.</summary>
+    internal void WriteAtAnyTime(Mfn frame)
+    {
+        if (!Writes.TryBegin(frame))
+            throw new Building.DomainBuildException($"Domain '{Name}': {frame}, which the VMM writes, is a table.");
+        WrittenByVmm.Add(frame);
     }
 
     internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;

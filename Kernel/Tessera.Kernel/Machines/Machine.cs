@@ -223,6 +223,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             ReleaseAccounts(domain);
             foreach (Vcpu vcpu in domain.Vcpus)
                 vcpu.Cpu.Dispose();
+            domain.Writes.Close();
             domain.GuestMachine.Dispose();
             domain.FastPath?.Dispose();
             domain.Mappings.ReleaseAll();
@@ -357,13 +358,13 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             {
                 SegmentOps.ReleaseAll(vcpu);
                 if (vcpu.InfoFrame != Mfn.None)
-                    _ = Frames.DropType(vcpu.InfoFrame);
+                    domain.Writes.End(vcpu.InfoFrame);
             }
 
             foreach (Mfn frame in domain.Ballooned)
                 _ = Frames.DropType(frame);
             foreach (Mfn frame in domain.WrittenByVmm)
-                _ = Frames.DropType(frame);
+                domain.Writes.End(frame);
             domain.Mmu.Release();
         }
         catch (Exception exception) when (MayBeFalse(domain, exception))
@@ -442,9 +443,10 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             memory = new DomainMemory(first, request.Frames, Engine.Facts);
             fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1 });
-            MmuHost host = new(id, 1, Frames, memory, guestMachine);
+            GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
+            MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
             mmu = _mmu.Attach(host);
-            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, guestMachine, host, mmu);
+            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, writes, guestMachine, host, mmu);
             SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
@@ -464,7 +466,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         catch
         {
             foreach (Mfn frame in domain?.WrittenByVmm ?? [])
-                _ = Frames.DropType(frame);
+                domain!.Writes.End(frame);
             mmu?.Release();
             Store.Release(id);
             Frames.Free(id);

@@ -19,10 +19,12 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>Frames for the status of version 2's entries: as many entries as fit into the table, two bytes each.</summary>
     public const int GrantStatusFrames = GrantFrames * 4096 / GrantLayout.Entry2Size * GrantLayout.StatusSize / 4096;
 
+    /// <summary>The pseudo-physical number of a frame that has none.</summary>
+    public const ulong InvalidPfn = ulong.MaxValue;
+
     /// <summary>Frames 0 to here, above the engine's, hold the machine-to-physical tables of a domain in its own machine.</summary>
     public const long TableFrames = 0x10000;
 
-    private const ulong InvalidPfn = ulong.MaxValue;
     private const ulong ReadOnlyPage = 0x8000_0000_0000_0025; // NX | accessed | user | present
     private const ulong Table = 0x27; // accessed | user | writable | present
     private const int SharedFrames = 1 + GrantFrames + GrantStatusFrames;
@@ -103,23 +105,23 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>Whether the frame is in the run.</summary>
     public bool Has(Mfn frame) => (ulong)(frame.Value - First.Value) < (ulong)TotalFrames;
 
-    /// <summary>Host address of a machine address in the run.</summary>
+    /// <summary>The bytes of a frame. Who writes goes through <see cref="GuestWrites"/>.</summary>
     /// <exception cref="ArgumentOutOfRangeException">Not in the run.</exception>
-    public byte* At(ulong machineAddress)
+    // SAFETY: the frame is checked; the mapping lives as long as this object and frames are page aligned.
+    public ReadOnlySpan<byte> Frame(Mfn frame) => new(PageForWriting(frame), 4096);
+
+    /// <summary>The first byte of a frame for those that docs/security.md names, each with what makes its writes safe; nobody else may ask for it.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">Not in the run.</exception>
+    public byte* PageForWriting(Mfn frame)
     {
-        ulong offset = machineAddress - First.Address;
-        if (offset >= (ulong)TotalFrames << 12)
-            ThrowOutside(machineAddress);
-        return _pointer + offset;
+        long offset = frame.Value - First.Value;
+        if ((ulong)offset >= (ulong)TotalFrames)
+            ThrowOutside(frame);
+        return _pointer + (offset << 12);
     }
 
-    /// <summary>The bytes of a frame.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">Not in the run.</exception>
-    // SAFETY: At() checked the frame; the mapping lives as long as this object and frames are page aligned.
-    public Span<byte> Frame(Mfn frame) => new(At(frame.Address), 4096);
-
-    /// <summary>The bytes of consecutive frames from a pseudo-physical one.</summary>
-    public Span<byte> Physical(long pfn, long bytes)
+    /// <summary>The bytes of consecutive frames from a pseudo-physical one, for the builder of a domain that has not run yet.</summary>
+    public Span<byte> BeforeBoot(long pfn, long bytes)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan((pfn << 12) + bytes, RamFrames << 12);
         // SAFETY: checked against the run's length just above.
@@ -133,12 +135,8 @@ internal sealed unsafe class DomainMemory : IDisposable
             _machineToPhysical[frame.Value - First.Value] = pfn;
     }
 
-    /// <summary>Marks a frame as given up: no pseudo-physical number, host memory returned.</summary>
-    public void Discard(Mfn frame)
-    {
-        SetPfn(frame, InvalidPfn);
-        _memory.Discard((frame.Value - First.Value) << 12, 4096);
-    }
+    /// <summary>Returns a frame's host memory; it reads as zero. Called by <see cref="GuestWrites"/>.</summary>
+    public void Discard(Mfn frame) => _memory.Discard((frame.Value - First.Value) << 12, 4096);
 
     /// <summary>Returns the host memory of a dead domain's frames, but for those that its grants still lend and the grant table itself.</summary>
     public void DiscardExcept(GrantTable grants)
@@ -163,8 +161,7 @@ internal sealed unsafe class DomainMemory : IDisposable
     }
 
     [DoesNotReturn]
-    private static void ThrowOutside(ulong machineAddress) =>
-        throw new ArgumentOutOfRangeException(nameof(machineAddress), $"Machine address 0x{machineAddress:x} is not the domain's.");
+    private static void ThrowOutside(Mfn frame) => throw new ArgumentOutOfRangeException(nameof(frame), $"{frame} is not the domain's.");
 
     /// <summary>Maps the table's pages read-only under one L3 table; every missing level is made as it is met.</summary>
     private RootEntry BuildTables(long tablePages)

@@ -6,21 +6,21 @@ using Tessera.Sdk.Memory;
 namespace Tessera.Kernel.Memory;
 
 /// <summary>
-/// The one door to guest memory by guest address: every byte goes through the domain's own page tables with the guest's own rights.
+/// Guest memory by guest address: every byte goes through the domain's own page tables with the guest's own rights, and what is written through <see cref="GuestWrites"/>.
 /// Structures are copied before they are looked at, since another vCPU may change them meanwhile.
 /// </summary>
-internal sealed unsafe class GuestMemory(DomainMemory memory, IDomainMmu mmu)
+internal sealed class GuestMemory(DomainMemory memory, GuestWrites writes, IDomainMmu mmu)
 {
     /// <summary>Copies from the guest; false when a page is not mapped.</summary>
     public bool TryRead(int vcpu, bool userMode, ulong address, Span<byte> destination)
     {
         while (!destination.IsEmpty)
         {
-            if (!Page(vcpu, userMode, address, forWriting: false, destination.Length, out Span<byte> page))
+            if (!Find(vcpu, userMode, address, forWriting: false, destination.Length, out ulong machineAddress, out int length))
                 return false;
-            page.CopyTo(destination);
-            destination = destination[page.Length..];
-            address += (ulong)page.Length;
+            memory.Frame(Mfn.FromEntry(machineAddress)).Slice((int)(machineAddress & 4095), length).CopyTo(destination);
+            destination = destination[length..];
+            address += (ulong)length;
         }
 
         return true;
@@ -31,11 +31,10 @@ internal sealed unsafe class GuestMemory(DomainMemory memory, IDomainMmu mmu)
     {
         while (!source.IsEmpty)
         {
-            if (!Page(vcpu, userMode, address, forWriting: true, source.Length, out Span<byte> page))
+            if (!Find(vcpu, userMode, address, forWriting: true, source.Length, out ulong machineAddress, out int length) || !writes.TryWrite(machineAddress, source[..length]))
                 return false;
-            source[..page.Length].CopyTo(page);
-            source = source[page.Length..];
-            address += (ulong)page.Length;
+            source = source[length..];
+            address += (ulong)length;
         }
 
         return true;
@@ -54,14 +53,12 @@ internal sealed unsafe class GuestMemory(DomainMemory memory, IDomainMmu mmu)
         where T : unmanaged =>
         TryWrite(vcpu, userMode: false, address, MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in value)));
 
-    private bool Page(int vcpu, bool userMode, ulong address, bool forWriting, int wanted, out Span<byte> bytes)
+    private bool Find(int vcpu, bool userMode, ulong address, bool forWriting, int wanted, out ulong machineAddress, out int length)
     {
-        bytes = default;
-        if (!mmu.Translate(vcpu, userMode, new VirtualAddress(address), forWriting, out ulong machineAddress) || !memory.Has(Mfn.FromEntry(machineAddress)))
+        length = 0;
+        if (!mmu.Translate(vcpu, userMode, new VirtualAddress(address), forWriting, out machineAddress) || !memory.Has(Mfn.FromEntry(machineAddress)))
             return false;
-        int length = Math.Min(wanted, 4096 - (int)(machineAddress & 4095));
-        // SAFETY: the frame is in the domain's run and the length stays inside the page.
-        bytes = new Span<byte>(memory.At(machineAddress), length);
+        length = Math.Min(wanted, 4096 - (int)(machineAddress & 4095));
         return true;
     }
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -6,7 +5,7 @@ using Tessera.Sdk.Memory;
 namespace Tessera.Kernel.Memory;
 
 /// <summary>What the MMU plugin may touch of one domain.</summary>
-internal sealed class MmuHost(DomainId domain, int maxVcpus, FrameTable frames, DomainMemory memory, IGuestMachine machine) : IMmuHost
+internal sealed unsafe class MmuHost(DomainId domain, int maxVcpus, FrameTable frames, DomainMemory memory, GuestWrites writes, IGuestMachine machine) : IMmuHost
 {
     /// <inheritdoc/>
     public DomainId Domain { get; } = domain;
@@ -21,10 +20,14 @@ internal sealed class MmuHost(DomainId domain, int maxVcpus, FrameTable frames, 
     public IReadOnlyList<RootEntry> HypervisorEntries { get; } = [.. machine.RootEntries, memory.TableEntry];
 
     /// <inheritdoc/>
-    public Span<ulong> Table(Mfn frame) => MemoryMarshal.Cast<byte, ulong>(memory.Frame(frame));
+    // SAFETY: PageForWriting checked the frame; 512 entries are the whole of it.
+    public Span<ulong> Table(Mfn frame) => new(memory.PageForWriting(frame), 512);
 
     /// <inheritdoc/>
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => machine.EntryChanged(entryAddress, oldEntry, newEntry);
+
+    /// <inheritdoc/>
+    public void MemoryWritten(Mfn frame) => writes.Written(frame);
 
     /// <inheritdoc/>
     public void SetPfn(Mfn frame, Pfn pfn) => memory.SetPfn(frame, (ulong)pfn.Value);

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -113,7 +114,7 @@ internal sealed class InstructionEmulator
         if (size is not (1 or 2 or 4 or 8) || ((int)address & (size - 1)) != 0)
             return false;
         // Compilers narrow bit operations: the write may touch any aligned part of the entry.
-        ulong old = vcpu.Domain.MmuHost.Table(Mfn.FromEntry(entryAddress))[(int)(entryAddress & 4095) / 8];
+        ulong old = MemoryMarshal.Cast<byte, ulong>(vcpu.Domain.Memory.Frame(Mfn.FromEntry(entryAddress)))[(int)(entryAddress & 4095) / 8];
         int shift = (int)(address & 7) * 8;
         ulong mask = size == 8 ? ulong.MaxValue : (1UL << (size * 8)) - 1;
         ulong before = (old >> shift) & mask;
@@ -197,16 +198,15 @@ internal sealed class InstructionEmulator
 
     /// <summary>
     /// A `cli` or `sti` that traps again and again at one place is overwritten by `nop`, which is what it means here. Kernels have few
-    /// such places but pass one of them thousands of times while they boot.
+    /// such places but pass one of them thousands of times while they boot. A byte of a page or descriptor table stays as it is.
     /// </summary>
-    private unsafe void PatchWhenHot(Vcpu vcpu)
+    private void PatchWhenHot(Vcpu vcpu)
     {
         ulong rip = vcpu.Cpu.State.Rip;
         (_hotPlace, _hotCount) = rip == _hotPlace ? (rip, _hotCount + 1) : (rip, 0);
         if (_hotCount < HotLimit || !vcpu.Domain.Mmu.Translate(vcpu.Index, userMode: false, new VirtualAddress(rip), forWriting: false, out ulong machineAddress))
             return;
-        // SAFETY: Translate answers with an address in the domain's own run; one byte is written.
-        *vcpu.Domain.Memory.At(machineAddress) = Nop;
+        _ = vcpu.Domain.Writes.TryWrite(machineAddress, [Nop]);
         _hotCount = 0;
     }
 

@@ -140,6 +140,7 @@ internal sealed class TypedFrames(IMmuHost host)
         if (error != XenErrno.Success)
             return error;
         Replace(frame, ref host.Table(frame)[index], index, value);
+        host.MemoryWritten(frame);
         _frames.DropType(frame);
         return XenErrno.Success;
     }
@@ -156,6 +157,7 @@ internal sealed class TypedFrames(IMmuHost host)
         Span<ulong> from = source == Mfn.None ? default : host.Table(source);
         for (int index = 0; index < PageTableEntry.EntriesPerTable; index++)
             Replace(frame, ref to[index], index, from.IsEmpty ? 0 : from[index]);
+        host.MemoryWritten(frame);
         _frames.DropType(frame);
         return XenErrno.Success;
     }
@@ -179,6 +181,7 @@ internal sealed class TypedFrames(IMmuHost host)
             Replace(frame, ref table[index], index, descriptor);
         }
 
+        host.MemoryWritten(frame);
         return XenErrno.Success;
     }
 
@@ -190,6 +193,7 @@ internal sealed class TypedFrames(IMmuHost host)
         if (_frames.TypeOf(frame).Type != FrameType.Descriptors)
             return WritePlain(frame, index, descriptor);
         Replace(frame, ref host.Table(frame)[index], index, descriptor);
+        host.MemoryWritten(frame);
         return XenErrno.Success;
     }
 

@@ -85,6 +85,9 @@ public interface IMmuHost
     /// <summary>To be called after each write of an entry in a frame that has a page-table type; the CPU engine makes it effective.</summary>
     void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry);
 
+    /// <summary>To be called after each other write through <see cref="Table"/>, to a frame that holds another type meanwhile.</summary>
+    void MemoryWritten(Mfn frame);
+
     /// <summary>Sets the domain's machine-to-physical entry of one of its frames.</summary>
     void SetPfn(Mfn frame, Pfn pfn);
 }

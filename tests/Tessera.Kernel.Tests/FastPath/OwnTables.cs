@@ -50,7 +50,7 @@ internal sealed class OwnTables
     /// <summary>The alias of a machine address of the domain.</summary>
     public ulong Alias(ulong machineAddress) => Fast.Alias + (machineAddress - Domain.Memory.First.Address);
 
-    public ref ulong Word(ulong machineAddress) => ref MemoryMarshal.Cast<byte, ulong>(Domain.Memory.Frame(Mfn.FromEntry(machineAddress)))[(int)(machineAddress & 0xFFF) / 8];
+    public ref ulong Word(ulong machineAddress) => ref Domain.MmuHost.Table(Mfn.FromEntry(machineAddress))[(int)(machineAddress & 0xFFF) / 8];
 
     /// <summary>Writes the kernel and lets it run.</summary>
     public void Start(Action<Assembler> write)
@@ -60,7 +60,7 @@ internal sealed class OwnTables
         using MemoryStream stream = new();
         assembler.Assemble(new StreamCodeWriter(stream), _code);
         Assert.That(Domain.Mmu.Translate(0, userMode: false, new VirtualAddress(_code), forWriting: false, out ulong place), Is.True);
-        stream.ToArray().CopyTo(Domain.Memory.Frame(Mfn.FromEntry(place)));
+        stream.ToArray().CopyTo(MemoryMarshal.AsBytes(Domain.MmuHost.Table(Mfn.FromEntry(place))));
         _machine.Machine.Start(Domain);
     }
 

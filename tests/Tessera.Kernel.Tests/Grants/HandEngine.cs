@@ -38,8 +38,14 @@ internal sealed class HandEngine(long counterShift = 0) : ICpuEngine
 }
 
 /// <summary>A machine that only keeps account.</summary>
-internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterShift) : IGuestMachine, IShowsForeignFrames
+internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterShift) : IGuestMachine, IShowsForeignFrames, ITracksWrites
 {
+    /// <summary>How often each frame was written, as it was told.</summary>
+    public Dictionary<Mfn, int> Written { get; } = [];
+
+    /// <summary>Frames that may be written at any time, and for how many reasons.</summary>
+    public Dictionary<Mfn, int> Open { get; } = [];
+
     public Dictionary<Mfn, bool> Shown { get; } = [];
 
     public int Room { get; set; } = int.MaxValue;
@@ -50,6 +56,18 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
 
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
     {
+    }
+
+    public void MemoryWritten(Mfn frame) => Written[frame] = Written.GetValueOrDefault(frame) + 1;
+
+    public void WritesBegin(Mfn frame) => Open[frame] = Open.GetValueOrDefault(frame) + 1;
+
+    public void WritesEnd(Mfn frame)
+    {
+        if (Open.GetValueOrDefault(frame) == 0)
+            Assert.Fail("an end without a beginning");
+        else if (--Open[frame] == 0)
+            _ = Open.Remove(frame);
     }
 
     public bool TryShow(MemoryRegion region)

@@ -72,7 +72,8 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
 
     public ulong Address(int page) => Domain.Configuration.Image.VirtBase + ((ulong)page << 12);
 
-    public Span<byte> Page(int page) => Domain.Memory.Frame(Frame(page));
+    // SAFETY: a whole frame of the domain.
+    public Span<byte> Page(int page) => new(Domain.Memory.PageForWriting(Frame(page)), 4096);
 
     /// <summary>Machine address of the level-1 entry that maps a page.</summary>
     public ulong EntryAddress(int page)
@@ -81,8 +82,7 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
         return address;
     }
 
-    // SAFETY: the address is that of an entry in one of the domain's own tables.
-    public ulong Entry(int page) => *(ulong*)Domain.Memory.At(EntryAddress(page));
+    public ulong Entry(int page) => Domain.MmuHost.Table(Mfn.FromEntry(EntryAddress(page)))[(int)(EntryAddress(page) & 4095) / 8];
 
     /// <summary>Unmaps a page.</summary>
     public void Clear(int page) => Assert.That(Domain.Mmu.UpdateVaMapping(0, new VirtualAddress(Address(page)), 0), Is.EqualTo(XenErrno.Success));
@@ -127,9 +127,9 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
     /// <summary>The marks of use that the guest sees.</summary>
     public GrantEntryFlags Use(uint reference) => (GrantEntryFlags.Reading | GrantEntryFlags.Writing) & (Domain.Grants.Version == 1
         ? (GrantEntryFlags)(*(uint*)(Entries + (reference * 8)))
-        : (GrantEntryFlags)(*(ushort*)(Domain.Memory.At(Domain.Memory.GrantStatusFrame(0).Address) + (reference * 2))));
+        : (GrantEntryFlags)(*(ushort*)(Domain.Memory.PageForWriting(Domain.Memory.GrantStatusFrame(0)) + (reference * 2))));
 
-    private byte* Entries => Domain.Memory.At(Domain.Memory.GrantFrame(0).Address);
+    private byte* Entries => Domain.Memory.PageForWriting(Domain.Memory.GrantFrame(0));
 
     /// <summary>A grant_table_op on structures in guest memory; answers its result, and the structures as they are then.</summary>
     public long Call<T>(GrantTableOp operation, Span<T> arguments)

@@ -79,6 +79,19 @@ internal sealed class HostileGuests
         AssertUnharmed(machine, spin, paging);
     }
 
+    [Test]
+    public void A_page_table_that_is_executed_stays_what_it_is([Values] FastPathMode fastPaths)
+    {
+        using TestMachine machine = TestMachine.Start(fastPaths: fastPaths);
+        Domain spin = machine.Run("spin");
+        Domain fuzz = Attack(machine, FuzzMode.ExecuteTable, 0);
+        AssertFinished(fuzz);
+        AttackRecord record = TestMachine.ReportOf(fuzz).Fuzz!.Records.Single();
+        Assert.That((record.Attack, record.Result), Is.EqualTo((FuzzAttack.ExecuteTable, FuzzOutcome.Trapped + 14)));
+        machine.Machine.Destroy(fuzz);
+        AssertUnharmed(machine, spin);
+    }
+
     [TestCase(0)]
     [TestCase(1)]
     [TestCase(3)]

@@ -34,6 +34,9 @@ internal sealed class Machine : IMmuHost
 
     public int Changes { get; private set; }
 
+    /// <summary>Frames that were written and are no page tables.</summary>
+    public HashSet<Mfn> Written { get; } = [];
+
     public Dictionary<Mfn, Pfn> MachineToPhysical { get; } = [];
 
     public DomainId Domain => Guest;
@@ -65,6 +68,8 @@ internal sealed class Machine : IMmuHost
         _reported[at] = newEntry;
         Changes++;
     }
+
+    public void MemoryWritten(Mfn frame) => Written.Add(frame);
 
     public void SetPfn(Mfn frame, Pfn pfn) => MachineToPhysical[frame] = pfn;
 

@@ -102,7 +102,7 @@ internal sealed unsafe class HandFrontend
 
     /// <summary>One of the ring's four indices.</summary>
     // SAFETY: the domain's memory stays mapped while the test's machine lives, and the index lies in the ring's first page.
-    public ref uint Index(int offset) => ref *(uint*)Guest.Domain.Memory.At(Guest.Frame(RingPage).Address + (ulong)offset);
+    public ref uint Index(int offset) => ref *(uint*)(Guest.Domain.Memory.PageForWriting(Guest.Frame(RingPage)) + offset);
 
     /// <summary>The bytes of a ring slot, across page ends.</summary>
     public void PutSlot(uint index, ReadOnlySpan<byte> bytes)

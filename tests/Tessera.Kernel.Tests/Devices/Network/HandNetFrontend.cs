@@ -192,7 +192,7 @@ internal sealed unsafe class HandNetFrontend
     }
 
     // SAFETY: the domain's memory stays mapped while the test's machine lives, and the index lies in the ring's page.
-    private ref uint Index(int page, int offset) => ref *(uint*)Guest.Domain.Memory.At(Guest.Frame(page).Address + (ulong)offset);
+    private ref uint Index(int page, int offset) => ref *(uint*)(Guest.Domain.Memory.PageForWriting(Guest.Frame(page)) + offset);
 
     private Span<byte> Slot(int page, uint index, int bytes) => Guest.Page(page)[(64 + ((int)(index % Slots) * bytes))..];
 }
