@@ -13,7 +13,7 @@ internal sealed class AdoptionTests
     private Machine _machine = null!;
     private Tree _tree = null!;
 
-    private IAdoptsEntries Adopter => (IAdoptsEntries)_machine.Mmu;
+    private IAdoptsEntries Adopter => (IAdoptsEntries)_machine.Mmu.Raw;
 
     [SetUp]
     public void Boot()

@@ -18,6 +18,7 @@ internal sealed class HostileGuestTests
         Property property = Prop.ForAll(Scripts(longest: 120), script =>
         {
             Machine machine = new();
+            machine.Mmu.Slice = 1 + (script.Length * 7 % 600);
             HostileGuest guest = new(machine);
             foreach (int number in script)
             {

@@ -46,7 +46,9 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         domain.Shared.SetWallClock(domain.Machine.Clock.WallAtStart);
         FindReportPage();
 
-        XenErrno adopted = domain.Mmu.AdoptBootTables(root);
+        XenErrno adopted;
+        while ((adopted = domain.Mmu.AdoptBootTables(root)) == XenErrno.ERESTART)
+            domain.FinishMmuWork();
         if (adopted != XenErrno.Success)
             throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin refused the boot page tables ({adopted}).");
         // The clock's rate must be known before the guest reads it; by now the time that measuring takes has passed by itself.

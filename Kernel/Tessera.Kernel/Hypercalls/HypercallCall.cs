@@ -33,6 +33,10 @@ internal struct HypercallCall
     /// <summary>Whether a long handler should stop now: somebody else's turn has come.</summary>
     public readonly bool ShouldStop => Pcpu.ShouldLeaveGuest;
 
+    /// <summary>Does what the domain's MMU has left to do, as long as it is nobody else's turn.</summary>
+    /// <returns>False when some is left: the handler stops, and is called again later.</returns>
+    public readonly bool FinishMmuWork() => !Domain.Mmu.HasWork || Pcpu.FinishMmuWork(Domain);
+
     /// <summary>Copies a structure from the guest kernel's memory.</summary>
     public readonly bool TryRead<T>(ulong address, out T value)
         where T : unmanaged => Domain.Guest.TryRead(Vcpu.Index, address, out value);

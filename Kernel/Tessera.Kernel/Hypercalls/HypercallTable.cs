@@ -80,6 +80,12 @@ internal sealed class HypercallTable
     {
         if ((uint)call.Number >= TrapCounters.Hypercalls)
             return HypercallCall.Error(XenErrno.ENOSYS);
+        if (!call.FinishMmuWork())
+        {
+            call.Continues = true;
+            return 0;
+        }
+
         call.Vcpu.Counters.ByHypercall[call.Number]++;
         HypercallHandler? handler = _handlers[call.Number];
         return handler is null ? HypercallCall.Error(XenErrno.ENOSYS) : handler(ref call);

@@ -11,7 +11,6 @@ internal static class MemoryCalls
 {
     private const int CommandBits = 6; // the start extent of a continued call stands above
     private const uint RamType = 1;
-    private const int CheckEvery = 32;
 
     /// <summary>memory_op(command, argument).</summary>
     public static long Operation(ref HypercallCall call)
@@ -68,7 +67,7 @@ internal static class MemoryCalls
         ulong start = call.A0 >> CommandBits;
         for (ulong index = start; index < request.Count; index++)
         {
-            if (index != start && index % CheckEvery == 0 && call.ShouldStop && index < uint.MaxValue)
+            if (index != start && call.ShouldStop && index < uint.MaxValue)
             {
                 call.A0 = (call.A0 & ((1 << CommandBits) - 1)) | (index << CommandBits);
                 call.Continues = true;

@@ -9,7 +9,6 @@ namespace Tessera.Kernel.Hypercalls;
 internal static class MmuCalls
 {
     private const uint Preempted = 1u << 31;
-    private const int CheckEvery = 32;
     private const int MaxDescriptors = 8192;
 
     /// <summary>mmu_update(requests, count, done, foreign domain).</summary>
@@ -24,9 +23,10 @@ internal static class MmuCalls
         XenErrno error = XenErrno.Success;
         Span<ulong> request = stackalloc ulong[2];
         uint index = 0;
-        for (; index < count && error == XenErrno.Success; index++)
+        bool began = false;
+        while (index < count)
         {
-            if (index != 0 && index % CheckEvery == 0 && call.ShouldStop)
+            if ((began && call.ShouldStop) || !call.FinishMmuWork())
             {
                 call.A0 += index * (ulong)MmuUpdateEntry.Size;
                 call.A1 = (count - index) | Preempted;
@@ -40,9 +40,14 @@ internal static class MmuCalls
                 break;
             }
 
-            error = call.Domain.Mmu.Update(request[0], request[1]);
+            began = true;
+            XenErrno answer = call.Domain.Mmu.Update(request[0], request[1]);
+            if (answer == XenErrno.ERESTART)
+                continue;
+            error = answer;
             if (error != XenErrno.Success)
                 break;
+            index++;
         }
 
         if (call.A2 != 0 && !call.TryWrite(call.A2, done + index))
@@ -66,9 +71,10 @@ internal static class MmuCalls
         XenErrno error = XenErrno.Success;
         Span<ulong> operation = stackalloc ulong[3];
         uint index = 0;
-        for (; index < count; index++)
+        bool began = false;
+        while (index < count)
         {
-            if (index != 0 && call.ShouldStop)
+            if ((began && call.ShouldStop) || !call.FinishMmuWork())
             {
                 call.A0 += index * (ulong)MmuExtEntry.Size;
                 call.A1 = (count - index) | Preempted;
@@ -82,9 +88,14 @@ internal static class MmuCalls
                 break;
             }
 
-            error = One(ref call, (uint)operation[0], operation[1], operation[2]);
+            began = true;
+            XenErrno answer = One(ref call, (uint)operation[0], operation[1], operation[2]);
+            if (answer == XenErrno.ERESTART)
+                continue;
+            error = answer;
             if (error != XenErrno.Success)
                 break;
+            index++;
         }
 
         if (call.A2 != 0 && !call.TryWrite(call.A2, done + index))

@@ -148,6 +148,17 @@ public sealed class Domain
         }
     }
 
+    /// <summary>Does all that its MMU has left to do, on a thread that runs no guests.</summary>
+    internal void FinishMmuWork() => Finish(Mmu);
+
+    /// <summary>Does all that an MMU has left to do, on a thread that runs no guests.</summary>
+    internal static void Finish(IDomainMmu mmu)
+    {
+        while (!mmu.Work(MmuLimits.EntriesAtOnce))
+        {
+        }
+    }
+
     /// <summary>The VMM writes a frame for as long as the domain lives: a store's answer or a grant's mark, as the guest bids, must not land in a table.</summary>
     internal void WriteAtAnyTime(Mfn frame)
     {

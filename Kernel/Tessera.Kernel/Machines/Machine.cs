@@ -366,6 +366,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             foreach (Mfn frame in domain.WrittenByVmm)
                 domain.Writes.End(frame);
             domain.Mmu.Release();
+            domain.FinishMmuWork();
         }
         catch (Exception exception) when (MayBeFalse(domain, exception))
         {
@@ -467,7 +468,12 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         {
             foreach (Mfn frame in domain?.WrittenByVmm ?? [])
                 domain!.Writes.End(frame);
-            mmu?.Release();
+            if (mmu is not null)
+            {
+                mmu.Release();
+                Domain.Finish(mmu);
+            }
+
             Store.Release(id);
             Frames.Free(id);
             Frames.Watch(id, null);

@@ -64,8 +64,21 @@ internal sealed class PhysicalCpu : IDisposable
     /// <summary>Managed id of its thread.</summary>
     public int ThreadId => _thread.ManagedThreadId;
 
-    /// <summary>Somebody else's turn has come; for handlers of long hypercalls.</summary>
-    public bool ShouldLeaveGuest => Volatile.Read(ref _kicked) != 0 || _machine.Clock.Now >= _until;
+    /// <summary>Somebody else's turn has come, or an alarm's; for handlers of long hypercalls.</summary>
+    public bool ShouldLeaveGuest => Volatile.Read(ref _kicked) != 0 || _machine.Clock.Now >= Nanoseconds.Min(_until, Timers.Next);
+
+    /// <summary>Does what a domain's MMU has left to do, as long as it is nobody else's turn; under the domain's gate.</summary>
+    /// <returns>Whether nothing is left.</returns>
+    public bool FinishMmuWork(Domain domain)
+    {
+        while (!domain.Mmu.Work(MmuLimits.EntriesAtOnce))
+        {
+            if (ShouldLeaveGuest)
+                return false;
+        }
+
+        return true;
+    }
 
     public void Start() => _thread.Start();
 
@@ -249,11 +262,19 @@ internal sealed class PhysicalCpu : IDisposable
             _ = Lose();
     }
 
+    private bool FinishMmuWorkOf(Domain domain)
+    {
+        lock (domain.Gate)
+            return FinishMmuWork(domain);
+    }
+
     private void RunUntilDue(Vcpu vcpu, IEngineThread engineThread)
     {
         IGuestCpu cpu = vcpu.Cpu;
         while (Volatile.Read(ref _kicked) == 0)
         {
+            if (vcpu.Domain.Mmu.HasWork && !FinishMmuWorkOf(vcpu.Domain))
+                return;
             if (!vcpu.MidDelivery && vcpu.CanTakeEvent && !GuestEntry.Event(vcpu))
                 return;
             Nanoseconds deadline = Nanoseconds.Min(_until, Timers.Next);

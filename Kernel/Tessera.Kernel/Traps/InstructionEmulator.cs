@@ -121,8 +121,13 @@ internal sealed class InstructionEmulator
         if (!TryCompute(in state, instruction, before, mask, out ulong after, out bool writes))
             return false;
         ulong value = (old & ~(mask << shift)) | ((after & mask) << shift);
-        if (writes && vcpu.Domain.Mmu.Update(entryAddress & ~7UL, value) != XenErrno.Success)
-            return false;
+        XenErrno error = writes ? vcpu.Domain.Mmu.Update(entryAddress & ~7UL, value) : XenErrno.Success;
+        if (error != XenErrno.Success)
+        {
+            // The instruction runs again when the validation that it needs is done.
+            return error == XenErrno.ERESTART;
+        }
+
         Finish(ref state, instruction, before, after & mask, size, writes);
         state.Rip += (ulong)instruction.Length;
         return true;

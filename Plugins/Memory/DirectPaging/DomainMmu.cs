@@ -7,7 +7,7 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 /// <summary>One domain under direct paging: its roots, pins and descriptor tables, each holding a type reference, and the hypercalls that change them.</summary>
 /// <remarks>
 /// Errors, the same everywhere: EPERM for a frame that is not the domain's (or does not exist); EINVAL for a type that conflicts, flags that
-/// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command.
+/// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command; ERESTART while work is left.
 /// A failed operation leaves no reference behind; only U bits already set in tables it looked at stay.
 /// </remarks>
 internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
@@ -20,6 +20,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     private readonly Mfn[] _userRoots;
     private readonly HashSet<Mfn> _pinned = [];
     private readonly Dictionary<Mfn, int> _descriptorFrames = [];
+    private readonly Stack<Mfn> _toLetGo = new();
 
     public DomainMmu(IMmuHost host)
     {
@@ -33,14 +34,28 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         Array.Fill(_userRoots, Mfn.None);
     }
 
+    public bool HasWork => _typed.HasWork || _toLetGo.Count > 0;
+
+    public bool Work(int entries)
+    {
+        if (!_typed.Work(entries))
+            return false;
+        if (!_toLetGo.TryPop(out Mfn next))
+            return true;
+        _typed.LetGo(next, (int)_frames.TypeOf(next).Type);
+        return !HasWork;
+    }
+
     public XenErrno AdoptBootTables(Mfn root)
     {
-        XenErrno error = Pin(root, level: 4);
+        XenErrno error = Begin() ? Pin(root, level: 4) : XenErrno.ERESTART;
         return error == XenErrno.Success ? SetRoot(ref _kernelRoots[0], root) : error;
     }
 
     public XenErrno Update(ulong pointer, ulong value)
     {
+        if (!Begin())
+            return XenErrno.ERESTART;
         if ((pointer & 4) != 0)
             return XenErrno.EINVAL;
         MmuUpdateKind kind = (MmuUpdateKind)(pointer & 3);
@@ -70,6 +85,8 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     public XenErrno UpdateVaMapping(int vcpu, VirtualAddress address, ulong entry)
     {
+        if (!Begin())
+            return XenErrno.ERESTART;
         if (!FindEntry(vcpu, address, out ulong entryAddress))
             return XenErrno.EINVAL;
         Mfn table = new((long)(entryAddress >> 12));
@@ -78,6 +95,8 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     public XenErrno MapForeign(ulong entryAddress, ulong entry)
     {
+        if (!Begin())
+            return XenErrno.ERESTART;
         XenErrno error = FindLevel1(entryAddress, out Mfn table, out int index);
         if (error == XenErrno.Success)
             _typed.WriteForeign(table, index, entry);
@@ -86,6 +105,8 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     public XenErrno UnmapForeign(ulong entryAddress, Mfn frame, bool isWritable, ulong replacement)
     {
+        if (!Begin())
+            return XenErrno.ERESTART;
         XenErrno error = FindLevel1(entryAddress, out Mfn table, out int index);
         if (error != XenErrno.Success)
             return error;
@@ -103,6 +124,8 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     public XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source)
     {
+        if (!Begin())
+            return XenErrno.ERESTART;
         switch ((MmuExtOp)command)
         {
             case MmuExtOp.PinL1Table or MmuExtOp.PinL2Table or MmuExtOp.PinL3Table or MmuExtOp.PinL4Table:
@@ -145,7 +168,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     public XenErrno AcquireDescriptorFrame(Mfn frame)
     {
-        XenErrno error = _typed.HoldDescriptors(frame);
+        XenErrno error = Begin() ? _typed.HoldDescriptors(frame) : XenErrno.ERESTART;
         if (error == XenErrno.Success)
             _descriptorFrames[frame] = _descriptorFrames.GetValueOrDefault(frame) + 1;
         return error;
@@ -165,6 +188,8 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     public XenErrno UpdateDescriptor(ulong machineAddress, ulong descriptor)
     {
         Mfn frame = new((long)(machineAddress >> 12));
+        if (!Begin())
+            return XenErrno.ERESTART;
         if (machineAddress % sizeof(ulong) != 0)
             return XenErrno.EINVAL;
         return _frames.IsOwner(_domain, frame)
@@ -174,16 +199,18 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     public void Release()
     {
+        Mfn waiting = _typed.Abandon();
+        LetGoLater(ref waiting);
         for (int vcpu = 0; vcpu < _kernelRoots.Length; vcpu++)
         {
-            ClearRoot(ref _kernelRoots[vcpu]);
-            ClearRoot(ref _userRoots[vcpu]);
+            LetGoLater(ref _kernelRoots[vcpu]);
+            LetGoLater(ref _userRoots[vcpu]);
         }
 
         foreach (Mfn frame in _pinned)
         {
             _frames.SetPinned(frame, pinned: false);
-            _typed.LetGo(frame, (int)_frames.TypeOf(frame).Type);
+            _toLetGo.Push(frame);
         }
 
         _pinned.Clear();
@@ -194,6 +221,15 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         }
 
         _descriptorFrames.Clear();
+    }
+
+    private bool Begin() => _toLetGo.Count == 0 && _typed.TryBegin();
+
+    private void LetGoLater(ref Mfn root)
+    {
+        if (root != Mfn.None)
+            _toLetGo.Push(root);
+        root = Mfn.None;
     }
 
     private XenErrno FindLevel1(ulong entryAddress, out Mfn table, out int index)

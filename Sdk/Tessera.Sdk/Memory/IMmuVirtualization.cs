@@ -13,14 +13,28 @@ public interface IMmuVirtualization
 /// One domain's MMU. Everything a guest can pass here is hostile; nothing it passes may let it map a frame that is not its own, write a
 /// page or descriptor table, or reach the VMM's slots.
 /// </summary>
-/// <remarks>Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping and Translate.</remarks>
+/// <remarks>
+/// Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping and Translate. The guest chooses how much hangs below a table, so
+/// an operation looks at no more than <see cref="MmuLimits.EntriesAtOnce"/> page-table entries. What is left then is done by <see cref="Work"/>, in as many calls as the
+/// kernel likes; until it has answered true, no guest code of the domain runs and every operation that changes something answers ERESTART.
+/// </remarks>
 public interface IDomainMmu
 {
+    /// <summary>An operation left work behind.</summary>
+    bool HasWork { get; }
+
+    /// <summary>
+    /// Goes on with that. An operation that answered ERESTART is asked for again afterwards, and finds what came of it; one that was done is done, whatever it left.
+    /// </summary>
+    /// <param name="entries">How many page-table entries it may look at; at least 1.</param>
+    /// <returns>True when nothing is left.</returns>
+    bool Work(int entries);
+
     /// <summary>
     /// Start of day: the domain builder wrote tables under this L4 into the domain's memory, in the guest's own form (tables mapped
     /// read-only, no U bits). Validates and pins them and makes them the kernel root of vCPU 0.
     /// </summary>
-    /// <returns><see cref="XenErrno.Success"/>, or why the builder's tables are wrong.</returns>
+    /// <returns><see cref="XenErrno.Success"/>, ERESTART, or why the builder's tables are wrong.</returns>
     XenErrno AdoptBootTables(Mfn root);
 
     /// <summary>One mmu_update request (public/xen.h): the low two bits of the pointer are the command (0 write entry, 1 M2P, 2 write entry keeping A/D).</summary>
@@ -59,7 +73,7 @@ public interface IDomainMmu
     /// <summary>update_descriptor: checks a descriptor and writes it to a machine address in a frame of the domain.</summary>
     XenErrno UpdateDescriptor(ulong machineAddress, ulong descriptor);
 
-    /// <summary>The domain is dead: drops every root, pin and type it holds.</summary>
+    /// <summary>The domain is dead: drops every root, pin and type it holds. Done when <see cref="Work"/> says so.</summary>
     void Release();
 }
 

@@ -23,12 +23,15 @@ internal sealed class Machine : IMmuHost
         Table = new FrameTable(reservedFrames: 100, limitFrames: 4096);
         _firstFrame = Table.Allocate(Guest, Own).Value;
         ForeignFrame = Table.Allocate(Stranger, 4);
-        Mmu = new DirectPaging().Attach(this);
+        Counting = new CountingFrames(Table);
+        Mmu = new SettledMmu(new DirectPaging().Attach(this));
     }
 
     public FrameTable Table { get; }
 
-    public IDomainMmu Mmu { get; }
+    public CountingFrames Counting { get; }
+
+    public SettledMmu Mmu { get; }
 
     public Mfn ForeignFrame { get; }
 
@@ -43,7 +46,7 @@ internal sealed class Machine : IMmuHost
 
     public int MaxVcpus { get; }
 
-    public IFrameTable Frames => Table;
+    public IFrameTable Frames => Counting;
 
     public IReadOnlyList<RootEntry> HypervisorEntries { get; } = [new(257, 0x1063), new(270, 0x2061)];
 
