@@ -104,7 +104,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
             RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, ProgressInterval, at => progress(PartOf(at)));
             RunRecord record;
             (long Delay, long At) before = (HostDelay.Read(), time.GetTimestamp());
-            using (new ConsoleFiles(path, session.Consoles))
+            using (new ConsoleFiles(path, session.Consoles, plan.ConsoleLimit.Bytes))
                 record = session.Run();
             if (record.Outcome == RunOutcome.Interrupted)
                 return null;

@@ -89,6 +89,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
                 Duration = experiment.Duration,
                 MeasureAfter = experiment.MeasureAfter,
                 ReadyTimeout = experiment.ReadyTimeout,
+                ConsoleLimit = experiment.Machine.ConsoleLimit,
             },
             Resolved = ConfigurationWriter.Element(experiment, new ResolvedParts
             {

@@ -48,6 +48,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         MemoryLimit = reader.Find(ConfigurationKeys.MemoryLimit) is null or { Kind: JsonValueKind.String, Text: ConfigurationKeys.Auto }
             ? host.AvailableMemory
             : reader.Size(ConfigurationKeys.MemoryLimit) ?? host.AvailableMemory,
+        ConsoleLimit = reader.Size(ConfigurationKeys.ConsoleLimit, multiple: 1) ?? ConfigurationKeys.DefaultConsoleLimit,
     };
 
     private static FastPathMode BindFastPaths(SectionReader reader)

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Configuration;
 
@@ -30,6 +31,11 @@ internal static class ConfigurationKeys
     public const string EngineOptions = "engineOptions";
     public const string Pcpus = "pcpus";
     public const string MemoryLimit = "memoryLimit";
+    public const string ConsoleLimit = "consoleLimit";
+
+    /// <summary>Enough for days of a kernel's messages.</summary>
+    public static readonly ByteSize DefaultConsoleLimit = new(64L << 20);
+
     public const string Mmu = "mmu";
     public const string MmuOptions = "mmuOptions";
     public const string MemoryPolicy = "memoryPolicy";
@@ -110,6 +116,7 @@ internal static class ConfigurationKeys
             """{"anyOf":[{"const":"auto"},{"type":"integer","minimum":1},{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"integer","minimum":0}}]}""", "\"auto\""),
         new(MemoryLimit, "The most memory all domains may have together; \"auto\" is what the host has available at the start.",
             $$"""{"anyOf":[{"const":"auto"},{{SizePattern}}]}""", "\"auto\""),
+        new(ConsoleLimit, "The most that the file of each domain's console keeps, when there is one; what comes after it is counted and lost.", SizePattern, "\"64 MiB\""),
         new(Mmu, "The MMU virtualization plugin: name or path of its DLL.", Text, "\"direct-paging\""),
         new(MmuOptions, "Options of the MMU plugin.", OptionsObject, "{}"),
         new(MemoryPolicy, "The memory policy plugin: name or path of its DLL.", Text, "\"static-partition\""),

@@ -69,6 +69,7 @@ internal static class ConfigurationWriter
         Options(writer, ConfigurationKeys.EngineOptions, parts.EngineOptions);
         Numbers(writer, ConfigurationKeys.Pcpus, experiment.Machine.HostCpus);
         writer.WriteString(ConfigurationKeys.MemoryLimit, experiment.Machine.MemoryLimit.ToString());
+        writer.WriteString(ConfigurationKeys.ConsoleLimit, experiment.Machine.ConsoleLimit.ToString());
         writer.WriteString(ConfigurationKeys.Mmu, experiment.Machine.Mmu.Name);
         Options(writer, ConfigurationKeys.MmuOptions, parts.MmuOptions);
         writer.WriteString(ConfigurationKeys.MemoryPolicy, experiment.Machine.MemoryPolicy.Name);

@@ -67,6 +67,9 @@ public sealed record MachineSettings
 
     /// <summary>The most memory of all domains together.</summary>
     public required ByteSize MemoryLimit { get; init; }
+
+    /// <summary>The most that the file of a domain's console keeps.</summary>
+    public required ByteSize ConsoleLimit { get; init; }
 }
 
 /// <summary>One item of `domains`.</summary>

@@ -137,9 +137,9 @@ internal sealed class ControlServer : IDisposable
                 filled += got;
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        catch (Exception)
         {
-            // The other side went away, or the run is over.
+            // The other side went away, or the run is over; whatever it is, it costs this connection and not the run.
         }
         finally
         {

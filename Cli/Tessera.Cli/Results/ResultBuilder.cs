@@ -73,6 +73,7 @@ internal static class ResultBuilder
             Nics = [.. after.Nics.Select(nic => DeviceResults.Of(nic.Key, nic.Value.Address, nic.Value.Reading, seconds))],
             BootMilliseconds = record.BootTimes[index]?.TotalMilliseconds,
             ConsoleTail = record.Consoles[index].Tail(),
+            ConsoleProblem = record.Consoles[index].Problem,
         };
     }
 }

@@ -174,6 +174,9 @@ public sealed record DomainResult
 
     /// <summary>The last lines of its console.</summary>
     public required IReadOnlyList<string> ConsoleTail { get; init; }
+
+    /// <summary>Why the file of its console lacks output, a sentence; null when it lacks none.</summary>
+    public string? ConsoleProblem { get; init; }
 }
 
 /// <summary>A distribution of times in nanoseconds.</summary>

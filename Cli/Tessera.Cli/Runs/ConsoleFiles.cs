@@ -11,12 +11,14 @@ internal sealed class ConsoleFiles : IDisposable
     /// <summary>Opens the files and begins.</summary>
     /// <param name="folder">Where; exists.</param>
     /// <param name="logs">The consoles to record.</param>
-    public ConsoleFiles(string folder, IEnumerable<ConsoleLog> logs)
+    /// <param name="limit">Bytes of output that each file keeps.</param>
+    public ConsoleFiles(string folder, IEnumerable<ConsoleLog> logs, long limit)
     {
         foreach (ConsoleLog log in logs)
         {
-            _files.Add((log, File.Create(Path.Combine(folder, $"console-{log.Name}.log"))));
-            log.IsRecorded = true;
+            // Without a buffer of its own, so that nothing is left to be written, and to fail, when it is closed.
+            _files.Add((log, new FileStream(Path.Combine(folder, $"console-{log.Name}.log"), FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0)));
+            log.Record(limit);
         }
 
         _thread = new Thread(Write) { Name = "console files", IsBackground = true };
@@ -30,7 +32,6 @@ internal sealed class ConsoleFiles : IDisposable
         _thread.Join();
         foreach ((ConsoleLog log, FileStream file) in _files)
         {
-            log.IsRecorded = false;
             log.Drain(file);
             file.Dispose();
         }

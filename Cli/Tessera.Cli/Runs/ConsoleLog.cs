@@ -20,14 +20,38 @@ internal sealed partial class ConsoleLog(string name, Func<long> timestamp)
     private readonly Queue<string> _lines = new();
     private readonly List<byte> _line = [];
     private ArrayBufferWriter<byte> _pending = new();
+    private long _limit;
+    private long _kept;
     private long _dropped;
+    private long _lost;
+    private bool _saidFull;
+    private string? _failure;
+    private int _moving;
     private long? _firstUserLine;
 
     /// <summary>The domain's name.</summary>
     public string Name { get; } = name;
 
-    /// <summary>Whether output is kept for <see cref="Drain"/>.</summary>
-    public bool IsRecorded { get; set; }
+    /// <summary>Why the file lacks output, a sentence; null when it lacks none.</summary>
+    public string? Problem
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _failure is not null ? $"The file could not be written: {_failure.TrimEnd('.')}. {_lost} bytes of output are lost."
+                    : _kept >= _limit && _lost > 0 ? $"The file reached its limit of {_limit} bytes (machine.consoleLimit); {_lost} bytes of output are lost."
+                    : _lost > 0 ? $"{_lost} bytes of output came faster than they could be written and are lost." : null;
+            }
+        }
+    }
+
+    /// <summary>Output is kept for <see cref="Drain"/> from now on, so many bytes in all.</summary>
+    public void Record(long limit)
+    {
+        lock (_gate)
+            _limit = limit;
+    }
 
     /// <summary>When the first line came that the kernel did not write, by the clock given; null when none has.</summary>
     public long? FirstUserLine
@@ -52,11 +76,14 @@ internal sealed partial class ConsoleLog(string name, Func<long> timestamp)
                     _line.Add(value);
             }
 
-            if (!IsRecorded)
+            if (_limit == 0)
                 return;
-            int room = Math.Min(MaxPending - _pending.WrittenCount, output.Length);
+            int room = _failure is null ? (int)Math.Min(Math.Min(MaxPending - _pending.WrittenCount, output.Length), _limit - _kept) : 0;
             _pending.Write(output.Span[..room]);
-            _dropped += output.Length - room;
+            _kept += room;
+            _lost += output.Length - room;
+            if (_kept < _limit)
+                _dropped += output.Length - room;
         }
     }
 
@@ -73,22 +100,47 @@ internal sealed partial class ConsoleLog(string name, Func<long> timestamp)
         }
     }
 
-    /// <summary>Moves what was recorded since the last call to a file.</summary>
+    /// <summary>Moves what was recorded since the last call to a file. One that cannot be written, for whatever reason, ends the recording and nothing else.</summary>
     public void Drain(Stream file)
+    {
+        try
+        {
+            Move(file);
+        }
+        catch (Exception exception)
+        {
+            lock (_gate)
+            {
+                _failure ??= exception.Message;
+                _lost += _moving + _pending.WrittenCount;
+                _pending = new ArrayBufferWriter<byte>();
+            }
+        }
+
+        _moving = 0;
+    }
+
+    private void Move(Stream file)
     {
         ArrayBufferWriter<byte> taken;
         long dropped;
+        bool isFull;
         lock (_gate)
         {
-            if (_pending.WrittenCount == 0)
+            isFull = !_saidFull && _kept >= _limit && _lost > 0;
+            _saidFull |= isFull;
+            if (_pending.WrittenCount == 0 && !isFull)
                 return;
             (taken, _pending) = (_pending, new ArrayBufferWriter<byte>());
             (dropped, _dropped) = (_dropped, 0);
+            _moving = taken.WrittenCount;
         }
 
         file.Write(taken.WrittenSpan);
         if (dropped > 0)
             file.Write(Encoding.UTF8.GetBytes($"\n[tessera: {dropped} bytes came faster than they could be written and are lost]\n"));
+        if (isFull)
+            file.Write(Encoding.UTF8.GetBytes($"\n[tessera: the limit of {_limit} bytes (machine.consoleLimit) is reached; what came after is lost]\n"));
         file.Flush();
     }
 

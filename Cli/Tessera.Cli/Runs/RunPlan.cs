@@ -1,8 +1,10 @@
 using System.Diagnostics;
+using Tessera.Cli.Configuration;
 using Tessera.Cli.Terminal;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
 using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Runs;
 
@@ -23,6 +25,9 @@ internal sealed record RunPlan
 
     /// <summary>How many scheduling events of the window to record; 0 for none.</summary>
     public int RecordedEvents { get; init; }
+
+    /// <summary>The most that the file of a domain's console keeps, when there is one.</summary>
+    public ByteSize ConsoleLimit { get; init; } = ConfigurationKeys.DefaultConsoleLimit;
 }
 
 /// <summary>Time as a session sees it; a seam, so that tests need no real time.</summary>

@@ -68,9 +68,9 @@ internal sealed class OutputPump : IDisposable
                 target.Write(taken.WrittenSpan);
                 target.Flush();
             }
-            catch (IOException)
+            catch (Exception)
             {
-                // The reader of a pipe is gone: the guest goes on without one.
+                // The reader of a pipe is gone, or the disk full: the guest goes on without one.
                 lock (_gate)
                 {
                     _broken = true;

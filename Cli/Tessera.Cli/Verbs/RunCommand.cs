@@ -113,7 +113,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     private RunRecord Session(RunRequest request, RunPlan plan, IRunMachine machine, RunControl? control, Nanoseconds interval, Action<RunProgress>? progress)
     {
         RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, interval, progress, control);
-        using ConsoleFiles? files = request.Output is null ? null : new ConsoleFiles(request.Output, session.Consoles);
+        using ConsoleFiles? files = request.Output is null ? null : new ConsoleFiles(request.Output, session.Consoles, plan.ConsoleLimit.Bytes);
         return session.Run();
     }
 

@@ -177,8 +177,16 @@ internal sealed class BusDevice
             isOver = !IsOnline && State == XenbusState.Closed;
         }
 
-        if (isOver)
+        if (!isOver)
+            return;
+        try
+        {
             Leave(DeviceEnd.Closed);
+        }
+        catch (Exception exception)
+        {
+            Error = exception.Message;
+        }
     }
 
     private void Step()

@@ -55,7 +55,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
         Clock = new MachineClock();
         StoreClient = new StoreClient(Store);
-        StoreServer = new StoreServer(TimeProvider.System, (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"));
+        StoreServer = new StoreServer(TimeProvider.System, (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"), OnFailure);
         Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
@@ -70,7 +70,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             this);
         foreach (PhysicalCpu pcpu in _pcpus)
             pcpu.Start();
-        _watchdog = new Timer(_ => Core.CheckHung(Clock.Now), null, WatchInterval, WatchInterval);
+        _watchdog = new Timer(_ => Watch(), null, WatchInterval, WatchInterval);
     }
 
     /// <summary>Called once for each domain that ends by itself or crashes, on a physical CPU's thread: take note and return.</summary>
@@ -348,6 +348,19 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     }
 
     internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
+
+    // On a timer's thread, where an exception would end the process.
+    private void Watch()
+    {
+        try
+        {
+            _ = Core.CheckHung(Clock.Now);
+        }
+        catch (Exception exception)
+        {
+            OnFailure(exception);
+        }
+    }
 
     private void ReleaseAccounts(Domain domain)
     {

@@ -19,15 +19,17 @@ internal sealed class StoreServer : IDisposable
     private readonly PriorityQueue<StoreConnection, long> _delayed = new();
     private readonly Queue<(StoreConnection Connection, long Due)> _looks = new();
     private readonly Action<DomainId, Exception> _failed;
+    private readonly Action<Exception>? _broken;
     private readonly Thread? _thread;
     private bool _stopping;
 
     /// <param name="time">What requests a second are measured by.</param>
     /// <param name="failed">Told of a connection whose service failed; it is closed.</param>
+    /// <param name="broken">Told of what ended the thread; nobody is served any more.</param>
     /// <param name="startThread">False leaves the turns to the caller (<see cref="ServeNext"/>).</param>
-    public StoreServer(TimeProvider time, Action<DomainId, Exception> failed, bool startThread = true)
+    public StoreServer(TimeProvider time, Action<DomainId, Exception> failed, Action<Exception>? broken = null, bool startThread = true)
     {
-        (Time, _failed) = (time, failed);
+        (Time, _failed, _broken) = (time, failed, broken);
         if (!startThread)
             return;
         _thread = new Thread(Loop) { IsBackground = true, Name = "store" };
@@ -110,6 +112,18 @@ internal sealed class StoreServer : IDisposable
     }
 
     private void Loop()
+    {
+        try
+        {
+            Serve();
+        }
+        catch (Exception exception)
+        {
+            _broken?.Invoke(exception);
+        }
+    }
+
+    private void Serve()
     {
         while (true)
         {

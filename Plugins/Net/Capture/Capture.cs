@@ -27,7 +27,7 @@ public sealed class Capture : INetworkBackend, INetworkReceiver
     {
         try
         {
-            _writer = new PcapngWriter(_options.Path, $"{port.Domain} {port.Address}", _options.SnapLength, (int)(_options.Buffer.Bytes / 2));
+            _writer = new PcapngWriter(_options.Path, $"{port.Domain} {port.Address}", _options.SnapLength, (int)(_options.Buffer.Bytes / 2), _options.Limit.Bytes);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -13,7 +13,7 @@ internal enum FrameDirection
 
 /// <summary>
 /// A pcapng file (IETF draft-ietf-opsawg-pcapng) of one interface. Frames are put into one of two buffers by whoever has them; a thread of its own
-/// writes the other to disk. When both are full a frame is counted and not kept; the count is the file's last block.
+/// writes the other to disk. When both are full, or the file has reached its limit, a frame is counted and not kept; the count is the file's last block.
 /// </summary>
 internal sealed class PcapngWriter : IDisposable
 {
@@ -28,6 +28,7 @@ internal sealed class PcapngWriter : IDisposable
     private readonly Thread _thread;
     private readonly object _gate = new();
     private readonly int _snapLength;
+    private long _left;
     private byte[] _filling;
     private byte[] _writing;
     private int _filled;
@@ -38,9 +39,9 @@ internal sealed class PcapngWriter : IDisposable
     private bool _failed;
 
     /// <summary>Creates the file.</summary>
-    public PcapngWriter(string path, string name, int snapLength, int bufferBytes)
+    public PcapngWriter(string path, string name, int snapLength, int bufferBytes, long limit)
     {
-        _snapLength = snapLength;
+        (_snapLength, _left) = (snapLength, limit);
         (_filling, _writing) = (new byte[bufferBytes], new byte[bufferBytes]);
         _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
         WriteHeader(name);
@@ -58,12 +59,13 @@ internal sealed class PcapngWriter : IDisposable
         {
             _seen++;
             _last = nanoseconds;
-            if (_ending || _failed || total > _filling.Length - _filled)
+            if (_ending || _failed || total > _filling.Length - _filled || total > _left)
             {
                 _lost++;
                 return;
             }
 
+            _left -= total;
             Span<byte> block = _filling.AsSpan(_filled, total);
             Put(block, 0, EnhancedPacket);
             Put(block, 4, total);
@@ -122,9 +124,9 @@ internal sealed class PcapngWriter : IDisposable
                 if (ending)
                     WriteStatistics();
             }
-            catch (IOException)
+            catch (Exception)
             {
-                // A full disk ends the capture, not the network.
+                // A full disk, or whatever it is, ends the capture and not the network, let alone the process.
                 lock (_gate)
                     _failed = true;
             }

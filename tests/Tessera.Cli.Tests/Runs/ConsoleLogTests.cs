@@ -60,7 +60,7 @@ internal sealed class ConsoleLogTests
     public void The_file_gets_every_byte_as_it_came()
     {
         ConsoleLog log = Log();
-        log.IsRecorded = true;
+        log.Record(Limit);
         using MemoryStream file = new();
         Say(log, "\u001b[1ma\r\n");
         log.Drain(file);
@@ -74,7 +74,7 @@ internal sealed class ConsoleLogTests
     public void Output_faster_than_the_disk_is_lost_and_said_to_be()
     {
         ConsoleLog log = Log();
-        log.IsRecorded = true;
+        log.Record(Limit);
         for (int piece = 0; piece < 50; piece++)
             Say(log, new string('y', 100_000));
         using MemoryStream file = new();
@@ -84,6 +84,78 @@ internal sealed class ConsoleLogTests
             Assert.That(file.Length, Is.LessThan(5_000_000));
             Assert.That(Encoding.UTF8.GetString(file.ToArray()), Does.Contain($"{5_000_000 - (4 << 20)} bytes"));
         });
+    }
+
+    [Test]
+    public void The_file_of_a_guest_that_writes_without_end_has_a_limit_and_says_so()
+    {
+        ConsoleLog log = Log();
+        log.Record(1000);
+        using MemoryStream file = new();
+        for (int piece = 0; piece < 50; piece++)
+        {
+            Say(log, new string('y', 300));
+            log.Drain(file);
+        }
+
+        string text = Encoding.UTF8.GetString(file.ToArray());
+        Assert.That((text.Count(c => c == 'y'), text.Split("machine.consoleLimit").Length), Is.EqualTo((1000 + "bytes".Count(c => c == 'y'), 2)));
+        Assert.That(log.Problem, Does.Contain("1000 bytes").And.Contains("14000 bytes of output are lost"));
+    }
+
+    [Test]
+    public void A_file_that_cannot_be_written_ends_its_recording_and_nothing_else()
+    {
+        ConsoleLog log = Log();
+        log.Record(Limit);
+        using FullDisk file = new();
+        for (int piece = 0; piece < 3; piece++)
+        {
+            Say(log, "0123456789");
+            log.Drain(file);
+        }
+
+        Assert.That(file.Attempts, Is.EqualTo(1));
+        Assert.That(log.Problem, Does.Contain("No space left on device").And.Contains("30 bytes"));
+        Assert.That(log.Tail()[0], Is.EqualTo("012345678901234567890123456789"));
+    }
+
+    [Test]
+    public void A_full_disk_ends_neither_the_thread_that_writes_consoles_nor_the_run()
+    {
+        if (!File.Exists("/dev/full"))
+            Assert.Ignore("This host has no /dev/full.");
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("tessera-consoles-");
+        try
+        {
+            File.CreateSymbolicLink(Path.Combine(folder.FullName, "console-test.log"), "/dev/full");
+            ConsoleLog log = Log(), other = new("other", () => _now);
+            using (new ConsoleFiles(folder.FullName, [log, other], Limit))
+            {
+                Say(log, "hello");
+                Say(other, "world");
+            }
+
+            Assert.That((log.Problem is null, other.Problem), Is.EqualTo((false, (string?)null)));
+            Assert.That(File.ReadAllText(Path.Combine(folder.FullName, "console-other.log")), Is.EqualTo("world"));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    private const long Limit = 64 << 20;
+
+    private sealed class FullDisk : MemoryStream
+    {
+        public int Attempts { get; private set; }
+
+        public override void Write(ReadOnlySpan<byte> buffer)
+        {
+            Attempts++;
+            throw new IOException("No space left on device");
+        }
     }
 
     private static void Say(ConsoleLog log, string text) => log.Append(Encoding.UTF8.GetBytes(text));

@@ -111,6 +111,19 @@ internal sealed class BlockJob
 
     private void Completed()
     {
+        try
+        {
+            GoOn();
+        }
+        catch (Exception exception)
+        {
+            // On a backend's own thread, where an exception would end the process.
+            _ring.Failed(exception);
+        }
+    }
+
+    private void GoOn()
+    {
         BlockStatus status = _request.Status;
         if (status == BlockStatus.Ok && _stage == Stage.FlushBefore)
         {

@@ -66,12 +66,22 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     public bool Receive(in NetworkFrame frame)
     {
         ReceiveQueue[] queues = _receive;
-        bool taken = queues.Length switch
+        bool taken = false;
+        try
         {
-            0 => false,
-            1 => queues[0].Take(frame),
-            _ => queues[FlowOf(frame.Header) % (uint)queues.Length].Take(frame),
-        };
+            taken = queues.Length switch
+            {
+                0 => false,
+                1 => queues[0].Take(frame),
+                _ => queues[FlowOf(frame.Header) % (uint)queues.Length].Take(frame),
+            };
+        }
+        catch (Exception)
+        {
+            // On a backend's own thread, where an exception would end the process: as on a wire, the frame is lost.
+            Counters.Broken();
+        }
+
         if (!taken)
             Counters.Dropped();
         return taken;
