@@ -12,6 +12,12 @@ internal sealed class StoreAccount
 
     public int Transactions { get; set; }
 
+    /// <summary>Bytes that its open transactions keep.</summary>
+    public int TransactionBytes { get; set; }
+
+    /// <summary>Nodes that were walked, copied or fired at for it so far.</summary>
+    public long Steps { get; set; }
+
     /// <summary>The domain whose rights it has beside its own (SET_TARGET).</summary>
     public DomainId? Target { get; set; }
 
@@ -43,6 +49,9 @@ internal sealed class StoreBooks(StoreQuota quota)
     }
 
     public StoreAccount? Find(DomainId domain) => _accounts.GetValueOrDefault(domain);
+
+    /// <summary>So many nodes were walked, copied or fired at for a domain.</summary>
+    public void Charge(DomainId domain, int steps) => Of(domain).Steps += steps;
 
     public void Forget(DomainId domain) => _accounts.Remove(domain);
 

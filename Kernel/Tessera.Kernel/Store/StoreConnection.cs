@@ -16,6 +16,7 @@ internal sealed class StoreConnection
 {
     private readonly Lock _gate = new();
     private readonly StoreRingPage _page;
+    private readonly XenStore _store;
     private readonly StoreServer _server;
     private readonly StoreOutbox _outbox;
     private readonly StoreSession _session;
@@ -37,7 +38,7 @@ internal sealed class StoreConnection
     /// <param name="notifyGuest">Raises the guest's event channel.</param>
     public StoreConnection(DomainId domain, StoreRingPage page, XenStore store, StoreServer server, Action notifyGuest)
     {
-        (Domain, _page, _server, _notifyGuest, _quota) = (domain, page, server, notifyGuest, store.Quota);
+        (Domain, _page, _store, _server, _notifyGuest, _quota) = (domain, page, store, server, notifyGuest, store.Quota);
         _outbox = new StoreOutbox(_quota, () => server.Ready(this));
         _session = new StoreSession(domain, store, _outbox);
         _credit = _quota.Burst;
@@ -57,7 +58,7 @@ internal sealed class StoreConnection
     /// <summary>The guest said the ring has news. Any thread, does no work.</summary>
     public void Notified() => _server.Ready(this);
 
-    /// <summary>Serves so many requests at most. The server's thread.</summary>
+    /// <summary>Serves so many requests at most, one that took many steps counted as more. The server's thread.</summary>
     public StoreTurn Serve(int budget)
     {
         bool news;
@@ -98,14 +99,17 @@ internal sealed class StoreConnection
         {
             if (!_outbox.HasRoom)
                 return default;
-            if (budget-- == 0)
+            if (budget <= 0)
                 return new StoreTurn(HasMore: true, TimeSpan.Zero);
             if (!TryEarn(out TimeSpan delay))
                 return new StoreTurn(HasMore: true, delay);
             if (!TryReceive(out StoreHeader header, ref news))
                 return default;
-            _credit--;
+            long before = _store.StepsOf(Domain);
             _session.Handle(header, _payload.AsSpan(0, (int)header.Length));
+            int cost = 1 + (int)((_store.StepsOf(Domain) - before) / _quota.StepsPerRequest);
+            _credit -= cost;
+            budget -= cost;
             news |= Flush();
         }
 
@@ -177,7 +181,7 @@ internal sealed class StoreConnection
         _page.Fail(error);
     }
 
-    /// <summary>Credit grows with time to the burst; a request costs one.</summary>
+    /// <summary>Credit grows with time to the burst; a request costs one, and more when it took many steps. The last one of a burst may leave a debt.</summary>
     private bool TryEarn(out TimeSpan delay)
     {
         long now = _server.Time.GetTimestamp();

@@ -11,6 +11,9 @@ internal static class StorePath
     /// <summary>Longest relative path, bytes (XENSTORE_REL_PATH_MAX).</summary>
     public const int MaxRelative = 2048;
 
+    /// <summary>Most names in a path. Each is a step of every walk, and a node to be copied with every change below it; nobody's paths have more than a dozen.</summary>
+    public const int MaxNames = 128;
+
     /// <summary>What the store itself announces: @introduceDomain and @releaseDomain.</summary>
     public const char Special = '@';
 
@@ -32,8 +35,11 @@ internal static class StorePath
             before = c;
         }
 
-        return true;
+        return NamesIn(absolute) <= MaxNames;
     }
+
+    /// <summary>Names in an absolute path.</summary>
+    public static int NamesIn(string path) => path.AsSpan().Count('/');
 
     /// <summary>The path one up; of the root, the root.</summary>
     public static string ParentOf(string path)

@@ -30,9 +30,14 @@ internal readonly record struct StoreUpdate(StoreUpdateKind Kind, string Path, b
 /// </summary>
 internal sealed class StoreTransaction(DomainId caller, StoreNode root, StoreBooks books)
 {
+    // What is kept with a path or a change, beside its characters: entries of the two collections, the change seen by watches, objects' heads.
+    private const int BytesBeside = 256;
+
     /// <summary>By path, whether the list of children mattered beside the node itself.</summary>
     private readonly Dictionary<string, bool> _looked = [];
     private readonly List<StoreUpdate> _updates = [];
+    private int _names;
+    private int _bytes;
 
     /// <summary>Whose it is.</summary>
     public DomainId Caller => caller;
@@ -60,7 +65,7 @@ internal sealed class StoreTransaction(DomainId caller, StoreNode root, StoreBoo
             return true;
         }
 
-        if (!StoreBooks.IsPrivileged(caller) && _looked.Count >= books.Quota.TransactionSteps)
+        if (!StoreBooks.IsPrivileged(caller) && (_looked.Count >= books.Quota.TransactionSteps || !TryKeep(path, 0)))
             return false;
         _looked[path] = onList;
         // Where there is nothing, the nearest node above decided what the caller was told.
@@ -75,6 +80,8 @@ internal sealed class StoreTransaction(DomainId caller, StoreNode root, StoreBoo
         if ((!StoreBooks.IsPrivileged(caller) && _updates.Count >= books.Quota.TransactionSteps) || !Depend(update.Path, onList: false)
             || (update.Kind == StoreUpdateKind.Remove && !Depend(StorePath.ParentOf(update.Path), onList: false)))
             return XenErrno.ENOSPC;
+        if (!StoreBooks.IsPrivileged(caller) && !TryKeep(update.Path, update.Value.Length))
+            return XenErrno.ENOSPC;
         XenErrno error = update.ApplyTo(View, caller);
         if (error == XenErrno.Success)
             _updates.Add(update);
@@ -86,6 +93,7 @@ internal sealed class StoreTransaction(DomainId caller, StoreNode root, StoreBoo
     {
         foreach ((string path, bool onList) in _looked)
         {
+            books.Charge(caller, 2 * StorePath.NamesIn(path));
             StoreNode? then = root.Find(path);
             StoreNode? now = other.Find(path);
             if (then?.Stamp != now?.Stamp || (onList && then?.ListStamp != now?.ListStamp))
@@ -100,6 +108,22 @@ internal sealed class StoreTransaction(DomainId caller, StoreNode root, StoreBoo
     {
         bool was = IsOpen;
         IsOpen = false;
+        if (books.Find(caller) is { } account)
+            account.TransactionBytes -= _bytes;
+        _bytes = 0;
         return was;
+    }
+
+    // Two strings may be kept of a path: it, and the nearest one above.
+    private bool TryKeep(string path, int valueBytes)
+    {
+        StoreAccount account = books.Of(caller);
+        int names = StorePath.NamesIn(path), bytes = BytesBeside + (2 * 2 * path.Length) + valueBytes;
+        if (_names + names > books.Quota.TransactionNames || account.TransactionBytes + bytes > books.Quota.TransactionBytes)
+            return false;
+        _names += names;
+        _bytes += bytes;
+        account.TransactionBytes += bytes;
+        return true;
     }
 }

@@ -42,6 +42,7 @@ internal sealed class StoreView(StoreNode root, StoreBooks books)
     public XenErrno Look(DomainId caller, string path, StoreAccess access, out StoreNode? node)
     {
         StoreNode nearest = Root.FindNearest(path, out int found);
+        books.Charge(caller, StorePath.NamesIn(path));
         node = found == path.Length ? nearest : null;
         if (!books.May(caller, nearest.Permissions, access))
         {
@@ -62,7 +63,7 @@ internal sealed class StoreView(StoreNode root, StoreBooks books)
             return Create(caller, path, value);
         if (error != XenErrno.Success)
             return error;
-        Replace(path, node!, node! with { Value = value, Stamp = books.NextStamp() });
+        Replace(caller, path, node!, node! with { Value = value, Stamp = books.NextStamp() });
         return XenErrno.Success;
     }
 
@@ -86,7 +87,8 @@ internal sealed class StoreView(StoreNode root, StoreBooks books)
         if (error != XenErrno.Success)
             return error;
         Root = Root.Without(path, 1, books.NextStamp());
-        Disown(node!);
+        // Counted once to disown it and once to tell those who watch in it.
+        books.Charge(caller, StorePath.NamesIn(path) + (2 * Disown(node!)));
         _changes.Add(new StoreChange(path, node!.Permissions, default, parent!.Permissions, node));
         return XenErrno.Success;
     }
@@ -102,7 +104,7 @@ internal sealed class StoreView(StoreNode root, StoreBooks books)
             return error;
         Count(node.Owner, -1);
         Count(permissions[0].Domain, 1);
-        Replace(path, node, node with { Permissions = permissions, Stamp = books.NextStamp() });
+        Replace(caller, path, node, node with { Permissions = permissions, Stamp = books.NextStamp() });
         return XenErrno.Success;
     }
 
@@ -143,22 +145,26 @@ internal sealed class StoreView(StoreNode root, StoreBooks books)
         }
 
         Root = Root.With(path[..end], 1, made, stamp);
+        books.Charge(caller, 2 * StorePath.NamesIn(path));
         Count(owner, missing);
         _changes.Add(new StoreChange(path, default, permissions, nearest.Permissions, null));
         return XenErrno.Success;
     }
 
-    private void Replace(string path, StoreNode before, StoreNode after)
+    private void Replace(DomainId caller, string path, StoreNode before, StoreNode after)
     {
+        books.Charge(caller, 2 * StorePath.NamesIn(path));
         Root = path == "/" ? after : Root.With(path, 1, after, after.Stamp);
         _changes.Add(new StoreChange(path, before.Permissions, after.Permissions, default, null));
     }
 
-    private void Disown(StoreNode node)
+    private int Disown(StoreNode node)
     {
+        int nodes = 1;
         Count(node.Owner, -1);
         foreach (StoreNode child in node.Children.Values)
-            Disown(child);
+            nodes += Disown(child);
+        return nodes;
     }
 
     private void Count(DomainId owner, int nodes) => _owned[owner] = _owned.GetValueOrDefault(owner) + nodes;

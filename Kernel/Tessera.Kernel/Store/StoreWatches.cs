@@ -40,6 +40,9 @@ internal sealed class StoreSubscription(DomainId domain, string path, string giv
 internal sealed class StoreWatches
 {
     private readonly Dictionary<string, List<StoreSubscription>> _byPath = [];
+    private readonly Dictionary<string, List<StoreSubscription>>.AlternateLookup<ReadOnlySpan<char>> _byPiece;
+
+    public StoreWatches() => _byPiece = _byPath.GetAlternateLookup<ReadOnlySpan<char>>();
 
     public bool Contains(IStoreListener listener, string path, string token) => Find(listener, path, token) is not null;
 
@@ -70,7 +73,7 @@ internal sealed class StoreWatches
             return;
         FireAt("/", change.Path, change, books);
         for (int slash = change.Path.IndexOf('/', 1); slash > 0; slash = change.Path.IndexOf('/', slash + 1))
-            FireAt(change.Path[..slash], change.Path, change, books);
+            FireAt(change.Path.AsSpan(0, slash), change.Path, change, books);
         if (change.Path.Length > 1)
             FireAt(change.Path, change.Path, change, books);
         if (change.Removed is not null)
@@ -99,13 +102,18 @@ internal sealed class StoreWatches
             ? watches.Find(watch => ReferenceEquals(watch.Listener, listener) && watch.Token == token)
             : null;
 
-    private void FireAt(string watched, string changed, in StoreChange change, StoreBooks books)
+    private void FireAt(ReadOnlySpan<char> watched, string changed, in StoreChange change, StoreBooks books)
     {
-        if (!_byPath.TryGetValue(watched, out List<StoreSubscription>? watches))
+        if (!_byPiece.TryGetValue(watched, out List<StoreSubscription>? watches))
             return;
+        // A domain's hundred watches of one path are asked for once.
+        DomainId? asked = null;
+        bool may = false;
         foreach (StoreSubscription watch in watches)
         {
-            if (May(books, watch.Domain, change))
+            if (asked != watch.Domain)
+                (asked, may) = (watch.Domain, May(books, watch.Domain, change));
+            if (may)
                 watch.Fire(changed);
         }
     }

@@ -50,16 +50,18 @@ internal sealed class XenStore
     {
         lock (_gate)
         {
-            if (transaction is null)
-            {
-                _direct.Reset(_root);
-                return _direct.Look(caller, path, StoreAccess.Read, out node);
-            }
-
+            StoreView view = transaction?.View ?? _direct;
             node = null;
-            if (!transaction.IsOpen)
+            if (transaction is null)
+                _direct.Reset(_root);
+            else if (!transaction.IsOpen)
                 return XenErrno.ENOENT;
-            return transaction.Depend(path, forChildren) ? transaction.View.Look(caller, path, StoreAccess.Read, out node) : XenErrno.ENOSPC;
+            else if (!transaction.Depend(path, forChildren))
+                return XenErrno.ENOSPC;
+            XenErrno error = view.Look(caller, path, StoreAccess.Read, out node);
+            if (forChildren && node is not null)
+                _books.Charge(caller, node.Children.Count);
+            return error;
         }
     }
 
@@ -271,6 +273,13 @@ internal sealed class XenStore
     {
         lock (_gate)
             return _books.Find(domain) is { } account ? (account.Nodes, account.Watches, account.Transactions) : default;
+    }
+
+    /// <summary>Nodes that were walked, copied or fired at for a domain so far.</summary>
+    public long StepsOf(DomainId domain)
+    {
+        lock (_gate)
+            return _books.Find(domain)?.Steps ?? 0;
     }
 
     private static bool TryResolveWatch(DomainId caller, string given, out string path)

@@ -62,19 +62,105 @@ internal sealed class QuotaTests
     }
 
     [Test]
-    public void A_path_of_a_thousand_names_is_refused_and_costs_no_square()
+    public void A_path_of_more_names_than_anybody_needs_is_refused()
     {
         StoreBench bench = new();
         using RingGuest guest = bench.Guest(5);
-        string deep = "data" + string.Concat(Enumerable.Repeat("/a", 1000));
-        Assert.That(guest.Ask(StoreMessage.Write, $"{deep}|x"), Is.EqualTo("Error ENOSPC|"));
-        string within = "data" + string.Concat(Enumerable.Repeat("/a", 980));
+        string deep = "data" + string.Concat(Enumerable.Repeat("/a", StorePath.MaxNames - 3));
+        Assert.That(guest.Ask(StoreMessage.Write, $"{deep}|x"), Is.EqualTo("Error EINVAL|"));
+        Assert.That(guest.Ask(StoreMessage.Watch, $"{deep}|token|"), Is.EqualTo("Error EINVAL|"));
+        string within = "data" + string.Concat(Enumerable.Repeat("/a", StorePath.MaxNames - 4));
         Assert.That(guest.Ask(StoreMessage.Write, $"{within}|x"), Is.EqualTo("Write OK|"));
         Assert.That(guest.Ask(StoreMessage.Read, $"{within}|"), Is.EqualTo("Read x"));
         Assert.That(guest.Ask(StoreMessage.Remove, "data/a|"), Is.EqualTo("Remove OK|"));
         Assert.That(bench.Store.UsageOf(Five).Nodes, Is.EqualTo(10));
         Assert.That(guest.Ask(StoreMessage.Read, $"/{new string('a', 3072)}|"), Is.EqualTo("Error EINVAL|"));
         Assert.That(guest.Ask(StoreMessage.Read, $"{new string('a', 2049)}|"), Is.EqualTo("Error EINVAL|"));
+    }
+
+    [Test]
+    public void What_transactions_keep_is_bounded_by_domain_and_given_back()
+    {
+        StoreBench bench = new(new StoreQuota { Burst = 1_000_000 });
+        using RingGuest guest = bench.Guest(5);
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        int kept = 0, transactions = bench.Store.Quota.Transactions;
+        for (uint transaction = 1; transaction <= transactions; transaction++)
+        {
+            Assert.That(guest.Ask(StoreMessage.TransactionStart, "|"), Is.EqualTo($"TransactionStart {transaction}|"));
+            for (int index = 0; index < 1024; index++)
+            {
+                string path = $"data/{index:0000}{new string('n', 1900)}";
+                if (guest.Ask(StoreMessage.Read, $"{path}|", transaction) == "Error ENOSPC|")
+                    break;
+                kept++;
+            }
+        }
+
+        Assert.That(kept, Is.GreaterThan(50), "an honest transaction has room");
+        Assert.That(GC.GetTotalMemory(forceFullCollection: true) - before, Is.LessThan(2 * bench.Store.Quota.TransactionBytes));
+        for (uint transaction = 1; transaction <= transactions; transaction++)
+            Assert.That(guest.Ask(StoreMessage.TransactionEnd, "F|", transaction), Is.EqualTo("TransactionEnd OK|"));
+        Assert.That(guest.Ask(StoreMessage.TransactionStart, "|"), Is.EqualTo($"TransactionStart {transactions + 1}|"));
+        Assert.That(guest.Ask(StoreMessage.Read, $"data/{new string('n', 1900)}|", (uint)transactions + 1), Is.EqualTo("Error ENOENT|"), "all was given back");
+    }
+
+    [Test]
+    public void A_neighbour_waits_for_so_much_work_and_no_more()
+    {
+        StoreBench bench = new(new StoreQuota { Burst = 1_000_000 });
+        using RingGuest hostile = bench.Guest(5);
+        using RingGuest quiet = bench.Guest(6);
+        StoreQuota quota = bench.Store.Quota;
+        string deep = "data" + string.Concat(Enumerable.Repeat("/a", StorePath.MaxNames - 4));
+        byte[] name = StoreHeader.Message(StoreMessage.Read, 1, 0, "name\0"u8);
+        long longest = 0;
+        uint number = 0;
+        for (int round = 0; round < 20; round++)
+        {
+            _ = hostile.Ask(StoreMessage.TransactionStart, "|");
+            number++;
+            string answer;
+            do
+                answer = hostile.Ask(StoreMessage.Write, $"{deep}|{round}", number);
+            while (answer == "Write OK|");
+            Assert.That(answer, Is.EqualTo("Error ENOSPC|"), "at some length it is enough");
+            // Somebody else's change makes the commit look at everything again and do everything again.
+            bench.Client().Write("/local/domain/6/data/other", $"{round}");
+            hostile.Put(StoreHeader.Message(StoreMessage.TransactionEnd, 1, number, "T\0"u8));
+            hostile.Connection.Notified();
+            quiet.Put(name);
+            quiet.Connection.Notified();
+            long before = bench.Store.StepsOf(new DomainId(5));
+            while (quiet.Word(StoreRing.ResponseProd) == quiet.Word(StoreRing.ResponseCons))
+                Assert.That(bench.Server.ServeNext(), Is.True);
+            longest = Math.Max(longest, bench.Store.StepsOf(new DomainId(5)) - before);
+            bench.Serve();
+            _ = hostile.Receive();
+            _ = quiet.Receive();
+        }
+
+        // Each name of the transaction is found twice, then walked and copied: one commit, and what else fits into a turn.
+        Assert.That(longest, Is.InRange(quota.TransactionNames, (5 * quota.TransactionNames) + (StoreServer.RequestsPerTurn * quota.StepsPerRequest)));
+    }
+
+    [Test]
+    public void Long_requests_are_charged_as_many()
+    {
+        StoreBench bench = new(new StoreQuota { Burst = 100, RequestsPerSecond = 1000 });
+        using RingGuest guest = bench.Guest(5);
+        string deep = "data" + string.Concat(Enumerable.Repeat("/a", StorePath.MaxNames - 4));
+        byte[] write = StoreHeader.Message(StoreMessage.Write, 1, 0, Encoding.ASCII.GetBytes($"{deep}\0x"));
+        int answered = 0;
+        for (int round = 0; round < 200; round++)
+        {
+            _ = guest.Flood(write);
+            bench.Serve();
+            answered += guest.Receive().Count;
+        }
+
+        // Walked once and copied with twice the price: six times the steps of one request, and the request itself.
+        Assert.That(answered, Is.InRange(10, 30), "of a burst of 100, while no time passes");
     }
 
     [Test]
