@@ -60,7 +60,7 @@ internal sealed class TogetherTests
         console.Type("while :; do /bin/busybox true; done\n");
         machine.Machine.Destroy(held);
         Assert.That(held.State, Is.EqualTo(DomainState.Destroyed));
-        Assert.That(machine.Machine.Snapshot().Domains[0].AssignedBytes, Is.Zero);
+        Assert.That(machine.Machine.Snapshot([held]).Domains[0].AssignedBytes, Is.Zero);
         Assert.That(console.All, Does.Contain("heard"));
         Assert.That(held.Console.Write("lost"u8), Is.Zero);
 

@@ -74,6 +74,7 @@ internal sealed class KernelMachine : IRunMachine
     private readonly Machine _machine;
     private readonly ICpuEngine _engine;
     private readonly DeviceMaker _devices = new();
+    private readonly List<Domain> _domains = [];
     private volatile string? _failure;
 
     /// <summary>Takes over a machine and its engine.</summary>
@@ -107,6 +108,8 @@ internal sealed class KernelMachine : IRunMachine
     {
         Domain domain = _machine.CreateDomain(ConfigurationOf(plan));
         domain.Console.Output = output;
+        lock (_domains)
+            _domains.Add(domain);
         foreach (DiskPlan disk in plan.Disks)
             Attach($"disk {disk.Name}", () => _machine.AttachDisk(domain, _devices.Make(disk)));
         foreach (NicPlan nic in plan.Nics)
@@ -143,8 +146,10 @@ internal sealed class KernelMachine : IRunMachine
     /// <inheritdoc/>
     public MachineReading Read()
     {
-        MachineSnapshot snapshot = _machine.Snapshot();
-        IReadOnlyList<Domain> domains = _machine.Domains;
+        Domain[] domains;
+        lock (_domains)
+            domains = [.. _domains];
+        MachineSnapshot snapshot = _machine.Snapshot(domains);
         return new MachineReading
         {
             At = snapshot.Now,

@@ -276,10 +276,10 @@ public sealed class GuestLibrary
             {
                 Name = name,
                 Folder = folder,
-                KernelPath = Path.Combine(folder, manifest.Kernel),
-                InitrdPath = manifest.Initrd is null ? null : Path.Combine(folder, manifest.Initrd),
-                ModulesPath = manifest.Modules is null ? null : Path.Combine(folder, manifest.Modules),
-                RootDiskPath = manifest.RootDisk is null ? null : Path.Combine(folder, manifest.RootDisk),
+                KernelPath = Inside(folder, manifest.Kernel),
+                InitrdPath = manifest.Initrd is null ? null : Inside(folder, manifest.Initrd),
+                ModulesPath = manifest.Modules is null ? null : Inside(folder, manifest.Modules),
+                RootDiskPath = manifest.RootDisk is null ? null : Inside(folder, manifest.RootDisk),
                 DefaultCommandLine = manifest.CommandLine,
                 KernelVersion = manifest.KernelVersion,
                 KernelFormat = manifest.KernelFormat,
@@ -296,6 +296,19 @@ public sealed class GuestLibrary
         {
             return new() { Name = name, Folder = folder, KernelPath = Path.Combine(folder, KernelFile), Problem = e is GuestException ? e.Message : $"{folder}: {e.Message.TrimEnd('.')}. Get or add the guest again." };
         }
+    }
+
+    // The manifest is a file that anybody may have written or unpacked there: what it names is the guest's own, and no way to another place.
+    private static string Inside(string folder, string name)
+    {
+        string path = Path.Combine(folder, name);
+        if (name.Length == 0 || name is "." or ".." || Path.GetFileName(name) != name || new FileInfo(path).LinkTarget is not null)
+        {
+            throw new GuestException(
+                $"{Path.Combine(folder, GuestManifest.FileName)} names \"{name}\". A guest's files are files of its own folder: no paths, no links. Get or add the guest again.");
+        }
+
+        return path;
     }
 
     private static string? Release(KernelImage kernel) => kernel.Version?.Split(' ')[0];

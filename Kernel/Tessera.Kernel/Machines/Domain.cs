@@ -106,6 +106,9 @@ public sealed class Domain
     /// <summary>Its page tables and the accounts of its frames did not agree when it was destroyed: the guest had written tables itself.</summary>
     internal bool HadFalseAccounts { get; set; }
 
+    /// <summary>The same of a guest that cannot write tables: a defect of the MMU or of the kernel.</summary>
+    internal Exception? Defect { get; set; }
+
     internal SharedInfoPage Shared { get; }
 
     internal EventChannels Events { get; }

@@ -92,7 +92,13 @@ public sealed partial class Machine
     {
         bool done = true;
         foreach (Vcpu vcpu in domain.Vcpus)
+        {
             done &= Core.Remove(vcpu.Schedulable, Clock.Now);
+            // Whoever keeps a dead domain for its figures does not keep a plugin in memory by it.
+            vcpu.Schedulable.Options = null;
+            _ = _vcpuOf.TryRemove(new KeyValuePair<VcpuId, Vcpu>(vcpu.Schedulable.Id, vcpu));
+        }
+
         Store.Ended(domain.Id);
         if (domain.State != DomainState.Destroyed)
             DomainEnded?.Invoke(domain);

@@ -39,7 +39,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly Timer _watchdog;
     private readonly DeviceWorker _blockWorker = new("tessera-blkback");
     private readonly DeviceWorker _networkWorker = new("tessera-netback");
-    private Domain[] _byId = [];
+    private readonly System.Collections.Concurrent.ConcurrentDictionary<DomainId, Domain> _byId = new();
     private int _disposed;
 
     /// <summary>
@@ -88,7 +88,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>The name of the scheduler in charge.</summary>
     public string SchedulerName => Core.PolicyName;
 
-    /// <summary>The domains, in order of creation.</summary>
+    /// <summary>The domains that were not destroyed, in order of creation.</summary>
     public IReadOnlyList<Domain> Domains
     {
         get
@@ -138,27 +138,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>The split devices of all domains.</summary>
     internal DeviceBus Devices { get; }
 
-    /// <summary>Builds a domain; <see cref="Start"/> lets it run.</summary>
-    /// <exception cref="DomainBuildException">It cannot be built from this configuration.</exception>
-    /// <exception cref="EngineException">The host refused something.</exception>
-    public Domain CreateDomain(DomainConfiguration configuration)
-    {
-        ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        if (configuration.MemoryBytes <= 0 || configuration.MemoryBytes % 4096 != 0)
-            throw new DomainBuildException($"Domain '{configuration.Name}': memory of {configuration.MemoryBytes} bytes is not a positive multiple of 4096.");
-        DomainId id;
-        lock (_gate)
-        {
-            if (_domains.Any(domain => domain.Name == configuration.Name && domain.State != DomainState.Destroyed))
-                throw new DomainBuildException($"Domain '{configuration.Name}': another domain has this name.");
-            id = new DomainId((ushort)(_domains.Count + 1));
-            Domain built = Build(id, configuration);
-            _domains.Add(built);
-            Volatile.Write(ref _byId, [.. _domains]);
-            return built;
-        }
-    }
-
     /// <summary>Attaches a disk to a domain that runs or is yet to start, and opens its backend, which the disk owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has a disk of this name.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
@@ -199,42 +178,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
         Tell(domain, vcpu => Core.Adjust(vcpu, weight, schedulerOptions, affinity, Clock.Now));
 
-    /// <summary>Ends a domain, whatever it does, and frees its memory. Not from a physical CPU's thread.</summary>
-    public void Destroy(Domain domain)
-    {
-        _ = domain.TryEnd(DomainState.Destroyed, "destroyed");
-        SpinWait wait = default;
-        while (domain.Vcpus.Any(vcpu => vcpu.IsOnPcpu))
-        {
-            foreach (PhysicalCpu pcpu in _pcpus)
-                pcpu.Kick();
-            wait.SpinOnce();
-        }
-
-        Devices.Release(domain.Id);
-        lock (domain.Gate)
-        {
-            if (!domain.TryMarkDestroyed())
-                return;
-            domain.Events.Close();
-            domain.Console.Close();
-            domain.Store?.Close();
-            Store.Release(domain.Id);
-            ReleaseAccounts(domain);
-            foreach (Vcpu vcpu in domain.Vcpus)
-                vcpu.Cpu.Dispose();
-            domain.Writes.Close();
-            domain.GuestMachine.Dispose();
-            domain.FastPath?.Dispose();
-            domain.Mappings.ReleaseAll();
-            // What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
-            if (!domain.Grants.Close(() => FreeFrames(domain)))
-                domain.Memory.DiscardExcept(domain.Grants);
-            domain.Grants.LetGo();
-        }
-    }
-
-    /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot()"/>, for looking often.</summary>
+    /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.</summary>
     public DomainActivity ActivityOf(Domain domain)
     {
         Nanoseconds now = Clock.Now;
@@ -265,12 +209,13 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     }
 
     /// <summary>The accounts now.</summary>
-    public MachineSnapshot Snapshot()
+    /// <param name="domains">Of which domains, destroyed ones too; null for all that were not destroyed.</param>
+    public MachineSnapshot Snapshot(IEnumerable<Domain>? domains = null)
     {
         Nanoseconds now = Clock.Now;
         return new MachineSnapshot(
             now,
-            [.. Domains.Select(domain => Snapshot(domain, now))],
+            [.. (domains ?? Domains).Select(domain => Snapshot(domain, now))],
             [.. _pcpus.Select(pcpu => Core.AccountOf(pcpu.Id, now))],
             Core.Decisions,
             Core.PolicyName,
@@ -315,23 +260,26 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         foreach (PhysicalCpu pcpu in _replaced)
             pcpu.Dispose();
         foreach (Domain domain in Domains)
-            Destroy(domain);
+        {
+            try
+            {
+                Destroy(domain);
+            }
+            catch (InvalidOperationException exception)
+            {
+                OnFailure(exception);
+            }
+        }
+
         _blockWorker.Dispose();
         _networkWorker.Dispose();
         StoreServer.Dispose();
     }
 
-    // Without the gate: hypercalls look up, and the gate is held as long as a domain is being built. Domains are numbered from 1 in order.
-    internal Domain? FindDomain(DomainId id)
-    {
-        Domain[] domains = Volatile.Read(ref _byId);
-        return id.Value - 1 < domains.Length && id.Value != 0 && domains[id.Value - 1] is { State: not DomainState.Destroyed } domain ? domain : null;
-    }
-
     /// <inheritdoc/>
     GrantTable? IGrantDirectory.FindGrants(ushort domain) => FindDomain(new DomainId(domain))?.Grants;
 
-    internal Vcpu VcpuOf(SchedulableVcpu schedulable) => _vcpuOf[schedulable.Id];
+    internal Vcpu? FindVcpu(SchedulableVcpu schedulable) => _vcpuOf.GetValueOrDefault(schedulable.Id);
 
     internal void ArmTimer(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
     {
@@ -339,12 +287,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         pcpu.Timers.Arm(alarm, deadline);
         if (Environment.CurrentManagedThreadId != pcpu.ThreadId && deadline <= pcpu.Timers.Next)
             pcpu.Kick();
-    }
-
-    internal long FramesToGrant(Domain domain, long asked)
-    {
-        lock (_gate)
-            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
     }
 
     internal void OnFailure(Exception exception) => Failed?.Invoke(exception);
@@ -361,59 +303,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             OnFailure(exception);
         }
     }
-
-    private void ReleaseAccounts(Domain domain)
-    {
-        Frames.Watch(domain.Id, null);
-        try
-        {
-            foreach (Vcpu vcpu in domain.Vcpus)
-            {
-                SegmentOps.ReleaseAll(vcpu);
-                if (vcpu.InfoFrame != Mfn.None)
-                    domain.Writes.End(vcpu.InfoFrame);
-            }
-
-            foreach (Mfn frame in domain.Ballooned)
-                _ = Frames.DropType(frame);
-            foreach (Mfn frame in domain.WrittenByVmm)
-                domain.Writes.End(frame);
-            domain.Mmu.Release();
-            domain.FinishMmuWork();
-        }
-        catch (Exception exception) when (MayBeFalse(domain, exception))
-        {
-            domain.HadFalseAccounts = true;
-        }
-    }
-
-    // Nothing is pinned any more: by now every reference to the domain's frames is its own.
-    private void FreeFrames(Domain domain)
-    {
-        try
-        {
-            domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
-            if (!domain.HadFalseAccounts)
-                Frames.Free(domain.Id);
-        }
-        catch (Exception exception) when (MayBeFalse(domain, exception))
-        {
-            domain.HadFalseAccounts = true;
-        }
-
-        if (domain.HadFalseAccounts)
-            Frames.Seize(domain.Id);
-        domain.Memory.Dispose();
-    }
-
-    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same.
-    private static bool MayBeFalse(Domain domain, Exception exception) =>
-        domain.FastPath is not null && exception is InvalidOperationException or TamperedTablesException or ArgumentException;
-
-    private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
-        new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);
-
-    private MemoryBudget Budget() => new(_memoryLimitBytes / 4096, Frames.AssignedFrames);
 
     private DomainSnapshot Snapshot(Domain domain, Nanoseconds now)
     {
@@ -434,66 +323,5 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             vcpu.Counters.HypercallsByName(),
             domain.State == DomainState.Destroyed ? 0 : domain.AssignedFrames * 4096,
             domain.State == DomainState.Destroyed ? 0 : domain.Memory.ResidentBytes);
-    }
-
-    private Domain Build(DomainId id, DomainConfiguration configuration)
-    {
-        MemoryRequest request = Request(id, configuration);
-        long granted = _memoryPolicy.FramesAtCreation(request, Budget());
-        if (granted < request.Frames)
-        {
-            throw new DomainBuildException(
-                $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is {_memoryLimitBytes >> 20} MiB and {Frames.AssignedFrames * 4096 >> 20} MiB are assigned. Raise machine.memoryLimit or give the domains less.");
-        }
-
-        Mfn first = Frames.Allocate(id, DomainMemory.FramesFor(request.Frames));
-        DomainMemory? memory = null;
-        FastPathMemory? fastMemory = null;
-        IGuestMachine? guestMachine = null;
-        IDomainMmu? mmu = null;
-        Domain? domain = null;
-        try
-        {
-            memory = new DomainMemory(first, request.Frames, Engine.Facts);
-            fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1 });
-            GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
-            MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
-            mmu = _mmu.Attach(host);
-            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, writes, guestMachine, host, mmu);
-            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
-            Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
-            domain.AddVcpu(vcpu);
-            if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
-            {
-                Frames.Watch(id, fastMemory);
-                domain.FastPath = new DomainFastPath(domain, fastMemory, adopter);
-                vcpu.FastPath = domain.FastPath.Attach(vcpu, interception);
-            }
-
-            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
-            domain.FastPath?.OnKernelRoot(vcpu);
-            _vcpuOf[schedulable.Id] = vcpu;
-            _ = _errands.Run(() => Core.Add(schedulable, Clock.Now));
-            return domain;
-        }
-        catch
-        {
-            foreach (Mfn frame in domain?.WrittenByVmm ?? [])
-                domain!.Writes.End(frame);
-            if (mmu is not null)
-            {
-                mmu.Release();
-                Domain.Finish(mmu);
-            }
-
-            Store.Release(id);
-            Frames.Free(id);
-            Frames.Watch(id, null);
-            guestMachine?.Dispose();
-            fastMemory?.Dispose();
-            memory?.Dispose();
-            throw;
-        }
     }
 }

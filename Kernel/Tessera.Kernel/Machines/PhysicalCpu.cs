@@ -184,7 +184,9 @@ internal sealed class PhysicalCpu : IDisposable
         else if (dispatch.Vcpu is { } schedulable)
         {
             _until = dispatch.Until;
-            RunVcpu(_machine.VcpuOf(schedulable), engineThread);
+            // Its domain may have ended since the scheduler chose it.
+            if (_machine.FindVcpu(schedulable) is { } vcpu)
+                RunVcpu(vcpu, engineThread);
         }
         else
         {

@@ -125,6 +125,13 @@ public sealed class FrameTable : IFrameTable
         Free(owner);
     }
 
+    /// <summary>Whether any frame belongs to this domain.</summary>
+    internal bool HasFrames(DomainId domain)
+    {
+        lock (_gate)
+            return _runs.ContainsKey(domain);
+    }
+
     /// <summary>Tells of type changes of a domain's frames from now on; null ends it.</summary>
     internal void Watch(DomainId domain, IFrameTypeWatcher? watcher)
     {

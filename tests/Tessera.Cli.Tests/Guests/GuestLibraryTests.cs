@@ -275,6 +275,28 @@ internal sealed class GuestLibraryTests
         Assert.That(Assert.Throws<GuestException>(() => Library().Find("a"))!.Message, Does.Contain("guest.json").And.Contain("again"));
     }
 
+    [TestCase("kernel", "/etc/hostname")]
+    [TestCase("kernel", "../b/vmlinuz")]
+    [TestCase("kernel", "")]
+    [TestCase("kernel", "..")]
+    [TestCase("initrd", "../../secret")]
+    [TestCase("modules", "/lib/modules")]
+    [TestCase("rootDisk", "../b/vmlinuz")]
+    [TestCase("kernel", "link")]
+    public void A_guest_names_files_of_its_own_folder_only(string key, string name)
+    {
+        Library().Add("a", KernelFile());
+        Library().Add("b", KernelFile());
+        File.CreateSymbolicLink(Path.Combine(_folder, "a", "link"), "/etc/hostname");
+        string manifest = Path.Combine(_folder, "a", "guest.json");
+        System.Text.Json.Nodes.JsonNode json = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(manifest))!;
+        json[key] = name;
+        File.WriteAllText(manifest, json.ToJsonString());
+
+        Assert.That(Assert.Throws<GuestException>(() => Library().Find("a"))!.Message, Does.Contain("guest.json").And.Contain($"\"{name}\"").And.Contain("again"));
+        Assert.That(Library().Find("b")!.Problem, Is.Null);
+    }
+
     [Test]
     public void A_library_that_does_not_exist_is_empty()
     {

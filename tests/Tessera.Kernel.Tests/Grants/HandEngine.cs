@@ -19,7 +19,14 @@ internal sealed class HandEngine(long counterShift = 0) : ICpuEngine
 
     public IEngineThread EnterThread(int hostCpu) => new Idle();
 
-    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new HandGuestMachine(layout, counterShift);
+    /// <summary>Called when a domain's machine is made.</summary>
+    public Action? Creating { get; set; }
+
+    public IGuestMachine CreateMachine(GuestMachineLayout layout)
+    {
+        Creating?.Invoke();
+        return new HandGuestMachine(layout, counterShift);
+    }
 
     public void Dispose()
     {

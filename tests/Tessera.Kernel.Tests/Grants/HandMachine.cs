@@ -38,6 +38,8 @@ internal sealed class HandMachine : IDisposable
 
     public PhysicalCpu Pcpu { get; }
 
+    public HandEngine Engine => _engine;
+
     public HandDomain Create()
     {
         Domain domain = Machine.CreateDomain(new DomainConfiguration
