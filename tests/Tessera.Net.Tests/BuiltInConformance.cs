@@ -97,5 +97,5 @@ internal sealed class TapConformance : NetworkConformance
     /// <inheritdoc/>
     protected override bool IsPrompt => false;
 
-    protected override (INetworkBackend One, INetworkBackend Two) NewPair() => TapPairNative.NewPair();
+    protected override (INetworkBackend One, INetworkBackend Two) NewPair() => TapPair.NewPair();
 }

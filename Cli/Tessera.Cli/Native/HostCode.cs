@@ -1,42 +1,29 @@
-using System.Runtime.InteropServices;
+using Tmds.Linux;
 
 namespace Tessera.Cli.Native;
 
 /// <summary>A few machine instructions, callable: void f(long) in the System V convention.</summary>
-internal sealed unsafe partial class HostCode : IDisposable
+internal sealed unsafe class HostCode : IDisposable
 {
-    private const int ReadWrite = 3;
-    private const int ReadExecute = 5;
-    private const int PrivateAnonymous = 0x22;
-
-    private readonly nint _page;
-    private readonly nuint _bytes;
+    private readonly void* _page;
+    private readonly int _bytes;
 
     /// <summary>Copies position-independent code to pages of its own.</summary>
     public HostCode(ReadOnlySpan<byte> code)
     {
-        _bytes = (nuint)code.Length;
-        _page = Mmap(0, _bytes, ReadWrite, PrivateAnonymous, -1, 0);
-        if (_page == -1)
-            throw new FailedException($"mmap: errno {Marshal.GetLastPInvokeError()}.");
+        _bytes = code.Length;
+        _page = LibC.mmap(null, _bytes, LibC.PROT_READ | LibC.PROT_WRITE, LibC.MAP_PRIVATE | LibC.MAP_ANONYMOUS, -1, 0);
+        if (_page == LibC.MAP_FAILED)
+            throw new FailedException($"mmap: errno {LibC.errno}.");
         // SAFETY: the mapping was just made with room for the code; it is read-only and executable before its first call.
-        code.CopyTo(new Span<byte>((void*)_page, code.Length));
-        if (Mprotect(_page, _bytes, ReadExecute) != 0)
-            throw new FailedException($"mprotect: errno {Marshal.GetLastPInvokeError()}. The host forbids generated code.");
+        code.CopyTo(new Span<byte>(_page, code.Length));
+        if (LibC.mprotect(_page, _bytes, LibC.PROT_READ | LibC.PROT_EXEC) != 0)
+            throw new FailedException($"mprotect: errno {LibC.errno}. The host forbids generated code.");
     }
 
     /// <summary>Calls it.</summary>
     public void Call(long argument) => ((delegate* unmanaged<long, void>)_page)(argument);
 
     /// <inheritdoc/>
-    public void Dispose() => _ = Munmap(_page, _bytes);
-
-    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
-    private static partial nint Mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
-
-    [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
-    private static partial int Mprotect(nint address, nuint length, int protection);
-
-    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
-    private static partial int Munmap(nint address, nuint length);
+    public void Dispose() => _ = LibC.munmap(_page, _bytes);
 }

@@ -1,4 +1,4 @@
-using System.Runtime.InteropServices;
+using Tmds.Linux;
 
 namespace Tessera.Cli.Terminal;
 
@@ -11,18 +11,22 @@ internal interface IInputSource
 }
 
 /// <summary>Standard input by poll(2) and read(2), so that a reader can stop although nobody types.</summary>
-internal sealed class StandardInput : IInputSource
+internal sealed unsafe class StandardInput : IInputSource
 {
     public int Read(Span<byte> buffer, TimeSpan wait)
     {
-        Native.PollDescriptor descriptor = new() { Descriptor = Native.StandardInput, Events = Native.PollIn };
-        int ready = Native.Poll(ref descriptor, 1, (int)wait.TotalMilliseconds);
+        pollfd descriptor = new() { fd = LibC.STDIN_FILENO, events = LibC.POLLIN };
+        // SAFETY: one descriptor on this stack.
+        int ready = LibC.poll(&descriptor, 1, (int)wait.TotalMilliseconds);
         if (ready <= 0)
-            return ready == 0 || Marshal.GetLastPInvokeError() == Native.Interrupted ? -1 : 0;
-        nint count = Native.Read(Native.StandardInput, buffer, (nuint)buffer.Length);
+            return ready == 0 || LibC.errno == LibC.EINTR ? -1 : 0;
+        int count;
+        // SAFETY: pinned through the call, with its own length.
+        fixed (byte* bytes = buffer)
+            count = (int)LibC.read(LibC.STDIN_FILENO, bytes, buffer.Length);
         if (count >= 0)
-            return (int)count;
-        return Marshal.GetLastPInvokeError() is Native.Interrupted or Native.TryAgain ? -1 : 0;
+            return count;
+        return LibC.errno == LibC.EINTR || LibC.errno == LibC.EAGAIN ? -1 : 0;
     }
 }
 

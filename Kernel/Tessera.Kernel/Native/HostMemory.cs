@@ -1,20 +1,15 @@
 using System.Runtime.InteropServices;
-using Tessera.Sdk;
+using Tmds.Linux;
 
 namespace Tessera.Kernel.Native;
 
 /// <summary>Zeroed anonymous host memory behind guest frames; pages cost nothing until touched.</summary>
-internal sealed unsafe partial class HostMemory : SafeHandle
+internal sealed unsafe class HostMemory : SafeHandle
 {
-    private const int ProtReadWrite = 3;
-    private const int MapPrivateAnonymousNoReserve = 0x02 | 0x20 | 0x4000;
-    private const int AdviceHugePage = 14;
-    private const int AdviceDontNeed = 4;
-    private const int AdviceDontFork = 10;
-    private const nuint HugePage = 2 << 20;
+    private const long HugePage = 2 << 20;
 
-    private readonly nint _mapping;
-    private readonly nuint _mappedBytes;
+    private readonly byte* _mapping;
+    private readonly long _mappedBytes;
 
     /// <summary>Maps memory aligned to 2 MiB, so that the host can back it with huge pages.</summary>
     /// <exception cref="InvalidOperationException">The host refused.</exception>
@@ -22,14 +17,15 @@ internal sealed unsafe partial class HostMemory : SafeHandle
         : base(-1, ownsHandle: true)
     {
         Bytes = bytes;
-        _mappedBytes = (nuint)bytes + HugePage;
-        _mapping = Mmap(0, _mappedBytes, ProtReadWrite, MapPrivateAnonymousNoReserve, -1, 0);
-        if (_mapping == -1)
-            throw new InvalidOperationException($"The host refused {bytes >> 20} MiB of address space (mmap: errno {Marshal.GetLastPInvokeError()}). Give the domains less memory.");
-        SetHandle((nint)(((nuint)_mapping + HugePage - 1) & ~(HugePage - 1)));
-        _ = Madvise(handle, (nuint)bytes, AdviceDontFork);
-        if (bytes >= (long)HugePage)
-            _ = Madvise(handle, (nuint)bytes, AdviceHugePage);
+        _mappedBytes = bytes + HugePage;
+        // SAFETY: a new mapping, where the kernel has room for it; it lives until the handle is released.
+        _mapping = (byte*)LibC.mmap(null, Size(_mappedBytes), LibC.PROT_READ | LibC.PROT_WRITE, LibC.MAP_PRIVATE | LibC.MAP_ANONYMOUS | LibC.MAP_NORESERVE, -1, 0);
+        if (_mapping == LibC.MAP_FAILED)
+            throw new InvalidOperationException($"The host refused {bytes >> 20} MiB of address space (mmap: errno {LibC.errno}). Give the domains less memory.");
+        SetHandle((nint)(((nuint)_mapping + HugePage - 1) & ~(nuint)(HugePage - 1)));
+        _ = LibC.madvise(Pointer, Size(bytes), LibC.MADV_DONTFORK);
+        if (bytes >= HugePage)
+            _ = LibC.madvise(Pointer, Size(bytes), LibC.MADV_HUGEPAGE);
     }
 
     /// <summary>Usable size.</summary>
@@ -42,7 +38,7 @@ internal sealed unsafe partial class HostMemory : SafeHandle
     public byte* Pointer => (byte*)handle;
 
     /// <summary>Gives pages back to the host; they read as zero afterwards.</summary>
-    public void Discard(long offset, long bytes) => _ = Madvise(handle + (nint)offset, (nuint)bytes, AdviceDontNeed);
+    public void Discard(long offset, long bytes) => _ = LibC.madvise(Pointer + offset, Size(bytes), LibC.MADV_DONTNEED);
 
     /// <summary>How many of the bytes the host has backed.</summary>
     public long ResidentBytes()
@@ -52,7 +48,7 @@ internal sealed unsafe partial class HostMemory : SafeHandle
         // SAFETY: the map has one byte for each page of the range, which is mapped for this object's life.
         fixed (byte* vector = map)
         {
-            if (Mincore(handle, (nuint)Bytes, vector) != 0)
+            if (LibC.mincore(Pointer, Size(Bytes), vector) != 0)
                 return 0;
         }
 
@@ -63,17 +59,7 @@ internal sealed unsafe partial class HostMemory : SafeHandle
     }
 
     /// <inheritdoc/>
-    protected override bool ReleaseHandle() => Munmap(_mapping, _mappedBytes) == 0;
+    protected override bool ReleaseHandle() => LibC.munmap(_mapping, Size(_mappedBytes)) == 0;
 
-    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
-    private static partial nint Mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
-
-    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
-    private static partial int Munmap(nint address, nuint length);
-
-    [LibraryImport("libc", EntryPoint = "madvise", SetLastError = true)]
-    private static partial int Madvise(nint address, nuint length, int advice);
-
-    [LibraryImport("libc", EntryPoint = "mincore", SetLastError = true)]
-    private static partial int Mincore(nint address, nuint length, byte* vector);
+    private static size_t Size(long bytes) => (size_t)(ulong)bytes;
 }

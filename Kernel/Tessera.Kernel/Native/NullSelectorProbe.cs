@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tmds.Linux;
 
 namespace Tessera.Kernel.Native;
 
@@ -6,42 +7,40 @@ namespace Tessera.Kernel.Native;
 /// Whether loading a null selector clears the segment's base on this processor. Where guests are not told that it does, Linux loads
 /// every segment twice at a context switch, by hypercall. A hypervisor below this host may hide the bit in CPUID that says so.
 /// </summary>
-internal static unsafe partial class NullSelectorProbe
+internal static unsafe class NullSelectorProbe
 {
     private const int PageSize = 4096;
-    private const int ReadWrite = 3;
-    private const int ReadExecute = 5;
-    private const int PrivateAnonymous = 0x22;
-    private const nuint HardwareCapabilities2 = 26;
-    private const nuint FsGsBaseInUserMode = 2;
+    private const ulong HardwareCapabilities2 = 26;
+    private const ulong FsGsBaseInUserMode = 2;
 
     /// <summary>Tries it with GS, which user space of x86-64 Linux does not use. False where it cannot be tried.</summary>
     public static bool ClearsBase()
     {
-        if ((GetAuxiliaryValue(HardwareCapabilities2) & FsGsBaseInUserMode) == 0)
+        if ((AuxiliaryValue(HardwareCapabilities2) & FsGsBaseInUserMode) == 0)
             return false;
-        nint page = Mmap(0, PageSize, ReadWrite, PrivateAnonymous, -1, 0);
-        if (page == -1)
+        void* page = LibC.mmap(null, PageSize, LibC.PROT_READ | LibC.PROT_WRITE, LibC.MAP_PRIVATE | LibC.MAP_ANONYMOUS, -1, 0);
+        if (page == LibC.MAP_FAILED)
             return false;
         // mov eax,1; wrgsbase rax; xor ecx,ecx; mov gs,cx; rdgsbase rax; wrgsbase rcx; ret
         ReadOnlySpan<byte> code = [0xb8, 1, 0, 0, 0, 0xf3, 0x48, 0x0f, 0xae, 0xd8, 0x31, 0xc9, 0x8e, 0xe9, 0xf3, 0x48, 0x0f, 0xae, 0xc8, 0xf3, 0x48, 0x0f, 0xae, 0xd9, 0xc3];
         // SAFETY: the page was just mapped writable and is larger than the code; it turns executable before it is called, once. The code
         // leaves every register that a callee must keep as it was, and GS as user space has it: null, base 0.
-        code.CopyTo(new Span<byte>((void*)page, PageSize));
-        bool clears = Mprotect(page, PageSize, ReadExecute) == 0 && ((delegate* unmanaged[SuppressGCTransition]<ulong>)page)() == 0;
-        _ = Munmap(page, PageSize);
+        code.CopyTo(new Span<byte>(page, PageSize));
+        bool clears = LibC.mprotect(page, PageSize, LibC.PROT_READ | LibC.PROT_EXEC) == 0 && ((delegate* unmanaged[SuppressGCTransition]<ulong>)page)() == 0;
+        _ = LibC.munmap(page, PageSize);
         return clears;
     }
 
-    [LibraryImport("libc", EntryPoint = "getauxval")]
-    private static partial nuint GetAuxiliaryValue(nuint type);
+    /// <summary>What the kernel said at the program's start: pairs of numbers (proc(5), auxv).</summary>
+    private static ulong AuxiliaryValue(ulong type)
+    {
+        ReadOnlySpan<ulong> vector = MemoryMarshal.Cast<byte, ulong>(File.ReadAllBytes("/proc/self/auxv"));
+        for (int at = 0; at + 1 < vector.Length; at += 2)
+        {
+            if (vector[at] == type)
+                return vector[at + 1];
+        }
 
-    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
-    private static partial nint Mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
-
-    [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
-    private static partial int Mprotect(nint address, nuint length, int protection);
-
-    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
-    private static partial int Munmap(nint address, nuint length);
+        return 0;
+    }
 }

@@ -1,5 +1,6 @@
 using Tessera.Plugins.Block.Nbd.Native;
 using Tessera.Sdk.Devices;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Block.Nbd;
 
@@ -10,8 +11,6 @@ namespace Tessera.Plugins.Block.Nbd;
 /// </summary>
 internal sealed unsafe class NbdConnection : IDisposable
 {
-    private const int NonBlocking = 0x800;
-    private const int CloseOnExec = 0x80000;
     private const int NoSpace = 28;
     private const int NotConnected = 107;
     private const int ShuttingDown = 108;
@@ -43,7 +42,7 @@ internal sealed unsafe class NbdConnection : IDisposable
     public NbdConnection(NbdDialer dialer, NbdHandle handle, BlockGeometry geometry, TimeSpan patience)
     {
         (_handle, _zeroes) = (handle, LibnbdNative.CanZero(handle) == 1);
-        _wake = LibnbdNative.EventDescriptor(0, NonBlocking | CloseOnExec);
+        _wake = LibC.eventfd(0, LibC.EFD_NONBLOCK | LibC.EFD_CLOEXEC);
         if (_wake < 0)
             throw new BackendException("nbd: the host has no eventfd left.", "Raise the limit of open files (ulimit -n).");
         _recovery = new NbdRecovery(dialer, geometry, patience, _wake, IsStopping);
@@ -85,14 +84,14 @@ internal sealed unsafe class NbdConnection : IDisposable
         foreach (NbdSlot slot in _slots)
             slot.Dispose();
         _unstable.Dispose();
-        _ = LibnbdNative.CloseDescriptor(_wake);
+        _ = LibC.close(_wake);
     }
 
     private void Wake()
     {
         ulong one = 1;
         // SAFETY: eight bytes of a local; a full counter (EAGAIN) wakes just as well.
-        _ = LibnbdNative.Write(_wake, &one, sizeof(ulong));
+        _ = LibC.write(_wake, &one, sizeof(ulong));
     }
 
     private void Work()
@@ -242,27 +241,27 @@ internal sealed unsafe class NbdConnection : IDisposable
 
     private void Wait()
     {
-        PollDescriptor* descriptors = stackalloc PollDescriptor[2];
-        descriptors[0] = new PollDescriptor { Descriptor = _wake, Events = LibnbdNative.PollIn };
+        pollfd* descriptors = stackalloc pollfd[2];
+        descriptors[0] = new pollfd { fd = _wake, events = LibC.POLLIN };
         uint direction = _isDead ? 0 : LibnbdNative.GetDirection(_handle);
-        short events = (short)(((direction & LibnbdNative.DirectionRead) != 0 ? LibnbdNative.PollIn : 0) | ((direction & LibnbdNative.DirectionWrite) != 0 ? LibnbdNative.PollOut : 0));
+        short events = (short)(((direction & LibnbdNative.DirectionRead) != 0 ? LibC.POLLIN : 0) | ((direction & LibnbdNative.DirectionWrite) != 0 ? LibC.POLLOUT : 0));
         int descriptor = _isDead ? -1 : LibnbdNative.GetDescriptor(_handle);
         // A negative descriptor is passed over.
-        descriptors[1] = new PollDescriptor { Descriptor = descriptor, Events = events };
+        descriptors[1] = new pollfd { fd = descriptor, events = events };
         // SAFETY: two descriptors on this stack; the event counter is a local.
-        if (LibnbdNative.Poll(descriptors, 2, descriptor < 0 && !_isDead ? 0 : -1) < 0)
+        if (LibC.poll(descriptors, 2, descriptor < 0 && !_isDead ? 0 : -1) < 0)
             return;
-        if ((descriptors[0].Returned & LibnbdNative.PollIn) != 0)
+        if ((descriptors[0].revents & LibC.POLLIN) != 0)
         {
             ulong count;
-            _ = LibnbdNative.Read(_wake, &count, sizeof(ulong));
+            _ = LibC.read(_wake, &count, sizeof(ulong));
         }
 
         if (_isDead)
             return;
         int result = 0;
-        short returned = descriptors[1].Returned;
-        if ((direction & LibnbdNative.DirectionRead) != 0 && returned != 0 && (returned & LibnbdNative.PollOut) == 0)
+        short returned = descriptors[1].revents;
+        if ((direction & LibnbdNative.DirectionRead) != 0 && returned != 0 && (returned & LibC.POLLOUT) == 0)
             result = LibnbdNative.NotifyRead(_handle);
         else if ((direction & LibnbdNative.DirectionWrite) != 0 && returned != 0)
             result = LibnbdNative.NotifyWrite(_handle);

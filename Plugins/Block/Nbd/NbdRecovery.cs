@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Tessera.Plugins.Block.Nbd.Native;
 using Tessera.Sdk.Devices;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Block.Nbd;
 
@@ -68,11 +69,11 @@ internal sealed unsafe class NbdRecovery(NbdDialer dialer, BlockGeometry geometr
         Stopwatch watch = Stopwatch.StartNew();
         while (!isStopping() && watch.Elapsed < length)
         {
-            PollDescriptor descriptor = new() { Descriptor = wake, Events = LibnbdNative.PollIn };
+            pollfd descriptor = new() { fd = wake, events = LibC.POLLIN };
             ulong count;
             // SAFETY: a descriptor and a counter on this stack. The queue is looked at when the connection is there again, so a wake is not missed.
-            if (LibnbdNative.Poll(&descriptor, 1, (int)Math.Ceiling((length - watch.Elapsed).TotalMilliseconds)) > 0)
-                _ = LibnbdNative.Read(wake, &count, sizeof(ulong));
+            if (LibC.poll(&descriptor, 1, (int)Math.Ceiling((length - watch.Elapsed).TotalMilliseconds)) > 0)
+                _ = LibC.read(wake, &count, sizeof(ulong));
         }
     }
 }

@@ -1,15 +1,12 @@
-using System.Runtime.InteropServices;
 using Tessera.Plugins.Net.Tap;
 using Tessera.Plugins.Net.Tap.Native;
+using Tmds.Linux;
 
 namespace Tessera.Net.Tests;
 
 /// <summary>Two taps whose devices are the ends of one pair of sockets: what one writes the other reads, whole.</summary>
-internal static partial class TapPairNative
+internal static unsafe class TapPair
 {
-    private const int Local = 1;
-    private const int WholeInOrderNonBlocking = 5 | 0x800 | 0x80000;
-
     public static (Tap One, Tap Two) NewPair()
     {
         (TapDevice one, TapDevice two) = NewDevices();
@@ -18,12 +15,9 @@ internal static partial class TapPairNative
 
     public static (TapDevice One, TapDevice Two) NewDevices()
     {
-        Span<int> ends = stackalloc int[2];
-        if (SocketPair(Local, WholeInOrderNonBlocking, 0, ends) != 0)
-            throw new InvalidOperationException($"socketpair: errno {Marshal.GetLastPInvokeError()}");
+        int* ends = stackalloc int[2];
+        if (LibC.socketpair(LibC.AF_UNIX, LibC.SOCK_SEQPACKET | LibC.SOCK_NONBLOCK | LibC.SOCK_CLOEXEC, 0, ends) != 0)
+            throw new InvalidOperationException($"socketpair: errno {LibC.errno}");
         return (new TapDevice(ends[0], "one"), new TapDevice(ends[1], "two"));
     }
-
-    [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
-    private static partial int SocketPair(int domain, int type, int protocol, Span<int> ends);
 }

@@ -16,7 +16,7 @@ internal sealed class TapTests
     [Test]
     public void Frames_of_every_length_arrive_with_what_they_need()
     {
-        (Tap one, Tap two) = TapPairNative.NewPair();
+        (Tap one, Tap two) = TapPair.NewPair();
         using NatStation sender = new(one, 1);
         using NatStation receiver = new(two, 2);
         Random random = new(1);
@@ -76,7 +76,7 @@ internal sealed class TapTests
     [Test]
     public void What_no_interface_takes_stays_outside()
     {
-        (TapDevice device, TapDevice host) = TapPairNative.NewDevices();
+        (TapDevice device, TapDevice host) = TapPair.NewDevices();
         using NatStation guest = new(new Tap(new TapOptions(), _ => device), 1);
         byte[] good = new byte[VirtioHeader.Bytes + 60];
         byte[] datagramToCut = [.. good];

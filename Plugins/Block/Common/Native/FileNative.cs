@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
+using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Block.Native;
 
@@ -11,8 +13,11 @@ internal struct IoVector
     public nuint Length;
 }
 
-/// <summary>Linux's file calls (man 2). A negative result is minus errno; interrupted calls are repeated.</summary>
-internal static unsafe partial class FileNative
+/// <summary>
+/// Linux's file calls (man 2). A negative result is minus errno; interrupted calls are repeated. What Tmds.LibC has no name for goes through its syscall(2), with
+/// x86-64's numbers. The numbers here are those of Tmds.LibC as constants, which patterns need.
+/// </summary>
+internal static unsafe class FileNative
 {
     public const int OpenReadOnly = 0;
     public const int OpenReadWrite = 2;
@@ -43,35 +48,50 @@ internal static unsafe partial class FileNative
     public const int NotSupported = 95;
     public const int QuotaExceeded = 122;
 
-    private const int SeekEnd = 2;
+    private const int SysFlock = 73;
+    private const int SysPreadv2 = 327;
+    private const int SysPwritev2 = 328;
 
     /// <summary>Opens a file.</summary>
     public static int Open(string path, int flags, int mode, out SafeFileHandle handle)
     {
-        int fd = OpenFile(path, flags | OpenCloseOnExec, mode);
-        int error = fd < 0 ? -Marshal.GetLastPInvokeError() : 0;
-        handle = new SafeFileHandle(fd, ownsHandle: true);
-        return error;
+        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
+        {
+            int fd = LibC.open(name, flags | OpenCloseOnExec, (ushort)mode);
+            int error = fd < 0 ? -LibC.errno : 0;
+            handle = new SafeFileHandle(fd, ownsHandle: true);
+            return error;
+        }
     }
 
     /// <summary>Size of a file or block device, bytes.</summary>
     public static long Size(SafeFileHandle file)
     {
-        long end = Seek(file, 0, SeekEnd);
-        return end < 0 ? -Marshal.GetLastPInvokeError() : end;
+        using Held held = new(file);
+        long end = LibC.lseek(held.Fd, 0, LibC.SEEK_END);
+        return end < 0 ? -LibC.errno : end;
     }
 
-    public static int Lock(SafeFileHandle file, int operation) => FlockFile(file, operation) == 0 ? 0 : -Marshal.GetLastPInvokeError();
+    public static int Lock(SafeFileHandle file, int operation)
+    {
+        using Held held = new(file);
+        return (int)LibC.syscall(SysFlock, held.Fd, operation) == 0 ? 0 : -LibC.errno;
+    }
 
-    public static int Truncate(SafeFileHandle file, long size) => TruncateFile(file, size) == 0 ? 0 : -Marshal.GetLastPInvokeError();
+    public static int Truncate(SafeFileHandle file, long size)
+    {
+        using Held held = new(file);
+        return LibC.ftruncate(held.Fd, size) == 0 ? 0 : -LibC.errno;
+    }
 
     public static int Synchronize(SafeFileHandle file)
     {
+        using Held held = new(file);
         for (; ; )
         {
-            if (DataSync(file) == 0)
+            if (LibC.fdatasync(held.Fd) == 0)
                 return 0;
-            int error = Marshal.GetLastPInvokeError();
+            int error = LibC.errno;
             if (error != Interrupted)
                 return -error;
         }
@@ -79,11 +99,12 @@ internal static unsafe partial class FileNative
 
     public static int SynchronizeAll(SafeFileHandle file)
     {
+        using Held held = new(file);
         for (; ; )
         {
-            if (FullSync(file) == 0)
+            if (LibC.fsync(held.Fd) == 0)
                 return 0;
-            int error = Marshal.GetLastPInvokeError();
+            int error = LibC.errno;
             if (error != Interrupted)
                 return -error;
         }
@@ -91,11 +112,12 @@ internal static unsafe partial class FileNative
 
     public static int Allocate(SafeFileHandle file, int mode, long offset, long length)
     {
+        using Held held = new(file);
         for (; ; )
         {
-            if (Fallocate(file, mode, offset, length) == 0)
+            if (LibC.fallocate(held.Fd, mode, offset, length) == 0)
                 return 0;
-            int error = Marshal.GetLastPInvokeError();
+            int error = LibC.errno;
             if (error != Interrupted)
                 return -error;
         }
@@ -104,12 +126,13 @@ internal static unsafe partial class FileNative
     /// <summary>Bytes read, 0 at the end of the file.</summary>
     public static long Read(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags)
     {
+        using Held held = new(file);
         for (; ; )
         {
-            nint done = ReadVectors(file, vectors, count, offset, flags);
+            long done = ReadVectors(held.Fd, vectors, count, offset, flags);
             if (done >= 0)
                 return done;
-            int error = Marshal.GetLastPInvokeError();
+            int error = LibC.errno;
             if (error != Interrupted)
                 return -error;
         }
@@ -118,42 +141,37 @@ internal static unsafe partial class FileNative
     /// <summary>Bytes written.</summary>
     public static long Write(SafeFileHandle file, IoVector* vectors, int count, long offset)
     {
+        using Held held = new(file);
         for (; ; )
         {
-            nint done = WriteVectors(file, vectors, count, offset, 0);
+            long done = WriteVectors(held.Fd, vectors, count, offset);
             if (done >= 0)
                 return done;
-            int error = Marshal.GetLastPInvokeError();
+            int error = LibC.errno;
             if (error != Interrupted)
                 return -error;
         }
     }
 
     // SAFETY: each pointer is to vectors of the caller that live through the call, and they name memory that is pinned for as long.
-    [LibraryImport("libc", EntryPoint = "preadv2", SetLastError = true)]
-    private static partial nint ReadVectors(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags);
+    private static long ReadVectors(int fd, IoVector* vectors, int count, long offset, int flags) => (ssize_t)LibC.syscall(SysPreadv2, fd, vectors, count, (ssize_t)offset, 0, flags);
 
-    [LibraryImport("libc", EntryPoint = "pwritev2", SetLastError = true)]
-    private static partial nint WriteVectors(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags);
+    private static long WriteVectors(int fd, IoVector* vectors, int count, long offset) => (ssize_t)LibC.syscall(SysPwritev2, fd, vectors, count, (ssize_t)offset, 0, 0);
 
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int OpenFile(string path, int flags, int mode);
+    /// <summary>A file's descriptor, which stays open until this is disposed.</summary>
+    private readonly ref struct Held
+    {
+        private readonly SafeFileHandle _file;
 
-    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
-    private static partial long Seek(SafeFileHandle file, long offset, int whence);
+        public Held(SafeFileHandle file)
+        {
+            bool isHeld = false;
+            file.DangerousAddRef(ref isHeld);
+            _file = file;
+        }
 
-    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
-    private static partial int FlockFile(SafeFileHandle file, int operation);
+        public int Fd => (int)_file.DangerousGetHandle();
 
-    [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
-    private static partial int TruncateFile(SafeFileHandle file, long size);
-
-    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
-    private static partial int DataSync(SafeFileHandle file);
-
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    private static partial int FullSync(SafeFileHandle file);
-
-    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
-    private static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+        public void Dispose() => _file.DangerousRelease();
+    }
 }

@@ -11,15 +11,6 @@ internal struct CompletionCallback
     public nint Free;
 }
 
-/// <summary>struct pollfd.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct PollDescriptor
-{
-    public int Descriptor;
-    public short Events;
-    public short Returned;
-}
-
 /// <summary>A connection: struct nbd_handle.</summary>
 internal sealed class NbdHandle() : SafeHandle(0, ownsHandle: true)
 {
@@ -39,8 +30,6 @@ internal static unsafe partial class LibnbdNative
 {
     public const int DirectionRead = 1;
     public const int DirectionWrite = 2;
-    public const short PollIn = 1;
-    public const short PollOut = 4;
     public const int SizeMinimum = 0;
 
     private const string Library = "libnbd.so.0";
@@ -136,21 +125,6 @@ internal static unsafe partial class LibnbdNative
 
     [LibraryImport(Library, EntryPoint = "nbd_flush")]
     public static partial int FlushNow(NbdHandle handle, uint flags);
-
-    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    public static partial int Poll(PollDescriptor* descriptors, nuint count, int timeoutMs);
-
-    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
-    public static partial int EventDescriptor(uint initial, int flags);
-
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    public static partial nint Write(int descriptor, ulong* value, nuint count);
-
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    public static partial nint Read(int descriptor, ulong* value, nuint count);
-
-    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
-    public static partial int CloseDescriptor(int descriptor);
 
     [LibraryImport(Library, EntryPoint = "nbd_get_error")]
     private static partial nint GetError();

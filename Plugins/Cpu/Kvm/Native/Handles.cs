@@ -1,10 +1,11 @@
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Cpu.Kvm.Native;
 
 /// <summary>A file descriptor of KVM: the device, a VM or a vCPU.</summary>
-internal sealed partial class DescriptorHandle : SafeHandleMinusOneIsInvalid
+internal sealed class DescriptorHandle : SafeHandleMinusOneIsInvalid
 {
     public DescriptorHandle(int fd)
         : base(ownsHandle: true) => SetHandle(fd);
@@ -12,19 +13,12 @@ internal sealed partial class DescriptorHandle : SafeHandleMinusOneIsInvalid
     /// <summary>The number, valid while this object is alive and not disposed.</summary>
     public int Fd => (int)handle;
 
-    protected override bool ReleaseHandle() => Close((int)handle) == 0;
-
-    [LibraryImport("libc", EntryPoint = "close")]
-    private static partial int Close(int fd);
+    protected override bool ReleaseHandle() => LibC.close((int)handle) == 0;
 }
 
 /// <summary>A mapping of this process's memory: private zeroed pages, or a vCPU's run area.</summary>
-internal sealed partial class MappingHandle : SafeHandleMinusOneIsInvalid
+internal sealed unsafe class MappingHandle : SafeHandleMinusOneIsInvalid
 {
-    private const int ReadWrite = 3;
-    private const int Shared = 1;
-    private const int PrivateAnonymous = 0x22;
-
     private readonly nint _length;
 
     private MappingHandle(nint address, nint length)
@@ -38,28 +32,23 @@ internal sealed partial class MappingHandle : SafeHandleMinusOneIsInvalid
     public nint Address => handle;
 
     /// <summary>Maps zeroed private memory; throws when the host has none.</summary>
-    public static MappingHandle Anonymous(long bytes) => Map(bytes, PrivateAnonymous, -1, "memory of the engine");
+    public static MappingHandle Anonymous(long bytes) => Map(bytes, LibC.MAP_PRIVATE | LibC.MAP_ANONYMOUS, -1, "memory of the engine");
 
     /// <summary>Maps the run area of a vCPU.</summary>
-    public static MappingHandle OfVcpu(DescriptorHandle vcpu, int bytes) => Map(bytes, Shared, vcpu.Fd, "a vCPU's run area");
+    public static MappingHandle OfVcpu(DescriptorHandle vcpu, int bytes) => Map(bytes, LibC.MAP_SHARED, vcpu.Fd, "a vCPU's run area");
 
-    protected override bool ReleaseHandle() => Unmap(handle, _length) == 0;
+    protected override bool ReleaseHandle() => LibC.munmap((void*)handle, (size_t)(ulong)_length) == 0;
 
     private static MappingHandle Map(long bytes, int flags, int fd, string what)
     {
-        nint address = Mmap(0, (nint)bytes, ReadWrite, flags, fd, 0);
-        if (address == -1)
+        // SAFETY: a new mapping, where the kernel has room for it; it lives until the handle is released.
+        void* address = LibC.mmap(null, (size_t)(ulong)bytes, LibC.PROT_READ | LibC.PROT_WRITE, flags, fd, 0);
+        if (address == LibC.MAP_FAILED)
         {
-            int errno = Marshal.GetLastPInvokeError();
+            int errno = LibC.errno;
             throw new Sdk.Cpu.EngineException($"Mapping {bytes} bytes for {what} failed: {Marshal.GetPInvokeErrorMessage(errno)}.", "Free memory on the host or run fewer domains.");
         }
 
-        return new MappingHandle(address, (nint)bytes);
+        return new MappingHandle((nint)address, (nint)bytes);
     }
-
-    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
-    private static partial nint Mmap(nint address, nint length, int protection, int flags, int fd, nint offset);
-
-    [LibraryImport("libc", EntryPoint = "munmap")]
-    private static partial int Unmap(nint address, nint length);
 }

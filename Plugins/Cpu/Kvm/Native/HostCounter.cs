@@ -1,12 +1,12 @@
 using System.Runtime.InteropServices;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Cpu.Kvm.Native;
 
 /// <summary>The host's time-stamp counter: .NET has no intrinsic for RDTSC.</summary>
-internal sealed unsafe partial class HostCounter : IDisposable
+internal sealed unsafe class HostCounter : IDisposable
 {
     private const int PageSize = 4096;
-    private const int ReadExecute = 5;
 
     private readonly MappingHandle _page;
     private readonly delegate* unmanaged[SuppressGCTransition]<ulong> _read;
@@ -19,9 +19,9 @@ internal sealed unsafe partial class HostCounter : IDisposable
         ReadOnlySpan<byte> code = [0x0f, 0xae, 0xe8, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xc3];
         // SAFETY: the page was just mapped writable and is larger than the code; it turns read-only and executable before its first call.
         code.CopyTo(new Span<byte>((void*)_page.Address, PageSize));
-        if (Protect(_page.Address, PageSize, ReadExecute) != 0)
+        if (LibC.mprotect((void*)_page.Address, PageSize, LibC.PROT_READ | LibC.PROT_EXEC) != 0)
         {
-            int errno = Marshal.GetLastPInvokeError();
+            int errno = LibC.errno;
             _page.Dispose();
             throw new Sdk.Cpu.EngineException($"mprotect of a page of generated code failed: {Marshal.GetPInvokeErrorMessage(errno)}.", "Let this process run generated code, which .NET needs too.");
         }
@@ -34,7 +34,4 @@ internal sealed unsafe partial class HostCounter : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _page.Dispose();
-
-    [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
-    private static partial int Protect(nint address, nint length, int protection);
 }

@@ -1,10 +1,11 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using System.Text;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Cpu.Kvm.Native;
 
 /// <summary>The ioctls of /dev/kvm (Linux Documentation/virt/kvm/api.rst). Numbers are those of x86-64's linux/kvm.h.</summary>
-internal static unsafe partial class KvmCalls
+internal static unsafe class KvmCalls
 {
     // SAFETY: every pointer given to ioctl is to a live, correctly sized structure of the caller; the kernel keeps none of them.
     public const int ApiVersion = 12;
@@ -48,13 +49,14 @@ internal static unsafe partial class KvmCalls
     public const int ErrnoAgain = 11;
     public const int ErrnoAccess = 13;
 
-    private const int OpenReadWriteCloseOnExec = 0x80002;
-
     /// <summary>Opens the device. A negative result is minus errno.</summary>
     public static int OpenDevice(string path)
     {
-        int fd = Open(path, OpenReadWriteCloseOnExec);
-        return fd < 0 ? -Marshal.GetLastPInvokeError() : fd;
+        fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
+        {
+            int fd = LibC.open(name, LibC.O_RDWR | LibC.O_CLOEXEC);
+            return fd < 0 ? -LibC.errno : fd;
+        }
     }
 
     /// <summary>An ioctl whose argument is a number. A negative result is minus errno; interrupted calls are repeated.</summary>
@@ -62,10 +64,10 @@ internal static unsafe partial class KvmCalls
     {
         for (; ; )
         {
-            int result = Ioctl(fd, request, argument);
+            int result = LibC.ioctl(fd, (int)request, (void*)argument);
             if (result >= 0)
                 return result;
-            int errno = Marshal.GetLastPInvokeError();
+            int errno = LibC.errno;
             if (errno != ErrnoInterrupted)
                 return -errno;
         }
@@ -81,11 +83,5 @@ internal static unsafe partial class KvmCalls
 
     /// <summary>One KVM_RUN: 0 for an exit described in the run area, else errno (EINTR when a signal ended it).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int Run(int fd) => Ioctl(fd, RunVcpu, 0) >= 0 ? 0 : Marshal.GetLastPInvokeError();
-
-    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
-    private static partial int Ioctl(int fd, nuint request, nint argument);
-
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Open(string path, int flags);
+    public static int Run(int fd) => LibC.ioctl(fd, (int)RunVcpu, 0) >= 0 ? 0 : LibC.errno;
 }

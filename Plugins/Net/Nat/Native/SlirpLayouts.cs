@@ -61,12 +61,3 @@ internal unsafe struct SlirpCallbacks
     public nint InitCompleted;
     public nint TimerNewOpaque;
 }
-
-/// <summary>struct pollfd.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct PollDescriptor
-{
-    public int Descriptor;
-    public short Events;
-    public short Returned;
-}

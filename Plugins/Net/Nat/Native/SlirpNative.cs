@@ -16,17 +16,9 @@ internal sealed class SlirpHandle() : SafeHandle(0, ownsHandle: true)
     }
 }
 
-/// <summary>libslirp (libslirp.h; Debian's libslirp0), and what its owner waits with. An in_addr is passed as the number that it holds.</summary>
+/// <summary>libslirp (libslirp.h; Debian's libslirp0). An in_addr is passed as the number that it holds.</summary>
 internal static unsafe partial class SlirpNative
 {
-    public const int NonBlockingCloseOnExec = 0x800 | 0x80000;
-
-    public const int PollIn = 1;
-    public const int PollPriority = 2;
-    public const int PollOut = 4;
-    public const int PollError = 8;
-    public const int PollHangUp = 16;
-
     public const int SlirpIn = 1;
     public const int SlirpOut = 2;
     public const int SlirpPriority = 4;
@@ -59,19 +51,4 @@ internal static unsafe partial class SlirpNative
 
     [LibraryImport(Library, EntryPoint = "slirp_remove_hostfwd", SetLastError = true)]
     public static partial int RemoveForward(SlirpHandle slirp, int isUdp, uint hostAddress, int hostPort);
-
-    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    public static partial int Poll(PollDescriptor* descriptors, nuint count, int timeoutMs);
-
-    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
-    public static partial int EventDescriptor(uint initial, int flags);
-
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    public static partial nint Write(int descriptor, ulong* value, nuint count);
-
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    public static partial nint Read(int descriptor, ulong* value, nuint count);
-
-    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
-    public static partial int Close(int descriptor);
 }

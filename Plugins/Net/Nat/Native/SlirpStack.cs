@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Tessera.Sdk.Devices;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Net.Nat.Native;
 
@@ -26,7 +27,7 @@ internal sealed unsafe class SlirpStack : IDisposable
     private readonly int _wake;
     private GCHandle _self;
     private readonly SlirpHandle _slirp;
-    private PollDescriptor[] _polled = new PollDescriptor[16];
+    private pollfd[] _polled = new pollfd[16];
     private int _polledCount;
 
     /// <summary>Makes a slirp.</summary>
@@ -35,7 +36,7 @@ internal sealed unsafe class SlirpStack : IDisposable
     {
         _owner = owner;
         CheckVersion();
-        _wake = SlirpNative.EventDescriptor(0, SlirpNative.NonBlockingCloseOnExec);
+        _wake = LibC.eventfd(0, LibC.EFD_NONBLOCK | LibC.EFD_CLOEXEC);
         if (_wake < 0)
             throw new BackendException("nat: the host has no eventfd left.", "Raise the limit of open files (ulimit -n).");
         _self = GCHandle.Alloc(this);
@@ -84,7 +85,7 @@ internal sealed unsafe class SlirpStack : IDisposable
     {
         ulong one = 1;
         // SAFETY: eight bytes of a local; a full counter (EAGAIN) wakes just as well.
-        _ = SlirpNative.Write(_wake, &one, sizeof(ulong));
+        _ = LibC.write(_wake, &one, sizeof(ulong));
     }
 
     /// <summary>Serves the sockets that have something.</summary>
@@ -93,17 +94,17 @@ internal sealed unsafe class SlirpStack : IDisposable
     {
         uint timeout = wait ? uint.MaxValue : 0;
         nint self = GCHandle.ToIntPtr(_self);
-        _polled[0] = new PollDescriptor { Descriptor = _wake, Events = SlirpNative.PollIn };
+        _polled[0] = new pollfd { fd = _wake, events = LibC.POLLIN };
         _polledCount = 1;
         // SAFETY: the handle names this object, which outlives the calls; the descriptors are pinned while poll(2) has them.
         SlirpNative.Fill(_slirp, &timeout, &OnPoll, self);
         int ready;
-        fixed (PollDescriptor* descriptors = _polled)
-            ready = SlirpNative.Poll(descriptors, (nuint)_polledCount, timeout > int.MaxValue ? -1 : (int)timeout);
-        if (ready > 0 && (_polled[0].Returned & SlirpNative.PollIn) != 0)
+        fixed (pollfd* descriptors = _polled)
+            ready = LibC.poll(descriptors, (uint)_polledCount, timeout > int.MaxValue ? -1 : (int)timeout);
+        if (ready > 0 && (_polled[0].revents & LibC.POLLIN) != 0)
         {
             ulong count;
-            _ = SlirpNative.Read(_wake, &count, sizeof(ulong));
+            _ = LibC.read(_wake, &count, sizeof(ulong));
         }
 
         SlirpNative.Polled(_slirp, ready < 0 ? 1 : 0, &OnEvents, self);
@@ -138,7 +139,7 @@ internal sealed unsafe class SlirpStack : IDisposable
         _slirp.Dispose();
         NativeMemory.Free(_callbacks);
         _self.Free();
-        _ = SlirpNative.Close(_wake);
+        _ = LibC.close(_wake);
     }
 
     private static void CheckVersion()
@@ -208,21 +209,21 @@ internal sealed unsafe class SlirpStack : IDisposable
         SlirpStack self = Self(opaque);
         if (self._polledCount == self._polled.Length)
             Array.Resize(ref self._polled, self._polled.Length * 2);
-        int wanted = ((events & SlirpNative.SlirpIn) != 0 ? SlirpNative.PollIn : 0)
-            | ((events & SlirpNative.SlirpOut) != 0 ? SlirpNative.PollOut : 0)
-            | ((events & SlirpNative.SlirpPriority) != 0 ? SlirpNative.PollPriority : 0);
-        self._polled[self._polledCount] = new PollDescriptor { Descriptor = descriptor, Events = (short)wanted };
+        int wanted = ((events & SlirpNative.SlirpIn) != 0 ? LibC.POLLIN : 0)
+            | ((events & SlirpNative.SlirpOut) != 0 ? LibC.POLLOUT : 0)
+            | ((events & SlirpNative.SlirpPriority) != 0 ? LibC.POLLPRI : 0);
+        self._polled[self._polledCount] = new pollfd { fd = descriptor, events = (short)wanted };
         return self._polledCount++;
     }
 
     [UnmanagedCallersOnly]
     private static int OnEvents(int index, nint opaque)
     {
-        int returned = Self(opaque)._polled[index].Returned;
-        return ((returned & SlirpNative.PollIn) != 0 ? SlirpNative.SlirpIn : 0)
-            | ((returned & SlirpNative.PollOut) != 0 ? SlirpNative.SlirpOut : 0)
-            | ((returned & SlirpNative.PollPriority) != 0 ? SlirpNative.SlirpPriority : 0)
-            | ((returned & SlirpNative.PollError) != 0 ? SlirpNative.SlirpError : 0)
-            | ((returned & SlirpNative.PollHangUp) != 0 ? SlirpNative.SlirpHangUp : 0);
+        int returned = Self(opaque)._polled[index].revents;
+        return ((returned & LibC.POLLIN) != 0 ? SlirpNative.SlirpIn : 0)
+            | ((returned & LibC.POLLOUT) != 0 ? SlirpNative.SlirpOut : 0)
+            | ((returned & LibC.POLLPRI) != 0 ? SlirpNative.SlirpPriority : 0)
+            | ((returned & LibC.POLLERR) != 0 ? SlirpNative.SlirpError : 0)
+            | ((returned & LibC.POLLHUP) != 0 ? SlirpNative.SlirpHangUp : 0);
     }
 }

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using Tessera.Sdk.Devices;
+using Tmds.Linux;
 
 namespace Tessera.Plugins.Net.Tap.Native;
 
@@ -8,7 +9,6 @@ namespace Tessera.Plugins.Net.Tap.Native;
 internal sealed unsafe class TapDevice : IDisposable
 {
     private const string Path = "/dev/net/tun";
-    private const int InternetV4 = 2;
 
     private readonly int _file;
     private readonly int _end;
@@ -18,10 +18,10 @@ internal sealed unsafe class TapDevice : IDisposable
     public TapDevice(int file, string name)
     {
         (_file, Name) = (file, name);
-        _end = TapNative.EventDescriptor(0, TapNative.OpenNonBlocking | TapNative.OpenCloseOnExec);
+        _end = LibC.eventfd(0, LibC.EFD_NONBLOCK | LibC.EFD_CLOEXEC);
         if (_end < 0)
         {
-            _ = TapNative.Close(file);
+            _ = LibC.close(file);
             throw new BackendException("tap: the host has no eventfd left.", "Raise the limit of open files (ulimit -n).");
         }
     }
@@ -39,9 +39,12 @@ internal sealed unsafe class TapDevice : IDisposable
     {
         if (name.Length is 0 or >= InterfaceName.Bytes || name.Any(letter => !char.IsAscii(letter) || char.IsWhiteSpace(letter) || letter is '/' or ':' or '\0'))
             throw new BackendException($"tap: \"{name}\" is no device's name.", "Write 1 to 15 letters, digits, dashes and dots, such as tap0.");
-        int file = TapNative.Open(Path, TapNative.OpenReadWrite | TapNative.OpenNonBlocking | TapNative.OpenCloseOnExec);
+        int file;
+        // SAFETY: a constant that ends with a zero.
+        fixed (byte* path = "/dev/net/tun\0"u8)
+            file = LibC.open(path, LibC.O_RDWR | LibC.O_NONBLOCK | LibC.O_CLOEXEC);
         if (file < 0)
-            throw CannotOpen(Marshal.GetLastPInvokeError());
+            throw CannotOpen(LibC.errno);
         try
         {
             string made = Configure(file, name);
@@ -50,7 +53,7 @@ internal sealed unsafe class TapDevice : IDisposable
         }
         catch
         {
-            _ = TapNative.Close(file);
+            _ = LibC.close(file);
             throw;
         }
     }
@@ -58,13 +61,13 @@ internal sealed unsafe class TapDevice : IDisposable
     /// <summary>Waits for a frame; false when waits end.</summary>
     public bool Wait()
     {
-        PollDescriptor* descriptors = stackalloc PollDescriptor[2];
-        descriptors[0] = new PollDescriptor { Descriptor = _file, Events = TapNative.PollIn };
-        descriptors[1] = new PollDescriptor { Descriptor = _end, Events = TapNative.PollIn };
+        pollfd* descriptors = stackalloc pollfd[2];
+        descriptors[0] = new pollfd { fd = _file, events = LibC.POLLIN };
+        descriptors[1] = new pollfd { fd = _end, events = LibC.POLLIN };
         // SAFETY: two descriptors on this stack.
-        _ = TapNative.Poll(descriptors, 2, -1);
+        _ = LibC.poll(descriptors, 2, -1);
         // A device that was taken away answers every wait at once with an error, and has nothing more.
-        bool isGone = (descriptors[0].Returned & ~TapNative.PollIn) != 0 && (descriptors[0].Returned & TapNative.PollIn) == 0;
+        bool isGone = (descriptors[0].revents & ~LibC.POLLIN) != 0 && (descriptors[0].revents & LibC.POLLIN) == 0;
         return !_ending && !isGone;
     }
 
@@ -73,7 +76,7 @@ internal sealed unsafe class TapDevice : IDisposable
     {
         // SAFETY: pinned through the call, with its own length.
         fixed (byte* bytes = frame)
-            return (int)TapNative.Read(_file, bytes, (nuint)frame.Length);
+            return (int)LibC.read(_file, bytes, frame.Length);
     }
 
     /// <summary>Hands a frame to the host; false when it was dropped: no room, a device that is down.</summary>
@@ -81,7 +84,7 @@ internal sealed unsafe class TapDevice : IDisposable
     {
         // SAFETY: pinned through the call, with its own length.
         fixed (byte* bytes = frame)
-            return TapNative.Write(_file, bytes, (nuint)frame.Length) == frame.Length;
+            return LibC.write(_file, bytes, frame.Length) == frame.Length;
     }
 
     /// <summary>Ends <see cref="Wait"/>, now and from now on.</summary>
@@ -90,14 +93,14 @@ internal sealed unsafe class TapDevice : IDisposable
         _ending = true;
         ulong one = 1;
         // SAFETY: eight bytes of a local.
-        _ = TapNative.Write(_end, (byte*)&one, sizeof(ulong));
+        _ = LibC.write(_end, (byte*)&one, sizeof(ulong));
     }
 
     /// <summary>Closes it; a device that was made for it goes.</summary>
     public void Dispose()
     {
-        _ = TapNative.Close(_file);
-        _ = TapNative.Close(_end);
+        _ = LibC.close(_file);
+        _ = LibC.close(_end);
     }
 
     private static string Configure(int file, string name)
@@ -105,27 +108,27 @@ internal sealed unsafe class TapDevice : IDisposable
         InterfaceRequest request = Named(name);
         request.Flags = TapNative.IsTap | TapNative.NoPacketInformation | TapNative.VirtioHeaders;
         // SAFETY: a local struct ifreq, which the kernel fills in with the name that it chose.
-        if (TapNative.Control(file, TapNative.SetInterface, &request) != 0)
-            throw CannotAttach(name, Marshal.GetLastPInvokeError());
+        if (LibC.ioctl(file, TapNative.SetInterface, &request) != 0)
+            throw CannotAttach(name, LibC.errno);
         string made = NameOf(request);
-        if (TapNative.Control(file, TapNative.SetOffload, TapNative.Offloads) != 0)
-            throw new BackendException($"tap: {made} does not carry checksums and segmentation ({Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}).", "A kernel from 2.6.27 on does.");
+        if (LibC.ioctl(file, TapNative.SetOffload, TapNative.Offloads) != 0)
+            throw new BackendException($"tap: {made} does not carry checksums and segmentation ({Marshal.GetPInvokeErrorMessage(LibC.errno)}).", "A kernel from 2.6.27 on does.");
         return made;
     }
 
     /// <summary>A device that is down takes nothing: brought up where this process may.</summary>
     private static void BringUp(string name)
     {
-        int socket = TapNative.Socket(InternetV4, TapNative.InternetDatagrams | TapNative.OpenCloseOnExec, 0);
+        int socket = LibC.socket(LibC.AF_INET, LibC.SOCK_DGRAM | LibC.SOCK_CLOEXEC, 0);
         if (socket < 0)
             return;
         InterfaceRequest request = Named(name);
         // SAFETY: a local struct ifreq.
-        bool isKnown = TapNative.Control(socket, TapNative.GetFlags, &request) == 0;
+        bool isKnown = LibC.ioctl(socket, TapNative.GetFlags, &request) == 0;
         bool isUp = (request.Flags & TapNative.IsUp) != 0;
         request.Flags |= TapNative.IsUp;
-        bool isBrought = isKnown && (isUp || TapNative.Control(socket, TapNative.SetFlags, &request) == 0);
-        _ = TapNative.Close(socket);
+        bool isBrought = isKnown && (isUp || LibC.ioctl(socket, TapNative.SetFlags, &request) == 0);
+        _ = LibC.close(socket);
         if (!isBrought)
             throw new BackendException($"tap: {name} is down, and this user may not bring it up.", $"As root: ip link set {name} up");
     }
