@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Runtime.Loader;
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Sdk.Cpu;
 
@@ -10,12 +11,12 @@ namespace Tessera.Hosting;
 /// </summary>
 public sealed class LoadedPlugin : IDisposable
 {
-    private readonly PluginLoadContext _context;
+    private readonly AssemblyLoadContext _context;
     private Type? _type;
     private Type? _optionsType;
     private Type? _domainOptionsType;
 
-    internal LoadedPlugin(PluginLoadContext context, Type type, PluginInfo info, Type? optionsType, Type? domainOptionsType)
+    internal LoadedPlugin(AssemblyLoadContext context, Type type, PluginInfo info, Type? optionsType, Type? domainOptionsType)
     {
         _context = context;
         _type = type;

@@ -1,69 +1,105 @@
+using System.Collections.Frozen;
 using System.Reflection;
+using System.Reflection.Metadata;
+using System.Reflection.PortableExecutable;
 using System.Runtime.Loader;
+using McMaster.NETCore.Plugins.Loader;
 
 namespace Tessera.Hosting;
 
 /// <summary>
-/// One plugin's own assemblies, read into memory: the files are free to be built anew while the plugin runs, and the next load sees
-/// what is there then (the runtime would give the old image for a path that it has mapped already). The SDK is the host's, so that both sides speak of the same types; .NET's own assemblies are the
-/// runtime's; everything else comes from the plugin's folder, in the plugin's version, and never from the host's. Collectible.
+/// What a plugin shares with the host. McMaster.NETCore.Plugins makes a collectible context whose assemblies are read into memory, so that files are free to be
+/// built anew: the SDK is the host's, everything else comes from the plugin's folder, and what is not there the runtime looks for among its own. Two things the
+/// package does not do stay here: it would lend a plugin the host's private libraries, because the runtime looks among those too; and it reads the plugin's own
+/// file a second time, when a build may have replaced what its description was read from.
 /// </summary>
-internal sealed class PluginLoadContext : AssemblyLoadContext
+internal static class PluginLoadContext
 {
-    private static readonly Assembly Sdk = typeof(Tessera.Sdk.Nanoseconds).Assembly;
-    private static readonly string SdkName = Sdk.GetName().Name!;
+    private static readonly AssemblyName Sdk = typeof(Tessera.Sdk.Nanoseconds).Assembly.GetName();
     private static readonly string RuntimeFolder = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
 
-    private readonly AssemblyDependencyResolver _resolver;
-    private readonly string _path;
+    /// <summary>The host's private libraries: what the runtime would find besides its own.</summary>
+    private static readonly FrozenSet<string> Private = ((string?)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES") ?? "").Split(Path.PathSeparator)
+        .Where(path => path.Length > 0 && Path.GetDirectoryName(path) != RuntimeFolder).Select(path => Path.GetFileNameWithoutExtension(path)).ToFrozenSet();
 
+    /// <summary>Makes a plugin's context.</summary>
     /// <param name="path">The plugin DLL's full path.</param>
     /// <exception cref="InvalidOperationException">The deps.json beside it is broken or names files that are missing.</exception>
-    public PluginLoadContext(string path)
-        : base($"plugin {Path.GetFileNameWithoutExtension(path)}", isCollectible: true)
+    public static AssemblyLoadContext Create(string path) => new AssemblyLoadContextBuilder()
+        .SetMainAssemblyPath(path)
+        .EnableUnloading()
+        .PreloadAssembliesIntoMemory()
+        .IsLazyLoaded(true)
+        .PreferDefaultLoadContextAssembly(Sdk)
+        .Build();
+
+    public static bool IsSdk(string? simpleName) => simpleName == Sdk.Name;
+
+    /// <summary>
+    /// The first assembly that the plugin needs and nobody may give it: one that it refers to itself and is nowhere, or one that a library of it refers to and
+    /// only the host has. A library's other missing references are errors when they are used: many are never.
+    /// </summary>
+    /// <returns>The assembly's simple name; null when all is there.</returns>
+    public static string? Missing(string path, IEnumerable<AssemblyName> references)
     {
-        _path = path;
-        _resolver = new AssemblyDependencyResolver(path);
+        PluginFolder folder = new(path);
+        HashSet<string> seen = [];
+        Queue<(string Name, bool IsDirect)> waiting = new(references.Select(reference => (reference.Name!, true)));
+        while (waiting.TryDequeue(out (string Name, bool IsDirect) wanted))
+        {
+            if (IsSdk(wanted.Name) || !seen.Add(wanted.Name))
+                continue;
+            if (folder.Find(wanted.Name) is { } library)
+            {
+                foreach (string name in References(library))
+                    waiting.Enqueue((name, false));
+            }
+            else if (!File.Exists(Path.Combine(RuntimeFolder, wanted.Name + ".dll")) && (wanted.IsDirect || Private.Contains(wanted.Name)))
+            {
+                return wanted.Name;
+            }
+        }
+
+        return null;
     }
 
-    public static bool IsSdk(string? simpleName) => simpleName == SdkName;
-
-    public static bool IsRuntime(string? simpleName) => simpleName is not null && File.Exists(Path.Combine(RuntimeFolder, simpleName + ".dll"));
-
-    /// <summary>Whether the assembly will be found when the plugin needs it.</summary>
-    public bool CanResolve(AssemblyName name) => IsSdk(name.Name) || IsRuntime(name.Name) || _resolver.ResolveAssemblyToPath(name) is not null;
-
-    protected override Assembly? Load(AssemblyName assemblyName)
-    {
-        if (IsSdk(assemblyName.Name))
-            return Sdk;
-        if (_resolver.ResolveAssemblyToPath(assemblyName) is { } path)
-            return LoadCopy(path, File.ReadAllBytes(path));
-
-        // Null asks the default context, which would also offer the host's private libraries: only .NET's own may come from there.
-        if (IsRuntime(assemblyName.Name) || !string.IsNullOrEmpty(assemblyName.CultureName))
-            return null;
-        throw new MissingAssemblyException($"{assemblyName.Name} {assemblyName.Version} is not in the folder of {_path}.", assemblyName.Name!);
-    }
-
-    /// <summary>Loads an assembly from its bytes, with the symbols beside the file if there are any: stack traces name source lines.</summary>
-    public Assembly LoadCopy(string path, byte[] image)
+    /// <summary>Loads a plugin's assembly from the bytes that its description was read from, with the symbols beside the file if there are any: stack traces name source lines.</summary>
+    public static Assembly Load(AssemblyLoadContext context, string path, byte[] image)
     {
         string symbols = Path.ChangeExtension(path, ".pdb");
         using MemoryStream code = new(image, writable: false);
         if (!File.Exists(symbols))
-            return LoadFromStream(code);
+            return context.LoadFromStream(code);
         using MemoryStream lines = new(File.ReadAllBytes(symbols), writable: false);
-        return LoadFromStream(code, lines);
+        return context.LoadFromStream(code, lines);
     }
 
-    protected override nint LoadUnmanagedDll(string unmanagedDllName) =>
-        _resolver.ResolveUnmanagedDllToPath(unmanagedDllName) is { } path ? LoadUnmanagedDllFromPath(path) : 0;
-}
+    private static string[] References(string library)
+    {
+        try
+        {
+            using PEReader image = new(File.OpenRead(library));
+            if (!image.HasMetadata)
+                return [];
+            MetadataReader metadata = image.GetMetadataReader();
+            return [.. metadata.AssemblyReferences.Select(handle => metadata.GetString(metadata.GetAssemblyReference(handle).Name))];
+        }
+        catch (BadImageFormatException)
+        {
+            // The runtime says so better when it is loaded.
+            return [];
+        }
+    }
 
-/// <summary>A plugin's code asked for an assembly that its folder lacks; unlike other missing files, which are the plugin's own business.</summary>
-internal sealed class MissingAssemblyException(string message, string assembly) : FileNotFoundException(message, assembly + ".dll")
-{
-    /// <summary>The assembly's simple name.</summary>
-    public string Assembly { get; } = assembly;
+    /// <summary>Where the package will find a library. The deps.json is read only for one that does not lie beside the plugin.</summary>
+    private sealed class PluginFolder(string path)
+    {
+        private readonly Lazy<AssemblyDependencyResolver> _dependencies = new(() => new AssemblyDependencyResolver(path));
+
+        public string? Find(string name)
+        {
+            string beside = Path.Combine(Path.GetDirectoryName(path)!, name + ".dll");
+            return File.Exists(beside) ? beside : _dependencies.Value.ResolveAssemblyToPath(new AssemblyName(name));
+        }
+    }
 }

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Runtime.Loader;
 using Tessera.Sdk.Plugins;
 
 namespace Tessera.Hosting;
@@ -11,12 +12,12 @@ internal static class PluginLoader
     /// <exception cref="PluginException">A dependency is missing, or the class or its options do not fit their contracts.</exception>
     public static LoadedPlugin Load(PluginManifest manifest, byte[]? image = null)
     {
-        PluginLoadContext? context = null;
+        AssemblyLoadContext? context = null;
         try
         {
-            context = new PluginLoadContext(manifest.Path);
-            CheckReferences(manifest, context);
-            Type type = context.LoadCopy(manifest.Path, image ?? File.ReadAllBytes(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
+            context = PluginLoadContext.Create(manifest.Path);
+            CheckReferences(manifest);
+            Type type = PluginLoadContext.Load(context, manifest.Path, image ?? File.ReadAllBytes(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
             PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
             CheckClass(manifest, type);
             PluginInfo info = new()
@@ -40,10 +41,10 @@ internal static class PluginLoader
     }
 
     /// <summary>Whether the runtime could not load something, as opposed to the plugin's own code that could not do something.</summary>
-    public static bool IsLoadFailure(Exception exception) => exception is FileLoadException or TypeLoadException || Missing(exception) is not null;
+    public static bool IsLoadFailure(Exception exception) => exception is FileLoadException or TypeLoadException || IsMissingAssembly(exception);
 
     /// <summary>Turns what the runtime says of an assembly or type it cannot load into an error with a cure.</summary>
-    public static PluginException Explain(string path, Exception exception) => Missing(exception) is { } missing ? MissingDependency(path, missing.Assembly, exception) : exception switch
+    public static PluginException Explain(string path, Exception exception) => exception switch
     {
         ReflectionTypeLoadException { LoaderExceptions: [{ } first, ..] } => Explain(path, first),
         FileNotFoundException { FileName: { } file } => MissingDependency(path, SimpleName(file), exception),
@@ -71,13 +72,8 @@ internal static class PluginLoader
         return string.Join(" ← ", messages);
     }
 
-    /// <summary>The runtime wraps what a load context throws, once or more.</summary>
-    private static MissingAssemblyException? Missing(Exception? exception)
-    {
-        while (exception is not null and not MissingAssemblyException)
-            exception = exception.InnerException;
-        return exception as MissingAssemblyException;
-    }
+    /// <summary>Other missing files are named by their path, assemblies by their whole name.</summary>
+    private static bool IsMissingAssembly(Exception exception) => exception is FileNotFoundException { FileName: { } name } && name.Contains(", Culture=", StringComparison.Ordinal);
 
     private static string SimpleName(string file) => file.Contains(',', StringComparison.Ordinal) ? new AssemblyName(file).Name! : Path.GetFileNameWithoutExtension(file);
 
@@ -86,12 +82,12 @@ internal static class PluginLoader
         "Copy the whole output folder of the plugin's build; its project needs <EnableDynamicLoading>true</EnableDynamicLoading>.",
         inner);
 
-    private static void CheckReferences(PluginManifest manifest, PluginLoadContext context)
+    private static void CheckReferences(PluginManifest manifest)
     {
+        if (PluginLoadContext.Missing(manifest.Path, manifest.References) is { } missing)
+            throw MissingDependency(manifest.Path, missing);
         foreach (AssemblyName reference in manifest.References)
         {
-            if (!context.CanResolve(reference))
-                throw MissingDependency(manifest.Path, reference.Name!);
             if (reference.Name == "System.Runtime" && reference.Version is { } version && version.Major > Environment.Version.Major)
             {
                 throw new PluginException(

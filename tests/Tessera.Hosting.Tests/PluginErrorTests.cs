@@ -113,6 +113,17 @@ internal sealed class PluginErrorTests
     }
 
     [Test]
+    public void Nor_are_they_lent_to_the_libraries_of_plugins()
+    {
+        string outer = PluginForge.Compile(
+            Path.Combine(_forge.Folder, "Borrower", "Outer.dll"),
+            "public class Outer { public string Word { get; } = typeof(FsCheck.Config).Name; }",
+            MetadataReference.CreateFromFile(typeof(FsCheck.Config).Assembly.Location));
+        _forge.Plugin("Borrower", PluginForge.Scheduler("borrower", "new Outer().Word"), MetadataReference.CreateFromFile(outer));
+        LoadFails("borrower", "needs FsCheck.dll", "Copy the whole output folder");
+    }
+
+    [Test]
     public void A_DLL_that_does_not_know_the_SDK_has_no_plugin_class()
     {
         string path = PluginForge.Compile(Path.Combine(_forge.Folder, "plain.dll"), "public class Plain;");

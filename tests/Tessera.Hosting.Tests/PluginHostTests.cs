@@ -233,7 +233,7 @@ internal sealed class PluginHostTests
         Assert.That(IsLoaded(), Is.False);
 
         [MethodImpl(MethodImplOptions.NoInlining)]
-        static bool IsLoaded() => System.Runtime.Loader.AssemblyLoadContext.All.Any(context => context.Name == "plugin Listed");
+        static bool IsLoaded() => System.Runtime.Loader.AssemblyLoadContext.All.Any(context => context.Name == "Listed");
     }
 
     [Test]

@@ -160,7 +160,7 @@ internal sealed class SwapTests
         });
     }
 
-    private static int Loaded(string plugin) => AssemblyLoadContext.All.Count(context => context.Name == $"plugin {plugin}");
+    private static int Loaded(string plugin) => AssemblyLoadContext.All.Count(context => context.Name == plugin);
 
     private static long Memory()
     {
