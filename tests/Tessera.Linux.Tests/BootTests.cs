@@ -7,7 +7,8 @@ namespace Tessera.Linux.Tests;
 /// <summary>Stock Debian kernels boot to a shell that answers, in little memory, and power off.</summary>
 internal sealed class BootTests
 {
-    private const int LeastMebibytes = 72;
+    // Documented as the least are 80; how much of them a kernel keeps for itself differs from one security update to the next.
+    private const int LittleMebibytes = 96;
 
     [TestCase("debian")]
     [TestCase("debian-6.12")]
@@ -15,7 +16,7 @@ internal sealed class BootTests
     {
         GuestEntry guest = LinuxGuests.Require(name);
         using LinuxMachine machine = new();
-        (Domain domain, LinuxConsole console) = machine.Boot("linux", guest, LeastMebibytes);
+        (Domain domain, LinuxConsole console) = machine.Boot("linux", guest, LittleMebibytes);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(console.Run("uname -r"), Is.EqualTo(guest.KernelVersion));
