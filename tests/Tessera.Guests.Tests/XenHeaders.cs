@@ -7,8 +7,6 @@ namespace Tessera.Guests.Tests;
 /// <summary>Asks the C compiler what Xen's public headers say: each expression becomes a long.</summary>
 internal static class XenHeaders
 {
-    private const string IncludePath = "/usr/include/xen/xen.h";
-
     private static readonly string[] Headers =
     [
         "xen", "event_channel", "sched", "vcpu", "memory", "version", "physdev", "callback", "features", "grant_table", "elfnote", "nmi", "io/console", "io/xs_wire",
@@ -18,10 +16,13 @@ internal static class XenHeaders
     /// <summary>Why the headers cannot be asked here; null when they can.</summary>
     public static string? WhyNot()
     {
-        if (!File.Exists(IncludePath))
-            return $"{IncludePath} is not there: install libxen-dev";
-        bool compiler = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(folder => File.Exists(Path.Combine(folder, "gcc")));
-        return compiler ? null : "gcc is not there: install gcc";
+        // CPATH is where the compiler looks too, and where what was fetched instead of installed lies.
+        string[] folders = ["/usr/include", .. Folders("CPATH")];
+        if (!folders.Any(folder => File.Exists(Path.Combine(folder, "xen", "xen.h"))))
+            return "xen/xen.h is in no include folder: install libxen-dev";
+        return Folders("PATH").Any(folder => File.Exists(Path.Combine(folder, "gcc"))) ? null : "gcc is not there: install gcc";
+
+        static string[] Folders(string variable) => (Environment.GetEnvironmentVariable(variable) ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
     }
 
     /// <summary>The values of C expressions.</summary>

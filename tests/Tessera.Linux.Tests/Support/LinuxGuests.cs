@@ -1,12 +1,15 @@
+using System.Collections.Concurrent;
 using Tessera.Cli.Guests;
 using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Linux.Tests.Support;
 
-/// <summary>The stock Debian guests of the user's library, fetched when they are not there; tests are ignored with the reason when they cannot be had.</summary>
+/// <summary>The stock Debian guests of the user's library with their root disks, fetched or brought up to date once a run; tests are ignored with the reason when they cannot be had.</summary>
 internal static class LinuxGuests
 {
+    private static readonly ConcurrentDictionary<string, Lazy<GuestEntry>> Guests = new();
+
     /// <summary>A guest for a test, or the test is ignored.</summary>
     public static GuestEntry Require(string name)
     {
@@ -21,9 +24,7 @@ internal static class LinuxGuests
 
         try
         {
-            GuestLibrary library = new(GuestLibrary.DefaultFolder());
-            GuestEntry? present = library.List().FirstOrDefault(entry => entry.Name == name && entry.Problem is null);
-            return present ?? library.GetAsync(name, new Progress<GuestProgress>(), CancellationToken.None).GetAwaiter().GetResult();
+            return Guests.GetOrAdd(name, static name => new Lazy<GuestEntry>(() => Get(name))).Value;
         }
         catch (GuestException exception)
         {
@@ -37,7 +38,21 @@ internal static class LinuxGuests
     {
         GuestEntry guest = Require("debian");
         if (guest.RootDiskPath is null)
-            Assert.Ignore("The guest debian has no root disk: `tessera guest get debian` makes it.");
+            Assert.Ignore("The guest debian has no root disk, and none could be made: `tessera guest get debian` says why.");
         return guest;
+    }
+
+    private static GuestEntry Get(string name)
+    {
+        GuestLibrary library = new(GuestLibrary.DefaultFolder());
+        try
+        {
+            return library.GetAsync(name, new Progress<GuestProgress>(), CancellationToken.None, rootDisk: true).GetAwaiter().GetResult();
+        }
+        catch (GuestException) when (library.List().FirstOrDefault(entry => entry.Name == name && entry.Problem is null) is not null)
+        {
+            // Another run has the library at the moment, or the disk cannot be made: then what is there.
+            return library.Find(name)!;
+        }
     }
 }
