@@ -1,22 +1,28 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test; ends with one line "N passed, N failed, N skipped".
+# Builds everything and runs every test; ends with each failed test and its message, the skipped ones by reason, the folder of results
+# (artifacts/test-results) and one line "N passed, N failed, N skipped".
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 .ci/needs tests || exit 3
+# What somebody who may not install packages got instead.
+[ ! -r artifacts/needs/environment ] || . artifacts/needs/environment
 dotnet build Tessera.slnx -c Release --nologo -v quiet -clp:ErrorsOnly || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
-results=$(mktemp -d)
-trap 'rm -rf "$results"' EXIT
-status=0
+results=artifacts/test-results
+rm -rf "$results"
+mkdir -p "$results"
+
+# Once for all tests, which fetch them too, but not two at a time. Without them tests are skipped with the reason.
+for guest in debian debian-6.12; do
+    dotnet Cli/Tessera.Cli/bin/Release/net10.0/tessera.dll guest get "$guest" >"$results/guest-$guest.log" 2>&1 || echo "guest get $guest: $(tail -n 1 "$results/guest-$guest.log")"
+done
+
 for project in tests/*/*.csproj samples/*/*.Tests/*.csproj; do
     name=$(basename "$project" .csproj)
     echo "== $name"
-    dotnet test "$project" -c Release --no-build --nologo -v quiet --logger "trx;LogFileName=$results/$name.trx" || status=1
+    began=$SECONDS
+    dotnet test "$project" -c Release --no-build --nologo -v quiet --logger "trx;LogFileName=$PWD/$results/$name.trx" 2>&1 | tee "$results/$name.log"
+    status=${PIPESTATUS[0]}
+    [ "$status" -eq 0 ] || echo "$status" >"$results/$name.status"
+    echo "$((SECONDS - began)) s"
 done
-count() { grep -ho "<Counters [^>]*" "$results"/*.trx 2>/dev/null | grep -o " $1=\"[0-9]*\"" | tr -dc '0-9\n' | awk '{s+=$1} END{print s+0}'; }
-total=$(count total) passed=$(count passed) failed=$(count failed)
-# A skipped test is named with its reason.
-awk '/<UnitTestResult /{name=""} /outcome="NotExecuted"/{match($0, /testName="[^"]*"/); name=substr($0, RSTART+10, RLENGTH-11)}
-    name != "" && /<Message>/{sub(/.*<Message>/, ""); sub(/<\/Message>.*/, ""); print "skipped: " name ": " $0; name=""}' "$results"/*.trx 2>/dev/null | sort | head -60
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ] || status=1
-echo "$passed passed, $failed failed, $((total - passed - failed)) skipped"
-exit $status
+.ci/summary "$results"
