@@ -73,7 +73,7 @@ internal sealed class NbdStorage : BlockStorage
             NbdServer.WriteBack => Start("nbdkit", "--foreground", "--unix", _socket, "--filter=cache", "file", Disk, "cache=writeback"),
             _ => Start("qemu-nbd", "--persistent", "--socket", _socket, "--format", "qcow2", "--discard", "unmap", Disk),
         };
-        Assert.That(SpinWait.SpinUntil(() => File.Exists(_socket) || _server.HasExited, TimeSpan.FromSeconds(30)) && !_server.HasExited, Is.True, "the server did not start");
+        Assert.That(SpinWait.SpinUntil(() => File.Exists(_socket) || _server.HasExited, Hang.Limit) && !_server.HasExited, Is.True, "the server did not start");
     }
 
     protected override void Dispose(bool disposing)

@@ -45,7 +45,7 @@ internal sealed class NbdTests
         byte[] found = new byte[4096];
         BlockPending read = driver.Begin(BlockOperation.Read, 8192, 0, found);
         BlockPending write = driver.Begin(BlockOperation.Write, 0, 0, Noise(512, seed: 2), Noise(1024, seed: 3));
-        Assert.That(SpinWait.SpinUntil(() => backend.Problem is not null, TimeSpan.FromSeconds(30)), Is.True);
+        Assert.That(SpinWait.SpinUntil(() => backend.Problem is not null, Hang.Limit), Is.True);
         storage.StartServer();
         Assert.That((read.Wait(driver.Patience), write.Wait(driver.Patience)), Is.EqualTo((BlockStatus.Ok, BlockStatus.Ok)));
         Assert.That(found, Is.EqualTo(Noise(4096, seed: 1)));

@@ -122,7 +122,7 @@ internal sealed class SyscallInterceptionTests : EngineFixture
                 thread.Kick();
             },
             null,
-            10_000,
+            (long)Hang.Limit.TotalMilliseconds,
             Timeout.Infinite);
         for (int turn = 0; turn < 20; turn++)
         {

@@ -96,8 +96,9 @@ internal sealed unsafe class TestGuest : IDisposable
         Machine.EntryChanged(Frame(table).Address + ((ulong)index * 8), old, value);
     }
 
-    public Trap Run(IEngineThread thread, int cpu = 0, int milliseconds = 2000) =>
-        Cpus[cpu].Run(thread, new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(milliseconds));
+    /// <summary>Runs until a trap or the deadline; on a busy host a short one may have passed before the first instruction.</summary>
+    public Trap Run(IEngineThread thread, int cpu = 0, long? milliseconds = null) =>
+        Cpus[cpu].Run(thread, new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(milliseconds ?? (long)Hang.Limit.TotalMilliseconds));
 
     public void Dispose()
     {

@@ -22,7 +22,7 @@ public sealed class FailingSchedulers
         using TestMachine test = TestMachine.Start(scheduler);
         Domain first = test.Run("spin");
         Domain second = test.Run("spin");
-        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, TimeSpan.FromSeconds(60)), "no ejection");
+        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
         Ejection ejection = test.Machine.Snapshot().Ejections[0];
         Assert.Multiple(() =>
         {
@@ -57,7 +57,7 @@ public sealed class FailingSchedulers
         using (TestMachine test = TestMachine.Start(new FailingScheduler(Failure.Throws)))
         {
             Domain domain = test.Run("spin");
-            Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, TimeSpan.FromSeconds(60)));
+            Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit));
             test.WaitForUnits(domain, 1);
             Assert.That(VirtualMachineHandles(), Is.GreaterThan(before));
             Assert.That(PhysicalCpuThreads(), Is.GreaterThan(0));
@@ -65,7 +65,7 @@ public sealed class FailingSchedulers
 
         Assert.That(VirtualMachineHandles(), Is.EqualTo(before));
         // A joined thread stays in the kernel's list for a moment.
-        Assert.That(SpinWait.SpinUntil(() => PhysicalCpuThreads() == 0, TimeSpan.FromSeconds(10)), "a physical CPU's thread lives on");
+        Assert.That(SpinWait.SpinUntil(() => PhysicalCpuThreads() == 0, Hang.Limit), "a physical CPU's thread lives on");
     }
 
     private static int VirtualMachineHandles() =>

@@ -30,7 +30,7 @@ public sealed class HangingSchedulers
         OwnTables sender = new(test);
         ulong data = receiver.Data;
         receiver.Start(code => AwaitEvent(code, data, sender.Domain.Id));
-        Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), TimeSpan.FromSeconds(60)), "the receiver does not wait");
+        Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), Hang.Limit), "the receiver does not wait");
         uint port = Read(receiver, Ports);
         scheduler.HangIn(HangingCall.Wake, receiver.Domain);
         sender.Start(code =>
@@ -53,7 +53,7 @@ public sealed class HangingSchedulers
         foreach (OwnTables guest in new[] { sender, receiver })
         {
             uint before = Read(guest, Count);
-            Assert.That(test.WaitFor(() => Read(guest, Count) > before + 1000, TimeSpan.FromSeconds(60)), $"{guest.Domain.Name} stands still: {guest.Domain.State} {guest.Domain.ExitReason}");
+            Assert.That(test.WaitFor(() => Read(guest, Count) > before + 1000, Hang.Limit), $"{guest.Domain.Name} stands still: {guest.Domain.State} {guest.Domain.ExitReason}");
         }
     }
 
@@ -65,14 +65,14 @@ public sealed class HangingSchedulers
         Domain spin = test.Run("spin");
         OwnTables receiver = new(test);
         receiver.Start(code => AwaitEvent(code, receiver.Data, new DomainId(0)));
-        Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), TimeSpan.FromSeconds(60)), "the receiver does not wait");
+        Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), Hang.Limit), "the receiver does not wait");
         Assert.That(BackendChannel.TryBind(receiver.Domain, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
         scheduler.HangIn(HangingCall.Wake, receiver.Domain);
 
         // A backend that stayed in the policy would never come to the next line.
         channel!.Notify();
         ExpectHang(test, $"Wake({receiver.Domain.Vcpus[0].Schedulable.Id})");
-        Assert.That(test.WaitFor(() => Read(receiver, Count) > 1000, TimeSpan.FromSeconds(60)), $"the receiver stands still: {receiver.Domain.State} {receiver.Domain.ExitReason}");
+        Assert.That(test.WaitFor(() => Read(receiver, Count) > 1000, Hang.Limit), $"the receiver stands still: {receiver.Domain.State} {receiver.Domain.ExitReason}");
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         channel.Dispose();
         scheduler.LetGo();
@@ -165,7 +165,7 @@ public sealed class HangingSchedulers
 
     private static void ExpectHang(TestMachine test, string call)
     {
-        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, TimeSpan.FromSeconds(60)), "no ejection");
+        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
         Ejection ejection = test.Machine.Snapshot().Ejections.Single();
         Assert.That(ejection.Reason, Is.EqualTo(EjectionReason.Hung));
         Assert.That(ejection.Evidence, Does.Contain(call));

@@ -19,10 +19,10 @@ public sealed class TrapPathAllocation
     {
         using TestMachine test = TestMachine.Start();
         Domain domain = test.Run(guest, new FuzzOptions { Mode = mode, Count = 100_000_000 });
-        Assert.That(test.WaitFor(() => TrapsOf(test) > WarmUpTraps, TimeSpan.FromSeconds(60)), TestMachine.Describe(domain));
+        Assert.That(test.WaitFor(() => TrapsOf(test) > WarmUpTraps, Hang.Limit), TestMachine.Describe(domain));
         long traps = TrapsOf(test);
         long before = test.Machine.Snapshot().AllocatedBytes.Sum();
-        Assert.That(test.WaitFor(() => TrapsOf(test) > traps + Traps, TimeSpan.FromSeconds(120)), TestMachine.Describe(domain));
+        Assert.That(test.WaitFor(() => TrapsOf(test) > traps + Traps, Hang.Limit), TestMachine.Describe(domain));
         long allocated = test.Machine.Snapshot().AllocatedBytes.Sum() - before;
         Assert.That(allocated, Is.LessThan(Tolerated));
     }

@@ -108,7 +108,7 @@ internal sealed class DiskTests
         {
             Disk disk = machine.Machine.AttachDisk(domain, new DiskConfiguration { Name = "xvdb", Backend = Backend("raw-file", direct: false) });
             _ = console.WaitFor($"plugged {round}");
-            Assert.That(await disk.DetachAsync(TimeSpan.FromSeconds(60)), Is.True, "the guest let go of it");
+            Assert.That(await disk.DetachAsync(Hang.Limit), Is.True, "the guest let go of it");
             _ = console.WaitFor($"unplugged {round}");
             Assert.That(Encoding.ASCII.GetString(await File.ReadAllBytesAsync(Path.Combine(_folder, "disk")), 0, 7), Is.EqualTo($"round {round}"));
         }

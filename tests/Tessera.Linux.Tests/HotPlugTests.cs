@@ -27,7 +27,7 @@ internal sealed class HotPlugTests
             WaitFor("has an interface 00:16:3e:00:00:07");
             TesseraProcess.Do("ctl", "--socket", socket, "detach-nic", "guest", "0");
             WaitFor("has neither any more");
-            Assert.That(machine.EndsWell(TesseraProcess.Patience), machine.Said);
+            Assert.That(machine.EndsWell(), machine.Said);
             JsonArray changes = JsonNode.Parse(File.ReadAllText(Path.Combine(output, "result.json")))!["changes"]!.AsArray();
             Assert.That(
                 changes.Select(change => (string)change!["what"]!),
@@ -44,7 +44,7 @@ internal sealed class HotPlugTests
                         text = File.Exists(console) ? ReadShared(console) : "";
                         return text.Contains($"guest {line}", StringComparison.Ordinal) || isOver;
                     },
-                    TesseraProcess.Patience);
+                    Hang.Limit);
                 Assert.That(found && text.Contains($"guest {line}", StringComparison.Ordinal), $"The guest never said \"{line}\". {machine.Said}\nIts console:\n{text}");
             }
         }

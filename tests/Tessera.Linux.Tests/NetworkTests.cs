@@ -52,9 +52,9 @@ internal sealed class NetworkTests
         Nic added = machine.Machine.AttachNic(domain, Configuration(1, 9));
         _ = console.Run("until [ -e /sys/class/net/eth1 ]; do sleep 0.1; done; cat /sys/class/net/eth1/address");
         Assert.That(console.Run("cat /sys/class/net/eth1/address"), Is.EqualTo(added.Address.ToString()));
-        Assert.That(await added.DetachAsync(TimeSpan.FromSeconds(60)), Is.True);
+        Assert.That(await added.DetachAsync(Hang.Limit), Is.True);
         _ = console.Run("while [ -e /sys/class/net/eth1 ]; do sleep 0.1; done");
-        Assert.That(await domain.Nics[0].DetachAsync(TimeSpan.FromSeconds(60)), Is.True, () => console.All);
+        Assert.That(await domain.Nics[0].DetachAsync(Hang.Limit), Is.True, () => console.All);
         _ = console.Run("while [ -e /sys/class/net/eth0 ]; do sleep 0.1; done");
     }
 

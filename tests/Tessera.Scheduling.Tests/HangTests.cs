@@ -7,7 +7,6 @@ namespace Tessera.Scheduling.Tests;
 /// <summary>A call into the policy that does not come back: found by the watchdog's thread, given up, survived.</summary>
 public sealed class HangTests : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
     private readonly HandClock _clock = new();
     private readonly BentScheduler _policy = new(Policies.RoundRobin());
     private readonly ManualResetEventSlim _entered = new();
@@ -30,13 +29,13 @@ public sealed class HangTests : IDisposable
         _machine.Settle();
         _policy.OnSchedule = (_, decision) =>
         {
-            Hang();
+            StayInside();
             return decision;
         };
         Dispatch late = default;
         Thread stuck = new(() => late = _machine.Core.Schedule(new PcpuId(0), _machine.Now));
         stuck.Start();
-        Assert.That(_entered.Wait(Patience), Is.True);
+        Assert.That(_entered.Wait(Hang.Limit), Is.True);
         Assert.That(_machine.Core.CheckHung(_machine.Now), Is.False, "it may still come back");
         _clock.Move(Nanoseconds.FromSeconds(2));
         Assert.That(_machine.Core.CheckHung(_machine.Now), Is.True);
@@ -53,7 +52,7 @@ public sealed class HangTests : IDisposable
 
         SchedulableVcpu?[] before = [.. _machine.Runs];
         _released.Set();
-        Assert.That(stuck.Join(Patience), Is.True);
+        Assert.That(stuck.Join(Hang.Limit), Is.True);
         Assert.That(late, Is.EqualTo(new Dispatch(null, Nanoseconds.Never, Lost: true)));
         Assert.That(_machine.Core.Running(new(0)), Is.SameAs(before[0]), "the late answer changed nothing");
         Assert.That(_machine.Core.CheckHung(_machine.Now), Is.False);
@@ -69,20 +68,20 @@ public sealed class HangTests : IDisposable
             _machine.Core.Sleep(vcpu, _machine.Now);
         _machine.Decide(0);
         _machine.Decide(1);
-        _policy.OnWake = _ => Hang();
+        _policy.OnWake = _ => StayInside();
         Thread stuck = new(() => _machine.Core.Wake(sleeper, _machine.Now));
         stuck.Start();
-        Assert.That(_entered.Wait(Patience), Is.True);
+        Assert.That(_entered.Wait(Hang.Limit), Is.True);
         Thread waiting = new(() => _machine.Core.Wake(other, _machine.Now));
         waiting.Start();
         _clock.Move(Nanoseconds.FromSeconds(2));
         Assert.That(_machine.Core.CheckHung(_machine.Now), Is.True);
         Assert.That(_machine.Hung, Is.EqualTo(new[] { (stuck.ManagedThreadId, (PcpuId?)null) }));
-        Assert.That(waiting.Join(Patience), Is.True);
+        Assert.That(waiting.Join(Hang.Limit), Is.True);
         _machine.Settle();
         Assert.That(_machine.Runs, Is.EquivalentTo(new[] { sleeper, other }));
         _released.Set();
-        Assert.That(stuck.Join(Patience), Is.True);
+        Assert.That(stuck.Join(Hang.Limit), Is.True);
     }
 
     [Test]
@@ -96,9 +95,9 @@ public sealed class HangTests : IDisposable
         Assert.That(() => seen!.RequestReschedule(new(0)), Throws.Nothing);
     }
 
-    private void Hang()
+    private void StayInside()
     {
         _entered.Set();
-        _released.Wait(Patience);
+        _released.Wait(Hang.Limit);
     }
 }

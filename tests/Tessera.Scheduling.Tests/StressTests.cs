@@ -6,8 +6,6 @@ namespace Tessera.Scheduling.Tests;
 /// <summary>Real threads through the public API: no wake is lost, nobody runs twice, a swap in the middle changes nothing.</summary>
 public sealed class StressTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
-
     [Test]
     public void No_wake_is_lost_between_threads([Values("bvt", "round-robin")] string policy)
     {
@@ -46,13 +44,13 @@ public sealed class StressTests
             Thread[] senders = [.. Enumerable.Range(0, wakers).Select(index => new Thread(() => Send(index, eventsEach)))];
             foreach (Thread thread in cpus.Concat(senders))
                 thread.Start();
-            bool sent = senders.All(static thread => thread.Join(Patience));
+            bool sent = senders.All(static thread => thread.Join(Hang.Limit));
             _consumed.Signal();
-            bool consumed = sent && _consumed.Wait(Patience);
+            bool consumed = sent && _consumed.Wait(Hang.Limit);
             _stop = true;
             foreach (SemaphoreSlim kick in _kicks)
                 kick.Release();
-            bool ended = cpus.All(static thread => thread.Join(Patience));
+            bool ended = cpus.All(static thread => thread.Join(Hang.Limit));
             if (_failure is { } failure)
                 return failure;
             if (consumed && ended)
@@ -118,7 +116,7 @@ public sealed class StressTests
                 Core.Wake(guest.Vcpu, Clock());
 
                 // One event at a time: the next one would make up for a lost wake.
-                if (!SpinWait.SpinUntil(() => Volatile.Read(ref guest.Pending) == 0 || _failure is not null, Patience))
+                if (!SpinWait.SpinUntil(() => Volatile.Read(ref guest.Pending) == 0 || _failure is not null, Hang.Limit))
                     return;
                 if (seed == 0 && sent % 5_000 == 2_500)
                     Core.SwapPolicy(Policies.Bvt(), "swapped", null, Clock());

@@ -10,7 +10,7 @@ public sealed class BlockDriver(IBlockBackend backend)
     public const int MaxSegments = 256;
 
     /// <summary>After how long a request counts as lost.</summary>
-    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(60);
+    public TimeSpan Patience { get; init; } = TimeSpan.FromMinutes(5);
 
     /// <summary>Reads a range.</summary>
     /// <exception cref="InvalidOperationException">It ended badly, or not at all.</exception>

@@ -9,7 +9,6 @@ namespace Tessera.Cli.Tests.Control;
 /// </summary>
 internal sealed class ControlledMachine : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
     private readonly string _folder = Directory.CreateTempSubdirectory("tc").FullName;
     private readonly Support.Cli _run;
     private readonly Thread _thread;
@@ -72,7 +71,7 @@ internal sealed class ControlledMachine : IDisposable
     {
         _isOver = true;
         Do("destroy", "*");
-        Assert.That(_thread.Join(Patience), "the run goes on");
+        Assert.That(_thread.Join(Hang.Limit), "the run goes on");
         Assert.That(_code, Is.EqualTo(code), _run.Error);
         return JsonDocument.Parse(_run.Out).RootElement;
     }
@@ -81,14 +80,14 @@ internal sealed class ControlledMachine : IDisposable
     {
         if (!_isOver)
             _ = Ctl("destroy", "*");
-        _thread.Join(Patience);
+        _thread.Join(Hang.Limit);
         _run.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
 
     private static ControlledMachine Started(ControlledMachine machine)
     {
-        bool answered = SpinWait.SpinUntil(() => !machine._thread.IsAlive || machine.Ctl("list").Code == 0, Patience);
+        bool answered = SpinWait.SpinUntil(() => !machine._thread.IsAlive || machine.Ctl("list").Code == 0, Hang.Limit);
         Assert.That(answered && machine._thread.IsAlive, $"the run does not answer: {machine._run.Error}");
         return machine;
     }

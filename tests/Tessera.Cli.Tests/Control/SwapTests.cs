@@ -109,7 +109,7 @@ internal sealed class SwapTests
             .Replace("_machine = null!;", "_machine = null!; private int _decisions;", StringComparison.Ordinal));
         using ControlledMachine machine = ControlledMachine.Run();
         machine.Do("swap-scheduler", path);
-        Assert.That(SpinWait.SpinUntil(() => machine.List().GetProperty("ejected").ValueKind == JsonValueKind.String, TimeSpan.FromSeconds(60)), "no ejection");
+        Assert.That(SpinWait.SpinUntil(() => machine.List().GetProperty("ejected").ValueKind == JsonValueKind.String, Hang.Limit), "no ejection");
         Assert.That(SharesOfASecond(machine), Is.All.Positive);
         JsonElement result = machine.End(ExitCode.Failed);
         Assert.That(result.GetProperty("scheduler").GetProperty("ejected").GetString(), Does.Contain("fair 1.3.0").And.Contain("fifty are enough").And.Contain("Fair.cs:line"));
@@ -182,7 +182,7 @@ internal sealed class SwapTests
     {
         double[] from = Cpu(machine);
         double[] to = from;
-        Assert.That(SpinWait.SpinUntil(() => (to = Cpu(machine)).Sum() - from.Sum() >= 1, TimeSpan.FromSeconds(60)), "the domains get no CPU time");
+        Assert.That(SpinWait.SpinUntil(() => (to = Cpu(machine)).Sum() - from.Sum() >= 1, Hang.Limit), "the domains get no CPU time");
         return [.. to.Zip(from, (late, early) => (late - early) / (to.Sum() - from.Sum()))];
     }
 }

@@ -29,10 +29,10 @@ internal static class Child
         Task<string> error = process.StandardError.ReadToEndAsync();
         process.StandardInput.Write(input);
         process.StandardInput.Close();
-        if (!process.WaitForExit(TimeSpan.FromSeconds(120)))
+        if (!process.WaitForExit(Hang.Limit))
         {
             process.Kill(entireProcessTree: true);
-            Assert.Fail($"{program} did not end within two minutes.");
+            Assert.Fail($"{program} did not end within {Hang.Limit.TotalMinutes:0} minutes.");
         }
 
         return (process.ExitCode, output.Result, error.Result);

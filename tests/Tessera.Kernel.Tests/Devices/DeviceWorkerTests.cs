@@ -21,7 +21,7 @@ internal sealed class DeviceWorkerTests
         worker.Schedule(flooding);
         worker.Schedule(quiet);
         go.Set();
-        Assert.That(done.Wait(TimeSpan.FromSeconds(30)), Is.True);
+        Assert.That(done.Wait(Hang.Limit), Is.True);
         Assert.That(turns.Take(7), Is.EqualTo(new[] { "gate", "flood", "quiet", "flood", "quiet", "flood", "quiet" }));
     }
 
@@ -52,7 +52,7 @@ internal sealed class DeviceWorkerTests
         for (int i = 0; i < 100; i++)
             worker.Schedule(device);
         go.Set();
-        Assert.That(again.Wait(TimeSpan.FromSeconds(30)), Is.True);
+        Assert.That(again.Wait(Hang.Limit), Is.True);
         worker.Remove(device);
         Assert.That(runs, Is.EqualTo(2));
     }
@@ -88,7 +88,7 @@ internal sealed class DeviceWorkerTests
         Device sound = new("sound", turns) { Work = _ => { done.Set(); return false; } };
         worker.Schedule(broken);
         worker.Schedule(sound);
-        Assert.That(done.Wait(TimeSpan.FromSeconds(30)), Is.True);
+        Assert.That(done.Wait(Hang.Limit), Is.True);
         Assert.That(broken.Failure, Is.InstanceOf<InvalidDataException>());
     }
 

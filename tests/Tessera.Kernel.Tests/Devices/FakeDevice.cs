@@ -83,7 +83,7 @@ internal sealed class DeviceBench
         Wait(() => Guest.Read($"{Back}/state") == $"{(int)state}" && Device.State == state, () => $"the backend is {Device.State}, not {state}; error {Device.Error}");
 
     public void Wait(Func<bool> condition, Func<string> describe) =>
-        Assert.That(SpinWait.SpinUntil(condition, TimeSpan.FromSeconds(60)), Is.True, () => $"{describe()}; calls {string.Join(", ", Fake.Calls)}");
+        Assert.That(SpinWait.SpinUntil(condition, Hang.Limit), Is.True, () => $"{describe()}; calls {string.Join(", ", Fake.Calls)}");
 
     public void Connect()
     {

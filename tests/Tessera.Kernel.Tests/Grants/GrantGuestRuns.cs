@@ -79,7 +79,7 @@ internal sealed class GrantGuestRuns
             c.inc(__qword_ptr[results + 8]);
             c.jmp(loop);
         });
-        bool Counts(ulong from) => machine.WaitFor(() => Word(grantee, Results, 8) > from || TestMachine.HasEnded(grantee.Domain), TimeSpan.FromSeconds(60));
+        bool Counts(ulong from) => machine.WaitFor(() => Word(grantee, Results, 8) > from || TestMachine.HasEnded(grantee.Domain), Hang.Limit);
         Assert.That(Counts(0), Is.True);
         machine.Machine.Destroy(granter.Domain);
         Assert.That(Counts(Word(grantee, Results, 8) + 1000), Is.True);

@@ -178,7 +178,7 @@ internal sealed class HostileGuests
         Domain storm = machine.Run("fuzz", new FuzzOptions { Mode = mode, Count = 0 });
         machine.WaitForUnits(storm, 1000);
         Nanoseconds end = machine.Machine.Now + Nanoseconds.FromSeconds(2);
-        Assert.That(machine.WaitFor(() => machine.Machine.Now > end, TimeSpan.FromSeconds(30)), Is.True);
+        Assert.That(machine.WaitFor(() => machine.Machine.Now > end, Hang.Limit), Is.True);
         double others = machine.CpuTimeOf(spin).TotalSeconds + machine.CpuTimeOf(paging).TotalSeconds, its = machine.CpuTimeOf(storm).TotalSeconds;
         Assert.That(TestMachine.HasEnded(storm), Is.False, TestMachine.Describe(storm));
         Assert.That(its / (its + others), Is.LessThan(0.36), "one of three of equal weight");
@@ -200,7 +200,7 @@ internal sealed class HostileGuests
         }
 
         // At least so long that the context-switch allowance does not count.
-        Assert.That(machine.WaitFor(() => machine.CpuTimeOf(one) > Nanoseconds.FromSeconds(1), TimeSpan.FromSeconds(60)), Is.True);
+        Assert.That(machine.WaitFor(() => machine.CpuTimeOf(one) > Nanoseconds.FromSeconds(1), Hang.Limit), Is.True);
         double first = machine.CpuTimeOf(one).TotalSeconds, second = machine.CpuTimeOf(three).TotalSeconds;
         Assert.That(first / (first + second), Is.EqualTo(0.25).Within(0.015));
     }

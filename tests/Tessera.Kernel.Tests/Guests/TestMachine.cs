@@ -111,13 +111,13 @@ internal sealed class TestMachine : IDisposable
     }
 
     /// <summary>Waits until a domain ends by itself.</summary>
-    public void WaitForEnd(Domain domain, double seconds = 60) =>
-        Assert.That(WaitFor(() => HasEnded(domain), TimeSpan.FromSeconds(seconds)), Is.True, () => $"{domain.Name} did not end; {Describe(domain)}");
+    public void WaitForEnd(Domain domain) =>
+        Assert.That(WaitFor(() => HasEnded(domain), Hang.Limit), Is.True, () => $"{domain.Name} did not end; {Describe(domain)}");
 
     /// <summary>Runs until a domain has done so much; fails when it ends before or does not come so far.</summary>
-    public void WaitForUnits(Domain domain, ulong units, double seconds = 60)
+    public void WaitForUnits(Domain domain, ulong units)
     {
-        bool done = WaitFor(() => HasEnded(domain) || ReportPage.UnitsOf(domain.ReadReportPage()) >= units, TimeSpan.FromSeconds(seconds));
+        bool done = WaitFor(() => HasEnded(domain) || ReportPage.UnitsOf(domain.ReadReportPage()) >= units, Hang.Limit);
         Assert.That(done && ReportOf(domain).Units >= units, Is.True, () => $"{domain.Name} did not do {units} units; {Describe(domain)}");
     }
 

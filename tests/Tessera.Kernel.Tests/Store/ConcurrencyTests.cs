@@ -48,7 +48,7 @@ internal sealed class ConcurrencyTests
             StoreHeader.Message(StoreMessage.Watch, 1, 0, "data\0t\0"u8).CopyTo(new Span<byte>(page, 1024));
             Volatile.Write(ref *(uint*)(page + StoreRing.RequestProd), StoreHeader.Bytes + 7);
             connection.Notified();
-            Assert.That(answered.Wait(TimeSpan.FromSeconds(60)), Is.True);
+            Assert.That(answered.Wait(Hang.Limit), Is.True);
             Parallel.For(0, 50, index => domain0.Write($"/local/domain/{number}/data/{index}", "x"));
             connection.Close();
             NativeMemory.Clear(page, 4096);

@@ -10,7 +10,6 @@ namespace Tessera.Lab.Tests.Reports;
 internal sealed class Browser : IAsyncDisposable
 {
     private static readonly string[] Programs = ["chromium", "chromium-browser", "google-chrome"];
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly Process _process;
     private readonly string _profile;
@@ -93,7 +92,7 @@ internal sealed class Browser : IAsyncDisposable
         }
 
         await Call("Page.navigate", new JsonObject { ["url"] = address });
-        await _loaded.Task.WaitAsync(Patience);
+        await _loaded.Task.WaitAsync(Hang.Limit);
         await Painted();
         lock (_gate)
             _requests.Remove(address);
@@ -183,7 +182,7 @@ internal sealed class Browser : IAsyncDisposable
                 said.Add(line.Data);
         };
         _process.BeginErrorReadLine();
-        await _socket.ConnectAsync(new Uri(await address.Task.WaitAsync(Patience)), _ends.Token);
+        await _socket.ConnectAsync(new Uri(await address.Task.WaitAsync(Hang.Limit)), _ends.Token);
         _ = Task.Run(Listen);
         string target = (await Call("Target.createTarget", new JsonObject { ["url"] = "about:blank" }))["targetId"]!.GetValue<string>();
         _session = (await Call("Target.attachToTarget", new JsonObject { ["targetId"] = target, ["flatten"] = true }))["sessionId"]!.GetValue<string>();
@@ -213,7 +212,7 @@ internal sealed class Browser : IAsyncDisposable
             _sending.Release();
         }
 
-        return await answer.Task.WaitAsync(Patience);
+        return await answer.Task.WaitAsync(Hang.Limit);
     }
 
     private async Task Listen()

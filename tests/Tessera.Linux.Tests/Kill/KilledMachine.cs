@@ -58,7 +58,7 @@ internal sealed class KilledMachine : IDisposable
 
     private void WaitUntil(Func<bool> condition, string what)
     {
-        if (SpinWait.SpinUntil(() => condition() || _process.HasExited, TesseraProcess.Patience) && condition())
+        if (SpinWait.SpinUntil(() => condition() || _process.HasExited, Hang.Limit) && condition())
             return;
         string console = Path.Combine(_output, "console-victim.log");
         string[] lines = File.Exists(console) ? File.ReadAllLines(console) : [];

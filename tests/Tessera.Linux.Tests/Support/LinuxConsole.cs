@@ -7,9 +7,6 @@ namespace Tessera.Linux.Tests.Support;
 /// <summary>A person at a guest's console: types, and waits for what appears. A wait that times out fails with the last lines.</summary>
 internal sealed class LinuxConsole
 {
-    /// <summary>Only a hung guest takes so long, on however busy a host.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(100);
-
     private readonly Domain _domain;
     private readonly object _gate = new();
     private readonly StringBuilder _text = new();
@@ -63,7 +60,7 @@ internal sealed class LinuxConsole
                 }
 
                 bool over = _domain.State is DomainState.Crashed or DomainState.Shutdown or DomainState.Destroyed;
-                if (over || watch.Elapsed > Patience)
+                if (over || watch.Elapsed > Hang.Limit)
                     throw new AssertionException($"'{text}' did not appear on the console of {_domain.Name} ({_domain.State} {_domain.ExitReason}). Its last output:\n{seen[^Math.Min(seen.Length, 3000)..]}");
                 Monitor.Wait(_gate, 500);
             }

@@ -97,7 +97,7 @@ internal sealed class LinuxMachine : IDisposable
     /// <summary>Waits until a domain ended by itself or crashed.</summary>
     public void WaitForEnd(Domain domain)
     {
-        if (!_ends[domain].Wait(TimeSpan.FromSeconds(60)))
+        if (!_ends[domain].Wait(Hang.Limit))
             throw new AssertionException($"{domain.Name} did not end. Its last output:\n{string.Join('\n', domain.Console.TailLines(30))}");
     }
 

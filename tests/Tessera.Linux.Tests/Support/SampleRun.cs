@@ -5,9 +5,6 @@ namespace Tessera.Linux.Tests.Support;
 /// <summary>`tessera run` of a sample, in a process of its own and a folder of its own.</summary>
 internal sealed class SampleRun : IDisposable
 {
-    /// <summary>Only a hung guest takes so long, on however busy a host.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(6);
-
     private SampleRun(string sample, Func<string, string> change)
     {
         Folder = Directory.CreateTempSubdirectory("tessera-sample-").FullName;
@@ -28,7 +25,7 @@ internal sealed class SampleRun : IDisposable
     {
         SampleRun run = new(sample, change);
         using TesseraProcess process = new(["run", run.At(sample), "--quiet", "--out", run.At("out"), .. arguments]);
-        if (!process.EndsWell(Patience))
+        if (!process.EndsWell())
         {
             string consoles = string.Join('\n', Directory.GetFiles(run.Folder, "console-*.log", SearchOption.AllDirectories).Select(file => $"{Path.GetFileName(file)}:\n{Tail(File.ReadAllText(file))}"));
             run.Dispose();

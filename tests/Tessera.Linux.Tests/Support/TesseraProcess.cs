@@ -6,9 +6,6 @@ namespace Tessera.Linux.Tests.Support;
 /// <summary>`tessera` in a process of its own; what it says is kept for failures.</summary>
 internal sealed class TesseraProcess : IDisposable
 {
-    /// <summary>Only what hangs takes so long, on however busy a host.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(150);
-
     private readonly Process _process;
     private readonly StringBuilder _said = new();
 
@@ -39,14 +36,14 @@ internal sealed class TesseraProcess : IDisposable
     public static void Do(params string[] arguments)
     {
         using TesseraProcess process = new(arguments);
-        Assert.That(process.EndsWell(Patience), process.Said);
+        Assert.That(process.EndsWell(), process.Said);
     }
 
     /// <summary>Waits for its end, and kills it when that takes too long.</summary>
     /// <returns>Whether it ended by itself and with 0.</returns>
-    public bool EndsWell(TimeSpan patience)
+    public bool EndsWell()
     {
-        if (_process.WaitForExit(patience))
+        if (_process.WaitForExit(Hang.Limit))
         {
             // Now also for the rest of what it says.
             _process.WaitForExit();

@@ -5,11 +5,9 @@ using Tessera.Sdk.Devices;
 
 namespace Tessera.Net.Tests;
 
-/// <summary>A guest on a nat network, played by hand. What does not come within the patience will not come.</summary>
+/// <summary>A guest on a nat network, played by hand. What does not come within the limit will not come.</summary>
 internal sealed class NatStation : INetworkReceiver, IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
-
     private readonly BlockingCollection<byte[]> _frames = [];
     private readonly INetworkBackend _backend;
 
@@ -55,7 +53,7 @@ internal sealed class NatStation : INetworkReceiver, IDisposable
     /// <summary>The next frame that is so; others are forgotten.</summary>
     public byte[] Next(Predicate<byte[]> wanted)
     {
-        while (_frames.TryTake(out byte[]? frame, Patience))
+        while (_frames.TryTake(out byte[]? frame, Hang.Limit))
         {
             if (wanted(frame))
                 return frame;

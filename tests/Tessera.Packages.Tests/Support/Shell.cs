@@ -13,8 +13,6 @@ internal sealed record Ended(string Command, int Code, string Output, string Err
 /// <param name="folder">Where the cache and the templates are kept.</param>
 internal sealed class Shell(string folder)
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
-
     /// <summary>What the test runner's own .NET tells its children, and must not tell these.</summary>
     private static readonly string[] Inherited = ["MSBuildSDKsPath", "MSBuildExtensionsPath", "MSBUILD_EXE_PATH", "MSBuildLoadMicrosoftTargetsReadOnly", "DOTNET_CLI_CONTEXT_ANSI_PASS_THRU"];
 
@@ -50,10 +48,10 @@ internal sealed class Shell(string folder)
         Task<string> error = process.StandardError.ReadToEndAsync();
         process.StandardInput.Close();
         string command = $"dotnet {string.Join(' ', arguments)}";
-        if (!process.WaitForExit(Patience))
+        if (!process.WaitForExit(Hang.Limit))
         {
             process.Kill(entireProcessTree: true);
-            Assert.Fail($"{command} did not end within {Patience.TotalMinutes:0} minutes.");
+            Assert.Fail($"{command} did not end within {Hang.Limit.TotalMinutes:0} minutes.");
         }
 
         return new(command, process.ExitCode, output.Result, error.Result);

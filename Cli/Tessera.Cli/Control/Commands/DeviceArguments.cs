@@ -15,8 +15,8 @@ internal static class DeviceArguments
     public const string Disk = "disk";
     public const string Nic = "nic";
 
-    /// <summary>How long a guest has to let go of a device.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    /// <summary>How long a guest has to let go of a device: a small part of a second is usual, but its share of a busy host may be small too.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     /// <summary>The backend's options on the command line.</summary>
     public static Option<string[]> SetOption() =>

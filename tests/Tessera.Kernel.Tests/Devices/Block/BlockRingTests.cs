@@ -43,7 +43,7 @@ internal sealed class BlockRingTests : IDisposable
         HandFrontend frontend = Connect();
         using ManualResetEventSlim announced = new();
         using StoreWatch watch = _machine.Machine.StoreClient.Watch(frontend.BackendPath + "/state", _ => announced.Set());
-        Assert.That(announced.Wait(TimeSpan.FromSeconds(60)), Is.True, "a watch fires when it is set");
+        Assert.That(announced.Wait(Hang.Limit), Is.True, "a watch fires when it is set");
         announced.Reset();
         BlkifRequest beyond = HandFrontend.Transfer(BlkifOp.Write, 4096 - 8, HandFrontend.Segment(0));
         Assert.That(frontend.Disk.Grow(), Is.EqualTo(1 << 20));
@@ -51,7 +51,7 @@ internal sealed class BlockRingTests : IDisposable
         _backend.Size = 2 << 20;
         Assert.That(frontend.Disk.Grow(), Is.EqualTo(2 << 20));
         Assert.That(frontend.ReadBackend("sectors"), Is.EqualTo("4096"));
-        Assert.That(announced.Wait(TimeSpan.FromSeconds(60)), Is.True, "the frontend's watch is on the state");
+        Assert.That(announced.Wait(Hang.Limit), Is.True, "the frontend's watch is on the state");
         Assert.That(frontend.ReadBackend("state"), Is.EqualTo($"{(int)XenbusState.Connected}"));
         Assert.That(frontend.Run(beyond), Is.EqualTo(BlkifStatus.Okay));
         beyond.Sector++;
@@ -188,7 +188,7 @@ internal sealed class BlockRingTests : IDisposable
         Assert.That(frontend.Run(HandFrontend.Transfer(BlkifOp.Write, 0, HandFrontend.Segment(0))), Is.EqualTo(BlkifStatus.Okay));
         Volatile.Write(ref frontend.Index(0), 1 + ahead);
         frontend.Ring();
-        Assert.That(SpinWait.SpinUntil(() => frontend.Disk.Read().BrokenRings == 1, TimeSpan.FromSeconds(60)), Is.True);
+        Assert.That(SpinWait.SpinUntil(() => frontend.Disk.Read().BrokenRings == 1, Hang.Limit), Is.True);
         Volatile.Write(ref frontend.Index(0), 2);
         frontend.Ring();
         Assert.That(neighbour.Run(HandFrontend.Transfer(BlkifOp.Write, 0, HandFrontend.Segment(0))), Is.EqualTo(BlkifStatus.Okay));
@@ -229,7 +229,7 @@ internal sealed class BlockRingTests : IDisposable
         _backend.WaitForHeld(8);
         Task ended = Task.Run(() => _machine.Machine.Destroy(frontend.Guest.Domain));
         _backend.CompleteHeld();
-        Assert.That(ended.Wait(TimeSpan.FromSeconds(60)), Is.True);
+        Assert.That(ended.Wait(Hang.Limit), Is.True);
         Assert.That((_backend.IsDisposed, _machine.Machine.Frames.AssignedFrames), Is.EqualTo((true, before)));
     }
 

@@ -77,7 +77,7 @@ internal sealed unsafe class HandFrontend
     public string? ReadBackend(string key) => Store.Read($"{BackendPath}/{key}");
 
     public void WaitFor(XenbusState state) =>
-        Assert.That(SpinWait.SpinUntil(() => ReadBackend("state") == $"{(int)state}", TimeSpan.FromSeconds(60)), Is.True, () => $"the backend is in state {ReadBackend("state")}, not {state}; {Disk.Error}");
+        Assert.That(SpinWait.SpinUntil(() => ReadBackend("state") == $"{(int)state}", Hang.Limit), Is.True, () => $"the backend is in state {ReadBackend("state")}, not {state}; {Disk.Error}");
 
     /// <summary>Closes, and comes again with an empty ring, as after a suspend.</summary>
     public void Reconnect(bool persistent)
@@ -139,7 +139,7 @@ internal sealed unsafe class HandFrontend
     public BlkifResponse Take()
     {
         BlkifResponse response = default;
-        Assert.That(SpinWait.SpinUntil(() => TryTake(out response), TimeSpan.FromSeconds(60)), Is.True, "no response came");
+        Assert.That(SpinWait.SpinUntil(() => TryTake(out response), Hang.Limit), Is.True, "no response came");
         return response;
     }
 

@@ -31,7 +31,7 @@ internal sealed class HeldBackend : IGrowingBlockBackend
     public long Grow() => Size;
 
     public void WaitForHeld(int count) =>
-        Assert.That(SpinWait.SpinUntil(() => Held.Count >= count, TimeSpan.FromSeconds(60)), Is.True, () => $"{Held.Count} requests of {count} came");
+        Assert.That(SpinWait.SpinUntil(() => Held.Count >= count, Hang.Limit), Is.True, () => $"{Held.Count} requests of {count} came");
 
     public void CompleteHeld(BlockStatus status = BlockStatus.Ok)
     {

@@ -94,7 +94,7 @@ internal sealed unsafe class HandNetFrontend
     public string? ReadBackend(string key) => Store.Read($"/local/domain/0/backend/vif/{Guest.Id}/0/{key}");
 
     public void WaitFor(XenbusState state) =>
-        Assert.That(SpinWait.SpinUntil(() => ReadBackend("state") == $"{(int)state}", TimeSpan.FromSeconds(60)), Is.True, () => $"the backend is in state {ReadBackend("state")}, not {state}; {Nic.Error}");
+        Assert.That(SpinWait.SpinUntil(() => ReadBackend("state") == $"{(int)state}", Hang.Limit), Is.True, () => $"the backend is in state {ReadBackend("state")}, not {state}; {Nic.Error}");
 
     public Span<byte> Data(int page) => Guest.Page(FirstDataPage + page);
 
@@ -149,7 +149,7 @@ internal sealed unsafe class HandNetFrontend
     public NetTxResponse TakeSent()
     {
         NetTxResponse response = default;
-        Assert.That(SpinWait.SpinUntil(() => TryTakeSent(out response), TimeSpan.FromSeconds(60)), Is.True, "no answer came");
+        Assert.That(SpinWait.SpinUntil(() => TryTakeSent(out response), Hang.Limit), Is.True, "no answer came");
         return response;
     }
 
@@ -177,7 +177,7 @@ internal sealed unsafe class HandNetFrontend
     public NetRxResponse TakeReceived()
     {
         NetRxResponse response = default;
-        Assert.That(SpinWait.SpinUntil(() => TryTakeReceived(out response), TimeSpan.FromSeconds(60)), Is.True, "nothing was received");
+        Assert.That(SpinWait.SpinUntil(() => TryTakeReceived(out response), Hang.Limit), Is.True, "nothing was received");
         return response;
     }
 

@@ -153,8 +153,8 @@ internal sealed class NetNeighbour
         Assert.That(_frontend.Run(HandNetFrontend.Piece(63, 60)), Is.EqualTo(new[] { NetStatus.Okay }), "the neighbour's frame goes");
         new Random((int)number).NextBytes(_frame);
         // What the hostile one sent before may still fill its backlog.
-        Assert.That(SpinWait.SpinUntil(Delivered, TimeSpan.FromSeconds(60)), Is.True, "the neighbour has room");
-        Assert.That(SpinWait.SpinUntil(Arrived, TimeSpan.FromSeconds(60)), Is.True, "the neighbour's frame comes");
+        Assert.That(SpinWait.SpinUntil(Delivered, Hang.Limit), Is.True, "the neighbour has room");
+        Assert.That(SpinWait.SpinUntil(Arrived, Hang.Limit), Is.True, "the neighbour's frame comes");
 
         bool Delivered()
         {

@@ -143,7 +143,7 @@ internal sealed class NetbackTests : IDisposable
         Assert.That(frontend.Run(HandNetFrontend.Piece(0, 60)), Is.EqualTo(new[] { NetStatus.Okay }));
         Volatile.Write(ref frontend.TxProducer, 1 + ahead);
         frontend.RingTx();
-        Assert.That(SpinWait.SpinUntil(() => frontend.Nic.Read().BrokenRings == 1, TimeSpan.FromSeconds(60)), Is.True);
+        Assert.That(SpinWait.SpinUntil(() => frontend.Nic.Read().BrokenRings == 1, Hang.Limit), Is.True);
         Assert.That(neighbour.Run(HandNetFrontend.Piece(0, 60)), Is.EqualTo(new[] { NetStatus.Okay }));
         Assert.That(_backend.Sent, Has.Count.EqualTo(1));
         frontend.Write("state", $"{(int)XenbusState.Closed}");
