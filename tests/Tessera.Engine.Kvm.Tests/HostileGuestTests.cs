@@ -86,7 +86,8 @@ internal sealed class HostileGuestTests : EngineFixture
             guest.State.Rip = stub + (ulong)offset;
             guest.State.Rflags = 2;
             trap = guest.Run(thread);
-            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Exception), $"offset {offset}: {trap.Diagnosis}");
+            // The stub of 32-bit calls is no call unless the processor came there in ring 0: only an `out` like any other.
+            Assert.That(trap.Kind, Is.EqualTo(offset == EngineArea.CompatSyscallStub ? TrapKind.Hypercall : TrapKind.Exception), $"offset {offset}: {trap.Diagnosis}");
         }
     });
 

@@ -72,20 +72,26 @@ internal static class TrapOps
                     return HypercallCall.Error(XenErrno.EINVAL);
                 switch ((CallbackType)request.Type)
                 {
-                    case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Nmi:
+                    case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter or CallbackType.Nmi:
                         call.Vcpu.Callbacks[request.Type] = request.Address;
                         call.Vcpu.CallbackMasksEvents[request.Type] = (request.Flags & (ushort)CallbackFlags.MaskEvents) != 0;
                         return 0;
-                    // No sysenter: guests fall back to int 0x80 or syscall for 32-bit programs.
                     default:
                         return HypercallCall.Error(XenErrno.ENOSYS);
                 }
 
             case CallbackOp.Unregister:
-                if ((CallbackType)request.Type != CallbackType.Nmi)
-                    return HypercallCall.Error(XenErrno.EINVAL);
-                call.Vcpu.Callbacks[(int)CallbackType.Nmi] = 0;
-                return 0;
+                switch ((CallbackType)request.Type)
+                {
+                    case CallbackType.Nmi:
+                        call.Vcpu.Callbacks[(int)CallbackType.Nmi] = 0;
+                        return 0;
+                    case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter:
+                        return HypercallCall.Error(XenErrno.EINVAL);
+                    default:
+                        return HypercallCall.Error(XenErrno.ENOSYS);
+                }
+
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }

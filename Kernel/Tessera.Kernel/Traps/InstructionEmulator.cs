@@ -50,6 +50,10 @@ internal sealed class InstructionEmulator
         return matches;
     }
 
+    /// <summary>Whether these are the bytes at Rip.</summary>
+    public bool IsAtRip(Vcpu vcpu, ReadOnlySpan<byte> instruction) =>
+        Fetch(vcpu) >= instruction.Length && _bytes.AsSpan(0, instruction.Length).SequenceEqual(instruction);
+
     /// <summary>#GP in kernel mode: emulates a privileged instruction. False: the guest gets the exception.</summary>
     public bool TryPrivileged(Vcpu vcpu, CpuidPolicy policy)
     {

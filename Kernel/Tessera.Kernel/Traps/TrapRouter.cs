@@ -30,6 +30,10 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
     private const ulong SingleStep = 1UL << 14;
     private const int SpuriousLimit = 8;
     private const int SoftwareInterruptBytes = 2;
+    private const int SystemCallBytes = 2;
+    private const ushort NullUserSelector = 3;
+    private static ReadOnlySpan<byte> SyscallInstruction => [0x0f, 0x05];
+    private static ReadOnlySpan<byte> SysenterInstruction => [0x0f, 0x34];
 
     private readonly InstructionEmulator _emulator = new();
 
@@ -43,6 +47,10 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
                 vcpu.MidDelivery = !trap.IsInterruptible;
                 vcpu.Counters.Preemptions++;
                 return TrapOutcome.Reschedule;
+            case TrapKind.Syscall when !vcpu.UserMode && vcpu.Cpu.State.Is32Bit:
+                // 64-bit kernels only: nobody calls Xen from 32-bit code.
+                vcpu.Cpu.State.Rip -= SystemCallBytes;
+                return Deliver(vcpu, InvalidOpcode, 0);
             case TrapKind.Hypercall or TrapKind.Syscall when !vcpu.UserMode:
                 return hypercalls.Run(vcpu, pcpu);
             case TrapKind.Syscall:
@@ -71,7 +79,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
         CallbackType callback = vcpu.Cpu.State.Is32Bit ? CallbackType.Syscall32 : CallbackType.Syscall;
         if (vcpu.Callbacks[(int)callback] == 0)
         {
-            vcpu.Cpu.State.Rip -= SoftwareInterruptBytes;
+            vcpu.Cpu.State.Rip -= SystemCallBytes;
             return Deliver(vcpu, InvalidOpcode, 0);
         }
 
@@ -91,10 +99,14 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
                     return Emulated(vcpu);
                 if (_emulator.IsSoftwareInterrupt(vcpu, out byte number))
                     return OnSoftwareInterrupt(vcpu, number);
+                if (vcpu.UserMode && state.Is32Bit && vcpu.Callbacks[(int)CallbackType.Syscall32] != 0 && _emulator.IsAtRip(vcpu, SyscallInstruction))
+                    return CompatSystemCall(vcpu);
                 break;
             case GeneralProtection:
                 if ((trap.ErrorCode & SoftwareInterrupt) != 0 && (trap.ErrorCode & 1) == 0)
                     return OnSoftwareInterrupt(vcpu, (byte)(trap.ErrorCode >> 3));
+                if (vcpu.UserMode && trap.ErrorCode == 0 && vcpu.Callbacks[(int)CallbackType.Sysenter] != 0 && _emulator.IsAtRip(vcpu, SysenterInstruction))
+                    return Sysenter(vcpu);
                 if (!vcpu.UserMode && trap.ErrorCode == 0 && _emulator.TryPrivileged(vcpu, cpuid))
                     return Emulated(vcpu);
                 break;
@@ -113,6 +125,25 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
         }
 
         return Deliver(vcpu, trap.Vector, trap.ErrorCode);
+    }
+
+    /// <summary>`syscall` of 32-bit code where the processor, or KVM for it, raises #UD: what it would have done.</summary>
+    private static TrapOutcome CompatSystemCall(Vcpu vcpu)
+    {
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        state.Rip = (uint)(state.Rip + SystemCallBytes);
+        (state.Rcx, state.R11) = (state.Rip, state.Rflags);
+        (state.Cs, state.Ss) = (FlatSelectors.Code32, FlatSelectors.Data);
+        return SystemCall(vcpu);
+    }
+
+    /// <summary>`sysenter`, which keeps nothing of where it came from: the frame says so, as Xen's does. The engine lets it fault.</summary>
+    private static TrapOutcome Sysenter(Vcpu vcpu)
+    {
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        vcpu.Counters.Syscalls++;
+        (state.Rip, state.Rsp, state.Cs, state.Ss) = (0, 0, NullUserSelector, FlatSelectors.Data);
+        return GuestEntry.Callback(vcpu, CallbackType.Sysenter) ? TrapOutcome.Resume : TrapOutcome.Ended;
     }
 
     private static TrapOutcome Emulated(Vcpu vcpu)

@@ -19,10 +19,16 @@ internal static unsafe class CpuSetup
     private const ulong Cr4Fixed = 0x620;
     private const ulong Cr4FsGsBase = 1 << 16;
     private const ulong Cr4OsXsave = 1 << 18;
-    private const ulong Efer = 0xd01;
+    /// <summary>EFER.SCE: `syscall` is an instruction.</summary>
+    public const ulong EferSyscall = 1;
+
+    private const ulong Efer = 0xd00;
     private const uint Leaf1EcxXsave = 1 << 26;
     private const uint Leaf7EbxFsGsBase = 1;
 
+    private const uint MsrSysenterCs = 0x174;
+    private const uint MsrSysenterEsp = 0x175;
+    private const uint MsrSysenterEip = 0x176;
     private const uint MsrStar = 0xc0000081;
     private const uint MsrLongStar = 0xc0000082;
     private const uint MsrCompatStar = 0xc0000083;
@@ -113,7 +119,7 @@ internal static unsafe class CpuSetup
         sregs.Cr4 = Cr4Fixed
             | ((vcpu.Host.Leaf(1).Ecx & Leaf1EcxXsave) != 0 ? Cr4OsXsave : 0)
             | ((vcpu.Host.Leaf(7).Ebx & Leaf7EbxFsGsBase) != 0 ? Cr4FsGsBase : 0);
-        sregs.Efer = Efer;
+        sregs.Efer = Efer | (vcpu.Host.SyscallNeedsEnable ? EferSyscall : 0);
         return sregs;
     }
 
@@ -164,11 +170,15 @@ internal static unsafe class CpuSetup
     private static void SetMsrs(VcpuHandle vcpu, EngineArea area)
     {
         KvmMsrs msrs = default;
-        msrs.Count = 4;
+        msrs.Count = 7;
         msrs.Entries[0] = new KvmMsrEntry { Index = MsrStar, Value = ((ulong)EngineArea.Code32 << 48) | ((ulong)EngineArea.Ring0Code << 32) };
         msrs.Entries[1] = new KvmMsrEntry { Index = MsrLongStar, Value = area.SyscallEntry };
         msrs.Entries[2] = new KvmMsrEntry { Index = MsrCompatStar, Value = area.CompatSyscallEntry };
         msrs.Entries[3] = new KvmMsrEntry { Index = MsrSyscallMask, Value = SyscallMask };
+        // A null selector: `sysenter` raises #GP where the processor has it at all.
+        msrs.Entries[4] = new KvmMsrEntry { Index = MsrSysenterCs, Value = 0 };
+        msrs.Entries[5] = new KvmMsrEntry { Index = MsrSysenterEsp, Value = 0 };
+        msrs.Entries[6] = new KvmMsrEntry { Index = MsrSysenterEip, Value = 0 };
         vcpu.Call(KvmCalls.SetMsrs, "KVM_SET_MSRS", ref msrs);
     }
 

@@ -23,13 +23,11 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     /// <summary>Runs in a row that ended in the middle of a delivery: a quarter of a second in which nothing came out.</summary>
     private const int MostUnfinishedDeliveries = 64;
     private const byte GeneralProtection = 13;
-    private const byte InvalidOpcode = 6;
     private const byte PageFault = 14;
     private const byte DoubleFault = 8;
     private const byte DebugException = 1;
     private const byte Breakpoint = 3;
     private const byte Overflow = 4;
-    private const uint SyscallBytes = 2;
 
     /// <summary>Runs after which code that has not moved holds no exception: it loops on one instruction.</summary>
     private const int SoftRounds = 3;
@@ -107,6 +105,13 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
 
     /// <summary>The privilege level in which the last exit happened, for probes.</summary>
     public int RingOfLastExit => _vcpu.Sregs->Cs.Selector & 3;
+
+    /// <summary>Switches EFER.SCE, for probes.</summary>
+    public void EnableSyscall(bool enabled)
+    {
+        _vcpu.Sregs->Efer = enabled ? _vcpu.Sregs->Efer | CpuSetup.EferSyscall : _vcpu.Sregs->Efer & ~CpuSetup.EferSyscall;
+        _vcpu.MarkDirty(RunArea.Sregs);
+    }
 
     /// <inheritdoc/>
     public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
@@ -248,14 +253,13 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
         }
         else if (rip == _syscallOut)
         {
-            StoreSyscall(_vcpu.Regs->Rcx);
+            StoreSyscall(_vcpu.Regs->Rcx, is32Bit: false);
             trap.Kind = TrapKind.Syscall;
         }
-        else if (rip == _compatOut)
+        else if (rip == _compatOut && RingOfLastExit == 0)
         {
-            StoreSyscall(_vcpu.Regs->Rcx - SyscallBytes);
-            trap.Kind = TrapKind.Exception;
-            trap.Vector = InvalidOpcode;
+            StoreSyscall((uint)_vcpu.Regs->Rcx, is32Bit: true);
+            trap.Kind = TrapKind.Syscall;
         }
         else
         {
@@ -276,14 +280,14 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
         return true;
     }
 
-    private void StoreSyscall(ulong rip)
+    private void StoreSyscall(ulong rip, bool is32Bit)
     {
         _context.Store(ref _state);
         _state.Rip = rip;
         _state.Rflags = _state.R11;
-        _state.Cs = EngineArea.Code64;
+        _state.Cs = is32Bit ? EngineArea.Code32 : EngineArea.Code64;
         _state.Ss = EngineArea.Data;
-        _state.Is32Bit = false;
+        _state.Is32Bit = is32Bit;
     }
 
     private void Exception(byte vector, ref Trap trap)

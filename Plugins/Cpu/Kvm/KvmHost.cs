@@ -47,6 +47,12 @@ internal sealed class KvmHost : IDisposable
     /// <summary>How the counters of CPUs created from now on are set: the probe's choice.</summary>
     public CounterMethod CounterMethod { get; set; } = CounterMethod.AsItIs;
 
+    /// <summary>
+    /// `syscall` of 64-bit code needs EFER.SCE here: the probe's finding. Where it does not, SCE stays off and `syscall` of 32-bit code is
+    /// #UD: a KVM that emulates such code would enter ring 0 at CSTAR cut to 32 bits, which is an address of the guest's.
+    /// </summary>
+    public bool SyscallNeedsEnable { get; set; } = true;
+
     /// <summary>What CPUID KVM can give a guest here.</summary>
     public ref readonly KvmCpuid SupportedCpuid => ref _supportedCpuid;
 

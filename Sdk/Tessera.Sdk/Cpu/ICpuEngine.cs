@@ -77,7 +77,10 @@ public enum TrapKind
     /// <summary>The deadline passed or the thread was kicked.</summary>
     Preempted,
 
-    /// <summary>`syscall`; Rip and Rflags are already the caller's (taken from RCX and R11), so resuming goes on after it.</summary>
+    /// <summary>
+    /// `syscall`; Rip and Rflags are already the caller's (taken from RCX and R11), so resuming goes on after it. Of 32-bit code it comes
+    /// with <see cref="GuestCpuState.Is32Bit"/> where the processor has it, else as the exception #UD.
+    /// </summary>
     Syscall,
 
     /// <summary>The instruction of <see cref="EngineFacts.HypercallInstruction"/>; Rip is after it.</summary>

@@ -23,6 +23,9 @@ internal sealed class HostProbe
 
     public const string CounterProbeName = "RDTSC in ring 3, against the host's";
 
+    public const string CompatSyscallProbe = "syscall of 32-bit code";
+
+    private const byte InvalidOpcode = 6;
     private const int FirstXenSlot = 256;
     private const int XenSlots = 16;
     private const string NoCure = "Report this with the output of `tessera doctor --json`.";
@@ -75,6 +78,7 @@ internal sealed class HostProbe
         using ScratchGuest guest = FindSlot(thread, out int slot);
         ProbeCounter(guest);
         bool staysInRing3 = ProbeSyscall(guest);
+        ProbeCompatSyscall(guest);
         bool leaks = ProbeCpuid(guest);
         IReadOnlyList<int> free = ProbeSlots(guest, slot);
         ProbeImmediateExit(guest);
@@ -132,13 +136,43 @@ internal sealed class HostProbe
 
     private bool ProbeSyscall(ScratchGuest guest)
     {
+        guest.Cpu.EnableSyscall(false);
         guest.Place(0x0f, 0x05);
         Trap trap = guest.Run();
+        _host.SyscallNeedsEnable = trap.Kind != TrapKind.Syscall;
+        if (_host.SyscallNeedsEnable)
+        {
+            guest.Cpu.EnableSyscall(true);
+            guest.Place(0x0f, 0x05);
+            trap = guest.Run();
+        }
+
         if (trap.Kind != TrapKind.Syscall || guest.Cpu.State.Rip != ScratchGuest.CodeAddress + 2)
             throw new EngineException($"`syscall` in ring 3 ended in {trap.Kind} {trap.Vector} at 0x{guest.Cpu.State.Rip:x}, not in the syscall stub. {trap.Diagnosis}".TrimEnd(), NoCure);
         int ring = guest.Cpu.RingOfLastExit;
         Report("syscall", $"enters its stub in ring {ring}", ring == 0 ? "" : "the stub's page must be, and is, visible to ring 3");
         return ring == 3;
+    }
+
+    /// <summary>32-bit code may not get anywhere but to an exception of ring 3 or the engine's stub by its own `syscall`.</summary>
+    private void ProbeCompatSyscall(ScratchGuest guest)
+    {
+        ref GuestCpuState state = ref guest.Cpu.State;
+        GuestCpuState before = state;
+        guest.Place(0x0f, 0x05);
+        (state.Cs, state.Is32Bit) = (EngineArea.Code32, true);
+        Trap trap = guest.Run();
+        bool faults = trap is { Kind: TrapKind.Exception, Vector: InvalidOpcode } && state.Rip == ScratchGuest.CodeAddress;
+        bool enters = trap.Kind == TrapKind.Syscall && state is { Is32Bit: true, Rip: ScratchGuest.CodeAddress + 2 };
+        if (!faults && !enters)
+        {
+            throw new EngineException(
+                $"`syscall` of 32-bit code in ring 3 ended in {trap.Kind} {trap.Vector} at 0x{state.Rip:x}, neither refused nor in the engine's stub: a guest's process might reach ring 0. {trap.Diagnosis}".TrimEnd(),
+                NoCure);
+        }
+
+        Report(CompatSyscallProbe, faults ? "raises #UD" : $"enters its stub in ring {guest.Cpu.RingOfLastExit}", "delivered to the guest's callback for it");
+        state = before;
     }
 
     private bool ProbeCpuid(ScratchGuest guest)
