@@ -95,7 +95,7 @@ internal sealed partial class GrantTable
         return true;
     }
 
-    /// <summary>GNTTABOP_set_version: EBUSY while a grant but the reserved ones is in use, ERANGE when a reserved one cannot be said in version 1.</summary>
+    /// <summary>GNTTABOP_set_version: EBUSY while a grant but the reserved ones is in use or the guest maps a frame of status that version 1 has not, ERANGE when a reserved one cannot be said in version 1.</summary>
     public XenErrno SetVersion(uint version)
     {
         if (version is not (1 or 2))
@@ -115,10 +115,24 @@ internal sealed partial class GrantTable
 
             if (version == 1 && !_entries.CanBecomeVersion1())
                 return XenErrno.ERANGE;
+            if (version == 1 && HasMappedStatus())
+                return XenErrno.EBUSY;
             _entries.Convert(_version, _frameCount);
             _version = (int)version;
             return XenErrno.Success;
         }
+    }
+
+    private bool HasMappedStatus()
+    {
+        for (int index = 0; index < GrantEntries.StatusFramesFor(_frameCount); index++)
+        {
+            // Every mapping is a reference; the VMM's own hold on the frame is a type without one.
+            if (_frames.ReferencesOf(Memory.GrantStatusFrame(index)) != 0)
+                return true;
+        }
+
+        return false;
     }
 
     /// <summary>GNTTABOP_swap_grant_ref.</summary>

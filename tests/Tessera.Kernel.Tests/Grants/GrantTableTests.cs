@@ -164,6 +164,18 @@ internal sealed class GrantTableTests
     }
 
     [Test]
+    public void Version_2_stays_while_a_frame_of_its_status_is_mapped([Values] bool writable)
+    {
+        Assert.That(_granter.SetVersion(2), Is.Zero);
+        _granter.Clear(Buffer);
+        ulong entry = _granter.Domain.Memory.GrantStatusFrame(0).Address | (writable ? 0x63UL : 0x61UL);
+        Assert.That(_granter.Domain.Mmu.UpdateVaMapping(0, new VirtualAddress(_granter.Address(Buffer)), entry), Is.EqualTo(XenErrno.Success));
+        Assert.That((_granter.SetVersion(1), _granter.Domain.Grants.Version), Is.EqualTo((-(long)XenErrno.EBUSY, 2)));
+        _granter.Clear(Buffer);
+        Assert.That((_granter.SetVersion(1), _granter.Domain.Grants.Version), Is.EqualTo((0L, 1)));
+    }
+
+    [Test]
     public void The_table_grows_by_setup_to_its_limit()
     {
         _granter.Grant(600, _grantee.Id, Page);
