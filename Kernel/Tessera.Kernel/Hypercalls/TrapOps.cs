@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Xen;
@@ -11,11 +12,7 @@ internal static class TrapOps
     private const ulong InterruptFlag = 1UL << 9;
     private const ulong ForbiddenFlags = (3UL << 12) | (1UL << 14) | (1UL << 17) | (1UL << 19) | (1UL << 20); // IOPL NT VM VIF VIP
     private const ulong KnownFlags = 0x3F_7FD5;
-    private const int DebugRegisterOk = 0;
-    private const ulong Dr6Fixed = 0xFFFF_0FF0;
-    private const ulong Dr7Fixed = 0x400;
-    private const ulong Dr7Reserved = 0xFFFF_FFFF_0000_D800;
-    private const ulong Dr7GeneralDetect = 1 << 13;
+    private const int IoPrivilegeShift = 12;
 
     /// <summary>set_trap_table(entries ending with a zero address); none clears the table.</summary>
     public static long SetTrapTable(ref HypercallCall call)
@@ -108,54 +105,11 @@ internal static class TrapOps
     }
 
     /// <summary>set_debugreg(number, value): breakpoints on the VMM's addresses and on ports are refused.</summary>
-    public static long SetDebugRegister(ref HypercallCall call)
-    {
-        ref GuestCpuState state = ref call.Vcpu.Cpu.State;
-        ulong value = call.A1;
-        switch (call.A0)
-        {
-            case <= 3 when !new VirtualAddress(value).IsCanonical || value is >= HypervisorRange.Start and < HypervisorRange.End:
-                return HypercallCall.Error(XenErrno.EPERM);
-            case 0:
-                state.Dr0 = value;
-                return DebugRegisterOk;
-            case 1:
-                state.Dr1 = value;
-                return DebugRegisterOk;
-            case 2:
-                state.Dr2 = value;
-                return DebugRegisterOk;
-            case 3:
-                state.Dr3 = value;
-                return DebugRegisterOk;
-            case 4 or 6:
-                state.Dr6 = (value & 0xE00F) | Dr6Fixed;
-                return DebugRegisterOk;
-            case 5 or 7:
-                if ((value & Dr7GeneralDetect) != 0 || HasPortBreakpoint(value))
-                    return HypercallCall.Error(XenErrno.EPERM);
-                state.Dr7 = (value & ~Dr7Reserved) | Dr7Fixed;
-                return DebugRegisterOk;
-            default:
-                return HypercallCall.Error(XenErrno.EINVAL);
-        }
-    }
+    public static long SetDebugRegister(ref HypercallCall call) => HypercallCall.Error(DebugRegisters.Set(ref call.Vcpu.Cpu.State, call.A0, call.A1));
 
     /// <summary>get_debugreg(number).</summary>
-    public static long GetDebugRegister(ref HypercallCall call)
-    {
-        ref GuestCpuState state = ref call.Vcpu.Cpu.State;
-        return call.A0 switch
-        {
-            0 => (long)state.Dr0,
-            1 => (long)state.Dr1,
-            2 => (long)state.Dr2,
-            3 => (long)state.Dr3,
-            4 or 6 => (long)state.Dr6,
-            5 or 7 => (long)state.Dr7,
-            _ => HypercallCall.Error(XenErrno.EINVAL),
-        };
-    }
+    public static long GetDebugRegister(ref HypercallCall call) =>
+        DebugRegisters.TryGet(in call.Vcpu.Cpu.State, call.A0, out ulong value) ? (long)value : HypercallCall.Error(XenErrno.ENODEV);
 
     /// <summary>iret: returns from a trap by the frame on the guest kernel's stack, to kernel or user mode.</summary>
     public static long Iret(ref HypercallCall call)
@@ -168,7 +122,7 @@ internal static class TrapOps
         if (!call.Domain.Guest.TryRead(vcpu.Index, userMode: false, state.Rsp, MemoryMarshal.AsBytes(frame)))
         {
             call.Domain.Crash(vcpu, $"iret with no frame on its stack at 0x{state.Rsp:x}");
-            call.Outcome = Traps.TrapOutcome.Ended;
+            call.Outcome = TrapOutcome.Ended;
             return 0;
         }
 
@@ -177,7 +131,7 @@ internal static class TrapOps
         if (toUser && vcpu.Domain.Mmu.Root(vcpu.Index, userMode: true) == Mfn.None)
         {
             call.Domain.Crash(vcpu, "iret to user mode without a user page table");
-            call.Outcome = Traps.TrapOutcome.Ended;
+            call.Outcome = TrapOutcome.Ended;
             return 0;
         }
 
@@ -187,6 +141,8 @@ internal static class TrapOps
         state.Cs = (ushort)(cs | 3);
         state.Ss = (ushort)(frame[IretFrame.Ss / 8] | 3);
         state.Is32Bit = toUser && state.Cs != FlatSelectors.Code64 && SegmentOps.Is32BitCode(vcpu, state.Cs);
+        if (call.Domain.ArchitecturalIopl)
+            vcpu.IoPrivilege = (int)(flags >> IoPrivilegeShift) & PortAccess.MaxLevel;
         state.Rflags = (flags & KnownFlags & ~ForbiddenFlags) | InterruptFlag | 2;
         if ((frame[IretFrame.Flags / 8] & IretFrame.InSyscall) == 0)
             (state.R11, state.Rcx) = (frame[IretFrame.R11 / 8], frame[IretFrame.Rcx / 8]);
@@ -195,18 +151,6 @@ internal static class TrapOps
         vcpu.SwitchMode(toUser);
         call.KeepsRegisters = true;
         return 0;
-    }
-
-    /// <summary>Whether an enabled breakpoint is of the kind "port" (R/W = 2).</summary>
-    private static bool HasPortBreakpoint(ulong control)
-    {
-        for (int index = 0; index < 4; index++)
-        {
-            if (((control >> (2 * index)) & 3) != 0 && ((control >> (16 + (4 * index))) & 3) == 2)
-                return true;
-        }
-
-        return false;
     }
 
     private readonly record struct CallbackRequest(ushort Type, ushort Flags, ulong Address);

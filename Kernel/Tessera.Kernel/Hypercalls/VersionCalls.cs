@@ -1,3 +1,4 @@
+using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -12,8 +13,6 @@ internal static class VersionCalls
 
     /// <summary>What one call may write: far more than any kernel's buffer, and a bound on the time it takes.</summary>
     private const ulong MaxConsoleOutput = 64 * 1024;
-
-    private const uint MaxIopl = 3;
 
     /// <summary>xen_version(command, buffer).</summary>
     public static long Operation(ref HypercallCall call)
@@ -70,21 +69,35 @@ internal static class VersionCalls
     {
         if (call.A0 > (ulong)VmAssistCommand.Disable)
             return HypercallCall.Error(XenErrno.ENOSYS);
+        if ((VmAssistType)call.A1 == VmAssistType.ArchitecturalIopl)
+            call.Domain.ArchitecturalIopl = call.A0 == (ulong)VmAssistCommand.Enable;
         return (VmAssistType)call.A1 is VmAssistType.FourGbSegments or VmAssistType.FourGbSegmentsNotify or VmAssistType.WritablePagetables
             or VmAssistType.PaeExtendedCr3 or VmAssistType.ArchitecturalIopl or VmAssistType.RunstateUpdateFlag or VmAssistType.M2pStrict
             ? 0 : HypercallCall.Error(XenErrno.EINVAL);
     }
 
-    /// <summary>physdev_op(command, argument): a guest without devices sets its I/O privilege level and no more.</summary>
+    /// <summary>physdev_op(command, argument): a guest without devices sets who of it may use ports, and no more.</summary>
     public static long PhysdevOperation(ref HypercallCall call)
     {
-        if ((PhysdevOp)call.A0 is not (PhysdevOp.SetIopl or PhysdevOp.SetIobitmap))
-            return HypercallCall.Error(XenErrno.ENOSYS);
-        if ((PhysdevOp)call.A0 == PhysdevOp.SetIobitmap)
-            return 0;
-        if (!call.TryRead(call.A1, out uint level))
-            return HypercallCall.Error(XenErrno.EFAULT);
-        return level <= MaxIopl ? 0 : HypercallCall.Error(XenErrno.EINVAL);
+        switch ((PhysdevOp)call.A0)
+        {
+            case PhysdevOp.SetIopl:
+                if (!call.TryRead(call.A1, out uint level))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                if (level > PortAccess.MaxLevel)
+                    return HypercallCall.Error(XenErrno.EINVAL);
+                call.Vcpu.IoPrivilege = (int)level;
+                return 0;
+            case PhysdevOp.SetIobitmap:
+                if (!call.TryRead(call.A1, out IoBitmapRequest bitmap))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                if (bitmap.Ports > PortAccess.Ports)
+                    return HypercallCall.Error(XenErrno.EINVAL);
+                (call.Vcpu.IoBitmap, call.Vcpu.IoBitmapPorts) = (bitmap.Address, bitmap.Ports);
+                return 0;
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
     }
 
     private static long GetFeatures(ref HypercallCall call)
@@ -102,4 +115,7 @@ internal static class VersionCalls
         text.CopyTo(buffer);
         return call.Domain.Guest.TryWrite(call.Vcpu.Index, userMode: false, call.A1, buffer) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
+
+    /// <summary>physdev_set_iobitmap.</summary>
+    private readonly record struct IoBitmapRequest(ulong Address, uint Ports, uint Padding);
 }

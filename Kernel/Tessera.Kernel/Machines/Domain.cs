@@ -61,6 +61,9 @@ public sealed class Domain
     /// <summary>Its number.</summary>
     public DomainId Id { get; }
 
+    /// <summary>Its kernel counts as ring 0 for I/O, and sees and sets the level in flags (VMASST_TYPE_architectural_iopl).</summary>
+    internal bool ArchitecturalIopl { get; set; }
+
     /// <summary>Its name.</summary>
     public string Name => Configuration.Name;
 

@@ -87,6 +87,15 @@ internal sealed unsafe class Vcpu
     /// <summary>The state of the last trap must be left alone until the next (<see cref="Trap.IsInterruptible"/>).</summary>
     public bool MidDelivery { get; set; }
 
+    /// <summary>Its virtual I/O privilege level, 0 to 3.</summary>
+    public int IoPrivilege { get; set; }
+
+    /// <summary>Address, in the guest kernel's tables, of the bits that forbid ports (set_iobitmap).</summary>
+    public ulong IoBitmap { get; set; }
+
+    /// <summary>Ports that the bitmap covers; 0 for none.</summary>
+    public uint IoBitmapPorts { get; set; }
+
     /// <summary>The guest's runstate area in its own memory, zero for none.</summary>
     public ulong RunstateArea { get; set; }
 

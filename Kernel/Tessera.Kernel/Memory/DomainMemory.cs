@@ -135,6 +135,14 @@ internal sealed unsafe class DomainMemory : IDisposable
             _machineToPhysical[frame.Value - First.Value] = pfn;
     }
 
+    /// <summary>The machine-to-physical entry of an own frame, as the guest may read it.</summary>
+    public bool TryGetPfn(Mfn frame, out ulong pfn)
+    {
+        bool own = Has(frame);
+        pfn = own ? _machineToPhysical[frame.Value - First.Value] : InvalidPfn;
+        return own;
+    }
+
     /// <summary>Returns a frame's host memory; it reads as zero. Called by <see cref="GuestWrites"/>.</summary>
     public void Discard(Mfn frame) => _memory.Discard((frame.Value - First.Value) << 12, 4096);
 

@@ -11,6 +11,7 @@ namespace Tessera.Kernel.Traps;
 internal static class GuestEntry
 {
     private const ulong InterruptFlag = 1UL << 9;
+    private const int IoPrivilegeShift = 12;
     private const ulong ClearedOnEntry = (1UL << 8) | (1UL << 14) | (1UL << 16) | (1UL << 17) | (1UL << 18); // TF NT RF VM AC
 
     /// <summary>Raises an exception in the guest by its trap table.</summary>
@@ -53,7 +54,8 @@ internal static class GuestEntry
             words[count++] = errorCode;
         words[count++] = state.Rip;
         words[count++] = (fromUser ? state.Cs : (ulong)(state.Cs & ~3)) | (oldMask << 32);
-        words[count++] = (state.Rflags & ~InterruptFlag) | (oldMask == 0 ? InterruptFlag : 0);
+        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)vcpu.IoPrivilege << IoPrivilegeShift : 0;
+        words[count++] = (state.Rflags & ~InterruptFlag) | (oldMask == 0 ? InterruptFlag : 0) | privilege;
         words[count++] = state.Rsp;
         words[count++] = state.Ss;
         stack -= (ulong)(count * 8);

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
+using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -64,6 +65,8 @@ internal sealed class InstructionEmulator
         {
             // Interrupt flag and caches are virtual or the host's: these have no effect, as in Xen, and leave the event mask alone.
             case Mnemonic.Cli or Mnemonic.Sti:
+                if (!PortAccess.HasPrivilege(vcpu))
+                    return false;
                 PatchWhenHot(vcpu);
                 break;
             case Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Wbnoinvd or Mnemonic.Clts or Mnemonic.Xsetbv:
@@ -77,10 +80,9 @@ internal sealed class InstructionEmulator
                 if (!MsrPolicy.TryWrite(vcpu, (uint)state.Rcx, (uint)state.Rax | (state.Rdx << 32)))
                     return false;
                 break;
-            case Mnemonic.In:
-                PortRead(ref state, instruction);
-                break;
-            case Mnemonic.Out:
+            case Mnemonic.In or Mnemonic.Out:
+                if (!TryPort(vcpu, instruction))
+                    return false;
                 break;
             case Mnemonic.Cpuid:
                 (state.Rax, state.Rbx, state.Rcx, state.Rdx) = Widen(policy.Read((uint)state.Rax, (uint)state.Rcx));
@@ -96,12 +98,54 @@ internal sealed class InstructionEmulator
                 if (instruction.Op0Register == Register.CR0)
                     state.TaskSwitched = (RegisterFile.Read(in state, instruction.Op1Register) & 8) != 0;
                 break;
+            case Mnemonic.Mov when IsDebugRegister(instruction.Op1Register):
+                if (!DebugRegisters.TryGet(in state, (ulong)(instruction.Op1Register - Register.DR0), out ulong debug))
+                    return false;
+                RegisterFile.Write(ref state, instruction.Op0Register, debug);
+                break;
+            case Mnemonic.Mov when IsDebugRegister(instruction.Op0Register):
+                if (DebugRegisters.Set(ref state, (ulong)(instruction.Op0Register - Register.DR0), RegisterFile.Read(in state, instruction.Op1Register)) != XenErrno.Success)
+                    return false;
+                break;
             default:
                 return false;
         }
 
-        state.Rip += (ulong)instruction.Length;
-        state.Rflags &= ~(ulong)ResumeFlag;
+        Advance(ref state, instruction);
+        return true;
+    }
+
+    /// <summary>#GP in user mode: `cli`, `sti` and ports of a process to which its kernel gave them. False: the guest gets the exception.</summary>
+    public bool TryUserPrivileged(Vcpu vcpu)
+    {
+        // Few processes have any of this; the others' faults cost no decoding.
+        bool privileged = PortAccess.HasPrivilege(vcpu);
+        if ((!privileged && vcpu.IoBitmapPorts == 0) || !TryDecode(vcpu, out Instruction instruction))
+            return false;
+        bool done = instruction.Mnemonic switch
+        {
+            Mnemonic.Cli or Mnemonic.Sti => privileged,
+            Mnemonic.In or Mnemonic.Out => TryPort(vcpu, instruction),
+            _ => false,
+        };
+        if (done)
+            Advance(ref vcpu.Cpu.State, instruction);
+        return done;
+    }
+
+    /// <summary>#PF on a read of the machine-to-physical table in kernel mode, where the host cannot show it at its address: does the read.</summary>
+    /// <param name="vcpu">The vCPU.</param>
+    /// <param name="address">The faulting address.</param>
+    /// <param name="entry">The table's entry there.</param>
+    public bool TryTableRead(Vcpu vcpu, ulong address, ulong entry)
+    {
+        if (!TryDecode(vcpu, out Instruction instruction) || !TableRead.IsKnown(instruction, out int size) || ((int)address & (size - 1)) != 0)
+            return false;
+        ulong value = entry >> (int)(address & 7) * 8;
+        if (size < sizeof(ulong))
+            value &= (1UL << (size * 8)) - 1;
+        TableRead.Complete(ref vcpu.Cpu.State, instruction, value, size);
+        Advance(ref vcpu.Cpu.State, instruction);
         return true;
     }
 
@@ -245,13 +289,27 @@ internal sealed class InstructionEmulator
         return register is Register.CR0 or Register.CR2 or Register.CR3 or Register.CR4 or Register.CR8;
     }
 
-    /// <summary>Port reads: no device is there (all ones), but the speaker's timer gate answers 0, or kernels poll it for seconds.</summary>
-    private static void PortRead(ref GuestCpuState state, in Instruction instruction)
+    private static bool IsDebugRegister(Register register) => register is >= Register.DR0 and <= Register.DR15;
+
+    private static void Advance(ref GuestCpuState state, in Instruction instruction)
     {
-        const int TimerChannel2 = 0x42;
-        ulong port = instruction.Op1Kind == OpKind.Register ? state.Rdx & 0xFFFF : instruction.Immediate8;
-        ulong value = port == TimerChannel2 ? 0UL : ulong.MaxValue;
-        RegisterFile.Write(ref state, instruction.Op0Register, value);
+        state.Rip += (ulong)instruction.Length;
+        state.Rflags &= ~(ulong)ResumeFlag;
+    }
+
+    /// <summary>`in` or `out` of a port that the guest's current mode may use.</summary>
+    private static bool TryPort(Vcpu vcpu, in Instruction instruction)
+    {
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        bool reads = instruction.Mnemonic == Mnemonic.In;
+        OpKind kind = reads ? instruction.Op1Kind : instruction.Op0Kind;
+        Register data = reads ? instruction.Op0Register : instruction.Op1Register;
+        uint port = kind == OpKind.Register ? (ushort)state.Rdx : instruction.Immediate8;
+        if (!PortAccess.MayUse(vcpu, port, data.GetSize()))
+            return false;
+        if (reads)
+            RegisterFile.Write(ref state, data, PortAccess.Read(port));
+        return true;
     }
 
     private bool TryDecode(Vcpu vcpu, out Instruction instruction)

@@ -22,6 +22,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
     private const uint FaultPresent = 1;
     private const uint FaultWrite = 2;
     private const uint FaultUser = 4;
+    private const uint FaultReserved = 8;
     private const uint FaultFetch = 16;
     private const uint SoftwareInterrupt = 2; // error code bit: the vector is an IDT index
     private const ulong EntryPresent = 1;
@@ -56,9 +57,10 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
             case TrapKind.Syscall:
                 return SystemCall(vcpu);
             case TrapKind.Hypercall:
-                // User mode has no business with it: the instruction faults.
+                // User mode has no business with it: the instruction faults like any other access to a port.
                 vcpu.Cpu.State.Rip -= SoftwareInterruptBytes;
-                return Deliver(vcpu, GeneralProtection, 0);
+                lock (vcpu.Domain.Gate)
+                    return Exception(vcpu, new Trap { Kind = TrapKind.Exception, Vector = GeneralProtection });
             case TrapKind.Exception when vcpu.FastPath is { } fast && fast.TryRestart():
                 return hypercalls.Run(vcpu, pcpu);
             case TrapKind.Exception:
@@ -107,7 +109,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
                     return OnSoftwareInterrupt(vcpu, (byte)(trap.ErrorCode >> 3));
                 if (vcpu.UserMode && trap.ErrorCode == 0 && vcpu.Callbacks[(int)CallbackType.Sysenter] != 0 && _emulator.IsAtRip(vcpu, SysenterInstruction))
                     return Sysenter(vcpu);
-                if (!vcpu.UserMode && trap.ErrorCode == 0 && _emulator.TryPrivileged(vcpu, cpuid))
+                if (trap.ErrorCode == 0 && (vcpu.UserMode ? _emulator.TryUserPrivileged(vcpu) : _emulator.TryPrivileged(vcpu, cpuid)))
                     return Emulated(vcpu);
                 break;
             case DeviceNotAvailable:
@@ -175,7 +177,15 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
             errorCode &= ~FaultUser;
             if ((errorCode & (FaultPresent | FaultWrite)) == (FaultPresent | FaultWrite) && TryTableWrite(vcpu, faulting))
                 return Emulated(vcpu);
+            if (address is >= HypervisorRange.Start and < HypervisorRange.End && (errorCode & (FaultWrite | FaultFetch)) == 0
+                && domain.Memory.MachineToPhysicalSlot != HypervisorRange.FirstSlot
+                && domain.Memory.TryGetPfn(new Mfn((long)(address - HypervisorRange.Start) / sizeof(ulong)), out ulong entry)
+                && _emulator.TryTableRead(vcpu, address, entry))
+                return Emulated(vcpu);
         }
+
+        // A slot that is the host's own shows by this bit, which no guest's table can cause.
+        errorCode &= ~FaultReserved;
 
         // The tables allow the access: the engine showed an older state of them, once. Not again and again.
         if (faulting.IsCanonical && (errorCode & FaultFetch) == 0
