@@ -50,7 +50,7 @@ internal sealed class Station : INetworkReceiver, IDisposable
     public static byte[] Packet(byte protocol, uint source, uint destination, ushort sourcePort, ushort destinationPort)
     {
         byte[] packet = new byte[40];
-        packet[0] = 0x45;
+        (packet[0], packet[3]) = (0x45, 40);
         packet[9] = protocol;
         System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(packet.AsSpan(12), source);
         System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(packet.AsSpan(16), destination);

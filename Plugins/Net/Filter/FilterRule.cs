@@ -87,22 +87,47 @@ internal sealed record FilterRule
         return rule;
     }
 
-    /// <summary>Whether a frame matches.</summary>
+    /// <summary>Whether a frame matches. What is not seen counts against it: a rule that drops takes it for a match, a rule that accepts does not.</summary>
     public bool Matches(in FrameFields fields, bool isOut)
     {
         if (IsOut is { } wanted && wanted != isOut)
             return false;
-        if (Kind is { } kind && kind != fields.Kind)
-            return false;
-        if (Protocol.V4 != AnyProtocol && !(fields.Kind == FrameKind.V4 && fields.Protocol == Protocol.V4) && !(fields.Kind == FrameKind.V6 && fields.Protocol == Protocol.V6))
-            return false;
-        return InNetwork(Source, fields, fields.Source) && InNetwork(Destination, fields, fields.Destination)
-            && InRange(SourcePorts, fields.SourcePort) && InRange(DestinationPorts, fields.DestinationPort);
+        bool unseen = Action == FilterAction.Drop;
+        return IsKind(fields, unseen) && IsProtocol(fields, unseen) && InNetwork(Source, fields, fields.Source, unseen) && InNetwork(Destination, fields, fields.Destination, unseen)
+            && InRange(SourcePorts, fields, fields.Ports?.Source, unseen) && InRange(DestinationPorts, fields, fields.Ports?.Destination, unseen);
     }
 
-    private static bool InNetwork(Network? network, in FrameFields fields, UInt128 address) => network is not { } wanted || (fields.HasAddresses && wanted.Contains(address, fields.IsV6));
+    private static bool InNetwork(Network? network, in FrameFields fields, UInt128 address, bool unseen)
+    {
+        if (network is not { } wanted)
+            return true;
+        if (fields.HasAddresses)
+            return wanted.Contains(address, fields.IsV6);
+        return unseen && (fields.Kind == FrameKind.Unknown || (wanted.IsV6 ? fields.Kind == FrameKind.V6 : fields.Kind is FrameKind.V4 or FrameKind.Arp));
+    }
 
-    private static bool InRange((int First, int Last)? range, int port) => range is not { } wanted || (port >= wanted.First && port <= wanted.Last);
+    private static bool InRange((int First, int Last)? range, in FrameFields fields, int? port, bool unseen)
+    {
+        if (range is not { } wanted)
+            return true;
+        return port is { } seen ? seen >= wanted.First && seen <= wanted.Last : unseen && fields.MayHavePorts;
+    }
+
+    private bool IsKind(in FrameFields fields, bool unseen) => Kind is not { } wanted || (fields.Kind == FrameKind.Unknown ? unseen : fields.Kind == wanted);
+
+    private bool IsProtocol(in FrameFields fields, bool unseen)
+    {
+        if (Protocol.V4 == AnyProtocol)
+            return true;
+        return fields.Kind switch
+        {
+            FrameKind.Unknown => unseen,
+            FrameKind.V4 or FrameKind.V6 when fields.Protocol == FrameHeaders.UnknownProtocol => unseen,
+            FrameKind.V4 => fields.Protocol == Protocol.V4,
+            FrameKind.V6 => fields.Protocol == Protocol.V6,
+            _ => false,
+        };
+    }
 
     private static BackendException Wrong(string rule, string word, string cure) => new($"filter: the rule \"{rule}\" is wrong at \"{word}\":", $"{cure}.");
 

@@ -47,10 +47,15 @@ internal static class FrameGuard
         (source, length) = (0, frame.Length);
         if (frame.Length is < Ethernet or > MostBytes || MacAddress.Read(frame[MacAddress.Bytes..]) != station)
             return Verdict.Drop;
-        return BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) switch
+        FrameHeaders headers = FrameHeaders.Read(frame);
+        // No tags: slirp knows none.
+        if (headers.Network != Ethernet || !headers.HasAddresses)
+            return Verdict.Drop;
+        return headers.Kind switch
         {
-            0x0806 => Arp(frame[Ethernet..], plan, station, out source),
-            0x0800 => Ip(frame[Ethernet..], plan, station, out source, out length),
+            FrameKind.Arp => Arp(frame[Ethernet..], plan, station, out source),
+            // No options, no extension headers, no fragments.
+            FrameKind.V4 when headers.Transport == Ethernet + IpHeader && headers.Fragment == FrameFragment.None => Ip(frame, headers, plan, station, out source, out length),
             _ => Verdict.Drop,
         };
     }
@@ -62,26 +67,22 @@ internal static class FrameGuard
     {
         source = 0;
         // Ethernet, IPv4, their lengths; a request or a reply; the sender as it is.
-        if (arp.Length < 28 || BinaryPrimitives.ReadUInt64BigEndian(arp) is not (0x0001_0800_0604_0001 or 0x0001_0800_0604_0002) || MacAddress.Read(arp[8..]) != station)
+        if (BinaryPrimitives.ReadUInt64BigEndian(arp) is not (0x0001_0800_0604_0001 or 0x0001_0800_0604_0002) || MacAddress.Read(arp[8..]) != station)
             return Verdict.Drop;
         source = BinaryPrimitives.ReadUInt32BigEndian(arp[14..]);
         return source == 0 || IsGuest(source, plan) ? Verdict.Pass : Verdict.Drop;
     }
 
-    private static Verdict Ip(ReadOnlySpan<byte> ip, NatPlan plan, MacAddress station, out uint source, out int length)
+    private static Verdict Ip(ReadOnlySpan<byte> frame, in FrameHeaders headers, NatPlan plan, MacAddress station, out uint source, out int length)
     {
-        (source, length) = (0, 0);
-        if (ip.Length < IpHeader || ip[0] != 0x45)
+        (source, length) = (0, headers.End);
+        // Version 4, and the bit of the fragments' field that nobody may set.
+        if (frame[Ethernet] != 0x45 || (frame[Ethernet + 6] & 0x80) != 0 || headers.End < headers.Transport || headers.End > frame.Length)
             return Verdict.Drop;
-        int total = BinaryPrimitives.ReadUInt16BigEndian(ip[2..]);
-        bool isFragment = (BinaryPrimitives.ReadUInt16BigEndian(ip[6..]) & 0xBFFF) != 0;
-        if (total < IpHeader || total > ip.Length || isFragment)
-            return Verdict.Drop;
-        length = Ethernet + total;
-        source = BinaryPrimitives.ReadUInt32BigEndian(ip[12..]);
-        uint destination = BinaryPrimitives.ReadUInt32BigEndian(ip[16..]);
-        ReadOnlySpan<byte> transport = ip[IpHeader..total];
-        int protocol = ip[9];
+        source = (uint)headers.Source(frame);
+        uint destination = (uint)headers.Destination(frame);
+        ReadOnlySpan<byte> transport = headers.Payload(frame);
+        int protocol = headers.Protocol;
         if (protocol == 17 && IsDhcp(transport, destination, plan))
             return (source == 0 || IsGuest(source, plan)) && transport.Length >= 8 + LeastDhcp && MacAddress.Read(transport[36..]) == station ? Verdict.Pass : Verdict.Drop;
         if (!IsGuest(source, plan) || (plan.IsInside(destination) ? destination != plan.Host && destination != plan.Dns : !NatPlan.IsOutsideAddress(destination)))

@@ -29,9 +29,12 @@ internal static class VirtioHeader
             header[0] = DataValid;
         if (offload.Checksum != FrameChecksum.Blank)
             return offload.Segmentation == FrameSegmentation.None;
-        if (!TryFind(frame, out int start, out int protocol, out bool isV6))
+        FrameHeaders headers = FrameHeaders.Read(frame);
+        // A piece of a packet has no checksum of its own.
+        if (headers.Transport < 0 || headers.Fragment != FrameFragment.None || headers.Protocol is not (Tcp or Udp))
             return false;
-        int at = protocol == Tcp ? 16 : 6;
+        int start = headers.Transport;
+        int at = headers.Protocol == Tcp ? 16 : 6;
         if (frame.Length < start + at + 2)
             return false;
         header[0] = NeedsChecksum;
@@ -39,13 +42,14 @@ internal static class VirtioHeader
         BinaryPrimitives.WriteUInt16LittleEndian(header[8..], (ushort)at);
         if (offload.Segmentation == FrameSegmentation.None)
             return true;
-        if (protocol != Tcp || isV6 != (offload.Segmentation == FrameSegmentation.TcpV6) || offload.SegmentBytes is <= 0 or > ushort.MaxValue)
+        bool isV6 = headers.Kind == FrameKind.V6;
+        if (headers.Protocol != Tcp || isV6 != (offload.Segmentation == FrameSegmentation.TcpV6) || offload.SegmentBytes is <= 0 or > ushort.MaxValue)
             return false;
-        int headers = start + ((frame[start + 12] >> 4) * 4);
-        if (headers < start + 20 || headers > frame.Length)
+        int toCopy = start + ((frame[start + 12] >> 4) * 4);
+        if (toCopy < start + 20 || toCopy > frame.Length)
             return false;
         header[1] = isV6 ? GsoTcpV6 : GsoTcpV4;
-        BinaryPrimitives.WriteUInt16LittleEndian(header[2..], (ushort)headers);
+        BinaryPrimitives.WriteUInt16LittleEndian(header[2..], (ushort)toCopy);
         BinaryPrimitives.WriteUInt16LittleEndian(header[4..], (ushort)offload.SegmentBytes);
         return true;
     }
@@ -67,21 +71,5 @@ internal static class VirtioHeader
             default:
                 return false;
         }
-    }
-
-    /// <summary>Where the TCP or UDP header begins.</summary>
-    private static bool TryFind(ReadOnlySpan<byte> frame, out int start, out int protocol, out bool isV6)
-    {
-        int network = NetworkFrame.LeastBytes;
-        int type = BinaryPrimitives.ReadUInt16BigEndian(frame[12..]);
-        if (type == 0x8100 && frame.Length >= 18)
-            (type, network) = (BinaryPrimitives.ReadUInt16BigEndian(frame[16..]), 18);
-        isV6 = type == 0x86DD;
-        (start, protocol) = (0, 0);
-        if (type == 0x0800 && frame.Length >= network + 20)
-            (start, protocol) = (network + ((frame[network] & 15) * 4), frame[network + 9]);
-        else if (isV6 && frame.Length >= network + 40)
-            (start, protocol) = (network + 40, frame[network + 6]);
-        return start >= network + 20 && protocol is Tcp or Udp;
     }
 }

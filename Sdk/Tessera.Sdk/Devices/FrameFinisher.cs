@@ -29,44 +29,23 @@ public sealed class FrameFinisher
         if (!cut && (takes.Checksum || frame.Offload.Checksum != FrameChecksum.Blank))
             return receiver.Receive(frame);
         Span<byte> bytes = _whole.AsSpan(0, frame.CopyTo(_whole));
-        if (!TryParse(bytes, out Layout layout))
+        if (!TryParse(bytes, out FrameHeaders layout))
             return false;
         if (cut)
             return Cut(bytes, layout, frame.Offload.SegmentBytes, receiver);
-        if (!TryFill(bytes, layout))
+        if (!TryFill(bytes, layout, layout.End))
             return false;
         return receiver.Receive(new NetworkFrame(bytes, new FrameOffload(FrameChecksum.Verified, frame.Offload.Segmentation, frame.Offload.SegmentBytes)));
     }
 
-    private static bool TryParse(ReadOnlySpan<byte> frame, out Layout layout)
+    private static bool TryParse(ReadOnlySpan<byte> frame, out FrameHeaders headers)
     {
-        layout = default;
-        int network = NetworkFrame.LeastBytes;
-        int type = BinaryPrimitives.ReadUInt16BigEndian(frame[12..]);
-        if (type == 0x8100 && frame.Length >= 18)
-        {
-            type = BinaryPrimitives.ReadUInt16BigEndian(frame[16..]);
-            network = 18;
-        }
-
-        ReadOnlySpan<byte> ip = frame[network..];
-        switch (type)
-        {
-            case 0x0800 when ip.Length >= 20:
-                int header = (ip[0] & 15) * 4;
-                int total = BinaryPrimitives.ReadUInt16BigEndian(ip[2..]);
-                layout = new(network, network + header, network + total, ip[9], IsV6: false);
-                return header >= 20 && header <= total && total <= ip.Length;
-            case 0x86DD when ip.Length >= 40:
-                int length = 40 + BinaryPrimitives.ReadUInt16BigEndian(ip[4..]);
-                layout = new(network, network + 40, network + length, ip[6], IsV6: true);
-                return length <= ip.Length;
-            default:
-                return false;
-        }
+        headers = FrameHeaders.Read(frame);
+        // A piece of a packet has no checksum of its own.
+        return headers.Transport >= 0 && headers.Fragment == FrameFragment.None && headers.Transport <= headers.End && headers.End <= frame.Length;
     }
 
-    private static bool TryFill(Span<byte> frame, in Layout layout)
+    private static bool TryFill(Span<byte> frame, in FrameHeaders layout, int end)
     {
         int at = layout.Protocol switch
         {
@@ -74,18 +53,18 @@ public sealed class FrameFinisher
             Udp => 6,
             _ => -1,
         };
-        Span<byte> transport = frame[layout.Transport..layout.End];
+        Span<byte> transport = frame[layout.Transport..end];
         if (at < 0 || transport.Length < at + 2)
             return false;
         BinaryPrimitives.WriteUInt16BigEndian(transport[at..], 0);
-        ReadOnlySpan<byte> addresses = layout.IsV6 ? frame.Slice(layout.Network + 8, 32) : frame.Slice(layout.Network + 12, 8);
+        ReadOnlySpan<byte> addresses = layout.Kind == FrameKind.V6 ? frame.Slice(layout.Network + 8, 32) : frame.Slice(layout.Network + 12, 8);
         ushort sum = InternetChecksum.Fold(InternetChecksum.Sum(transport, InternetChecksum.Sum(addresses, (ulong)(layout.Protocol + transport.Length))));
         // For UDP nothing but zeroes would mean that there is no checksum.
         BinaryPrimitives.WriteUInt16BigEndian(transport[at..], layout.Protocol == Udp && sum == 0 ? (ushort)0xFFFF : sum);
         return true;
     }
 
-    private bool Cut(ReadOnlySpan<byte> whole, in Layout layout, int segmentBytes, INetworkReceiver receiver)
+    private bool Cut(ReadOnlySpan<byte> whole, in FrameHeaders layout, int segmentBytes, INetworkReceiver receiver)
     {
         ReadOnlySpan<byte> tcp = whole[layout.Transport..layout.End];
         if (layout.Protocol != Tcp || tcp.Length < 20 || segmentBytes <= 0)
@@ -95,7 +74,7 @@ public sealed class FrameFinisher
             return false;
         int headers = layout.Transport + header;
         uint sequence = BinaryPrimitives.ReadUInt32BigEndian(tcp[4..]);
-        ushort identity = layout.IsV6 ? (ushort)0 : BinaryPrimitives.ReadUInt16BigEndian(whole[(layout.Network + 4)..]);
+        ushort identity = layout.Kind == FrameKind.V6 ? (ushort)0 : BinaryPrimitives.ReadUInt16BigEndian(whole[(layout.Network + 4)..]);
         ReadOnlySpan<byte> payload = whole[headers..layout.End];
         bool all = true;
         for (int done = 0; done < payload.Length; done += segmentBytes)
@@ -109,7 +88,7 @@ public sealed class FrameFinisher
             int cleared = (done > 0 ? TcpCwr : 0) | (done + length < payload.Length ? TcpFin | TcpPush : 0);
             pieceTcp[13] = (byte)(pieceTcp[13] & ~cleared);
             Span<byte> ip = piece[layout.Network..layout.Transport];
-            if (layout.IsV6)
+            if (layout.Kind == FrameKind.V6)
             {
                 BinaryPrimitives.WriteUInt16BigEndian(ip[4..], (ushort)(piece.Length - layout.Network - 40));
             }
@@ -118,15 +97,12 @@ public sealed class FrameFinisher
                 BinaryPrimitives.WriteUInt16BigEndian(ip[2..], (ushort)(piece.Length - layout.Network));
                 BinaryPrimitives.WriteUInt16BigEndian(ip[4..], identity++);
                 BinaryPrimitives.WriteUInt16BigEndian(ip[10..], 0);
-                BinaryPrimitives.WriteUInt16BigEndian(ip[10..], InternetChecksum.Fold(InternetChecksum.Sum(ip)));
+                BinaryPrimitives.WriteUInt16BigEndian(ip[10..], InternetChecksum.Fold(InternetChecksum.Sum(ip[..((ip[0] & 15) * 4)])));
             }
 
-            all &= TryFill(piece, layout with { End = piece.Length }) && receiver.Receive(new NetworkFrame(piece, new FrameOffload(FrameChecksum.Verified)));
+            all &= TryFill(piece, layout, piece.Length) && receiver.Receive(new NetworkFrame(piece, new FrameOffload(FrameChecksum.Verified)));
         }
 
         return all;
     }
-
-    /// <summary>Where the headers lie.</summary>
-    private readonly record struct Layout(int Network, int Transport, int End, int Protocol, bool IsV6);
 }
