@@ -35,14 +35,17 @@ internal sealed class SourceGuardTests
     {
         Assert.That(AtHome.Allows(V4(Address, Own)), Is.True);
         Assert.That(AtHome.Allows(V4(Address, Other)), Is.False);
-        Assert.That(AtHome.Allows(V4(Address, 0)), Is.True, "it asks for an address");
         Assert.That(AtHome.Allows(V4(Address, Own).AsSpan(0, 33)), Is.False, "cut short");
         Assert.That(AtHome.Allows(Tagged(V4(Address, Own))), Is.True);
         Assert.That(AtHome.Allows(Tagged(V4(Address, Other))), Is.False);
-        Assert.That(AtHome.Allows(Tagged(Tagged(V4(Address, Own)))), Is.False, "two tags");
+        Assert.That(AtHome.Allows(Tagged(Tagged(V4(Address, Own)))), Is.True, "two tags");
+        Assert.That(AtHome.Allows(Tagged(Tagged(V4(Address, Other)))), Is.False);
+        Assert.That(AtHome.Allows(Tagged(Tagged(Tagged(Tagged(Tagged(V4(Address, Own))))))), Is.False, "more than are looked through");
         Assert.That(AtHome.Allows(V6(Address, "fe80::1")), Is.True);
         Assert.That(AtHome.Allows(V6(Address, "fe80::2")), Is.False);
-        Assert.That(AtHome.Allows(V6(Address, "::")), Is.True);
+        Assert.That(AtHome.Allows(V6(Address, "fe80::216:3eff:fe00:1")), Is.True, "the link-local address that follows from its Ethernet address");
+        Assert.That(AtHome.Allows(V6(Address, "fe80::216:3eff:fe00:2")), Is.False);
+        Assert.That(AtHome.Allows(V6(Address, "::")), Is.False, "no purpose");
         Assert.That(AtHome.Allows(V6(Address, "::a00:1")), Is.False, "an IPv4 address is no IPv6 address");
         Assert.That(AtHome.Allows(Arp(Address, Address, Own)), Is.True);
         Assert.That(AtHome.Allows(Arp(Address, Address, Other)), Is.False);
@@ -106,13 +109,15 @@ internal sealed class SourceGuardTests
     private static byte[] V4(MacAddress source, uint address)
     {
         byte[] frame = Frame(source, 0x0800, 46);
+        (frame[14], frame[17], frame[23]) = (0x45, 46, 6);
         BinaryPrimitives.WriteUInt32BigEndian(frame.AsSpan(26), address);
         return frame;
     }
 
     private static byte[] V6(MacAddress source, string address)
     {
-        byte[] frame = Frame(source, 0x86DD, 46);
+        byte[] frame = Frame(source, 0x86DD, 60);
+        (frame[14], frame[19], frame[20]) = (0x60, 20, 6);
         IPAddress.Parse(address).GetAddressBytes().CopyTo(frame, 22);
         return frame;
     }
@@ -120,6 +125,7 @@ internal sealed class SourceGuardTests
     private static byte[] Arp(MacAddress source, MacAddress said, uint address)
     {
         byte[] frame = Frame(source, 0x0806, 46);
+        ((byte[])[0, 1, 8, 0, 6, 4, 0, 2]).CopyTo(frame, 14);
         said.Write(frame.AsSpan(22));
         BinaryPrimitives.WriteUInt32BigEndian(frame.AsSpan(28), address);
         return frame;
