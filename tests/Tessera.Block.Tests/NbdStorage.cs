@@ -17,6 +17,9 @@ internal enum NbdServer
 
     /// <summary>qemu-nbd on a qcow2 image.</summary>
     Qcow2,
+
+    /// <summary>As <see cref="WriteBack"/>, and it refuses what is not of the sizes that it says: whole 4 KiB, at most 256 KiB, best 16 KiB.</summary>
+    Picky,
 }
 
 /// <summary>A disk at a server of its own, which can be killed and started again; the test is skipped, and says so, where there is no such server.</summary>
@@ -71,6 +74,9 @@ internal sealed class NbdStorage : BlockStorage
         {
             NbdServer.File => Start("nbdkit", "--foreground", "--unix", _socket, "file", Disk),
             NbdServer.WriteBack => Start("nbdkit", "--foreground", "--unix", _socket, "--filter=cache", "file", Disk, "cache=writeback"),
+            NbdServer.Picky => Start(
+                "nbdkit", "--foreground", "--unix", _socket, "--filter=blocksize-policy", "--filter=cache", "file", Disk, "cache=writeback",
+                "blocksize-minimum=4096", "blocksize-preferred=16384", "blocksize-maximum=262144", "blocksize-error-policy=error"),
             _ => Start("qemu-nbd", "--persistent", "--socket", _socket, "--format", "qcow2", "--discard", "unmap", Disk),
         };
         Assert.That(SpinWait.SpinUntil(() => File.Exists(_socket) || _server.HasExited, Hang.Limit) && !_server.HasExited, Is.True, "the server did not start");

@@ -78,6 +78,40 @@ internal sealed class NbdTests
     }
 
     [Test]
+    public void A_server_gets_requests_of_the_sizes_that_it_takes()
+    {
+        const int Size = 8 << 20;
+        const int Large = 3 << 20;
+        using NbdStorage storage = new(NbdServer.Picky, Size);
+        using IBlockBackend backend = storage.Make();
+        BlockGeometry geometry = backend.Open(BlockAccess.ReadWrite);
+        Assert.That((geometry.SectorSize, geometry.PhysicalSectorSize), Is.EqualTo((4096, 16384)));
+        BlockDriver driver = new(backend);
+        byte[] everything = Noise(Size, seed: 7);
+        driver.Write(0, everything);
+        Assert.That(driver.Read(4096, Large), Is.EqualTo(everything[4096..(4096 + Large)]));
+        Assert.That(driver.Run(BlockOperation.WriteZeroes, 8192, Large), Is.EqualTo(BlockStatus.Ok));
+        everything.AsSpan(8192, Large).Clear();
+        Assert.That(driver.Run(BlockOperation.Discard, 4 << 20, Large), Is.EqualTo(BlockStatus.Ok));
+        driver.Write(4 << 20, everything[(4 << 20)..((4 << 20) + Large)]);
+        // What is written once more after the server died is cut in the same way.
+        storage.KillServer();
+        storage.StartServer();
+        driver.Flush();
+        storage.KillServer();
+        Assert.That(File.ReadAllBytes(storage.Disk).AsSpan().SequenceEqual(everything), Is.True);
+        Assert.That(backend.Problem, Is.Null);
+    }
+
+    [Test]
+    public void A_partial_last_sector_is_refused_with_the_cure()
+    {
+        using NbdStorage storage = new(NbdServer.File, (64 << 10) + 100);
+        using IBlockBackend backend = storage.Make();
+        Assert.That(() => backend.Open(BlockAccess.ReadWrite), Throws.TypeOf<BackendException>().With.Message.Contains("last 100 bytes").And.Message.Contains("round-up=512"));
+    }
+
+    [Test]
     public void A_server_that_comes_back_with_another_disk_is_not_written()
     {
         using NbdStorage storage = new();

@@ -32,7 +32,7 @@ public sealed class Nbd(NbdOptions options) : IBlockBackend
         try
         {
             _geometry = dialer.Describe(handle);
-            _connection = new NbdConnection(dialer, handle, _geometry, TimeSpan.FromSeconds(options.Reconnect.TotalSeconds));
+            _connection = new NbdConnection(dialer, handle, dialer.Limits(handle, _geometry), _geometry, TimeSpan.FromSeconds(options.Reconnect.TotalSeconds));
             return _geometry;
         }
         catch

@@ -25,7 +25,7 @@ internal sealed unsafe class NbdConnection : IDisposable
     private readonly Dictionary<long, NbdSlot> _underWay;
     private readonly Queue<NbdSlot> _waiting = new();
     private NbdHandle _handle;
-    private bool _zeroes;
+    private NbdLimits _limits;
     private BlockRequest? _first;
     private BlockRequest? _last;
     private long _ownFlush;
@@ -37,11 +37,12 @@ internal sealed unsafe class NbdConnection : IDisposable
     /// <summary>Takes over a connected handle.</summary>
     /// <param name="dialer">Makes the next ones.</param>
     /// <param name="handle">The connection.</param>
+    /// <param name="limits">What its commands may ask for.</param>
     /// <param name="geometry">What the disk is like, and must stay.</param>
     /// <param name="patience">How long a server may be away; zero when its first absence is the end.</param>
-    public NbdConnection(NbdDialer dialer, NbdHandle handle, BlockGeometry geometry, TimeSpan patience)
+    public NbdConnection(NbdDialer dialer, NbdHandle handle, NbdLimits limits, BlockGeometry geometry, TimeSpan patience)
     {
-        (_handle, _zeroes) = (handle, LibnbdNative.CanZero(handle) == 1);
+        (_handle, _limits) = (handle, limits);
         _wake = LibC.eventfd(0, LibC.EFD_NONBLOCK | LibC.EFD_CLOEXEC);
         if (_wake < 0)
             throw new BackendException("nbd: the host has no eventfd left.", "Raise the limit of open files (ulimit -n).");
@@ -164,7 +165,7 @@ internal sealed unsafe class NbdConnection : IDisposable
 
     private void Go(NbdSlot slot)
     {
-        if (slot.Advance())
+        if (slot.Advance(_limits))
             Issue(slot);
         else
             End(slot, BlockStatus.Ok);
@@ -173,6 +174,7 @@ internal sealed unsafe class NbdConnection : IDisposable
     /// <summary>Issues a slot's command; it waits when there is no room to remember it.</summary>
     private void Issue(NbdSlot slot)
     {
+        slot.Fit(_limits);
         if (!_unstable.TryReserve(slot.DataBytes))
         {
             _waiting.Enqueue(slot);
@@ -180,7 +182,7 @@ internal sealed unsafe class NbdConnection : IDisposable
         }
 
         slot.Mark = _unstable.End;
-        long cookie = slot.Issue(_handle, _zeroes);
+        long cookie = slot.Issue(_handle, _limits);
         if (cookie > 0)
             _underWay.Add(cookie, slot);
         else
@@ -311,9 +313,9 @@ internal sealed unsafe class NbdConnection : IDisposable
         _ownFlush = 0;
         _handle.Dispose();
         _isLost = false;
-        if (_recovery.Connect(_unstable) is { } handle)
+        if (_recovery.Connect(_unstable, out NbdLimits limits) is { } handle)
         {
-            (_handle, _zeroes) = (handle, LibnbdNative.CanZero(handle) == 1);
+            (_handle, _limits) = (handle, limits);
             return;
         }
 

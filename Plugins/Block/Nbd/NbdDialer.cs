@@ -10,6 +10,8 @@ namespace Tessera.Plugins.Block.Nbd;
 internal sealed class NbdDialer(NbdOptions options, BlockAccess access)
 {
     private const int LookAroundMilliseconds = 100;
+    private const int LeastPhysical = 4096;
+    private const int MostPhysical = 64 << 10;
 
     /// <summary>Connects, handshake and all.</summary>
     /// <param name="patience">How long the server may take.</param>
@@ -47,21 +49,37 @@ internal sealed class NbdDialer(NbdOptions options, BlockAccess access)
         int sector = (int)Math.Max(BlockGeometry.SmallestSector, LibnbdNative.GetBlockSize(handle, LibnbdNative.SizeMinimum));
         if (sector > 4096)
             throw new BackendException($"nbd: {options.Uri} wants requests of {sector} bytes at least.", "Let the server do smaller ones: at most 4096 bytes.");
-        long size = LibnbdNative.GetSize(handle) / sector * sector;
+        long size = LibnbdNative.GetSize(handle);
         if (size <= 0)
             throw new BackendException($"nbd: {options.Uri} is empty.", "Export a disk with a size.");
+        if (size % sector != 0)
+        {
+            throw new BackendException(
+                $"nbd: {options.Uri} has {size} bytes, which is not whole sectors of {sector}: its last {size % sector} bytes would be out of reach.",
+                $"Let the server round it up (nbdkit --filter=truncate … round-up={sector}), or make what it exports larger.");
+        }
+
+        // What the server likes best guests should align to; sizes that no guest aligns to are left out.
+        long preferred = LibnbdNative.GetBlockSize(handle, LibnbdNative.SizePreferred);
+        int physical = preferred is > LeastPhysical and <= MostPhysical && long.IsPow2(preferred) ? (int)preferred : Math.Max(sector, LeastPhysical);
         bool isReadOnly = access == BlockAccess.ReadOnly;
         return new BlockGeometry
         {
             Size = size,
             SectorSize = sector,
-            PhysicalSectorSize = Math.Max(sector, 4096),
+            PhysicalSectorSize = physical,
             ReadOnly = isReadOnly,
             VolatileCache = !isReadOnly && LibnbdNative.CanFlush(handle) == 1,
             DiscardGranularity = !isReadOnly && LibnbdNative.CanTrim(handle) == 1 ? Math.Max(sector, 4096) : 0,
             QueueDepth = options.QueueDepth,
         };
     }
+
+    /// <summary>What its commands may ask for.</summary>
+    /// <exception cref="BackendException">Less than a sector.</exception>
+    public NbdLimits Limits(NbdHandle handle, BlockGeometry geometry) => NbdLimits.TryRead(handle, geometry.SectorSize, out NbdLimits limits)
+        ? limits
+        : throw new BackendException($"nbd: {options.Uri} takes less at once than its sectors of {geometry.SectorSize} bytes.", "Let the server take larger requests: 1 MiB is usual.");
 
     private static NbdHandle Create()
     {

@@ -23,8 +23,10 @@ internal sealed unsafe class NbdRecovery(NbdDialer dialer, BlockGeometry geometr
 
     /// <summary>A connection to the server that came back; null when it did not in time.</summary>
     /// <param name="unstable">What it must be told once more.</param>
-    public NbdHandle? Connect(UnstableWrites unstable)
+    /// <param name="limits">What its commands may ask for.</param>
+    public NbdHandle? Connect(UnstableWrites unstable, out NbdLimits limits)
     {
+        limits = default;
         _problem = "nbd: the server closed the connection.";
         Stopwatch watch = Stopwatch.StartNew();
         TimeSpan pause = FirstPause;
@@ -41,7 +43,8 @@ internal sealed unsafe class NbdRecovery(NbdDialer dialer, BlockGeometry geometr
                     return null;
                 }
 
-                if (unstable.Replay(handle))
+                limits = dialer.Limits(handle, geometry);
+                if (unstable.Replay(handle, limits))
                 {
                     _problem = null;
                     return handle;

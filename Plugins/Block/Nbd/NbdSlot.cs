@@ -6,15 +6,12 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Plugins.Block.Nbd;
 
 /// <summary>
-/// One request under way: cut into commands of at most 1 MiB (zeroes and discards: 1 GiB), one after another. Memory in one piece is
+/// One request under way: cut into commands of at most 1 MiB (zeroes and discards: 1 GiB), or what the server takes, one after another. Memory in one piece is
 /// given to libnbd as it is; scattered memory goes through a buffer, because NBD has no scatter and a command a page costs more than the copy.
 /// Used by the connection's thread only.
 /// </summary>
 internal sealed unsafe class NbdSlot : IDisposable
 {
-    private const int MostBytes = 1 << 20;
-    private const long MostCleared = 1 << 30;
-
     private byte* _buffer;
     private MemoryHandle _pin;
     private BlockRequest? _request;
@@ -36,7 +33,7 @@ internal sealed unsafe class NbdSlot : IDisposable
         else if (_buffer is null)
         {
             // SAFETY: freed in Dispose, when the connection is closed and libnbd has forgotten it.
-            _buffer = (byte*)NativeMemory.Alloc(MostBytes);
+            _buffer = (byte*)NativeMemory.Alloc(NbdLimits.MostDataBytes);
         }
     }
 
@@ -62,8 +59,9 @@ internal sealed unsafe class NbdSlot : IDisposable
     public long Mark { get; set; }
 
     /// <summary>Goes on to the next command.</summary>
+    /// <param name="limits">What it may ask for.</param>
     /// <returns>Whether there is one.</returns>
-    public bool Advance()
+    public bool Advance(NbdLimits limits)
     {
         BlockRequest request = _request!;
         if (request.Operation == BlockOperation.Flush)
@@ -75,15 +73,23 @@ internal sealed unsafe class NbdSlot : IDisposable
         }
 
         _done += _length;
-        _length = Math.Min(request.Length - _done, request.Operation is BlockOperation.Discard or BlockOperation.WriteZeroes ? MostCleared : MostBytes);
+        _length = Math.Min(request.Length - _done, limits.Of(request.Operation));
         if (request.Operation == BlockOperation.Write && !_isPinned && _length > 0)
             Copy(fromRequest: true);
         return _length > 0;
     }
 
+    /// <summary>Makes a command that another connection did not carry out no longer than this one takes; the rest follows.</summary>
+    /// <param name="limits">What it may ask for.</param>
+    public void Fit(NbdLimits limits)
+    {
+        if (Operation != BlockOperation.Flush)
+            _length = Math.Min(_length, limits.Of(Operation));
+    }
+
     /// <summary>Issues the command, for the first time or, on another connection, again.</summary>
     /// <returns>Its cookie; -1 for an error.</returns>
-    public long Issue(NbdHandle handle, bool zeroes)
+    public long Issue(NbdHandle handle, NbdLimits limits)
     {
         ulong offset = (ulong)CommandOffset;
         switch (Operation)
@@ -92,10 +98,9 @@ internal sealed unsafe class NbdSlot : IDisposable
                 return LibnbdNative.Flush(handle, default, 0);
             case BlockOperation.Discard:
                 return LibnbdNative.Trim(handle, (ulong)_length, offset, default, 0);
-            case BlockOperation.WriteZeroes when zeroes:
+            case BlockOperation.WriteZeroes when limits.ClearsItself:
                 return LibnbdNative.Zero(handle, (ulong)_length, offset, default, 0);
             case BlockOperation.WriteZeroes:
-                _length = Math.Min(_length, MostBytes);
                 new Span<byte>(_buffer, (int)_length).Clear();
                 return LibnbdNative.Write(handle, _buffer, (nuint)_length, offset, default, 0);
             case BlockOperation.Write:

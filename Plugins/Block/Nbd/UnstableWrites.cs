@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Tessera.Plugins.Block.Nbd.Native;
+using Tessera.Sdk.Devices;
 
 namespace Tessera.Plugins.Block.Nbd;
 
@@ -12,7 +13,6 @@ internal sealed unsafe class UnstableWrites(bool isKept) : IDisposable
 {
     private const int Capacity = 16 << 20;
     private const int MostEntries = 1 << 16;
-    private const int MostCleared = 1 << 20;
 
     private readonly Queue<Entry> _entries = new();
     private byte* _ring;
@@ -80,13 +80,15 @@ internal sealed unsafe class UnstableWrites(bool isKept) : IDisposable
     }
 
     /// <summary>Writes all of it again, waiting for each.</summary>
+    /// <param name="handle">The connection.</param>
+    /// <param name="limits">What its commands may ask for.</param>
     /// <returns>False when the server failed at one.</returns>
-    public bool Replay(NbdHandle handle)
+    public bool Replay(NbdHandle handle, NbdLimits limits)
     {
         long position = _written - _used;
         foreach (Entry entry in _entries)
         {
-            if (entry.Bytes == 0 ? !Clear(handle, entry) : !Write(handle, entry.Offset, position, entry.Bytes))
+            if (entry.Bytes == 0 ? !Clear(handle, limits, entry) : !Write(handle, limits, entry.Offset, position, entry.Bytes))
                 return false;
             position += entry.Bytes;
         }
@@ -101,26 +103,33 @@ internal sealed unsafe class UnstableWrites(bool isKept) : IDisposable
         _ring = null;
     }
 
-    private bool Write(NbdHandle handle, long offset, long position, int bytes)
+    private bool Write(NbdHandle handle, NbdLimits limits, long offset, long position, int bytes)
     {
-        int at = (int)(position % Capacity);
-        int first = Math.Min(bytes, Capacity - at);
-        // SAFETY: both pieces lie within the ring; the calls return when the server has answered.
-        return LibnbdNative.WriteNow(handle, _ring + at, (nuint)first, (ulong)offset, 0) == 0
-            && (first == bytes || LibnbdNative.WriteNow(handle, _ring, (nuint)(bytes - first), (ulong)(offset + first), 0) == 0);
+        for (int done = 0; done < bytes;)
+        {
+            int at = (int)((position + done) % Capacity);
+            int length = Math.Min(Math.Min(bytes - done, limits.DataBytes), Capacity - at);
+            // SAFETY: the piece lies within the ring; the call returns when the server has answered.
+            if (LibnbdNative.WriteNow(handle, _ring + at, (nuint)length, (ulong)(offset + done), 0) != 0)
+                return false;
+            done += length;
+        }
+
+        return true;
     }
 
-    private static bool Clear(NbdHandle handle, Entry entry)
+    private static bool Clear(NbdHandle handle, NbdLimits limits, Entry entry)
     {
-        if (LibnbdNative.CanZero(handle) == 1)
-            return LibnbdNative.ZeroNow(handle, (ulong)entry.Length, (ulong)entry.Offset, 0) == 0;
-        byte[] zeroes = new byte[MostCleared];
+        long most = limits.Of(BlockOperation.WriteZeroes);
+        byte[] zeroes = limits.ClearsItself ? [] : new byte[most];
         fixed (byte* bytes = zeroes)
         {
-            for (long done = 0; done < entry.Length; done += MostCleared)
+            for (long done = 0; done < entry.Length; done += most)
             {
+                long length = Math.Min(most, entry.Length - done);
+                ulong offset = (ulong)(entry.Offset + done);
                 // SAFETY: the array is pinned for the call, which returns when the server has answered.
-                if (LibnbdNative.WriteNow(handle, bytes, (nuint)Math.Min(MostCleared, entry.Length - done), (ulong)(entry.Offset + done), 0) != 0)
+                if ((limits.ClearsItself ? LibnbdNative.ZeroNow(handle, (ulong)length, offset, 0) : LibnbdNative.WriteNow(handle, bytes, (nuint)length, offset, 0)) != 0)
                     return false;
             }
         }

@@ -31,6 +31,8 @@ internal static unsafe partial class LibnbdNative
     public const int DirectionRead = 1;
     public const int DirectionWrite = 2;
     public const int SizeMinimum = 0;
+    public const int SizePreferred = 1;
+    public const int SizeMaximum = 2;
 
     private const string Library = "libnbd.so.0";
 
