@@ -22,15 +22,30 @@ internal sealed class BaseImage : IDisposable
 
     /// <summary>Opens it.</summary>
     /// <exception cref="BackendException">It cannot be opened, or somebody writes it.</exception>
-    public BaseImage(string path, int workers)
+    public BaseImage(string path, int workers, bool raw = false)
     {
         Path = path;
         _file = StorageFile.Open(path, BlockAccess.ReadOnly, direct: false, What);
-        Size = StorageFile.Size(_file, path, What);
+        try
+        {
+            if (!raw)
+                ImageFormat.Refuse(_file, path, What);
+            Size = StorageFile.Size(_file, path, What);
+            Device = DeviceLimits.Of(_file, path);
+        }
+        catch
+        {
+            _file.Dispose();
+            throw;
+        }
+
         _io = [.. Enumerable.Range(0, workers).Select(_ => new VectorIo(alignment: 1))];
     }
 
     public string Path { get; }
+
+    /// <summary>What it says of itself; null for a regular file.</summary>
+    public DeviceLimits? Device { get; }
 
     /// <summary>Bytes.</summary>
     public long Size { get; }

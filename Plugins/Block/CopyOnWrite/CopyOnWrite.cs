@@ -32,9 +32,13 @@ public sealed class CopyOnWrite : IBlockBackend
     public BlockGeometry Open(BlockAccess access)
     {
         _overlay = _open(access);
+        int sector = _overlay.SectorSize;
         _geometry = new BlockGeometry
         {
-            Size = _overlay.Size / BlockGeometry.SmallestSector * BlockGeometry.SmallestSector,
+            // What a base has beyond its last whole sector is there, and after it zeroes, as beyond any base.
+            Size = (_overlay.Size + sector - 1) / sector * sector,
+            SectorSize = sector,
+            PhysicalSectorSize = Math.Max(sector, OverlayHeader.BlockBytes),
             ReadOnly = access == BlockAccess.ReadOnly,
             DiscardGranularity = access == BlockAccess.ReadOnly ? 0 : OverlayHeader.BlockBytes,
             QueueDepth = 4 * _workerCount,

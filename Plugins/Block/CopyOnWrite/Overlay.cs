@@ -52,6 +52,9 @@ internal sealed class Overlay : IDisposable
         _map = new OverlayMap(bitmap);
     }
 
+    /// <summary>Bytes of the guest's sectors.</summary>
+    public int SectorSize { get; init; } = BlockGeometry.SmallestSector;
+
     /// <summary>Bytes of the disk.</summary>
     public long Size => _header.Size;
 

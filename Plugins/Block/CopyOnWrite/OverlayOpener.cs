@@ -15,7 +15,7 @@ internal static class OverlayOpener
     {
         if (options.Base.Length == 0)
             throw new BackendException("copy-on-write: the option base is missing.", "Name the file or block device beneath; for a disk without one, use raw-file.");
-        BaseImage image = new(options.Base, options.Workers);
+        BaseImage image = new(options.Base, options.Workers, options.Raw);
         OverlayFile? overlay = null;
         try
         {
@@ -23,7 +23,8 @@ internal static class OverlayOpener
             bool isNamed = options.Overlay.Length > 0;
             SafeFileHandle file = isNamed ? Named(options, image, access) : Temporary(options, image);
             overlay = new OverlayFile(file, options.Workers);
-            return new Overlay(image, overlay, isNamed ? options.Overlay : "(temporary)", options.Workers);
+            int sector = DeviceLimits.Sector(image.Device, options.SectorSize, BlockGeometry.SmallestSector, $"copy-on-write: the base {image.Path}");
+            return new Overlay(image, overlay, isNamed ? options.Overlay : "(temporary)", options.Workers) { SectorSize = sector };
         }
         catch
         {

@@ -51,6 +51,8 @@ internal static unsafe class FileNative
     private const int SysFlock = 73;
     private const int SysPreadv2 = 327;
     private const int SysPwritev2 = 328;
+    private const int GetLogicalSector = 0x1268;
+    private const int GetPhysicalSector = 0x127B;
 
     /// <summary>Opens a file.</summary>
     public static int Open(string path, int flags, int mode, out SafeFileHandle handle)
@@ -71,6 +73,12 @@ internal static unsafe class FileNative
         long end = LibC.lseek(held.Fd, 0, LibC.SEEK_END);
         return end < 0 ? -LibC.errno : end;
     }
+
+    /// <summary>Bytes of a block device's sector (BLKSSZGET).</summary>
+    public static int LogicalSector(SafeFileHandle file) => Ask(file, GetLogicalSector);
+
+    /// <summary>Bytes that a block device writes at once (BLKPBSZGET).</summary>
+    public static int PhysicalSector(SafeFileHandle file) => Ask(file, GetPhysicalSector);
 
     public static int Lock(SafeFileHandle file, int operation)
     {
@@ -151,6 +159,14 @@ internal static unsafe class FileNative
             if (error != Interrupted)
                 return -error;
         }
+    }
+
+    private static int Ask(SafeFileHandle file, int request)
+    {
+        using Held held = new(file);
+        int answer = 0;
+        // SAFETY: both requests write an int.
+        return LibC.ioctl(held.Fd, request, &answer) == 0 ? answer : -LibC.errno;
     }
 
     // SAFETY: each pointer is to vectors of the caller that live through the call, and they name memory that is pinned for as long.
