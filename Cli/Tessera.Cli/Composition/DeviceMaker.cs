@@ -64,7 +64,9 @@ internal sealed class DeviceMaker : IMachineScope, IDisposable
                 ServiceCollection services = new();
                 services.AddSingleton<IMachineScope>(this);
                 services.AddSingleton(TimeProvider.System);
-                if (backend is not null)
+                if (backend is INetworkBackend network)
+                    services.AddSingleton<INetworkBackend>(new LayerGuard(network));
+                else if (backend is not null)
                     services.AddSingleton(backend);
                 // The provider does not own instances it was given, so it can be let go of.
                 using ServiceProvider provider = services.BuildServiceProvider();

@@ -51,7 +51,8 @@ internal static class DeviceResults
         Rate(reading.ReceivedFrames, seconds),
         Rate(reading.ReceivedBytes, seconds),
         Summary(reading.SendLatency),
-        Summary(reading.ReceiveLatency));
+        Summary(reading.ReceiveLatency),
+        reading.Problem);
 
     private static double Rate(long count, double seconds) => seconds > 0 ? count / seconds : 0;
 

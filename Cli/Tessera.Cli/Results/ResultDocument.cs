@@ -202,6 +202,7 @@ public sealed record LatencySummary(long P50, long P99, long Max, long Count);
 /// <param name="ReceivedBytesPerSecond">Bytes received a second.</param>
 /// <param name="SendLatencyNs">From taking a frame off the ring until the backend had it.</param>
 /// <param name="ReceiveLatencyNs">From a frame's arrival to its place in the guest's ring.</param>
+/// <param name="Problem">What is wrong with it at the window's end; null when all is well.</param>
 public sealed record NicResult(
     int Number,
     string Mac,
@@ -217,7 +218,8 @@ public sealed record NicResult(
     double ReceivedFramesPerSecond,
     double ReceivedBytesPerSecond,
     LatencySummary? SendLatencyNs,
-    LatencySummary? ReceiveLatencyNs);
+    LatencySummary? ReceiveLatencyNs,
+    string? Problem);
 
 /// <summary>What a disk did in the window. Rates are over all of the window, though it may have come later.</summary>
 /// <param name="Name">Its name in the guest.</param>

@@ -5,7 +5,7 @@ using Tessera.Cli.Results;
 
 namespace Tessera.Cli.Runs;
 
-/// <summary>The table of disks and network interfaces at the end of a run: a line for each direction that something went, and what is wrong with a disk.</summary>
+/// <summary>The table of disks and network interfaces at the end of a run: a line for each direction that something went, and what is wrong with one of them.</summary>
 internal static class DeviceViews
 {
     private const int MostRows = 24;
@@ -21,7 +21,9 @@ internal static class DeviceViews
         ];
         Text[] problems =
         [
-            .. result.Domains.SelectMany(domain => domain.Disks.Where(disk => disk.Problem is not null).Select(disk => new Text($"  {domain.Name} {disk.Name}: {disk.Problem}", new Style(Color.Red)))),
+            .. result.Domains.SelectMany(domain => domain.Disks.Select(disk => (Device: $"{domain.Name} {disk.Name}", disk.Problem))
+                    .Concat(domain.Nics.Select(nic => (Device: string.Create(CultureInfo.InvariantCulture, $"{domain.Name} nic {nic.Number}"), nic.Problem))))
+                .Where(device => device.Problem is not null).Select(device => new Text($"  {device.Device}: {device.Problem}", new Style(Color.Red))),
         ];
         if (rows.Length == 0)
             return problems.Length == 0 ? null : new Rows(problems);

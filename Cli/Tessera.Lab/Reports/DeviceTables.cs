@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Tessera.Lab.Reports;
 
-/// <summary>The table of disks and network interfaces in a run's report: a line for each direction that something went.</summary>
+/// <summary>The table of disks and network interfaces in a run's report: a line for each direction that something went; and what is wrong with one of them.</summary>
 internal static class DeviceTables
 {
     /// <summary>What a direction is called, and the keys of its figures in a result; rates without a key are counted over the window.</summary>
@@ -19,9 +19,15 @@ internal static class DeviceTables
         new("receives", "receivedFrames", "receivedBytes", "receivedBytesPerSecond", "receiveLatencyNs"),
     ];
 
-    /// <summary>The table; nothing when no device did anything.</summary>
+    /// <summary>The table; nothing when no device did anything and all are well.</summary>
     public static void Devices(HtmlBuilder html, RunFolder run)
     {
+        foreach (JsonElement domain in run.Result.List("domains"))
+        {
+            Problems(html, domain, "disks", "name", "");
+            Problems(html, domain, "nics", "number", "nic ");
+        }
+
         (string Domain, string Device, JsonElement Figures, Direction Way)[] rows =
         [
             .. run.Result.List("domains").SelectMany(domain => Rows(domain, "disks", "name", "", OfDisks).Concat(Rows(domain, "nics", "number", "nic ", OfNics))),
@@ -56,6 +62,15 @@ internal static class DeviceTables
             "p",
             "Latencies of disks are from taking a request off the guest's ring to its response; of interfaces, from taking a frame off the ring until the backend has it, and from a frame's arrival to its place in the guest's ring.",
             "class=\"note\"");
+    }
+
+    private static void Problems(HtmlBuilder html, JsonElement domain, string list, string name, string prefix)
+    {
+        foreach (JsonElement device in domain.List(list))
+        {
+            if (device.Text("problem") is { } problem)
+                html.Element("p", $"{domain.Text("name")} {prefix}{device.Text(name)}: {problem}", "class=\"alert bad\"");
+        }
     }
 
     private static IEnumerable<(string, string, JsonElement, Direction)> Rows(JsonElement domain, string list, string name, string prefix, Direction[] ways) =>

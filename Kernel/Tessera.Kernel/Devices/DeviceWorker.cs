@@ -13,18 +13,30 @@ internal abstract class DeviceTask
 
     /// <summary>Run threw: the device is broken. On the worker's thread; the task is not run again until it is scheduled.</summary>
     public abstract void Failed(Exception exception);
+
+    /// <summary>Run does not come back: the task is not run again, and what the backend may still be using must stay. On another thread, while Run goes on.</summary>
+    public abstract void Hung();
 }
 
 /// <summary>
 /// A thread that serves devices in turn, each with a budget of requests, so that one domain's flood costs the others no more than one budget of waiting (paper,
 /// section 3.4). Scheduling a task allocates nothing and never blocks on a task: it is what a vCPU does when its guest notifies a backend.
+/// A turn that does not end is left behind with its thread, and another thread serves the others.
 /// </summary>
 internal sealed class DeviceWorker : IDisposable
 {
+    /// <summary>A turn takes microseconds; one that two looks in succession find going on does not end.</summary>
+    private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(20);
+
     private readonly Lock _gate = new();
     private readonly AutoResetEvent _news = new(initialState: false);
-    private readonly Thread _thread;
+    private readonly string _name;
     private readonly int _budget;
+    private readonly Timer _watch;
+    private readonly HashSet<DeviceTask> _hung = [];
+    private Thread _thread;
+    private int _generation;
+    private long _lookedAt = -1;
     private DeviceTask? _first;
     private DeviceTask? _last;
     private DeviceTask? _running;
@@ -36,9 +48,9 @@ internal sealed class DeviceWorker : IDisposable
     public DeviceWorker(string name, int budget = 32)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(budget, 1);
-        _budget = budget;
-        _thread = new Thread(Work) { Name = name, IsBackground = true };
-        _thread.Start();
+        (_name, _budget) = (name, budget);
+        _thread = Start();
+        _watch = new Timer(static worker => ((DeviceWorker)worker!).Look(), this, LookEvery, LookEvery);
     }
 
     /// <summary>Turns given so far.</summary>
@@ -49,7 +61,7 @@ internal sealed class DeviceWorker : IDisposable
     {
         lock (_gate)
         {
-            if (_stopping || task.IsQueued)
+            if (_stopping || task.IsQueued || (_hung.Count > 0 && _hung.Contains(task)))
                 return;
             bool wasIdle = _first is null;
             Append(task);
@@ -59,8 +71,9 @@ internal sealed class DeviceWorker : IDisposable
         }
     }
 
-    /// <summary>Takes a task out and waits until it does not run any more. Not from the task itself.</summary>
-    public void Remove(DeviceTask task)
+    /// <summary>Takes a task out and waits until it does not run any more, or is found to be hanging. Not from the task itself.</summary>
+    /// <returns>False when it hangs: what it uses must be left to it.</returns>
+    public bool Remove(DeviceTask task)
     {
         SpinWait wait = default;
         while (true)
@@ -68,8 +81,10 @@ internal sealed class DeviceWorker : IDisposable
             lock (_gate)
             {
                 Unlink(task);
+                if (_hung.Contains(task))
+                    return false;
                 if (!ReferenceEquals(_running, task))
-                    return;
+                    return true;
             }
 
             wait.SpinOnce();
@@ -87,11 +102,50 @@ internal sealed class DeviceWorker : IDisposable
             _ = _news.Set();
         }
 
-        _thread.Join();
+        while (true)
+        {
+            Thread thread;
+            lock (_gate)
+                thread = _thread;
+            // Found hanging meanwhile, it has a successor, which sees that all is over.
+            if (thread.Join(TimeSpan.FromMilliseconds(100)))
+                break;
+        }
+
+        _watch.Dispose();
         _news.Dispose();
     }
 
-    private void Work()
+    /// <summary>Looks whether a turn goes on that went on at the last look; called in turn by a timer.</summary>
+    internal void Look()
+    {
+        DeviceTask? task;
+        lock (_gate)
+        {
+            bool isSame = _lookedAt == Turns && _running is not null;
+            _lookedAt = _running is null ? -1 : Turns;
+            if (!isSame)
+                return;
+            task = _running!;
+            _ = _hung.Add(task);
+            _running = null;
+            _lookedAt = -1;
+            _generation++;
+            _thread = Start();
+        }
+
+        task.Hung();
+    }
+
+    private Thread Start()
+    {
+        int generation = _generation;
+        Thread thread = new(() => Work(generation)) { Name = _name, IsBackground = true };
+        thread.Start();
+        return thread;
+    }
+
+    private void Work(int generation)
     {
         Native.TimeSlice.Shorten();
         while (true)
@@ -116,6 +170,9 @@ internal sealed class DeviceWorker : IDisposable
             bool more = RunOne(task);
             lock (_gate)
             {
+                // Left behind, and back after all: somebody else has the others.
+                if (_generation != generation)
+                    return;
                 Turns++;
                 _running = null;
                 if (more && !task.IsQueued && !_stopping)

@@ -23,6 +23,9 @@ public sealed class Capture : INetworkBackend, INetworkReceiver
     public Capture(CaptureOptions options, INetworkBackend inner, TimeProvider time) => (_options, _inner, _time) = (options, inner, time);
 
     /// <inheritdoc/>
+    public string? Problem => _writer?.Problem ?? _inner.Problem;
+
+    /// <inheritdoc/>
     public NetworkCapabilities Open(NetworkPort port)
     {
         try

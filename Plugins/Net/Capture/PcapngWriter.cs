@@ -36,18 +36,22 @@ internal sealed class PcapngWriter : IDisposable
     private long _seen;
     private long _lost;
     private long _last;
-    private bool _failed;
+    private volatile string? _problem;
+    private readonly string _path;
 
     /// <summary>Creates the file.</summary>
     public PcapngWriter(string path, string name, int snapLength, int bufferBytes, long limit)
     {
-        (_snapLength, _left) = (snapLength, limit);
+        (_snapLength, _left, _path) = (snapLength, limit, path);
         (_filling, _writing) = (new byte[bufferBytes], new byte[bufferBytes]);
         _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
         WriteHeader(name);
         _thread = new Thread(Work) { Name = "tessera-capture", IsBackground = true };
         _thread.Start();
     }
+
+    /// <summary>Why the file has nothing more; null when it has everything.</summary>
+    public string? Problem => _problem;
 
     /// <summary>Adds a frame. Any thread; neither blocks on the disk nor allocates.</summary>
     public void Add(in NetworkFrame frame, long nanoseconds, FrameDirection direction)
@@ -59,7 +63,7 @@ internal sealed class PcapngWriter : IDisposable
         {
             _seen++;
             _last = nanoseconds;
-            if (_ending || _failed || total > _filling.Length - _filled || total > _left)
+            if (_ending || _problem is not null || total > _filling.Length - _filled || total > _left)
             {
                 _lost++;
                 return;
@@ -124,11 +128,10 @@ internal sealed class PcapngWriter : IDisposable
                 if (ending)
                     WriteStatistics();
             }
-            catch (Exception)
+            catch (Exception exception)
             {
                 // A full disk, or whatever it is, ends the capture and not the network, let alone the process.
-                lock (_gate)
-                    _failed = true;
+                _problem ??= $"capture: {_path} could not be written, and has nothing from then on: {exception.Message}";
             }
 
             if (ending)

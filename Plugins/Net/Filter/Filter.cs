@@ -18,6 +18,9 @@ public sealed class Filter : INetworkBackend, INetworkReceiver
     public Filter(FilterOptions options, INetworkBackend inner) => (_options, _inner) = (options, inner);
 
     /// <inheritdoc/>
+    public string? Problem => _inner.Problem;
+
+    /// <inheritdoc/>
     public NetworkCapabilities Open(NetworkPort port)
     {
         _rules = [.. _options.Rules.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(FilterRule.Parse)];

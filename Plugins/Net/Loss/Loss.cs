@@ -21,6 +21,9 @@ public sealed class Loss : INetworkBackend, INetworkReceiver
     public Loss(LossOptions options, INetworkBackend inner, TimeProvider time) => (_options, _inner, _time) = (options, inner, time);
 
     /// <inheritdoc/>
+    public string? Problem => _inner.Problem;
+
+    /// <inheritdoc/>
     public NetworkCapabilities Open(NetworkPort port)
     {
         _receiver = port.Receiver;

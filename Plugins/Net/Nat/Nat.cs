@@ -29,6 +29,9 @@ public sealed class Nat : INetworkBackend, INetworkReceiver
     }
 
     /// <inheritdoc/>
+    public string? Problem => _inner?.Problem;
+
+    /// <inheritdoc/>
     public NetworkCapabilities Open(NetworkPort port)
     {
         NatPlan plan = NatPlan.Of(_options);

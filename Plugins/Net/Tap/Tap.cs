@@ -31,6 +31,12 @@ public sealed class Tap : INetworkBackend
     internal string DeviceName => _device?.Name ?? "";
 
     /// <inheritdoc/>
+    public string? Problem => _device is not { } device ? null
+        : _reader is { IsGone: true } ? $"tap: the host's device {device.Name} is gone: it was deleted while the interface used it. Make it again, and plug the interface in again."
+        : device.IsDown ? $"tap: the host's device {device.Name} is down, and takes nothing. As root: ip link set {device.Name} up"
+        : null;
+
+    /// <inheritdoc/>
     public NetworkCapabilities Open(NetworkPort port)
     {
         _device = _open(_options.Device);

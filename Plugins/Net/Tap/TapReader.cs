@@ -9,6 +9,7 @@ internal sealed class TapReader : IDisposable
     private readonly TapDevice _device;
     private readonly INetworkReceiver _receiver;
     private readonly Thread _thread;
+    private volatile bool _isGone;
     // One byte more than the longest, so that a longer one shows.
     private readonly byte[] _frame = new byte[VirtioHeader.Bytes + NetworkFrame.MostBytes + 1];
 
@@ -18,6 +19,9 @@ internal sealed class TapReader : IDisposable
         _thread = new Thread(Work) { IsBackground = true, Name = "tessera-tap" };
         _thread.Start();
     }
+
+    /// <summary>Whether the device has been taken away.</summary>
+    public bool IsGone => _isGone;
 
     /// <summary>Brings nothing more once this returns.</summary>
     public void Dispose()
@@ -38,5 +42,7 @@ internal sealed class TapReader : IDisposable
                     _ = _receiver.Receive(new NetworkFrame(_frame.AsSpan(VirtioHeader.Bytes, length), offload));
             }
         }
+
+        _isGone = !_device.IsEnding;
     }
 }

@@ -26,6 +26,9 @@ public interface INetworkBackend : IDisposable
     /// </remarks>
     /// <param name="frame">The frame.</param>
     void Send(in NetworkFrame frame);
+
+    /// <summary>Why frames go nowhere at present, for people: what was tried and what came of it; null when they go. A decorating backend says what the one beneath says. Any thread.</summary>
+    string? Problem => null;
 }
 
 /// <summary>Where frames for a domain go: its interface, or a decorating backend on the way to it.</summary>

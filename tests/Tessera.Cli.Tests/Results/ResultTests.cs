@@ -31,7 +31,7 @@ internal sealed class ResultTests
     private static readonly string[] NicKeys =
     [
         "number", "mac", "sentFrames", "sentBytes", "receivedFrames", "receivedBytes", "dropped", "refused", "notifications",
-        "sentFramesPerSecond", "sentBytesPerSecond", "receivedFramesPerSecond", "receivedBytesPerSecond", "sendLatencyNs", "receiveLatencyNs",
+        "sentFramesPerSecond", "sentBytesPerSecond", "receivedFramesPerSecond", "receivedBytesPerSecond", "sendLatencyNs", "receiveLatencyNs", "problem",
     ];
 
     [Test]
@@ -82,6 +82,8 @@ internal sealed class ResultTests
             Assert.That(cli.Out, Does.Not.Contain("writes"), "what did not happen has no line");
             Assert.That(disk.GetProperty("problem").GetString(), Is.EqualTo("The NBD server does not answer."));
             Assert.That(cli.Out, Does.Contain("two xvda: The NBD server does not answer."));
+            Assert.That(nic.GetProperty("problem").GetString(), Is.EqualTo("The host's device is gone."));
+            Assert.That(cli.Out, Does.Contain("two nic 0: The host's device is gone."));
         }
     }
 
@@ -149,6 +151,7 @@ internal sealed class ResultTests
             Refused = 0,
             Notifications = 0,
             BrokenRings = 0,
+            Problem = "The host's device is gone.",
             SendLatency = new(4, new(2_000), new(3_000), new(3_000)),
             ReceiveLatency = default,
         });

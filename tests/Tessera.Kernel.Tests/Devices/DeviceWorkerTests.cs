@@ -92,6 +92,32 @@ internal sealed class DeviceWorkerTests
         Assert.That(broken.Failure, Is.InstanceOf<InvalidDataException>());
     }
 
+    [Test]
+    public void A_turn_that_does_not_end_is_left_behind_and_the_others_go_on()
+    {
+        using DeviceWorker worker = new("worker");
+        ConcurrentQueue<string> turns = new();
+        using ManualResetEventSlim inside = new(), go = new(), back = new(), done = new(), again = new();
+        Device hanging = new("hanging", turns) { Work = _ => { inside.Set(); go.Wait(); back.Set(); return true; } };
+        int runs = 0;
+        Device sound = new("sound", turns) { Work = _ => { (++runs == 1 ? done : again).Set(); return false; } };
+        worker.Schedule(hanging);
+        inside.Wait();
+        worker.Schedule(sound);
+        worker.Look();
+        Assert.That(hanging.IsHung, Is.False, "it may be a slow one");
+        worker.Look();
+        Assert.That(done.Wait(TimeSpan.FromMinutes(2)), Is.True);
+        Assert.That((hanging.IsHung, worker.Remove(hanging), worker.Remove(sound)), Is.EqualTo((true, false, true)));
+        // Back after all, it has nothing to do with the others any more.
+        go.Set();
+        back.Wait();
+        worker.Schedule(hanging);
+        worker.Schedule(sound);
+        Assert.That(again.Wait(TimeSpan.FromMinutes(2)), Is.True);
+        Assert.That(turns.Count(name => name == "hanging"), Is.EqualTo(1));
+    }
+
     private sealed class Device(string name, ConcurrentQueue<string> turns) : DeviceTask
     {
         public Func<int, bool> Work { get; set; } = _ => false;
@@ -104,6 +130,10 @@ internal sealed class DeviceWorkerTests
             return Work(budget);
         }
 
+        public bool IsHung { get; private set; }
+
         public override void Failed(Exception exception) => Failure = exception;
+
+        public override void Hung() => IsHung = true;
     }
 }

@@ -55,6 +55,7 @@ internal sealed partial class PageTests
             ["readLatencyNs"] = new JsonObject { ["p50"] = 20_000, ["p99"] = 90_000, ["max"] = 100_000, ["count"] = 12_345 },
             ["writes"] = 0,
             ["flushes"] = 0,
+            ["problem"] = "The <server> is away.",
         }));
         using SampleRun without = SampleRun.Draw(["a", "b"]);
         string table = Between(run.Page, "id=\"table-devices\"", "</table>");
@@ -62,6 +63,7 @@ internal sealed partial class PageTests
         {
             Assert.That(table, Does.Contain("xvda").And.Contain("reads").And.Contain("1 MiB").And.Contain("90 µs").And.Contain("12&#x202F;345"));
             Assert.That(table, Does.Not.Contain("writes").And.Not.Contain("flushes"));
+            Assert.That(run.Page, Does.Contain("b xvda: The &lt;server&gt; is away."));
             Assert.That(without.Page, Does.Not.Contain("table-devices"));
         });
     }

@@ -108,6 +108,34 @@ internal sealed class TapTests
     }
 
     [Test]
+    public void A_device_that_goes_away_is_a_problem_of_its_interface()
+    {
+        (TapDevice device, TapDevice host) = TapPairNative.NewDevices();
+        Tap tap = new(new TapOptions(), _ => device);
+        using NatStation guest = new(tap, 1);
+        Assert.That(tap.Problem, Is.Null);
+        host.Dispose();
+        Assert.That(SpinWait.SpinUntil(() => tap.Problem is not null, TimeSpan.FromMinutes(2)), Is.True);
+        Assert.That(tap.Problem, Does.Contain("one is gone"));
+        guest.Send(new byte[60]);
+    }
+
+    [Test]
+    public void A_real_device_that_is_down_or_deleted_is_a_problem_of_its_interface()
+    {
+        Tap tap = new(new TapOptions { Device = "tsr-test%d" });
+        using NatStation guest = Open(tap);
+        if (!Run("ip", "link", "set", tap.DeviceName, "down"))
+            Assert.Ignore("`ip link set` is not allowed here, or there is no ip.");
+        Assert.That(tap.Problem, Does.Contain($"{tap.DeviceName} is down").And.Contain("ip link set"));
+        Assert.That(Run("ip", "link", "set", tap.DeviceName, "up"), Is.True);
+        Assert.That(tap.Problem, Is.Null);
+        Assert.That(Run("ip", "link", "delete", tap.DeviceName), Is.True);
+        Assert.That(SpinWait.SpinUntil(() => tap.Problem is not null, TimeSpan.FromMinutes(2)), Is.True);
+        Assert.That(tap.Problem, Does.Contain($"{tap.DeviceName} is gone"));
+    }
+
+    [Test]
     public async Task The_hosts_own_stack_answers_and_fills_in_checksums()
     {
         Tap tap = new(new TapOptions { Device = "tsr-test%d" });

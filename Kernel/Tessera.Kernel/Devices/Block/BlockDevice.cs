@@ -17,6 +17,10 @@ internal sealed class BlockDevice : IBackendDevice
     private readonly DiskConfiguration _configuration;
     private readonly DeviceWorker _worker;
     private readonly List<BlockRing> _rings = [];
+    private volatile string? _failure;
+
+    // A backend that hangs may hang at its end too: nobody waits for that.
+    private bool _isLeftBehind;
 
     /// <summary>Takes over an opened backend, and disposes of it with the device.</summary>
     public BlockDevice(Domain domain, DiskConfiguration configuration, BlockGeometry geometry, DeviceWorker worker)
@@ -31,7 +35,7 @@ internal sealed class BlockDevice : IBackendDevice
     public BlockGeometry Geometry { get; private set; }
 
     /// <summary>What its storage complains of.</summary>
-    public string? Problem => _configuration.Backend.Problem;
+    public string? Problem => _failure ?? BackendFailure.Ask(_configuration.Backend, static backend => backend.Problem);
 
     /// <summary>What it has done.</summary>
     public BlockCounters Counters { get; } = new();
@@ -89,7 +93,11 @@ internal sealed class BlockDevice : IBackendDevice
     public void Disconnect()
     {
         foreach (BlockRing ring in _rings)
+        {
             ring.Dispose();
+            _isLeftBehind |= ring.IsLeftBehind;
+        }
+
         _rings.Clear();
     }
 
@@ -97,7 +105,10 @@ internal sealed class BlockDevice : IBackendDevice
     public void Dispose()
     {
         Disconnect();
-        _configuration.Backend.Dispose();
+        if (_isLeftBehind)
+            _ = Task.Run(_configuration.Backend.Dispose);
+        else
+            _configuration.Backend.Dispose();
     }
 
     // Linux counts in 512 bytes here, whatever the sector size.
@@ -118,7 +129,11 @@ internal sealed class BlockDevice : IBackendDevice
         GrantStatus status = SharedRing.TryMap(grants, pages, entryBytes: 112, out SharedRing? shared);
         if (status != GrantStatus.Okay)
             throw new DeviceException($"{keys.FrontendPath}/{prefix}ring-ref: the ring's page could not be mapped ({status}); grant it to domain 0 for writing.");
-        BlockRing ring = new(shared!, grants, _configuration.Backend, Geometry, Counters, _worker, persistent);
+        BlockRing ring = new(shared!, grants, _configuration.Backend, Geometry, Counters, _worker, persistent) 
+        {
+            Threw = exception => _failure ??= BackendFailure.Of(_configuration.Backend, exception),
+            Hangs = () => _failure ??= BackendFailure.Hang(_configuration.Backend),
+        };
         _rings.Add(ring);
         XenErrno error = ring.Open(_domain, port);
         if (error != XenErrno.Success)

@@ -129,17 +129,30 @@ internal sealed class BlockJob
         {
             _stage = Stage.Write;
             Fill(BlockOperation.Write, 0);
-            _ring.Backend.Submit(_request);
+            SubmitNext();
         }
         else if (status == BlockStatus.Ok && _stage == Stage.Write)
         {
             _stage = Stage.FlushAfter;
             _request.Prepare(BlockOperation.Flush);
-            _ring.Backend.Submit(_request);
+            SubmitNext();
         }
         else
         {
             _ring.Finish(this, status);
+        }
+    }
+
+    /// <summary>On the backend's own thread, which what it throws must not end.</summary>
+    private void SubmitNext()
+    {
+        try
+        {
+            _ring.Backend.Submit(_request);
+        }
+        catch (Exception exception)
+        {
+            _ring.Failed(exception);
         }
     }
 }

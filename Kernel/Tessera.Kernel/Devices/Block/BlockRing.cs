@@ -58,6 +58,12 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     /// <summary>Where the disk's data are.</summary>
     public IBlockBackend Backend { get; }
 
+    /// <summary>Told when the backend throws.</summary>
+    public Action<Exception>? Threw { get; init; }
+
+    /// <summary>Told when the backend does not come back.</summary>
+    public Action? Hangs { get; init; }
+
     /// <summary>Requests may reach as far as this from now on.</summary>
     public void Resize(BlockGeometry geometry) => _geometry = geometry;
 
@@ -117,6 +123,20 @@ internal sealed class BlockRing : DeviceTask, IDisposable
         }
 
         _counters.Broken();
+        Threw?.Invoke(exception);
+    }
+
+    /// <inheritdoc/>
+    public override void Hung()
+    {
+        lock (_gate)
+        {
+            _running = false;
+            _closing = true;
+        }
+
+        _counters.Broken();
+        Hangs?.Invoke();
     }
 
     /// <summary>The backend has completed a job. Any thread.</summary>
@@ -131,6 +151,9 @@ internal sealed class BlockRing : DeviceTask, IDisposable
             _ => BlkifStatus.Error,
         });
     }
+
+    /// <summary>Whether a backend that hangs still has the guest's pages.</summary>
+    public bool IsLeftBehind { get; private set; }
 
     /// <summary>
     /// Takes nothing more, waits for what is under way, and lets go of the guest's pages. A backend that does not come back in 10 s is left
@@ -147,7 +170,7 @@ internal sealed class BlockRing : DeviceTask, IDisposable
         }
 
         channel?.Dispose();
-        _worker.Remove(this);
+        IsLeftBehind = !_worker.Remove(this);
         if (_drained.Wait(Patience))
             LetGo();
         else

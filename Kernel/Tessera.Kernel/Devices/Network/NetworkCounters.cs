@@ -124,4 +124,7 @@ public sealed record NetworkReading
 
     /// <summary>From a frame's arrival to its place in the guest's ring.</summary>
     public required LatencySummary ReceiveLatency { get; init; }
+
+    /// <summary>Why its frontend could not connect, or what is wrong with its backend, at present; null when all is well.</summary>
+    public string? Problem { get; init; }
 }

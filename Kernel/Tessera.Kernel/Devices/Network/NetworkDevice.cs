@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;
@@ -20,6 +19,10 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     private FrameFinisher? _offload;
     private BackendSink? _sink;
     private volatile ReceiveQueue[] _receive = [];
+    private volatile string? _failure;
+
+    // A backend that hangs may hang at its end too: nobody waits for that.
+    private bool _isLeftBehind;
 
     /// <summary>Made before the backend is opened, which wants to know where frames go.</summary>
     public NetworkDevice(Domain domain, NicConfiguration configuration, DeviceWorker worker)
@@ -34,6 +37,9 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
 
     /// <summary>What it has done.</summary>
     public NetworkCounters Counters { get; } = new();
+
+    /// <summary>What is wrong with its backend; null when all is well. Any thread.</summary>
+    public string? Problem => _failure ?? BackendFailure.Ask(_configuration.Backend, static backend => backend.Problem);
 
     /// <summary>How fast it may send.</summary>
     public RateLimit Rate { get; }
@@ -53,14 +59,29 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
         (_offload, _sink) = (new FrameFinisher(), new BackendSink(_configuration.Backend));
     }
 
-    /// <summary>Hands a frame of the guest's to the backend. On the worker's thread.</summary>
-    public void Send(in NetworkFrame frame)
+    /// <summary>Hands a frame of the guest's to the backend; one that has thrown, which breaks its promise, gets nothing more. On the worker's thread.</summary>
+    /// <returns>False when the backend is not asked, or throws.</returns>
+    public bool Send(in NetworkFrame frame)
     {
-        if (_offload is null)
-            _configuration.Backend.Send(frame);
-        else
-            _ = _offload.Finish(frame, Capabilities, _sink!);
+        if (_failure is not null)
+            return false;
+        try
+        {
+            if (_offload is null)
+                _configuration.Backend.Send(frame);
+            else
+                _ = _offload.Finish(frame, Capabilities, _sink!);
+            return true;
+        }
+        catch (Exception exception)
+        {
+            _failure = BackendFailure.Of(_configuration.Backend, exception);
+            return false;
+        }
     }
+
+    /// <summary>The backend does not come back from a frame. Any thread.</summary>
+    public void Hang() => _failure ??= BackendFailure.Hang(_configuration.Backend);
 
     /// <inheritdoc/>
     public bool Receive(in NetworkFrame frame)
@@ -128,7 +149,11 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
             channel.Dispose();
         _channels.Clear();
         foreach (TransmitQueue queue in _transmit)
+        {
             queue.Dispose();
+            _isLeftBehind |= queue.IsLeftBehind;
+        }
+
         _transmit.Clear();
         foreach (ReceiveQueue queue in _connected)
             queue.Dispose();
@@ -139,7 +164,10 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     public void Dispose()
     {
         Disconnect();
-        _configuration.Backend.Dispose();
+        if (_isLeftBehind)
+            _ = Task.Run(_configuration.Backend.Dispose);
+        else
+            _configuration.Backend.Dispose();
     }
 
     private void ConnectQueue(DeviceKeys keys, string prefix, NetworkCapabilities takes, bool scatters, int index, ReceiveQueue[] receive)
@@ -185,14 +213,15 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
         return channel;
     }
 
-    /// <summary>The same for all frames of one flow: addresses and ports, where there are any.</summary>
+    /// <summary>The same for all frames of one flow: their addresses.</summary>
     private static uint FlowOf(ReadOnlySpan<byte> header)
     {
-        ReadOnlySpan<byte> flow = BinaryPrimitives.ReadUInt16BigEndian(header[12..]) switch
+        FrameHeaders headers = FrameHeaders.Read(header);
+        // Fragments after the first have no ports, so a flow is its addresses.
+        ReadOnlySpan<byte> flow = headers.Kind switch
         {
-            // Fragments after the first have no ports, so an IPv4 flow is its addresses.
-            0x0800 when header.Length >= 34 => header.Slice(26, 8),
-            0x86DD when header.Length >= 54 => header.Slice(22, 32),
+            FrameKind.V4 when headers.HasAddresses => header.Slice(headers.Network + 12, 8),
+            FrameKind.V6 when headers.HasAddresses => header.Slice(headers.Network + 8, 32),
             _ => header[..12],
         };
         uint hash = 2166136261;

@@ -18,7 +18,7 @@ public sealed record NicConfiguration
     /// <summary>The most it may send, bytes a second; 0 for no bound.</summary>
     public long BytesPerSecond { get; init; }
 
-    /// <summary>Whether frames are refused that the guest sends from another Ethernet address, or from another IP address where these are known.</summary>
+    /// <summary>Whether frames are refused that the guest sends from another Ethernet address, or from another IP address where these are known, or that claim one.</summary>
     public bool AntiSpoofing { get; init; } = true;
 
     /// <summary>The guest's IP addresses; none when they are not known.</summary>
@@ -51,11 +51,11 @@ public sealed class Nic
     /// <summary>False once it has left.</summary>
     public bool IsAttached => !_device.End.IsCompleted;
 
-    /// <summary>Why its frontend could not connect; null when it could.</summary>
-    public string? Error => _device.Error;
+    /// <summary>Why its frontend could not connect, or why its backend takes frames nowhere; null when all is well.</summary>
+    public string? Error => _device.Error ?? _network.Problem;
 
     /// <summary>What it has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
-    public NetworkReading Read() => _network.Counters.Read();
+    public NetworkReading Read() => _network.Counters.Read() with { Problem = Error };
 
     /// <summary>Counts from now on.</summary>
     internal void BeginWindow() => _network.Counters.Restart();

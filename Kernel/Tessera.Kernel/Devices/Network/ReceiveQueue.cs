@@ -129,12 +129,15 @@ internal sealed class ReceiveQueue : DeviceTask, INetworkReceiver, IDisposable
         _counters.Broken();
     }
 
+    /// <inheritdoc/>
+    public override void Hung() => Failed(new TimeoutException());
+
     /// <summary>Takes nothing more and lets go of the guest's pages. Not from the worker.</summary>
     public void Dispose()
     {
         lock (_gate)
             _closing = true;
-        _worker.Remove(this);
+        _ = _worker.Remove(this);
         lock (_gate)
             _ring.Dispose();
     }

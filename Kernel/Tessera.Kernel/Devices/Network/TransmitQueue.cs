@@ -104,18 +104,31 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
     /// <inheritdoc/>
     public override void Failed(Exception exception)
     {
-        // A backend that throws breaks its promise: this queue takes nothing more, the others go on.
+        // Something of this queue's own: it takes nothing more, the others go on.
         _closing = true;
         Release();
         _device.Counters.Broken();
     }
 
-    /// <summary>Takes nothing more and lets go of the guest's pages. Not from the worker.</summary>
+    /// <inheritdoc/>
+    public override void Hung()
+    {
+        _closing = true;
+        _device.Hang();
+        _device.Counters.Broken();
+    }
+
+    /// <summary>Whether a backend that hangs still has the guest's pages, and the ring with it.</summary>
+    public bool IsLeftBehind { get; private set; }
+
+    /// <summary>Takes nothing more and lets go of the guest's pages, unless a backend that hangs has them. Not from the worker.</summary>
     public void Dispose()
     {
         _closing = true;
-        _worker.Remove(this);
+        IsLeftBehind = !_worker.Remove(this);
         _credit.Dispose();
+        if (IsLeftBehind)
+            return;
         Release();
         _ring.Dispose();
     }
@@ -142,8 +155,7 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
     private bool Send(in NetworkFrame frame)
     {
         _device.Rate.Spend(frame.Length);
-        _device.Send(frame);
-        return true;
+        return _device.Send(frame);
     }
 
     /// <summary>Takes a frame's slots off the ring and checks what they say.</summary>

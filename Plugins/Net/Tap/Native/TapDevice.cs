@@ -32,6 +32,22 @@ internal sealed unsafe class TapDevice : IDisposable
     /// <summary>Whether waits end.</summary>
     public bool IsEnding => _ending;
 
+    /// <summary>Whether the host has a device of this name that is down; false when it does not say.</summary>
+    public bool IsDown
+    {
+        get
+        {
+            int socket = TapNative.Socket(InternetV4, TapNative.InternetDatagrams | TapNative.OpenCloseOnExec, 0);
+            if (socket < 0)
+                return false;
+            InterfaceRequest request = Named(Name);
+            // SAFETY: a local struct ifreq.
+            bool isKnown = TapNative.Control(socket, TapNative.GetFlags, &request) == 0;
+            _ = TapNative.Close(socket);
+            return isKnown && (request.Flags & TapNative.IsUp) == 0;
+        }
+    }
+
     /// <summary>Opens a device, or makes it.</summary>
     /// <param name="name">Its name; with %d the host puts a number there.</param>
     /// <exception cref="BackendException">The host does not allow it; the message says how it would.</exception>

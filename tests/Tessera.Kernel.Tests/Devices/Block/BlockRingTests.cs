@@ -37,6 +37,23 @@ internal sealed class BlockRingTests : IDisposable
         });
     }
 
+    [TestCase(BlkifOp.Read)]
+    [TestCase(BlkifOp.FlushDiskcache)]
+    public void A_backend_that_throws_is_named_and_the_other_disks_go_on(BlkifOp operation)
+    {
+        HandFrontend frontend = Connect();
+        HandFrontend other = new(_machine, _machine.Create(), new HeldBackend());
+        // A write that is to be stable begins with a flush: what is asked next is asked on the backend's own thread.
+        _backend.Throws = operation == BlkifOp.Read ? _ => true : request => request.Operation == BlockOperation.Write;
+        frontend.Put(HandFrontend.Transfer(operation, 0, HandFrontend.Segment(0)));
+        frontend.Kick();
+        Assert.That(SpinWait.SpinUntil(() => frontend.Disk.Error is not null, TimeSpan.FromMinutes(2)), Is.True);
+        Assert.That(frontend.Disk.Read().Problem, Does.Contain("HeldBackend: ").And.Contain("TimeoutException").And.Contain("the disk is out"));
+        Assert.That(other.Run(HandFrontend.Transfer(BlkifOp.Read, 0, HandFrontend.Segment(0))), Is.EqualTo(BlkifStatus.Okay));
+        // What it had taken it may still end: then its pages are let go of.
+        _backend.CompleteHeld();
+    }
+
     [Test]
     public void A_disk_that_grows_is_announced_and_takes_requests_as_far_as_it_reaches()
     {

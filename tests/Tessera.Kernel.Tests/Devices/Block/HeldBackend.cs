@@ -12,6 +12,9 @@ internal sealed class HeldBackend : IGrowingBlockBackend
 
     public bool Holds { get; set; }
 
+    /// <summary>Requests at which it breaks its contract.</summary>
+    public Func<BlockRequest, bool> Throws { get; set; } = _ => false;
+
     /// <summary>Bytes of its storage.</summary>
     public long Size { get; set; } = 1 << 20;
 
@@ -22,6 +25,12 @@ internal sealed class HeldBackend : IGrowingBlockBackend
     public void Submit(BlockRequest request)
     {
         Seen.Enqueue($"{request.Operation} {request.Offset}+{request.Length}");
+        if (Throws(request))
+        {
+            Held.Enqueue(request);
+            throw new TimeoutException("the disk is out");
+        }
+
         if (Holds)
             Held.Enqueue(request);
         else

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Tests.Devices.Network;
@@ -41,6 +42,34 @@ internal sealed class NetbackTests : IDisposable
             Assert.That(_backend.Sent[0].Offload, Is.EqualTo(new FrameOffload(FrameChecksum.Blank, FrameSegmentation.TcpV4, 1448)));
             Assert.That(frontend.Guest.Use(HandNetFrontend.FirstDataGrant), Is.EqualTo(GrantEntryFlags.Invalid), "nothing stays pinned");
         }
+    }
+
+    [Test]
+    public void A_backend_that_throws_is_named_and_gets_nothing_more_and_its_guest_gets_answers()
+    {
+        using ThrowingBackend backend = new();
+        HandNetFrontend frontend = new(_machine, _machine.Create(), backend);
+        HandNetFrontend other = Connect();
+        Assert.That(frontend.Nic.Read().Problem, Is.Null);
+        for (int count = 0; count < 3; count++)
+            Assert.That(frontend.Run(HandNetFrontend.Piece(0, 60)), Is.EqualTo(new[] { NetStatus.Error }));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(backend.Calls, Is.EqualTo(1));
+            Assert.That(frontend.Nic.Read().Problem, Does.Contain("throwing: ").And.Contain("TimeoutException").And.Contain("the cable is out"));
+            Assert.That(frontend.Guest.Use(HandNetFrontend.FirstDataGrant), Is.EqualTo(GrantEntryFlags.Invalid), "nothing stays pinned");
+            Assert.That(other.Run(HandNetFrontend.Piece(0, 60)), Is.EqualTo(new[] { NetStatus.Okay }), "the others go on");
+        }
+    }
+
+    [Test]
+    public void What_a_backend_complains_of_is_its_interfaces_problem()
+    {
+        using ThrowingBackend backend = new() { Complaint = () => "the device is gone" };
+        HandNetFrontend frontend = new(_machine, _machine.Create(), backend);
+        Assert.That(frontend.Nic.Read().Problem, Is.EqualTo("the device is gone"));
+        backend.Complaint = () => throw new InvalidOperationException("no answer");
+        Assert.That(frontend.Nic.Read().Problem, Does.Contain("throwing: ").And.Contain("no answer"));
     }
 
     [Test]
@@ -280,4 +309,26 @@ internal sealed class NetbackTests : IDisposable
     }
 
     private HandNetFrontend Connect(string features = "sg gso-tcpv4 gso-tcpv6 ipv6-csum-offload") => new(_machine, _machine.Create(), _backend, features);
+
+    [Plugin("throwing", PluginKind.NetworkBackend, "1.0.0")]
+    private sealed class ThrowingBackend : INetworkBackend
+    {
+        public int Calls { get; private set; }
+
+        public Func<string?> Complaint { get; set; } = () => null;
+
+        public string? Problem => Complaint();
+
+        public NetworkCapabilities Open(NetworkPort port) => NetworkCapabilities.All;
+
+        public void Send(in NetworkFrame frame)
+        {
+            Calls++;
+            throw new TimeoutException("the cable is out");
+        }
+
+        public void Dispose()
+        {
+        }
+    }
 }
