@@ -26,11 +26,14 @@ internal static class RootDiskRecipe
     /// <summary>Folders that must be there.</summary>
     public static readonly string[] Folders = ["dev", "etc", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "var/cache", "var/log"];
 
-    /// <summary>Links by path. A package's own scripts would make the first; the others put the guest's own init, switch and modules in place.</summary>
+    /// <summary>
+    /// Links by path. A package's own scripts would make the first; the others put the guest's own init, switch and modules in place. Modules come from the RAM
+    /// disk with the list that busybox's modprobe reads; kmod's would need indexes, which nobody makes there.
+    /// </summary>
     public static readonly (string Path, string Target)[] Links =
     [
         ("usr/bin/awk", "mawk"), ("usr/bin/cttyhack", "busybox"), ("usr/sbin/halt", "../bin/busybox"), ("usr/sbin/poweroff", "../bin/busybox"),
-        ("usr/sbin/reboot", "../bin/busybox"), ("usr/lib/modules", "../../run/modules"), ("etc/mtab", "../proc/self/mounts"),
+        ("usr/sbin/reboot", "../bin/busybox"), ("usr/sbin/modprobe", "../bin/busybox"), ("usr/sbin/modinfo", "../bin/busybox"), ("usr/lib/modules", "../../run/modules"), ("etc/mtab", "../proc/self/mounts"),
     ];
 
     /// <summary>Copies within the tree, which packages' scripts would make.</summary>

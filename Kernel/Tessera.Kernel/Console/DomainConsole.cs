@@ -20,6 +20,8 @@ public sealed unsafe class DomainConsole
     private readonly Lock _gate = new();
     private readonly byte[] _history = new byte[HistoryBytes];
     private readonly byte[] _scratch = new byte[ConsoleRing.OutSize];
+    private readonly byte[] _shown = new byte[ConsoleRing.OutSize + ConsoleEcho.MostHeld];
+    private readonly ConsoleEcho _echo = new();
     private readonly Queue<byte> _input = new();
     // SAFETY: the creator says that the page stays mapped until Close has returned; every access is inside its 4096 bytes and under the gate.
     private readonly byte* _page;
@@ -133,11 +135,14 @@ public sealed unsafe class DomainConsole
             _closed = true;
     }
 
-    /// <summary>Takes output that did not come by the ring.</summary>
+    /// <summary>Takes output that did not come by the ring; where it does as well, it is shown once.</summary>
     internal void Append(ReadOnlySpan<byte> output)
     {
         lock (_gate)
+        {
+            _echo.Said(output);
             Keep(output);
+        }
     }
 
     private ref uint Index(int offset) => ref *(uint*)(_page + offset);
@@ -162,7 +167,11 @@ public sealed unsafe class DomainConsole
         for (uint index = 0; index < waiting; index++)
             _scratch[index] = ring[(consumed + index) & (ConsoleRing.OutSize - 1)];
         Volatile.Write(ref Index(ConsoleRing.OutCons), produced);
-        Keep(_scratch.AsSpan(0, (int)waiting));
+        ReadOnlySpan<byte> output = _scratch.AsSpan(0, (int)waiting);
+        if (!_echo.IsIdle)
+            output = _shown.AsSpan(0, _echo.Filter(output, _shown));
+        if (!output.IsEmpty)
+            Keep(output);
         return waiting >= WorthAnEvent;
     }
 

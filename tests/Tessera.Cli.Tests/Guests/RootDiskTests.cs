@@ -69,6 +69,7 @@ internal sealed class RootDiskTests
             Assert.That((await Debugfs(disk, $"cat {path}")).Output, Does.StartWith(text), path);
         Assert.That((await Debugfs(disk, "stat /usr/sbin/init")).Output, Does.Match("Mode: +0755").And.Match("User: +0 +Group: +0").And.Contain("mtime: 0x6483bd00"));
         Assert.That((await Debugfs(disk, "stat /bin")).Output, Does.Contain("Type: symlink").And.Contain("usr/bin"));
+        Assert.That((await Debugfs(disk, "stat /usr/sbin/modprobe")).Output, Does.Contain("../bin/busybox"), "it reads the list that travels in the RAM disk");
         Assert.That((await Debugfs(disk, "stat /usr/share/doc")).Error, Does.Contain("not found"));
 
         async Task<string> Build(string folder)
