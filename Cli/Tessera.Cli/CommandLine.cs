@@ -9,6 +9,7 @@ using Tessera.Cli.Verbs;
 using Tessera.Hosting;
 using Tessera.Images;
 using Tessera.Kernel.Building;
+using Tessera.Lab.Folders;
 using Tessera.Lab.Reports;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Devices;
@@ -67,7 +68,7 @@ internal static class CommandLine
                     host.Error.WriteLine(error);
                 host.Error.WriteLine($"tessera: {configuration.Errors.Count} {(configuration.Errors.Count == 1 ? "thing is" : "things are")} wrong with the configuration; nothing was started.");
                 return ExitCode.Usage;
-            case UsageException or PluginException or ImageException or DomainBuildException or BackendException:
+            case UsageException or PluginException or ImageException or DomainBuildException or BackendException or FolderException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
                 return ExitCode.Usage;
             case ReportException report:

@@ -84,6 +84,20 @@ internal sealed class FileTests
     }
 
     [Test]
+    public void A_new_overlay_is_not_written_through_a_link_that_somebody_left()
+    {
+        File.WriteAllBytes(_folder.File("base"), Noise(64 << 10));
+        File.WriteAllText(_folder.File("victim"), "kept");
+        File.CreateSymbolicLink(_folder.File("overlay.new"), _folder.File("victim"));
+        using CopyOnWrite disk = Over("overlay");
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => disk.Open(BlockAccess.ReadWrite), Throws.TypeOf<BackendException>());
+            Assert.That(File.ReadAllText(_folder.File("victim")), Is.EqualTo("kept"));
+        });
+    }
+
+    [Test]
     public void An_overlay_refuses_another_base_a_changed_base_and_damage()
     {
         File.WriteAllBytes(_folder.File("base"), Noise(64 << 10));

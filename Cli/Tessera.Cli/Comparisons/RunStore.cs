@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.RegularExpressions;
 using Tessera.Lab.Comparisons;
+using Tessera.Lab.Folders;
 
 namespace Tessera.Cli.Comparisons;
 
@@ -16,51 +18,53 @@ internal sealed record StoredRun(string Schema, IReadOnlyDictionary<string, stri
 }
 
 /// <summary>Serialisation of <see cref="StoredRun"/>.</summary>
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(StoredRun))]
 [JsonSerializable(typeof(SimulationCosts))]
 internal sealed partial class StoredRunJson : JsonSerializerContext
 {
-    public static StoredRunJson Context { get; } = new(JsonForm.Options());
+    public static StoredRunJson Context { get; } = new(new JsonSerializerOptions(JsonForm.Options()) { RespectNullableAnnotations = true });
 }
 
 /// <summary>
 /// The runs of a comparison's folder, DIR/runs/NNN-…: a run is finished when its run.json is there, which is written last and put in place
-/// by renaming. So a comparison that was interrupted in any way goes on where it stopped.
+/// by renaming. So a comparison that was interrupted in any way goes on where it stopped. The folder is not trusted: a run is where it was found,
+/// whatever its file says, and only folders that could be a run's are ever removed.
 /// </summary>
-internal sealed class RunStore(string folder)
+internal sealed partial class RunStore(UntrustedFolder files)
 {
+    private const string Runs = "runs";
     private const string RunFile = "run.json";
     private const int LongestName = 100;
-    private readonly string _runs = Path.Combine(folder, "runs");
 
     /// <summary>Every finished run.</summary>
     public IReadOnlyList<StoredRun> Load()
     {
         List<StoredRun> stored = [];
-        if (!Directory.Exists(_runs))
-            return stored;
-        foreach (string file in Directory.GetDirectories(_runs).Order(StringComparer.Ordinal).Select(run => Path.Combine(run, RunFile)).Where(File.Exists))
+        foreach (string folder in files.FoldersOf(Runs).Where(name => RunName().IsMatch(name)).Select(name => $"{Runs}/{name}"))
         {
+            string file = $"{folder}/{RunFile}";
+            if (!files.HasFile(file))
+                continue;
             try
             {
-                if (JsonSerializer.Deserialize(File.ReadAllText(file), StoredRunJson.Context.StoredRun) is { Schema: StoredRun.Format } run)
-                    stored.Add(run);
+                if (JsonSerializer.Deserialize(files.ReadBytes(file), StoredRunJson.Context.StoredRun) is { Schema: StoredRun.Format } run)
+                    stored.Add(run with { Row = run.Row with { Folder = folder } });
             }
             catch (JsonException e)
             {
-                throw new UsageException($"{file}: this is not a run of a comparison: {e.Message} Remove its folder, and the run is made again.");
+                throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {e.Message} Remove its folder, and the run is made again.");
             }
         }
 
         return stored;
     }
 
-    /// <summary>Forgets every run.</summary>
+    /// <summary>Forgets every run. What else is in the folder of runs stays.</summary>
     public void Clear()
     {
-        if (Directory.Exists(_runs))
-            Directory.Delete(_runs, recursive: true);
+        foreach (string name in files.FoldersOf(Runs).Where(name => RunName().IsMatch(name)))
+            files.RemoveFolder($"{Runs}/{name}");
     }
 
     /// <summary>An empty folder for a run, relative to the comparison's; what an unfinished run left there is removed.</summary>
@@ -68,25 +72,21 @@ internal sealed class RunStore(string folder)
     {
         string name = $"{run.Place.ToString("000", CultureInfo.InvariantCulture)}-{run.Engine}-{run.Scheduler}{string.Concat(run.Cell.Select(value => $"-{value.Path}={value.Value}"))}";
         name = string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '=' or '_' ? c : '_'));
-        string relative = Path.Combine("runs", $"{(name.Length > LongestName ? name[..LongestName] : name)}-r{run.Repetition}");
+        string relative = $"{Runs}/{(name.Length > LongestName ? name[..LongestName] : name)}-r{run.Repetition}";
         Drop(relative);
-        Directory.CreateDirectory(Path.Combine(folder, relative));
+        files.MakeFolder(relative);
         return relative;
     }
 
     /// <summary>Keeps a finished run.</summary>
-    public void Finish(StoredRun run)
-    {
-        string file = Path.Combine(folder, run.Row.Folder, RunFile);
-        File.WriteAllText(file + ".new", JsonSerializer.Serialize(run, StoredRunJson.Context.StoredRun) + "\n");
-        File.Move(file + ".new", file, overwrite: true);
-    }
+    public void Finish(StoredRun run) =>
+        files.WriteText($"{run.Row.Folder}/{RunFile}", JsonSerializer.Serialize(run, StoredRunJson.Context.StoredRun) + "\n");
 
     /// <summary>Removes a run's folder.</summary>
-    public void Drop(string relative)
-    {
-        string path = Path.Combine(folder, relative);
-        if (Directory.Exists(path))
-            Directory.Delete(path, recursive: true);
-    }
+    /// <param name="relative">As <see cref="Begin"/> or <see cref="Load"/> gave it.</param>
+    public void Drop(string relative) => files.RemoveFolder(relative);
+
+    /// <summary>The name of a folder that <see cref="Begin"/> made.</summary>
+    [GeneratedRegex("^[0-9]{3,}-(machine|simulated)-.+-r[0-9]+$")]
+    private static partial Regex RunName();
 }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Tessera.Lab.Folders;
 
 namespace Tessera.Cli.Guests;
 
@@ -36,21 +37,32 @@ internal sealed record GuestManifest
 
     public void Write(string folder) => File.WriteAllText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, GuestManifestJson.Default.GuestManifest) + "\n");
 
-    /// <exception cref="GuestException">It is missing, malformed or of another version.</exception>
+    /// <exception cref="GuestException">It is missing, malformed or of another version, or names something outside its folder.</exception>
     public static GuestManifest Read(string folder)
     {
         string path = Path.Combine(folder, FileName);
         try
         {
-            GuestManifest manifest = JsonSerializer.Deserialize(File.ReadAllBytes(path), GuestManifestJson.Default.GuestManifest) ?? throw new JsonException("it is null");
-            return manifest.Schema == CurrentSchema
-                ? manifest
-                : throw new JsonException($"\"schema\" is \"{manifest.Schema}\", this tessera reads \"{CurrentSchema}\"");
+            UntrustedFolder files = new(folder);
+            GuestManifest manifest = JsonSerializer.Deserialize(files.ReadBytes(FileName), GuestManifestJson.Default.GuestManifest) ?? throw new JsonException("it is null");
+            if (manifest.Schema != CurrentSchema)
+                throw new JsonException($"\"schema\" is \"{manifest.Schema}\", this tessera reads \"{CurrentSchema}\"");
+            foreach (string? file in (string?[])[manifest.Kernel, manifest.Initrd, manifest.RootDisk])
+                Check(file, files.HasFile);
+            Check(manifest.Modules, files.HasFolder);
+            return manifest;
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
         {
             throw new GuestException($"{path}: {e.Message.TrimEnd('.')}. Get or add the guest again.", e);
         }
+    }
+
+    /// <summary>A guest is what is in its folder: a library that came from elsewhere cannot make another file of this host a domain's kernel or disk.</summary>
+    private static void Check(string? file, Func<string, bool> isThere)
+    {
+        if (file is not null && !isThere(file))
+            throw new JsonException($"it names \"{file}\", and there is no such file in its folder (paths that lead out of it and links do not count)");
     }
 }
 

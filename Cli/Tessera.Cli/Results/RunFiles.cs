@@ -1,6 +1,7 @@
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Runs;
+using Tessera.Lab.Folders;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
 
@@ -26,19 +27,12 @@ internal static class RunFiles
     /// <summary>Writes what a run left behind.</summary>
     public static void Write(string folder, PreparedExperiment prepared, RunRecord record, ResultDocument result)
     {
+        UntrustedFolder files = new(folder);
         if (record.Recording is { } recording)
-        {
-            using StreamWriter schedule = new(Path.Combine(folder, "schedule.csv"));
-            ScheduleCsv.Write(schedule, recording);
-        }
-
+            files.WriteText("schedule.csv", schedule => ScheduleCsv.Write(schedule, recording));
         if (record.Counters.Count > 0)
-        {
-            using StreamWriter counters = new(Path.Combine(folder, "counters.csv"));
-            CounterSamples.Write(counters, record.Counters);
-        }
-
-        File.WriteAllText(Path.Combine(folder, "result.json"), ResultJson.Write(result));
-        File.WriteAllText(Path.Combine(folder, "configuration.json"), ConfigurationWriter.Text(prepared.Resolved));
+            files.WriteText("counters.csv", counters => CounterSamples.Write(counters, record.Counters));
+        files.WriteText("result.json", ResultJson.Write(result));
+        files.WriteText("configuration.json", ConfigurationWriter.Text(prepared.Resolved));
     }
 }

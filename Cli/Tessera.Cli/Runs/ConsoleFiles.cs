@@ -1,3 +1,5 @@
+using Tessera.Lab.Folders;
+
 namespace Tessera.Cli.Runs;
 
 /// <summary>Writes console-NAME.log files, on a thread of its own so that no guest waits for the disk.</summary>
@@ -14,10 +16,11 @@ internal sealed class ConsoleFiles : IDisposable
     /// <param name="limit">Bytes of output that each file keeps.</param>
     public ConsoleFiles(string folder, IEnumerable<ConsoleLog> logs, long limit)
     {
+        UntrustedFolder files = new(folder);
         foreach (ConsoleLog log in logs)
         {
             // Without a buffer of its own, so that nothing is left to be written, and to fail, when it is closed.
-            _files.Add((log, new FileStream(Path.Combine(folder, $"console-{log.Name}.log"), FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0)));
+            _files.Add((log, files.Create($"console-{log.Name}.log")));
             log.Record(limit);
         }
 

@@ -5,6 +5,7 @@ using Tessera.Cli.Configuration;
 using Tessera.Cli.Results;
 using Tessera.Hosting;
 using Tessera.Lab.Comparisons;
+using Tessera.Lab.Folders;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Verbs;
@@ -27,17 +28,18 @@ internal sealed class CompareCommand(
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
         request = EnginesFor(request, configured, variants);
         RunFiles.CreateFolder(request.Output);
-        RunStore store = new(request.Output);
+        UntrustedFolder files = new(request.Output);
+        RunStore store = new(files);
         if (request.Restart)
         {
             store.Clear();
-            File.Delete(Path.Combine(request.Output, CostsFile));
+            files.RemoveFile(CostsFile);
         }
 
         SimulationCosts? costs = null;
         if (request.Engines.Contains(ComparisonEngines.Simulated))
         {
-            costs = Costs(request, configured);
+            costs = Costs(request, configured, files);
             foreach (string line in SimulatorLimits.LeftOut(configured))
                 host.Error.WriteLine($"tessera: {line}");
         }
@@ -52,9 +54,8 @@ internal sealed class CompareCommand(
         bool interrupted = !MakeAll();
         progress.End();
         ComparisonDocument document = Document(request, labels, cells, rows, costs, interrupted);
-        File.WriteAllText(Path.Combine(request.Output, "comparison.json"), ComparisonJson.Write(document));
-        using (StreamWriter csv = new(Path.Combine(request.Output, "comparison.csv")))
-            ComparisonCsv.Write(csv, document);
+        files.WriteText("comparison.json", ComparisonJson.Write(document));
+        files.WriteText("comparison.csv", csv => ComparisonCsv.Write(csv, document));
         Show(request, document);
         ReportFiles.Write(host, request.Output, request.Quiet);
         return document.Outcome == "completed" ? ExitCode.Good : ExitCode.Failed;
@@ -149,28 +150,42 @@ internal sealed class CompareCommand(
     }
 
     /// <summary>The costs given; what is not given is measured once and kept with the comparison, or nothing where only the simulator runs.</summary>
-    private SimulationCosts Costs(CompareRequest request, Experiment configured)
+    private SimulationCosts Costs(CompareRequest request, Experiment configured, UntrustedFolder files)
     {
         long usual = new SimulationSettings().BeatWork.Value;
         if (request is { SwitchCost: { } switches, WakeCost: { } wakes })
             return new SimulationCosts(switches.Value, wakes.Value, usual, "given");
         if (request.SimulateOnly)
             return new SimulationCosts(request.SwitchCost?.Value ?? 0, request.WakeCost?.Value ?? 0, usual, request.SwitchCost is null && request.WakeCost is null ? "none" : "given");
-        string file = Path.Combine(request.Output, CostsFile);
         SimulationCosts measured;
-        if (File.Exists(file))
+        if (files.HasFile(CostsFile))
         {
-            measured = JsonSerializer.Deserialize(File.ReadAllText(file), StoredRunJson.Context.SimulationCosts) ?? throw new UsageException($"{file}: remove it, and the costs are measured again.");
+            measured = ReadCosts(files);
         }
         else
         {
             if (!request.Quiet)
                 host.Error.WriteLine("tessera: measuring what a switch and a wake cost on this machine…");
             measured = new Calibration(planner, machines, host, time).Measure(configured, resources);
-            File.WriteAllText(file, JsonSerializer.Serialize(measured, StoredRunJson.Context.SimulationCosts) + "\n");
+            files.WriteText(CostsFile, JsonSerializer.Serialize(measured, StoredRunJson.Context.SimulationCosts) + "\n");
         }
 
         return measured with { SwitchNs = request.SwitchCost?.Value ?? measured.SwitchNs, WakeNs = request.WakeCost?.Value ?? measured.WakeNs };
+    }
+
+    private static SimulationCosts ReadCosts(UntrustedFolder files)
+    {
+        try
+        {
+            if (JsonSerializer.Deserialize(files.ReadBytes(CostsFile), StoredRunJson.Context.SimulationCosts) is { SwitchNs: >= 0, WakeNs: >= 0, BeatNs: >= 0 } costs)
+                return costs;
+        }
+        catch (JsonException)
+        {
+            // Said below.
+        }
+
+        throw new UsageException($"{Path.Combine(files.Path, CostsFile)}: these are no costs of a simulator. Remove it, and they are measured again.");
     }
 
     /// <summary>The runs that are in the folder and are just what is wanted now.</summary>

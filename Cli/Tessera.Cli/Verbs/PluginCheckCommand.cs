@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
 using Tessera.Hosting;
+using Tessera.Lab.Folders;
 using Tessera.Sdk.Conformance;
 using Tessera.Sdk.Conformance.Scenarios;
 using Tessera.Sdk.Plugins;
@@ -71,8 +72,9 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         try
         {
             Directory.CreateDirectory(folder);
+            UntrustedFolder files = new(folder);
             foreach (CheckResult check in card.Checks.Where(static check => check.Scenario is not null))
-                File.WriteAllText(Path.Combine(folder, $"{card.Scheduler}-{check.Check}.scenario"), check.Scenario!.ToString());
+                files.WriteText($"{card.Scheduler}-{check.Check}.scenario", check.Scenario!.ToString());
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 namespace Tessera.Lab.Comparisons;
 
 /// <summary>Comparisons as JSON, generated at build.</summary>
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(ComparisonDocument))]
 public sealed partial class ComparisonJson : JsonSerializerContext
 {
@@ -13,6 +13,7 @@ public sealed partial class ComparisonJson : JsonSerializerContext
     {
         WriteIndented = true,
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        RespectNullableAnnotations = true,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     });
 

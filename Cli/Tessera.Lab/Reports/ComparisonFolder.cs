@@ -1,26 +1,28 @@
+using System.Text;
 using System.Text.Json;
 using Tessera.Lab.Comparisons;
+using Tessera.Lab.Folders;
 
 namespace Tessera.Lab.Reports;
 
 /// <summary>A comparison's folder, read.</summary>
-/// <param name="Path">Where it is.</param>
+/// <param name="Files">Its files.</param>
 /// <param name="Document">comparison.json.</param>
-internal sealed record ComparisonFolder(string Path, ComparisonDocument Document)
+internal sealed record ComparisonFolder(UntrustedFolder Files, ComparisonDocument Document)
 {
     /// <summary>The comparison's file.</summary>
     public const string ResultFile = "comparison.json";
 
     /// <summary>Reads a folder.</summary>
     /// <exception cref="ReportException">The file is not a comparison.</exception>
-    public static ComparisonFolder Read(string path)
+    public static ComparisonFolder Read(UntrustedFolder files)
     {
-        string file = System.IO.Path.Combine(path, ResultFile);
+        string file = Path.Combine(files.Path, ResultFile);
         try
         {
-            ComparisonDocument document = ComparisonJson.Read(File.ReadAllText(file));
+            ComparisonDocument document = ComparisonJson.Read(Encoding.UTF8.GetString(files.ReadBytes(ResultFile)));
             return document.Schema == ComparisonDocument.Format
-                ? new ComparisonFolder(path, document)
+                ? new ComparisonFolder(files, document)
                 : throw new ReportException($"{file}: its \"schema\" is \"{document.Schema}\"; a comparison has \"{ComparisonDocument.Format}\".");
         }
         catch (JsonException e)
@@ -31,10 +33,7 @@ internal sealed record ComparisonFolder(string Path, ComparisonDocument Document
 
     /// <summary>The folders of runs that are there, as paths from the comparison's; none that leads out of it, which no comparison wrote.</summary>
     public IReadOnlyList<string> RunFolders =>
-        [.. Document.Runs.Select(run => run.Folder).Where(folder => IsBelow(folder) && File.Exists(System.IO.Path.Combine(Path, folder, RunFolder.ResultFile))).Distinct()];
-
-    /// <summary>Whether a path stays below the folder that it is relative to.</summary>
-    public static bool IsBelow(string path) => !path.StartsWith('/') && path.Split('/').All(part => part is not ("" or "." or ".."));
+        [.. Document.Runs.Select(run => run.Folder).Where(folder => Files.HasFile($"{folder}/{RunFolder.ResultFile}")).Distinct()];
 
     /// <summary>The values of one metric, of one scheduler in one cell.</summary>
     public IReadOnlyList<double?> Values(string metric, string engine, string scheduler, IReadOnlyList<FactorValue> cell) =>

@@ -43,7 +43,7 @@ internal static class ComparisonTables
                 .Element("td", Show.Seconds(run.WallSeconds))
                 .Element("td", run.Failures.Count == 0 ? run.Outcome : $"{run.Outcome}: {string.Join(" ", run.Failures)}", "class=\"text wrap\"");
             html.Markup("<td class=\"text\">");
-            if (ComparisonFolder.IsBelow(run.Folder) && File.Exists(Path.Combine(folder.Path, run.Folder, ReportWriter.PageFile)))
+            if (folder.Files.HasFile($"{run.Folder}/{ReportWriter.PageFile}"))
                 html.Markup($"<a href=\"{HtmlBuilder.Attribute(Link(run.Folder))}\">").Text(run.Folder).Markup("</a>");
             else
                 html.Text(run.Folder);

@@ -1,3 +1,5 @@
+using Tessera.Lab.Folders;
+
 namespace Tessera.Lab.Reports;
 
 /// <summary>Writes the report of a folder of results, from that folder's files alone.</summary>
@@ -20,9 +22,14 @@ public static class ReportWriter
     {
         try
         {
-            return File.Exists(Path.Combine(folder, ComparisonFolder.ResultFile)) ? WriteComparison(folder)
-                : File.Exists(Path.Combine(folder, RunFolder.ResultFile)) ? WriteRun(folder)
+            UntrustedFolder results = new(folder);
+            return results.HasFile(ComparisonFolder.ResultFile) ? WriteComparison(results)
+                : results.HasFile(RunFolder.ResultFile) ? WriteRun(results, "")
                 : throw new ReportException($"{folder}: has neither {RunFolder.ResultFile} nor {ComparisonFolder.ResultFile}. Name a folder that --out of tessera run, simulate or compare wrote.");
+        }
+        catch (FolderException e)
+        {
+            throw new ReportException(e.Message, e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -30,25 +37,28 @@ public static class ReportWriter
         }
     }
 
-    private static List<string> WriteRun(string folder)
+    /// <summary>A run's report.</summary>
+    /// <param name="results">The folder that was named.</param>
+    /// <param name="below">The run's folder below that, with a '/' behind it; empty when it is that.</param>
+    private static List<string> WriteRun(UntrustedFolder results, string below)
     {
-        RunFolder run = RunFolder.Read(folder);
+        RunFolder run = RunFolder.Read(results, below);
         List<string> written = [.. SeriesFiles.Write(run)];
         if (TraceEvents.Write(run))
-            written.Add(TraceEvents.FileName);
-        File.WriteAllText(Path.Combine(folder, PageFile), RunPage.Of(run));
-        written.Add(PageFile);
+            written.Add(below + TraceEvents.FileName);
+        results.WriteText(below + PageFile, RunPage.Of(run));
+        written.Add(below + PageFile);
         return written;
     }
 
     /// <summary>The reports of a comparison's runs first, since its page links to those that are there.</summary>
-    private static List<string> WriteComparison(string folder)
+    private static List<string> WriteComparison(UntrustedFolder results)
     {
-        ComparisonFolder comparison = ComparisonFolder.Read(folder);
+        ComparisonFolder comparison = ComparisonFolder.Read(results);
         List<string> written = [];
         foreach (string run in comparison.RunFolders)
-            written.AddRange(WriteRun(Path.Combine(folder, run)).Select(file => Path.Combine(run, file)));
-        File.WriteAllText(Path.Combine(folder, PageFile), ComparisonPage.Of(comparison));
+            written.AddRange(WriteRun(results, run + "/"));
+        results.WriteText(PageFile, ComparisonPage.Of(comparison));
         written.Add(PageFile);
         return written;
     }

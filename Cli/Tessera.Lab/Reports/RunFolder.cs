@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Tessera.Lab.Folders;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
 
@@ -14,9 +15,9 @@ internal sealed class RunFolder
     private const string CountersFile = "counters.csv";
     private const string Format = "tessera.result/1";
 
-    private RunFolder(string path, JsonElement result, ScheduleRecording? recording, IReadOnlyList<CounterSample> counters)
+    private RunFolder(UntrustedFolder files, string below, JsonElement result, ScheduleRecording? recording, IReadOnlyList<CounterSample> counters)
     {
-        (Path, Result, Recording, Counters) = (path, result, recording, counters);
+        (Files, Below, Result, Recording, Counters) = (files, below, result, recording, counters);
         if (recording is null)
             return;
         Replay = ScheduleReplay.Of(recording);
@@ -29,8 +30,11 @@ internal sealed class RunFolder
     /// <summary>Most points of a share's curve; a screen has no more.</summary>
     private const int SharePoints = 2000;
 
-    /// <summary>Where it is.</summary>
-    public string Path { get; }
+    /// <summary>The files of the folder that was named: this one, or the comparison's that it is in.</summary>
+    public UntrustedFolder Files { get; }
+
+    /// <summary>Its path below that, with a '/' behind it; empty when it is that.</summary>
+    public string Below { get; }
 
     /// <summary>result.json.</summary>
     public JsonElement Result { get; }
@@ -62,17 +66,19 @@ internal sealed class RunFolder
         : [.. Result.List("domains").Select(domain => domain.Text("name") ?? "")];
 
     /// <summary>Reads a folder.</summary>
+    /// <param name="files">The folder that was named.</param>
+    /// <param name="below">The run's folder below that, with a '/' behind it; empty when it is that.</param>
     /// <exception cref="ReportException">A file is missing or not what it should be.</exception>
-    public static RunFolder Read(string path)
+    public static RunFolder Read(UntrustedFolder files, string below)
     {
-        string file = System.IO.Path.Combine(path, ResultFile);
+        string file = System.IO.Path.Combine(files.Path, below + ResultFile);
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+            using JsonDocument document = JsonDocument.Parse(files.ReadBytes(below + ResultFile));
             JsonElement result = document.RootElement.Clone();
             if (result.Text("schema") is var schema && schema != Format)
                 throw new ReportException($"{file}: its \"schema\" is \"{schema}\"; a run's result has \"{Format}\".");
-            return new RunFolder(path, result, Optional(path, ScheduleFile, ScheduleCsv.Read), Optional(path, CountersFile, CounterSamples.Read) ?? []);
+            return new RunFolder(files, below, result, Optional(files, below + ScheduleFile, ScheduleCsv.Read), Optional(files, below + CountersFile, CounterSamples.Read) ?? []);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException)
         {
@@ -80,13 +86,13 @@ internal sealed class RunFolder
         }
     }
 
-    private static T? Optional<T>(string folder, string name, Func<TextReader, string, T> read)
+    private static T? Optional<T>(UntrustedFolder files, string name, Func<TextReader, string, T> read)
         where T : class
     {
-        string file = System.IO.Path.Combine(folder, name);
+        string file = System.IO.Path.Combine(files.Path, name);
         if (!File.Exists(file))
             return null;
-        using StreamReader reader = new(file);
+        using StreamReader reader = new(files.OpenRead(name));
         return read(reader, file);
     }
 }

@@ -11,12 +11,12 @@ internal static class SeriesFiles
     public const string Folder = "series";
 
     /// <summary>Writes them.</summary>
-    /// <returns>Their names, from the run's folder.</returns>
+    /// <returns>Their names, from the folder that was named.</returns>
     public static IReadOnlyList<string> Write(RunFolder run)
     {
         if (run is not { Recording: not null, Replay: { } replay, Trace: { } trace })
             return [];
-        Directory.CreateDirectory(Path.Combine(run.Path, Folder));
+        run.Files.MakeFolder(run.Below + Folder);
         IReadOnlyList<string> names = [.. run.DomainNames.Select(Field)];
         List<string> written = [];
         Write(run, written, "shares.csv", "at_ns,length_ns,domain,share,ideal_share", Shares(trace.Series, run.Recording.Covered.Value, names));
@@ -56,11 +56,13 @@ internal static class SeriesFiles
 
     private static void Write(RunFolder run, List<string> written, string name, string heading, IEnumerable<string> lines)
     {
-        string path = Path.Combine(Folder, name);
-        using StreamWriter writer = new(Path.Combine(run.Path, path));
-        writer.WriteLine(heading);
-        foreach (string line in lines)
-            writer.WriteLine(line);
+        string path = $"{run.Below}{Folder}/{name}";
+        run.Files.WriteText(path, writer =>
+        {
+            writer.WriteLine(heading);
+            foreach (string line in lines)
+                writer.WriteLine(line);
+        });
         written.Add(path);
     }
 

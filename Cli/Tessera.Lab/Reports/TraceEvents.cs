@@ -32,7 +32,12 @@ internal static class TraceEvents
     {
         if (run is not { Recording: { } recording, Replay: { } replay })
             return false;
-        using FileStream file = File.Create(Path.Combine(run.Path, FileName));
+        run.Files.Write(run.Below + FileName, file => Write(file, run, recording, replay));
+        return true;
+    }
+
+    private static void Write(Stream file, RunFolder run, ScheduleRecording recording, ScheduleReplay replay)
+    {
         using Utf8JsonWriter json = new(file, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
         Nanoseconds until = replay.Runs.Count > MostRuns ? replay.Runs[MostRuns].From : recording.Covered;
         json.WriteStartObject();
@@ -72,7 +77,6 @@ internal static class TraceEvents
         Counters(json, run, until);
         json.WriteEndArray();
         json.WriteEndObject();
-        return true;
     }
 
     private static Dictionary<(int Domain, int Vcpu), int> Names(Utf8JsonWriter json, RunFolder run, ScheduleReplay replay, ScheduleRecording recording)

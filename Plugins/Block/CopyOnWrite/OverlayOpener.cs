@@ -41,7 +41,8 @@ internal static class OverlayOpener
         {
             // The name comes when the contents are stable: a crash leaves a whole overlay or none.
             string unfinished = $"{path}.new";
-            using (SafeFileHandle file = Make(options, unfinished, image, 0))
+            // A link of that name, left by whoever may write that folder, would give its target away.
+            using (SafeFileHandle file = Make(options, unfinished, image, FileNative.OpenNoFollow))
             {
             }
 
@@ -89,7 +90,7 @@ internal static class OverlayOpener
         if (error == 0)
             return file;
         file.Dispose();
-        throw new BackendException($"{What} {path} cannot be made (errno {-error}).", "Check its folder and the space there.");
+        throw new BackendException($"{What} {path} cannot be made (errno {-error}).", "Check its folder and the space there, and that no link of that name is there.");
     }
 
     private static void SynchronizeFolder(string path)

@@ -263,6 +263,9 @@ internal sealed class GuestLibraryTests
     [TestCase("{}")]
     [TestCase("not json")]
     [TestCase("{\"schema\":\"tessera.guest/9\",\"name\":\"k\",\"kernel\":\"vmlinuz\",\"commandLine\":\"\",\"added\":\"2026-01-01T00:00:00Z\"}")]
+    [TestCase("{\"schema\":\"tessera.guest/1\",\"name\":\"k\",\"kernel\":\"../b/vmlinuz\",\"commandLine\":\"\",\"added\":\"2026-01-01T00:00:00Z\"}")]
+    [TestCase("{\"schema\":\"tessera.guest/1\",\"name\":\"k\",\"kernel\":\"/etc/passwd\",\"commandLine\":\"\",\"added\":\"2026-01-01T00:00:00Z\"}")]
+    [TestCase("{\"schema\":\"tessera.guest/1\",\"name\":\"k\",\"kernel\":\"vmlinuz\",\"rootDisk\":\"/etc/passwd\",\"commandLine\":\"\",\"added\":\"2026-01-01T00:00:00Z\"}")]
     public void A_damaged_guest_is_listed_with_its_problem_and_spoils_no_other(string json)
     {
         Library().Add("a", KernelFile());
@@ -295,6 +298,16 @@ internal sealed class GuestLibraryTests
 
         Assert.That(Assert.Throws<GuestException>(() => Library().Find("a"))!.Message, Does.Contain("guest.json").And.Contain($"\"{name}\"").And.Contain("again"));
         Assert.That(Library().Find("b")!.Problem, Is.Null);
+    }
+
+    [Test]
+    public void A_guests_file_that_is_a_link_is_no_file_of_its_folder()
+    {
+        Library().Add("a", KernelFile());
+        File.Delete(Path.Combine(_folder, "a", "vmlinuz"));
+        File.CreateSymbolicLink(Path.Combine(_folder, "a", "vmlinuz"), KernelFile());
+
+        Assert.That(Assert.Throws<GuestException>(() => Library().Find("a"))!.Message, Does.Contain("guest.json").And.Contain("links do not count"));
     }
 
     [Test]

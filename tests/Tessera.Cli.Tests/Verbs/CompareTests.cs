@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Tessera.Cli.Tests.Support;
 using Tessera.Hosting.Tests;
 using Tessera.Lab.Comparisons;
@@ -156,6 +157,65 @@ internal sealed class CompareTests
             Assert.That(document.Outcome, Is.EqualTo("failed"));
             Assert.That(document.Cells[0].Schedulers[0], Has.Property("Failed").EqualTo(2).And.Property("Runs").Zero);
             Assert.That(document.Cells[0].Schedulers[1], Has.Property("Failed").Zero.And.Property("Runs").EqualTo(2));
+        });
+    }
+
+    [Test]
+    public void A_comparisons_folder_makes_nothing_outside_it_vanish_or_change()
+    {
+        string victim = Path.Combine(_folder, "victim");
+        Directory.CreateDirectory(Path.Combine(victim, "001-simulated-bvt-r1"));
+        File.WriteAllText(Path.Combine(victim, "kept"), "kept");
+        string output = Path.Combine(_folder, "out");
+        string[] arguments = ["compare", Repository.Sample("quickstart.json"), "--simulate-only", "--seconds", "1", "--repeat", "2", "--out", output];
+        using Support.Cli first = new();
+        Assert.That(first.Run(arguments), Is.Zero, first.Error);
+
+        // Both runs failed, says the folder, and lie elsewhere; a third is a link; and somebody keeps files of his own there.
+        string runs = Path.Combine(output, "runs");
+        foreach (string run in Directory.GetDirectories(runs))
+        {
+            JsonNode stored = JsonNode.Parse(File.ReadAllText(Path.Combine(run, "run.json")))!;
+            stored["row"]!["folder"] = victim;
+            stored["row"]!["outcome"] = "failed";
+            File.WriteAllText(Path.Combine(run, "run.json"), stored.ToJsonString());
+        }
+
+        Directory.CreateSymbolicLink(Path.Combine(runs, "003-simulated-bvt-r3"), victim);
+        Directory.CreateDirectory(Path.Combine(runs, "mine"));
+        using Support.Cli again = new();
+        using Support.Cli anew = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(again.Run(arguments), Is.Zero, again.Error);
+            Assert.That(anew.Run([.. arguments, "--restart"]), Is.Zero, anew.Error);
+            Assert.That(Directory.GetFileSystemEntries(victim), Has.Length.EqualTo(2));
+            Assert.That(Path.Combine(runs, "mine"), Does.Exist);
+            Assert.That(ComparisonJson.Read(File.ReadAllText(Path.Combine(output, "comparison.json"))).Runs.Select(run => run.Folder), Is.All.StartsWith("runs/00"));
+        });
+
+        // A folder of runs that is a link is not entered at all.
+        Directory.Move(runs, Path.Combine(victim, "runs"));
+        Directory.CreateSymbolicLink(runs, Path.Combine(victim, "runs"));
+        using Support.Cli linked = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(linked.Run([.. arguments, "--restart"]), Is.EqualTo(2));
+            Assert.That(linked.Error, Does.Contain("symbolic link"));
+            Assert.That(Directory.GetDirectories(Path.Combine(victim, "runs")), Has.Length.EqualTo(4));
+        });
+    }
+
+    [TestCase("{\"switchNs\":-5,\"wakeNs\":0,\"beatNs\":0,\"source\":\"x\"}")]
+    [TestCase("not JSON")]
+    public void Costs_that_are_none_are_named_with_their_file(string text)
+    {
+        File.WriteAllText(Path.Combine(_folder, "calibration.json"), text);
+        using Support.Cli cli = new() { Environment = { ["TESSERA_KVM_DEVICE"] = "/dev/null" } };
+        Assert.Multiple(() =>
+        {
+            Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.EqualTo(2));
+            Assert.That(cli.Error, Does.Contain("calibration.json").And.Contain("Remove it"));
         });
     }
 

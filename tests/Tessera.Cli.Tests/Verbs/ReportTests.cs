@@ -69,6 +69,33 @@ internal sealed class ReportTests
     }
 
     [Test]
+    public void Results_are_written_into_their_folder_and_not_through_what_bears_their_names()
+    {
+        string victim = Path.Combine(_folder, "victim");
+        File.WriteAllText(victim, "kept");
+        string results = Path.Combine(_folder, "results");
+        Directory.CreateDirectory(results);
+        string[] names = ["result.json", "schedule.csv", "configuration.json", "console-one.log", "report.html", "trace.json"];
+        foreach (string name in names)
+            File.CreateSymbolicLink(Path.Combine(results, name), victim);
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("simulate", Repository.Sample("quickstart.json"), "--seconds", "1", "--out", results, "--quiet"), Is.Zero, cli.Error);
+        Directory.Delete(Path.Combine(results, "series"), recursive: true);
+        string elsewhere = Path.Combine(_folder, "elsewhere");
+        Directory.CreateDirectory(elsewhere);
+        Directory.CreateSymbolicLink(Path.Combine(results, "series"), elsewhere);
+        using Support.Cli again = new();
+        Assert.Multiple(() =>
+        {
+            Assert.That(File.ReadAllText(victim), Is.EqualTo("kept"));
+            Assert.That(names.Where(name => new FileInfo(Path.Combine(results, name)).LinkTarget is not null), Is.EqualTo(ReportWriter.CanDraw ? Array.Empty<string>() : ["report.html"]));
+            Assert.That(again.Run("report", results), Is.EqualTo(2));
+            Assert.That(again.Error, Does.Contain("series").And.Contain("symbolic link"));
+            Assert.That(Directory.GetFileSystemEntries(elsewhere), Is.Empty);
+        });
+    }
+
+    [Test]
     public void A_trace_is_JSON_that_names_every_physical_CPU_and_domain()
     {
         using Support.Cli cli = new();

@@ -24,6 +24,7 @@ internal static unsafe class FileNative
     public const int OpenCreate = 0x40;
     public const int OpenExclusive = 0x80;
     public const int OpenDirect = 0x4000;
+    public const int OpenNoFollow = 0x20000;
     public const int OpenCloseOnExec = 0x80000;
 
     public const int LockShared = 1;
