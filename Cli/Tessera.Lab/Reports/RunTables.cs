@@ -9,36 +9,50 @@ internal static class RunTables
 {
     private static readonly string[] CallKinds = ["traps", "hypercalls"];
 
-    /// <summary>One row a domain. A column in which no domain has a value is left out.</summary>
+    private static readonly Column[] OfCpu =
+    [
+        new("Guest", "text", (domain, _) => domain.Text("guest")),
+        new("State", "text", (domain, _) => domain.Text("state")),
+        new("Why it ended", "text wrap", (domain, _) => domain.Text("exitReason")),
+        new("Weight", "", (domain, _) => Some(domain.Number("weight"), Show.Count)),
+        new("CPU time", "", (domain, _) => Some(domain.Number("cpuSeconds"), Show.Seconds)),
+        new("Share", "", (domain, _) => Some(domain.Number("share"), Show.Percent)),
+        new("Expected", "", (domain, _) => Some(domain.Number("expectedShare"), Show.Percent)),
+        new("Error, points", "", (domain, _) => Some(domain.Number("share") - domain.Number("expectedShare"), Show.Points)),
+        new("Work", "", (domain, _) => Some(domain.Number("work"), Show.Count)),
+        new("Stint p50", "", (_, own) => Some(own?.StintNs?.P50, Show.Time)),
+        new("Preempted", "", (_, own) => Some(own?.Preemptions, Show.Count)),
+    ];
+
+    private static readonly Column[] OfWaking =
+    [
+        new("Wakes", "", (domain, _) => Some(domain.Number("wakes"), Show.Count)),
+        new("Wake p50", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p50"), Show.Time)),
+        new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p99"), Show.Time)),
+        new("Wake max", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "max"), Show.Time)),
+        new("Response p50", "", (domain, _) => Some(domain.Number("responseTimeNs", "p50"), Show.Time)),
+        new("Response p99", "", (domain, _) => Some(domain.Number("responseTimeNs", "p99"), Show.Time)),
+        new("Missed", "", (domain, _) => Some(domain.Number("missedDeadlines"), Show.Count)),
+        new("Memory", "", (domain, _) => Some(domain.Number("memory", "assignedBytes"), Show.Bytes)),
+        new("Boot", "", (domain, _) => Some(domain.Number("bootMilliseconds") * 1e6, Show.Time)),
+    ];
+
+    /// <summary>One row a domain, in two tables that each fit a screen. A column in which no domain has a value is left out.</summary>
     public static void Domains(HtmlBuilder html, RunFolder run)
+    {
+        Domains(html, run, "table-domains", "Domains, over the measured window", OfCpu);
+        Domains(html, run, "table-waking", "Waking, answering and memory", OfWaking);
+        html.Element("p", "Wake latencies here are the result's: beat and burst measure their own; for other guests it is what the scheduler core saw since the machine's start. A stint is a stay on a pCPU.", "class=\"note\"");
+    }
+
+    private static void Domains(HtmlBuilder html, RunFolder run, string id, string caption, Column[] all)
     {
         IReadOnlyList<JsonElement> domains = run.Result.List("domains");
         DomainMetrics?[] metrics = [.. domains.Select((_, index) => index < run.Metrics?.Domains.Count ? run.Metrics.Domains[index] : null)];
-        Column[] columns =
-        [
-            .. new Column[]
-            {
-                new("Guest", "text", (domain, _) => domain.Text("guest")),
-                new("State", "text", (domain, _) => domain.Text("state")),
-                new("Why it ended", "text wrap", (domain, _) => domain.Text("exitReason")),
-                new("Weight", "", (domain, _) => Some(domain.Number("weight"), Show.Count)),
-                new("CPU time", "", (domain, _) => Some(domain.Number("cpuSeconds"), Show.Seconds)),
-                new("Share", "", (domain, _) => Some(domain.Number("share"), Show.Percent)),
-                new("Expected", "", (domain, _) => Some(domain.Number("expectedShare"), Show.Percent)),
-                new("Error, points", "", (domain, _) => Some(domain.Number("share") - domain.Number("expectedShare"), Show.Points)),
-                new("Work", "", (domain, _) => Some(domain.Number("work"), Show.Count)),
-                new("Wakes", "", (domain, _) => Some(domain.Number("wakes"), Show.Count)),
-                new("Wake p50", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p50"), Show.Time)),
-                new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p99"), Show.Time)),
-                new("Wake max", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "max"), Show.Time)),
-                new("Missed", "", (domain, _) => Some(domain.Number("missedDeadlines"), Show.Count)),
-                new("Stint p50", "", (_, own) => Some(own?.StintNs?.P50, Show.Time)),
-                new("Preempted", "", (_, own) => Some(own?.Preemptions, Show.Count)),
-                new("Memory", "", (domain, _) => Some(domain.Number("memory", "assignedBytes"), Show.Bytes)),
-                new("Boot", "", (domain, _) => Some(domain.Number("bootMilliseconds") * 1e6, Show.Time)),
-            }.Where(column => domains.Select((domain, index) => column.Value(domain, metrics[index])).Any(text => text is not null)),
-        ];
-        html.Markup("<div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Statistics by domain\"><table id=\"table-domains\"><caption>Domains, over the measured window</caption><thead><tr><th scope=\"col\">Domain</th>");
+        Column[] columns = [.. all.Where(column => domains.Select((domain, index) => column.Value(domain, metrics[index])).Any(text => text is not null))];
+        if (columns.Length == 0)
+            return;
+        html.Markup($"<div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table id=\"{id}\"><caption>{caption}</caption><thead><tr><th scope=\"col\">Domain</th>");
         foreach (Column column in columns)
             html.Element("th", column.Title, $"scope=\"col\" class=\"{column.Kind}\"");
         html.Markup("</tr></thead><tbody>\n");
@@ -50,7 +64,7 @@ internal static class RunTables
             html.Markup("</tr>\n");
         }
 
-        html.Markup("</tbody></table></div>\n").Element("p", "Wake latencies here are the result's: beat and burst measure their own; for other guests it is what the scheduler core saw since the machine's start. A stint is a stay on a pCPU.", "class=\"note\"");
+        html.Markup("</tbody></table></div>\n");
     }
 
     private static string? Some(double? value, Func<double?, string> show) => value is null ? null : show(value);

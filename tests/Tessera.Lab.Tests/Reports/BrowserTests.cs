@@ -122,6 +122,49 @@ internal sealed class BrowserTests
         }
     }
 
+    /// <summary>The columns that a full result of a guest with a disk, deadlines and wakes has.</summary>
+    [TestCase(1400)]
+    [TestCase(1000)]
+    [TestCase(500)]
+    public async Task Every_table_of_statistics_fits_the_screen(int width)
+    {
+        using SampleRun run = SampleRun.Draw(["web-server-number-one", "batch", "sleeper"], pcpus: 2, change: result =>
+        {
+            foreach (JsonNode? domain in result["domains"]!.AsArray())
+            {
+                domain!["work"] = 123_456_789;
+                domain["missedDeadlines"] = 12_345;
+                domain["bootMilliseconds"] = 1234.5;
+                domain["memory"] = new JsonObject { ["assignedBytes"] = 1L << 30 };
+                foreach (string key in (string[])["wakeLatencyNs", "responseTimeNs"])
+                    domain[key] = new JsonObject { ["p50"] = 123_456, ["p99"] = 12_345_678, ["max"] = 123_456_789, ["count"] = 99 };
+                domain["disks"] = new JsonArray(new JsonObject { ["name"] = "xvda", ["reads"] = 12_345, ["readBytes"] = 3 << 20, ["readBytesPerSecond"] = 1 << 20, ["readLatencyNs"] = domain["wakeLatencyNs"]!.DeepClone() });
+            }
+        });
+        await Open(run, width, height: 900);
+        await _browser.Keep($"run-{width}");
+        await Assert.MultipleAsync(async () =>
+        {
+            Assert.That(await _browser.Number("document.documentElement.scrollWidth"), Is.LessThanOrEqualTo(width));
+            foreach (string table in (string[])["table-domains", "table-waking", "table-pcpus", "table-devices", "table-errors"])
+                Assert.That(await _browser.Number($"(() => {{ const host = document.getElementById('{table}').parentElement; return host.scrollWidth - host.clientWidth; }})()"), Is.Zero, table);
+
+            // Every cell of a card says which column it is of.
+            if (width == 500)
+                Assert.That(await _browser.Text("getComputedStyle(document.querySelector('#table-waking td'), '::before').content + document.querySelector('#table-waking td').dataset.title"), Does.Contain("Wakes"));
+        });
+        Silent();
+    }
+
+    [Test]
+    public async Task A_short_run_opens_with_windows_wider_than_the_policys_slices()
+    {
+        using SampleRun run = SampleRun.Draw(Names);
+        await Open(run);
+        Assert.That(run.Recording.Length.TotalSeconds, Is.InRange(0.8, 1.2));
+        Assert.That(await _browser.Text("document.querySelector('[aria-label=\"Averaging window\"] [aria-pressed=true]').innerText"), Is.EqualTo("100 ms"));
+    }
+
     [Test]
     public async Task A_phone_scrolls_in_one_direction_only()
     {

@@ -14,7 +14,8 @@
     const lengthOf = (step) => Math.min((step + 1) * source.stepNs, source.coveredNs) - step * source.stepNs;
     // Windows in which every domain has had its turn tell more: with many domains that takes longer.
     const crowded = T.data.domains.length / T.data.pcpus > 20 ? 2 : 1;
-    let factor = source.factors[source.steps > 400 ? Math.min(crowded, source.factors.length - 1) : 0];
+    // The finest windows show a policy's slices one by one, which is noise to the eye: open a step wider wherever that leaves some points to see.
+    let factor = source.factors[Math.min(source.steps > 400 ? crowded : 1, source.factors.length - 1)];
 
     // Steps are averaged by their lengths, so a wider window is exact; a last one that is not full counts for what it is.
     function build() {

@@ -7,5 +7,6 @@
   T.startErrors();
   T.startGantt();
   T.startComparison();
+  T.startTables();
   document.documentElement.dataset.ready = "yes";
 })(window.Tessera);
