@@ -14,8 +14,8 @@ internal sealed record CompareRequest
     /// <summary>Changes of it that all runs have.</summary>
     public required IReadOnlyList<string> Edits { get; init; }
 
-    /// <summary>Schedulers by name or DLL; empty for the configured one.</summary>
-    public required IReadOnlyList<string> Schedulers { get; init; }
+    /// <summary>Schedulers; empty for the configured one.</summary>
+    public required IReadOnlyList<SchedulerChoice> Schedulers { get; init; }
 
     /// <summary>What is varied.</summary>
     public required IReadOnlyList<Factor> Factors { get; init; }
@@ -61,19 +61,24 @@ internal sealed record CompareRequest
         SimulateOnly ? [ComparisonEngines.Simulated] : Simulate ? [ComparisonEngines.Machine, ComparisonEngines.Simulated] : [ComparisonEngines.Machine];
 }
 
+/// <summary>A scheduler as the command line names it.</summary>
+/// <param name="Label">What to call it; null for its own name.</param>
+/// <param name="Name">It, by name or DLL; null for the configured one.</param>
+internal sealed record SchedulerChoice(string? Label, string? Name);
+
 /// <summary>A scheduler and varied values: the configuration of some runs.</summary>
 /// <param name="Label">The scheduler's label.</param>
-/// <param name="Scheduler">The scheduler by name or DLL; null for the configured one.</param>
+/// <param name="Choice">The scheduler.</param>
 /// <param name="Cell">The varied values.</param>
 /// <param name="Edits">The edits that all variants have.</param>
 /// <param name="Varied">The varied values as edits.</param>
-internal sealed record CompareVariant(string Label, string? Scheduler, IReadOnlyList<FactorValue> Cell, IReadOnlyList<string> Edits, IReadOnlyList<string> Varied)
+internal sealed record CompareVariant(string Label, SchedulerChoice Choice, IReadOnlyList<FactorValue> Cell, IReadOnlyList<string> Edits, IReadOnlyList<string> Varied)
 {
     /// <summary>For messages.</summary>
     public string Title => Cell.Count == 0 ? Label : $"{Label}, {FactorialDesign.Title(Cell)}";
 
     /// <summary>Reads the configuration as this variant has it.</summary>
-    public Experiment Load(string config, HostResources resources) => ConfigurationLoader.Load(config, Edits, resources, Scheduler, Varied);
+    public Experiment Load(string config, HostResources resources) => ConfigurationLoader.Load(config, Edits, resources, Choice.Name, Varied);
 }
 
 /// <summary>Reads the command line's lists.</summary>
@@ -94,6 +99,23 @@ internal static class CompareArguments
         if (values.Distinct(StringComparer.Ordinal).Count() < values.Count)
             throw new UsageException($"--vary {text}: a value stands there twice.");
         return new Factor(path, values);
+    }
+
+    /// <summary>Reads A,B,./C.dll,label=./D.dll.</summary>
+    /// <exception cref="UsageException">It is no such list.</exception>
+    public static IReadOnlyList<SchedulerChoice> ParseSchedulers(string list)
+    {
+        List<SchedulerChoice> choices = [.. Split(list).Select(Parse)];
+        return choices.Exists(choice => choice.Name!.Length == 0 || choice.Label?.Length == 0) || choices.Distinct().Count() < choices.Count
+            ? throw new UsageException($"--scheduler {list}: names or paths with commas between, each once, such as bvt,credit2,./MyPolicy.dll or mine=./MyPolicy.dll.")
+            : choices;
+
+        // A path may have a '=' in it, a label has no '/'.
+        static SchedulerChoice Parse(string text)
+        {
+            int equals = text.IndexOf('=', StringComparison.Ordinal);
+            return equals < 0 || text[..equals].Contains('/', StringComparison.Ordinal) ? new SchedulerChoice(null, text) : new SchedulerChoice(text[..equals].Trim(), text[(equals + 1)..].Trim());
+        }
     }
 
     /// <summary>Splits at commas.</summary>

@@ -11,7 +11,7 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Cli.Comparisons;
 
 /// <summary>Makes single runs of a comparison, in this process, each with its plugins loaded anew.</summary>
-internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, TimeProvider time)
+internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, IHostDelay delay, TimeProvider time)
 {
     private static readonly Nanoseconds ProgressInterval = Nanoseconds.FromMilliseconds(500);
 
@@ -101,24 +101,20 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
             using IRunMachine machine = simulation is null ? machines.Create(prepared) : simulators.Create(prepared, simulation);
             RunPlan plan = prepared.Plan with { RecordedEvents = RunCommand.RecordedEvents };
             string path = Path.Combine(request.Output, folder);
-            RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, ProgressInterval, at => progress(PartOf(at)));
+            RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, ProgressInterval, at => progress(PartOf(at)), null, simulation is null ? delay : null);
             RunRecord record;
-            (long Delay, long At) before = (HostDelay.Read(), time.GetTimestamp());
             using (new ConsoleFiles(path, session.Consoles, plan.ConsoleLimit.Bytes))
                 record = session.Run();
             if (record.Outcome == RunOutcome.Interrupted)
                 return null;
-            double? withheld = simulation is null
-                ? (HostDelay.Read() - before.Delay) / 1e7 / Math.Max(1e-3, time.GetElapsedTime(before.At).TotalSeconds) / machine.HostCpus.Count
-                : null;
-            ResultDocument result = ResultBuilder.Build(record, plan.Domains, machine, prepared.Plugins.Scheduler.Plugin.Info, prepared.Resolved, startedAt);
+            ResultDocument result = ResultBuilder.Build(record, prepared, machine, prepared.Plugins.Scheduler.Plugin.Info, startedAt);
             RunFiles.Write(path, prepared, request.KeepSchedules ? record : record with { Recording = null }, result);
             RunMetrics? metrics = record.Recording is { } recording ? RunMetrics.Of(recording) : null;
             return row with
             {
                 Outcome = result.Outcome == RunOutcome.Completed ? "completed" : "failed",
                 Failures = result.Failures,
-                Metrics = RunFigures.Metrics(metrics, result, withheld),
+                Metrics = RunFigures.Metrics(metrics, result),
                 Groups = RunFigures.Groups(prepared, metrics, result, simulation?.Models ?? []),
             };
         }

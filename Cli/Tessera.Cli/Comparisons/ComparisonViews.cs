@@ -12,7 +12,7 @@ internal static class ComparisonViews
     /// <summary>More verdicts than this under one table are counted instead; comparison.json has them all.</summary>
     private const int MostVerdicts = 12;
 
-    /// <summary>Below this the median goes without its interval.</summary>
+    /// <summary>Below this a table has the columns that fit 80 characters: no medians, and the cell in front of the scheduler.</summary>
     private const int WideColumns = 130;
 
     /// <summary>Everything, top to bottom.</summary>
@@ -35,6 +35,7 @@ internal static class ComparisonViews
             AddAgreement(parts, document);
         }
 
+        parts.Add(new Text($"  {VerdictText.Headline(document)}"));
         return new Rows(parts);
     }
 
@@ -48,11 +49,12 @@ internal static class ComparisonViews
             return;
         bool varied = cells.Any(cell => cell.Cell.Count > 0);
         Table table = new Table().Border(TableBorder.Simple);
-        if (varied)
+        if (wide && varied)
             table.AddColumn(new TableColumn("").NoWrap());
-        table.AddColumns(new TableColumn(metric.Title).NoWrap(), Right("mean"), Right("95 % interval"), Right("median"));
+        table.AddColumn(wide ? new TableColumn(metric.Title).NoWrap() : new TableColumn(metric.Title));
+        table.AddColumns(Right("mean"), Right("95 % interval"));
         if (wide)
-            table.AddColumn(Right("95 % interval"));
+            table.AddColumns(Right("median"), Right("95 % interval"));
         table.AddColumns(Right("runs"), new TableColumn("").NoWrap());
         foreach (CellResult cell in cells)
         {
@@ -62,17 +64,16 @@ internal static class ComparisonViews
                 Summary summary = scheduler.Metrics[metric.Key];
                 string mark = Mark(metric, cell, measured, scheduler.Scheduler);
                 Style style = mark.Length > 0 ? new Style(Color.Green) : Style.Plain;
-                List<IRenderable> row = varied ? [new Text(FactorialDesign.Title(cell.Cell))] : [];
+                List<IRenderable> row = wide && varied ? [new Text(FactorialDesign.Title(cell.Cell))] : [];
                 row.AddRange(
                 [
-                    new Text(scheduler.Scheduler, style),
+                    new Text(wide || !varied ? scheduler.Scheduler : $"{FactorialDesign.ShortTitle(cell.Cell)}, {scheduler.Scheduler}", style),
                     new Text(VerdictText.Value(metric, summary.Mean), style),
                     new Text(Range(metric, summary.MeanInterval)),
-                    new Text(VerdictText.Value(metric, summary.Median)),
                 ]);
                 if (wide)
-                    row.Add(new Text(Range(metric, summary.MedianInterval)));
-                row.AddRange([new Text(scheduler.Failed == 0 ? $"{scheduler.Runs}" : $"{scheduler.Runs} ({scheduler.Failed} failed)"), new Text(mark, style)]);
+                    row.AddRange([new Text(VerdictText.Value(metric, summary.Median)), new Text(Range(metric, summary.MedianInterval))]);
+                row.AddRange([new Text(Runs(scheduler)), new Text(mark, style)]);
                 table.AddRow(row);
             }
         }
@@ -92,6 +93,9 @@ internal static class ComparisonViews
         }
     }
 
+    private static string Runs(SchedulerResult scheduler) =>
+        $"{scheduler.Runs}{(scheduler.Copies > 0 ? $", {scheduler.Copies} copies" : "")}{(scheduler.Failed > 0 ? $", {scheduler.Failed} failed" : "")}";
+
     /// <summary>"best" for one shown to be better than all others; "not beaten" for those that none was shown to be better than, when somebody was beaten.</summary>
     private static string Mark(MetricDefinition metric, CellResult cell, SchedulerResult[] measured, string scheduler)
     {
@@ -103,28 +107,18 @@ internal static class ComparisonViews
 
     private static void AddAgreement(List<IRenderable> parts, ComparisonDocument document)
     {
-        bool varied = document.Factors.Count > 0;
         Table table = new Table().Border(TableBorder.Simple);
-        table.AddColumn(new TableColumn("machine and simulator").NoWrap());
-        if (varied)
-            table.AddColumn(new TableColumn("").NoWrap());
-        table.AddColumns(new TableColumn("domain").NoWrap(), new TableColumn("").NoWrap(), Right("machine"), Right("simulated"), Right("difference"), new TableColumn("").NoWrap());
+        table.AddColumns(new TableColumn("machine and simulator"), new TableColumn("domain"), Right("machine"), Right("simulated"), Right("difference"), new TableColumn("").NoWrap());
         foreach (AgreementRow row in document.Agreement)
         {
             bool share = row.Quantity == Agreement.Share;
-            List<IRenderable> cells = [new Text(row.Scheduler)];
-            if (varied)
-                cells.Add(new Text(FactorialDesign.Title(row.Cell)));
-            cells.AddRange(
-            [
-                new Text(row.Group),
-                new Text(share ? "share" : $"{row.Quantity}, median"),
+            table.AddRow(
+                new Text(row.Cell.Count == 0 ? row.Scheduler : $"{FactorialDesign.ShortTitle(row.Cell)}, {row.Scheduler}"),
+                new Text($"{row.Group}, {(share ? "share" : $"{row.Quantity}, median")}"),
                 new Text(Quantity(row.Machine, share)),
                 new Text(Quantity(row.Simulated, share)),
                 new Text(row.Difference.ToString("+0.00;-0.00;0.00", CultureInfo.InvariantCulture) + (share ? " points" : " %")),
-                row.Agrees ? new Text("agrees", new Style(Color.Green)) : new Text("differs", new Style(Color.Yellow)),
-            ]);
-            table.AddRow(cells);
+                row.Agrees ? new Text("agrees", new Style(Color.Green)) : new Text("differs", new Style(Color.Yellow)));
         }
 
         parts.Add(table);

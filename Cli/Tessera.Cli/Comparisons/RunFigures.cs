@@ -15,8 +15,7 @@ internal static class RunFigures
     /// <summary>The metrics that apply (<see cref="MetricCatalogue"/>).</summary>
     /// <param name="metrics">Of its recording; null when the window never began.</param>
     /// <param name="result">Its result.</param>
-    /// <param name="withheld">What the host took of the pCPUs, in per cent; null in virtual time.</param>
-    public static IReadOnlyDictionary<string, double> Metrics(RunMetrics? metrics, ResultDocument result, double? withheld)
+    public static IReadOnlyDictionary<string, double> Metrics(RunMetrics? metrics, ResultDocument result)
     {
         Dictionary<string, double> values = [];
         if (metrics is { Seconds: > 0 })
@@ -44,6 +43,13 @@ internal static class RunFigures
             values["lateP99"] = measuring.Max(domain => domain.WakeLatencyNs!.P99);
         }
 
+        LatencySummary[] responses = [.. result.Domains.Select(domain => domain.ResponseTimeNs).OfType<LatencySummary>()];
+        if (responses.Length > 0)
+        {
+            values["responseP50"] = Describe.Median([.. responses.Select(response => (double)response.P50)]);
+            values["responseP99"] = responses.Max(response => response.P99);
+        }
+
         if (seconds > 0 && result.Domains.Any(domain => domain.MissedDeadlines is not null))
             values["missed"] = result.Domains.Sum(domain => domain.MissedDeadlines ?? 0) / seconds;
         if (seconds > 0 && result.Domains.Any(domain => domain.Work is not null))
@@ -55,8 +61,8 @@ internal static class RunFigures
             values["decisionP99"] = cost.P99Ns;
         }
 
-        if (withheld is { } percent)
-            values[MetricCatalogue.Withheld] = percent;
+        if (result.Withheld is { } withheld)
+            values[MetricCatalogue.Withheld] = withheld.Percent;
         return values;
     }
 
@@ -82,7 +88,15 @@ internal static class RunFigures
                 metrics is null ? domains.Sum(domain => domain.ExpectedShare) : members.Sum(index => metrics.Domains[index].IdealShare),
                 Median(domains.Where(MeasuresItself).Select(domain => (double)domain.WakeLatencyNs!.P50)),
                 metrics is null ? null : Median(members.Select(index => metrics.Domains[index].WakeToRunNs).OfType<Quantiles>().Select(wake => (double)wake.P50)),
-                wakes == 0 ? null : domains.Sum(domain => domain.CpuSeconds) * 1e9 / wakes));
+                wakes == 0 ? null : domains.Sum(domain => domain.CpuSeconds) * 1e9 / wakes)
+            {
+                LateP99Ns = Worst(domains.Where(MeasuresItself).Select(domain => domain.WakeLatencyNs)),
+                WakeP99Ns = metrics is null ? null : members.Max(index => (double?)metrics.Domains[index].WakeToRunNs?.P99),
+                ResponseP50Ns = Median(domains.Select(domain => domain.ResponseTimeNs).OfType<LatencySummary>().Select(response => (double)response.P50)),
+                ResponseP99Ns = Worst(domains.Select(domain => domain.ResponseTimeNs)),
+                Missed = domains.All(domain => domain.MissedDeadlines is null) ? null : domains.Sum(domain => domain.MissedDeadlines ?? 0),
+                Work = domains.All(domain => domain.Work is null) ? null : domains.Sum(domain => domain.Work ?? 0),
+            });
         }
 
         return groups;

@@ -35,7 +35,10 @@ internal sealed partial class RunStore(UntrustedFolder files)
 {
     private const string Runs = "runs";
     private const string RunFile = "run.json";
-    private const int LongestName = 100;
+
+    /// <summary>Of a folder's name and of a part of it; a file system takes 255 bytes.</summary>
+    private const int LongestName = 200;
+    private const int LongestPart = 24;
 
     /// <summary>Every finished run.</summary>
     public IReadOnlyList<StoredRun> Load()
@@ -70,9 +73,11 @@ internal sealed partial class RunStore(UntrustedFolder files)
     /// <summary>An empty folder for a run, relative to the comparison's; what an unfinished run left there is removed.</summary>
     public string Begin(PlannedRun run)
     {
-        string name = $"{run.Place.ToString("000", CultureInfo.InvariantCulture)}-{run.Engine}-{run.Scheduler}{string.Concat(run.Cell.Select(value => $"-{value.Path}={value.Value}"))}";
+        // The values are what tells one run from another: each keeps its place in a long name, of paths only the last part stays.
+        string cell = string.Concat(run.Cell.Select(value => $"-{Cut(FactorialDesign.LastPart(value.Path), LongestPart)}={Cut(value.Value, LongestPart)}"));
+        string name = $"{run.Place.ToString("000", CultureInfo.InvariantCulture)}-{run.Engine}-{Cut(run.Scheduler, LongestPart)}{cell}";
         name = string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '=' or '_' ? c : '_'));
-        string relative = $"{Runs}/{(name.Length > LongestName ? name[..LongestName] : name)}-r{run.Repetition}";
+        string relative = $"{Runs}/{Cut(name, LongestName)}-r{run.Repetition}";
         Drop(relative);
         files.MakeFolder(relative);
         return relative;
@@ -85,6 +90,8 @@ internal sealed partial class RunStore(UntrustedFolder files)
     /// <summary>Removes a run's folder.</summary>
     /// <param name="relative">As <see cref="Begin"/> or <see cref="Load"/> gave it.</param>
     public void Drop(string relative) => files.RemoveFolder(relative);
+
+    private static string Cut(string text, int length) => text.Length > length ? text[..length] : text;
 
     /// <summary>The name of a folder that <see cref="Begin"/> made.</summary>
     [GeneratedRegex("^[0-9]{3,}-(machine|simulated)-.+-r[0-9]+$")]

@@ -23,6 +23,7 @@ internal static class CliServices
         .AddSingleton<KernelMachineFactory>()
         .AddSingleton<IMachineFactory>(provider => provider.GetRequiredService<KernelMachineFactory>())
         .AddSingleton<SimulatedMachineFactory>()
+        .AddSingleton<Runs.IHostDelay, Runs.HostDelay>()
         .AddSingleton<RunControlFactory>()
         .AddSingleton<ControlClient>()
         .AddSingleton<IControlCommand, ListCommand>()

@@ -280,6 +280,13 @@ internal sealed class SimulatedDomain(
             AssignedBytes = plan.MemoryBytes,
             ResidentBytes = 0,
             Report = _vcpu is null ? null : Report(account!),
+            Responses = workload switch
+            {
+                // A beat guest has no jobs that anybody waits for: what it is late by is its wake.
+                PeriodicWorkload periodic when isModel => Latency(periodic.ResponseTime),
+                QueueWorkload queue => Latency(queue.ResponseTime),
+                _ => null,
+            },
         };
     }
 

@@ -1,4 +1,4 @@
-using System.Text.Json;
+using Tessera.Cli.Composition;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
 using Tessera.Sdk.Cpu;
@@ -10,14 +10,14 @@ internal static class ResultBuilder
 {
     /// <summary>The result of one run.</summary>
     /// <param name="record">What the session left.</param>
-    /// <param name="domains">Its domains.</param>
+    /// <param name="prepared">What ran.</param>
     /// <param name="machine">The machine it ran on.</param>
     /// <param name="scheduler">The scheduler that was configured.</param>
-    /// <param name="configuration">The resolved configuration.</param>
     /// <param name="startedAt">When.</param>
-    public static ResultDocument Build(
-        RunRecord record, IReadOnlyList<DomainPlan> domains, IRunMachine machine, PluginInfo scheduler, JsonElement configuration, DateTimeOffset startedAt)
+    public static ResultDocument Build(RunRecord record, PreparedExperiment prepared, IRunMachine machine, PluginInfo scheduler, DateTimeOffset startedAt)
     {
+        IReadOnlyList<DomainPlan> domains = prepared.Plan.Domains;
+        double seconds = (record.Final.At - record.Baseline.At).TotalSeconds;
         ShareRow[] rows = ShareTable.Between(record.Baseline, record.Final, record.Expected);
         return new ResultDocument
         {
@@ -28,9 +28,11 @@ internal static class ResultBuilder
             Host = HostFactsReader.Read(),
             Engine = Engine(machine.Engine),
             Scheduler = new SchedulerReport(scheduler.Name, scheduler.Version, record.Final.SchedulerEjected),
-            Configuration = configuration,
+            Configuration = prepared.Resolved,
             MeasuredFromSeconds = Math.Max(0, record.Baseline.At.TotalSeconds),
-            ElapsedSeconds = (record.Final.At - record.Baseline.At).TotalSeconds,
+            ElapsedSeconds = seconds,
+            Experiment = Path.GetFileNameWithoutExtension(prepared.Experiment.Document.Position.Source),
+            Withheld = record.Withheld is { } withheld ? Withheld(withheld, seconds * machine.HostCpus.Count) : null,
             Domains = [.. domains.Select((domain, index) => Domain(record, domain, index, rows[index]))],
             Pcpus = [.. record.Final.Pcpus.Select((pcpu, index) => Pcpu(index, machine.HostCpus[index], record.Baseline.Pcpus[index], pcpu))],
             SchedulerCost = new SchedulerCost(record.Final.Decisions.Count, record.Final.Decisions.P50Ns, record.Final.Decisions.P99Ns),
@@ -41,6 +43,11 @@ internal static class ResultBuilder
     /// <summary>An engine's facts as data.</summary>
     public static EngineReport Engine(EngineFacts facts) => new(
         facts.Name, facts.Strategy, [.. facts.Findings.Select(finding => new EngineFindingReport(finding.Probe, finding.Finding, finding.Consequence))]);
+
+    private static WithheldResult Withheld(Withheld withheld, double capacity) => new(
+        withheld.Delay.TotalSeconds,
+        withheld.Stolen.TotalSeconds,
+        capacity > 0 ? Math.Min(100, (withheld.Delay + withheld.Stolen).TotalSeconds / capacity * 100) : 0);
 
     private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(
         index, hostCpu, (after.Busy - before.Busy).TotalSeconds, (after.Idle - before.Idle).TotalSeconds, after.Switches - before.Switches);
@@ -66,6 +73,7 @@ internal static class ResultBuilder
             Wakes = row.Wakes,
             WakeLatencyNs = row.Latency ?? after.WakeLatency,
             MissedDeadlines = row.Missed,
+            ResponseTimeNs = ShareTable.Latency(before.Responses, after.Responses),
             Traps = ShareTable.Difference(before.Traps, after.Traps),
             Hypercalls = ShareTable.Difference(before.Hypercalls, after.Hypercalls),
             Memory = new MemoryResult(after.AssignedBytes, after.ResidentBytes),

@@ -44,6 +44,12 @@ public sealed record ResultDocument
     /// <summary>The length of the measured window, in seconds.</summary>
     public required double ElapsedSeconds { get; init; }
 
+    /// <summary>The name of the configuration's file, without its ending; null when it had none.</summary>
+    public string? Experiment { get; init; }
+
+    /// <summary>What the host withheld from the window; null in virtual time and where the host keeps no such accounts.</summary>
+    public WithheldResult? Withheld { get; init; }
+
     /// <summary>The domains, in the order of the configuration.</summary>
     public required IReadOnlyList<DomainResult> Domains { get; init; }
 
@@ -56,6 +62,12 @@ public sealed record ResultDocument
     /// <summary>What was changed from outside during the run, in order; empty for a run that nobody touched.</summary>
     public IReadOnlyList<ChangeResult> Changes { get; init; } = [];
 }
+
+/// <summary>What a busy host took from a measurement.</summary>
+/// <param name="Seconds">How long threads of pCPUs were ready while the host ran something else, all pCPUs together.</param>
+/// <param name="StolenSeconds">How long the hypervisor beneath the host took their host CPUs, all together (steal).</param>
+/// <param name="Percent">Both, of all pCPU time of the window.</param>
+public sealed record WithheldResult(double Seconds, double StolenSeconds, double Percent);
 
 /// <summary>How a run ended.</summary>
 public enum RunOutcome
@@ -153,6 +165,9 @@ public sealed record DomainResult
     /// not yet; null for guests without deadlines.
     /// </summary>
     public long? MissedDeadlines { get; init; }
+
+    /// <summary>From a request's arrival or a job's release until it was done, in the window: of queue and periodic models; null for others.</summary>
+    public LatencySummary? ResponseTimeNs { get; init; }
 
     /// <summary>Traps by kind.</summary>
     public required IReadOnlyDictionary<string, long> Traps { get; init; }

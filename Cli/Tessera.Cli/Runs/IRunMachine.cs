@@ -272,6 +272,9 @@ internal sealed record DomainReading
     /// <summary>What a built-in guest reports; null for others.</summary>
     public GuestReport? Report { get; init; }
 
+    /// <summary>Response times of what it was asked for, as a model counts them; null for others.</summary>
+    public LatencyHistogram? Responses { get; init; }
+
     /// <summary>What its disks did since the window began, or since they were attached when there is none yet or they came later, by name.</summary>
     public IReadOnlyDictionary<string, BlockReading> Disks { get; init; } = ImmutableDictionary<string, BlockReading>.Empty;
 

@@ -87,6 +87,9 @@ internal sealed record RunRecord
     /// <summary>The reading at its end.</summary>
     public required MachineReading Final { get; init; }
 
+    /// <summary>What the host took from the physical CPUs in the window; null in virtual time and where the host keeps no such accounts.</summary>
+    public Withheld? Withheld { get; init; }
+
     /// <summary>The expected shares of the window, by domain.</summary>
     public required double[] Expected { get; init; }
 

@@ -22,6 +22,7 @@ internal sealed class RunSession
     private readonly Nanoseconds _progressEvery;
     private readonly Action<RunProgress>? _progress;
     private readonly IRunControl? _control;
+    private readonly IHostDelay? _delay;
     private readonly ConsoleLog[] _consoles;
     private readonly IRunDomain[] _domains;
     private readonly Nanoseconds?[] _startedAt;
@@ -37,9 +38,11 @@ internal sealed class RunSession
     /// <param name="progressEvery">How often to report.</param>
     /// <param name="progress">Gets the reports, on the thread of <see cref="Run"/>.</param>
     /// <param name="control">Who may change the run meanwhile; null for nobody.</param>
-    public RunSession(IRunMachine machine, RunPlan plan, IRunPacer pacer, Nanoseconds progressEvery, Action<RunProgress>? progress, IRunControl? control = null)
+    /// <param name="delay">Tells what the host takes from the window; null in virtual time, which nobody can take.</param>
+    public RunSession(
+        IRunMachine machine, RunPlan plan, IRunPacer pacer, Nanoseconds progressEvery, Action<RunProgress>? progress, IRunControl? control = null, IHostDelay? delay = null)
     {
-        (_machine, _plan, _pacer, _progressEvery, _progress, _control) = (machine, plan, pacer, progressEvery, progress, control);
+        (_machine, _plan, _pacer, _progressEvery, _progress, _control, _delay) = (machine, plan, pacer, progressEvery, progress, control, delay);
         _consoles = [.. plan.Domains.Select(domain => new ConsoleLog(domain.Name, () => pacer.Now.Value))];
         _domains = [.. plan.Domains.Select((domain, index) => machine.Create(domain, _consoles[index].Append))];
         _startedAt = new Nanoseconds?[_domains.Length];
@@ -57,6 +60,7 @@ internal sealed class RunSession
         Nanoseconds origin = _pacer.Now;
         MachineReading first = _machine.Read();
         MachineReading? baseline = null;
+        Withheld? withheldBefore = null;
         Nanoseconds windowStart = Nanoseconds.Zero;
         Nanoseconds nextProgress = Nanoseconds.Zero;
         bool interrupted = false;
@@ -68,7 +72,7 @@ internal sealed class RunSession
             _control?.Serve(_machine, _domains, () => _meter.Sample(_pacer.Now));
             if (baseline is null && MayMeasure(now))
             {
-                (baseline, windowStart, _meter) = (_machine.Read(), now, Meter());
+                (baseline, windowStart, _meter, withheldBefore) = (_machine.Read(), now, Meter(), _delay?.Read(_machine.HostCpus));
                 _machine.BeginWindow();
                 if (_plan.RecordedEvents > 0)
                     StartRecording();
@@ -99,7 +103,7 @@ internal sealed class RunSession
             }
         }
 
-        return Finish(baseline ?? first, interrupted);
+        return Finish(baseline ?? first, withheldBefore, interrupted);
     }
 
     private static Nanoseconds Earliest(Nanoseconds soFar, Nanoseconds candidate, Nanoseconds now) =>
@@ -180,10 +184,11 @@ internal sealed class RunSession
         _progress(new RunProgress(baseline is not null, now - windowStart, total, baseline ?? first, _machine.Read(), _meter.Shares(), _consoles));
     }
 
-    private RunRecord Finish(MachineReading baseline, bool interrupted)
+    private RunRecord Finish(MachineReading baseline, Withheld? withheldBefore, bool interrupted)
     {
         _control?.End();
         MachineReading final = _machine.Read();
+        Withheld? withheld = withheldBefore is { } before ? _delay?.Read(_machine.HostCpus)?.Since(before) : null;
         ScheduleLog? log = _machine.StopRecording();
         _meter.Sample(_pacer.Now);
         for (int index = 0; index < _domains.Length; index++)
@@ -202,6 +207,7 @@ internal sealed class RunSession
             Failures = _failures,
             Baseline = baseline,
             Final = final,
+            Withheld = withheld,
             Expected = _meter.Shares(),
             Ids = [.. _domains.Select(domain => domain.Id)],
             Changes = _control?.Changes ?? [],

@@ -2,6 +2,8 @@ using System.Globalization;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 using Tessera.Cli.Results;
+using Tessera.Lab.Comparisons;
+using Tessera.Lab.Metrics;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Runs;
@@ -117,6 +119,8 @@ internal static class RunViews
             parts.Add(new Text($"  pCPU {pcpu.Index} (host CPU {pcpu.HostCpu}): busy {DomainRows.Percent(pcpu.BusySeconds / whole)}, idle {DomainRows.Percent(Math.Max(0, pcpu.IdleSeconds) / whole)}, {Number(pcpu.Switches)} switches"));
         }
 
+        if (result.Withheld is { } withheld)
+            parts.Add(withheld.Percent < HostLoad.BusyPercent ? new Text($"  withheld by the host: {VerdictText.Number(withheld.Percent)} %") : new Text($"  {HostLoad.Sentence(withheld.Percent)}", new Style(Color.Red)));
         parts.Add(new Text($"  {result.Scheduler.Name}: {Number(result.SchedulerCost.Decisions)} decisions, p50 {DomainRows.Time(result.SchedulerCost.P50Ns)}, p99 {DomainRows.Time(result.SchedulerCost.P99Ns)}"));
         foreach (ChangeResult change in result.Changes)
             parts.Add(new Text($"  changed at {Seconds(change.AtSeconds)} s by {change.By}: {change.What}"));

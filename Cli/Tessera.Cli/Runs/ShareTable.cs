@@ -55,7 +55,8 @@ internal static class ShareTable
         return difference;
     }
 
-    private static LatencySummary? Latency(LatencyHistogram? before, LatencyHistogram? after)
+    /// <summary>A distribution of the time between two readings; null when nothing was counted in it.</summary>
+    public static LatencySummary? Latency(LatencyHistogram? before, LatencyHistogram? after)
     {
         if (after is null)
             return null;

@@ -3,16 +3,18 @@ using Tessera.Cli.Comparisons;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Results;
+using Tessera.Cli.Runs;
 using Tessera.Hosting;
 using Tessera.Lab.Comparisons;
 using Tessera.Lab.Folders;
+using Tessera.Lab.Metrics;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Verbs;
 
 /// <summary>What `compare` does: checks everything, makes the runs that are not there yet, and says what they come to.</summary>
 internal sealed class CompareCommand(
-    CliHost host, ExperimentPlanner planner, IMachineFactory machines, ComparisonRunner runner, TimeProvider time, HostResources resources)
+    CliHost host, ExperimentPlanner planner, IMachineFactory machines, ComparisonRunner runner, IHostDelay delay, TimeProvider time, HostResources resources)
 {
     private const string CostsFile = "calibration.json";
 
@@ -23,10 +25,11 @@ internal sealed class CompareCommand(
         Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources);
         if (request.Factors.GroupBy(factor => factor.Path).FirstOrDefault(same => same.Count() > 1) is { } twice)
             throw new UsageException($"--vary {twice.Key}: it is there twice; give all its values at once.");
-        IReadOnlyList<IReadOnlyList<FactorValue>> cells = FactorialDesign.Cells(request.Factors);
-        CompareVariant[] variants = Variants(request, configured, cells);
+        IReadOnlyList<CompareVariant> variants = new VariantPlanner(host, planner, resources).Plan(request, configured);
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
+        IReadOnlyList<FactorValue>[] cells = [.. variants.Select(variant => variant.Cell).DistinctBy(FactorialDesign.Title)];
         request = EnginesFor(request, configured, variants);
+        SayWhetherRunsSuffice(request, variants);
         RunFiles.CreateFolder(request.Output);
         UntrustedFolder files = new(request.Output);
         RunStore store = new(files);
@@ -44,7 +47,7 @@ internal sealed class CompareCommand(
                 host.Error.WriteLine($"tessera: {line}");
         }
 
-        PlannedRun[] planned = [.. FactorialDesign.Runs(request.Engines, labels, cells, request.Repeat, request.Seed)];
+        PlannedRun[] planned = [.. FactorialDesign.Runs(request.Engines, [.. variants.Select(variant => (variant.Label, variant.Cell))], request.Repeat, request.Seed)];
         Dictionary<(string, string, string), IReadOnlyDictionary<string, string>> fingerprints = [];
         List<RunRow> rows = Finished(request, store, planned, run => FingerprintOf(run));
         PlannedRun[] toMake = [.. planned.Where(run => !rows.Exists(row => row.Place == run.Place))];
@@ -103,36 +106,25 @@ internal sealed class CompareCommand(
         }
     }
 
-    /// <summary>Every scheduler with every combination of values, each read and looked up once, so that what is wrong is said before anything runs.</summary>
-    private CompareVariant[] Variants(CompareRequest request, Experiment configured, IReadOnlyList<IReadOnlyList<FactorValue>> cells)
+    /// <summary>Says before anything runs that so few repetitions cannot show a difference among so many comparisons, if so.</summary>
+    private void SayWhetherRunsSuffice(CompareRequest request, IReadOnlyList<CompareVariant> variants)
     {
-        List<CompareVariant> variants = [];
-        string[] schedulers = request.Schedulers.Count == 0 ? [configured.Scheduler.Name] : [.. request.Schedulers];
-        foreach (string scheduler in schedulers)
+        int family = variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+        foreach (string engine in request.Engines)
         {
-            foreach (IReadOnlyList<FactorValue> cell in cells)
-            {
-                string[] varied = [.. cell.Select(value => CompareArguments.EditOf(configured, value))];
-                CompareVariant variant = new(scheduler, request.Schedulers.Count == 0 ? null : scheduler, cell, request.Edits, varied);
-                try
-                {
-                    using PreparedExperiment prepared = planner.Prepare(variant.Load(request.Config, resources));
-                }
-                catch (ConfigurationException)
-                {
-                    host.Error.WriteLine($"tessera: with {variant.Title}:");
-                    throw;
-                }
-
-                variants.Add(variant);
-            }
+            bool isPaired = engine == ComparisonEngines.Simulated;
+            int fewest = VerdictText.FewestRuns(family, isPaired);
+            if (family == 0 || request.Repeat >= fewest)
+                continue;
+            host.Error.WriteLine(
+                $"tessera: {request.Repeat} {(request.Repeat == 1 ? "repetition" : "repetitions")} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: the least probability of the exact test is then {VerdictText.Number(VerdictText.LeastProbability(request.Repeat, isPaired))}"
+                + $"{(family == 1 ? "" : $", to be multiplied by {family} comparisons of each metric")}, and it must be below {ComparisonStatistics.Significance}. --repeat {fewest} is the least that can."
+                + (isPaired ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 says all there is to say." : ""));
         }
-
-        return [.. variants];
     }
 
     /// <summary>Where there is no KVM and everything can be modelled, the simulator only; says so.</summary>
-    private CompareRequest EnginesFor(CompareRequest request, Experiment configured, CompareVariant[] variants)
+    private CompareRequest EnginesFor(CompareRequest request, Experiment configured, IReadOnlyList<CompareVariant> variants)
     {
         if (request.SimulateOnly || KvmPresence.Exists(host) || configured.Machine.Engine.Name != KvmPresence.Engine)
             return request;
@@ -158,15 +150,15 @@ internal sealed class CompareCommand(
         if (request.SimulateOnly)
             return new SimulationCosts(request.SwitchCost?.Value ?? 0, request.WakeCost?.Value ?? 0, usual, request.SwitchCost is null && request.WakeCost is null ? "none" : "given");
         SimulationCosts measured;
-        if (files.HasFile(CostsFile))
+        if (files.HasFile(CostsFile) && ReadCosts(files) is { WithheldPercent: not >= HostLoad.StarvedPercent } known)
         {
-            measured = ReadCosts(files);
+            measured = known;
         }
         else
         {
             if (!request.Quiet)
                 host.Error.WriteLine("tessera: measuring what a switch and a wake cost on this machine…");
-            measured = new Calibration(planner, machines, host, time).Measure(configured, resources);
+            measured = new Calibration(planner, machines, delay, host, time).Measure(configured, resources);
             files.WriteText(CostsFile, JsonSerializer.Serialize(measured, StoredRunJson.Context.SimulationCosts) + "\n");
         }
 
@@ -258,8 +250,8 @@ internal sealed class CompareCommand(
         else
             host.OutConsole.Write(ComparisonViews.Of(document, host.OutConsole.Profile.Width));
         double withheld = document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld)).Select(run => run.Metrics[MetricCatalogue.Withheld]).DefaultIfEmpty().Average();
-        if (withheld >= Agreement.BusyHostPercent)
-            host.Error.WriteLine($"tessera: the host was busy with other things: it kept pCPU threads waiting {VerdictText.Number(withheld)} % of the time. Latencies of the machine say little then.");
+        if (withheld >= HostLoad.BusyPercent)
+            host.Error.WriteLine($"tessera: {HostLoad.Sentence(withheld)}");
         int failed = document.Runs.Count(run => run.Outcome != "completed");
         if (failed > 0)
             host.Error.WriteLine($"tessera: {failed} of {document.Runs.Count} runs failed and are in no statistic; the same command makes them again.");

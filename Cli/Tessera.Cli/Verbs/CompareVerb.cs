@@ -13,7 +13,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
     public Command Build()
     {
         Argument<string> config = new("config") { Description = "The configuration, as for `tessera run` (docs/configuration.md)." };
-        Option<string?> schedulers = new("--scheduler") { Description = "Schedulers by name or by the path of a DLL, with commas between; by default the configured one.", HelpName = "A,B,./C.dll" };
+        Option<string?> schedulers = new("--scheduler") { Description = "Schedulers by name or by the path of a DLL, with commas between; LABEL=PATH gives one a name; by default the configured one.", HelpName = "A,B,mine=./C.dll" };
         Option<string[]> vary = new("--vary")
         {
             Description = "Values of a path of the configuration; domains.count means the item that has a count. May be given several times: all combinations are run.",
@@ -52,7 +52,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         {
             Config = parsed.GetRequiredValue(config),
             Edits = CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)),
-            Schedulers = Schedulers(parsed.GetValue(schedulers)),
+            Schedulers = parsed.GetValue(schedulers) is { } list ? CompareArguments.ParseSchedulers(list) : [],
             Factors = [.. (parsed.GetValue(vary) ?? []).Select(CompareArguments.ParseFactor)],
             Repeat = parsed.GetValue(repeat),
             Output = parsed.GetRequiredValue(output),
@@ -68,15 +68,5 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
             Quiet = parsed.GetValue(quiet),
         }));
         return compare;
-    }
-
-    private static IReadOnlyList<string> Schedulers(string? list)
-    {
-        if (list is null)
-            return [];
-        List<string> names = CompareArguments.Split(list);
-        if (names.Contains("") || names.Distinct(StringComparer.Ordinal).Count() < names.Count)
-            throw new UsageException($"--scheduler {list}: names or paths with commas between, each once, such as bvt,credit2,./MyPolicy.dll.");
-        return names;
     }
 }

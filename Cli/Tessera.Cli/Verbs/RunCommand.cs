@@ -21,7 +21,7 @@ namespace Tessera.Cli.Verbs;
 internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null);
 
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
-internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, TimeProvider time)
+internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, IHostDelay delay, TimeProvider time)
 {
     /// <summary>Scheduling events that a recorded window keeps: 24 MB at most, and twenty minutes of a hundred busy domains on two physical CPUs.</summary>
     public const int RecordedEvents = 1_000_000;
@@ -72,7 +72,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         DateTimeOffset startedAt = DateTimeOffset.UtcNow;
         RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
         RunRecord record = Watch(request, prepared, plan, machine, control);
-        ResultDocument result = ResultBuilder.Build(record, prepared.Plan.Domains, machine, scheduler, prepared.Resolved, startedAt);
+        ResultDocument result = ResultBuilder.Build(record, prepared, machine, scheduler, startedAt);
         if (request.Output is not null)
             RunFiles.Write(request.Output, prepared, record, result);
         Show(request, prepared, record, result);
@@ -112,7 +112,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
 
     private RunRecord Session(RunRequest request, RunPlan plan, IRunMachine machine, RunControl? control, Nanoseconds interval, Action<RunProgress>? progress)
     {
-        RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, interval, progress, control);
+        RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, interval, progress, control, machine is IRunPacer ? null : delay);
         using ConsoleFiles? files = request.Output is null ? null : new ConsoleFiles(request.Output, session.Consoles, plan.ConsoleLimit.Bytes);
         return session.Run();
     }

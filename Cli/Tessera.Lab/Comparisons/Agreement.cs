@@ -1,3 +1,4 @@
+using Tessera.Lab.Metrics;
 using Tessera.Lab.Statistics;
 
 namespace Tessera.Lab.Comparisons;
@@ -10,9 +11,6 @@ public static class Agreement
 
     /// <summary>Medians of latencies that differ by less agree.</summary>
     public const double LatencyPercent = 25;
-
-    /// <summary>From this part of pCPU time on that the host gave to others, in per cent, no difference needs another reason.</summary>
-    public const double BusyHostPercent = 2;
 
     /// <summary>The quantity that is a share of all pCPU time.</summary>
     public const string Share = "share";
@@ -85,7 +83,7 @@ public static class Agreement
 
     private static string WhyShare(Side real, Side model)
     {
-        if (real.Withheld >= BusyHostPercent)
+        if (real.Withheld >= HostLoad.BusyPercent)
             return BusyHost(real);
         if (model.Modelled)
             return "its workload in the simulator is that of --model, not of its guest";
@@ -99,7 +97,7 @@ public static class Agreement
 
     private static string WhyLatency(Side real, Side model, double onMachine, double inModel)
     {
-        if (real.Withheld >= BusyHostPercent)
+        if (real.Withheld >= HostLoad.BusyPercent)
             return BusyHost(real);
         if (model.Modelled)
             return "its workload in the simulator is that of --model, not of its guest";

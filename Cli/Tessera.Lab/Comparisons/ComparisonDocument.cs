@@ -62,7 +62,8 @@ public sealed record ComparisonDocument
 /// <param name="WakeNs">Of a wake, until the guest's own work goes on.</param>
 /// <param name="BeatNs">CPU time of a <c>beat</c> guest's own work for one wake.</param>
 /// <param name="Source">Where they are from: measured here, given, or nothing.</param>
-public sealed record SimulationCosts(long SwitchNs, long WakeNs, long BeatNs, string Source);
+/// <param name="WithheldPercent">For measured ones, the most of the pCPU's time that the host withheld in one of the measurements, in per cent.</param>
+public sealed record SimulationCosts(long SwitchNs, long WakeNs, long BeatNs, string Source, double? WithheldPercent = null);
 
 /// <summary>One run.</summary>
 public sealed record RunRow
@@ -113,7 +114,26 @@ public sealed record RunRow
 /// <param name="LateP50Ns">Median over its domains of how late guests found themselves awake; null for those that do not sleep.</param>
 /// <param name="WakeP50Ns">Median over its domains of wake-to-run as the core saw it.</param>
 /// <param name="CpuPerWakeNs">pCPU time a wake; null without wakes.</param>
-public sealed record GroupFigures(string Name, int Domains, bool Modelled, double Share, double IdealShare, double? LateP50Ns, double? WakeP50Ns, double? CpuPerWakeNs);
+public sealed record GroupFigures(string Name, int Domains, bool Modelled, double Share, double IdealShare, double? LateP50Ns, double? WakeP50Ns, double? CpuPerWakeNs)
+{
+    /// <summary>The worst of its domains' 99th percentiles of lateness; null for those that do not sleep.</summary>
+    public double? LateP99Ns { get; init; }
+
+    /// <summary>The worst of its domains' 99th percentiles of wake-to-run.</summary>
+    public double? WakeP99Ns { get; init; }
+
+    /// <summary>Median over its domains of the response times of what they were asked for; null for guests that answer nobody.</summary>
+    public double? ResponseP50Ns { get; init; }
+
+    /// <summary>The worst of its domains' 99th percentiles of that.</summary>
+    public double? ResponseP99Ns { get; init; }
+
+    /// <summary>Deadlines missed by all of them; null for guests without deadlines.</summary>
+    public long? Missed { get; init; }
+
+    /// <summary>Units of work of all of them; null for guests that count none.</summary>
+    public long? Work { get; init; }
+}
 
 /// <summary>The statistics of one combination of engine and varied values.</summary>
 /// <param name="Engine">The engine.</param>
@@ -125,9 +145,10 @@ public sealed record CellResult(string Engine, IReadOnlyList<FactorValue> Cell, 
 /// <summary>One scheduler in a cell.</summary>
 /// <param name="Scheduler">Its label.</param>
 /// <param name="Runs">Good runs.</param>
-/// <param name="Failed">Failed ones, which are in no statistic.</param>
-/// <param name="Metrics">By the metric's key.</param>
-public sealed record SchedulerResult(string Scheduler, int Runs, int Failed, IReadOnlyDictionary<string, Summary> Metrics);
+/// <param name="Failed">Failed runs, in no statistic.</param>
+/// <param name="Metrics">Summaries by metric.</param>
+/// <param name="Copies">Of the good runs, those in virtual time that are copies of another to the last figure; they count once in statistics.</param>
+public sealed record SchedulerResult(string Scheduler, int Runs, int Failed, IReadOnlyDictionary<string, Summary> Metrics, int Copies = 0);
 
 /// <summary>Two schedulers by one metric.</summary>
 public sealed record Verdict
@@ -159,14 +180,26 @@ public sealed record Verdict
     /// <summary>Hedges' g; null when nothing varied.</summary>
     public required double? HedgesG { get; init; }
 
-    /// <summary>Mann and Whitney's probability.</summary>
-    public required double Probability { get; init; }
+    /// <summary>The probability of such a difference by chance: Mann and Whitney's, or Wilcoxon's where runs are paired; null where nothing is left to chance.</summary>
+    public required double? Probability { get; init; }
 
     /// <summary>The same after Holm's correction for all pairs and cells of this metric and engine.</summary>
-    public required double Corrected { get; init; }
+    public required double? Corrected { get; init; }
 
-    /// <summary>Whether a difference was shown: the interval leaves zero out, and the corrected probability is below 5 %.</summary>
+    /// <summary>Whether a difference was shown: the interval leaves zero out, and the corrected probability is below 5 % or there is none.</summary>
     public required bool IsShown { get; init; }
+
+    /// <summary>Whether each scheduler's runs are copies of one run in virtual time: a difference then is what it is, and no probability applies.</summary>
+    public bool IsExact { get; init; }
+
+    /// <summary>Whether runs of one repetition were tested as pairs, since they share their seed.</summary>
+    public bool IsPaired { get; init; }
+
+    /// <summary>How many runs of each were compared, of the scheduler that had fewer; copies count once.</summary>
+    public int Runs { get; init; }
+
+    /// <summary>The fewest runs of each with which the test could show anything among all pairs and cells of this metric and engine.</summary>
+    public int FewestRuns { get; init; }
 
     /// <summary>It all in a sentence.</summary>
     public required string Sentence { get; init; }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Tessera.Lab.Statistics;
 
 namespace Tessera.Lab.Comparisons;
@@ -26,7 +27,8 @@ public static class ComparisonStatistics
             Dictionary<Sample, List<Verdict>> verdicts = samples.ToDictionary(sample => sample, _ => new List<Verdict>());
             foreach (MetricDefinition metric in MetricCatalogue.All)
                 Judge(metric, engine, schedulers, samples, verdicts);
-            results.AddRange(samples.Select(sample => new CellResult(engine, sample.Cell, [.. schedulers.Select((scheduler, index) => Result(scheduler, sample.Runs[index]))], verdicts[sample])));
+            results.AddRange(samples.Select(sample => new CellResult(
+                engine, sample.Cell, [.. schedulers.Select((scheduler, index) => Result(scheduler, sample.Runs[index])).Where(result => result.Runs + result.Failed > 0)], verdicts[sample])));
         }
 
         return results;
@@ -34,65 +36,81 @@ public static class ComparisonStatistics
 
     private static SchedulerResult Result(string scheduler, RunRow[] runs)
     {
+        RunRow[] good = [.. runs.Where(IsGood).OrderBy(run => run.Repetition)];
+        RunRow[] distinct = [.. good.DistinctBy(Figures)];
         Dictionary<string, Summary> metrics = [];
         foreach (MetricDefinition metric in MetricCatalogue.All)
         {
-            if (Summary.Of(Values(runs, metric.Key)) is { } summary)
+            if (Summary.Of([.. distinct.Where(run => run.Metrics.ContainsKey(metric.Key)).Select(run => run.Metrics[metric.Key])]) is { } summary)
                 metrics.Add(metric.Key, summary);
         }
 
-        int good = runs.Count(IsGood);
-        return new SchedulerResult(scheduler, good, runs.Length - good, metrics);
+        return new SchedulerResult(scheduler, good.Length, runs.Length - good.Length, metrics, good.Length - distinct.Length);
     }
 
     private static bool IsGood(RunRow run) => run.Outcome == "completed";
 
-    private static double[] Values(RunRow[] runs, string metric) =>
-        [.. runs.Where(run => IsGood(run) && run.Metrics.ContainsKey(metric)).OrderBy(run => run.Repetition).Select(run => run.Metrics[metric])];
+    /// <summary>What tells a run from a copy of it: in virtual time all its figures, on a machine that it was made at all.</summary>
+    private static string Figures(RunRow run) => run.Engine == ComparisonEngines.Simulated
+        ? string.Join(';', run.Metrics.OrderBy(metric => metric.Key, StringComparer.Ordinal).Select(metric => string.Create(CultureInfo.InvariantCulture, $"{metric.Key}={metric.Value:R}")))
+        : string.Create(CultureInfo.InvariantCulture, $"{run.Place}");
 
-    /// <summary>One metric: all pairs in all cells are one family of tests.</summary>
+    /// <summary>
+    /// The runs of two schedulers by one metric. In virtual time those of one repetition share their seed and so are pairs; pairs that are copies of one
+    /// another count once. On a machine runs of one repetition share nothing but their time.
+    /// </summary>
+    private static Comparands? Compare(MetricDefinition metric, string engine, RunRow[] first, RunRow[] second)
+    {
+        RunRow[] one = [.. first.Where(run => IsGood(run) && run.Metrics.ContainsKey(metric.Key)).OrderBy(run => run.Repetition)];
+        RunRow[] other = [.. second.Where(run => IsGood(run) && run.Metrics.ContainsKey(metric.Key)).OrderBy(run => run.Repetition)];
+        if (engine != ComparisonEngines.Simulated)
+            return one.Length == 0 || other.Length == 0 ? null : new Comparands(Values(one), Values(other), IsPaired: false, IsExact: false);
+        (RunRow One, RunRow Other)[] pairs = [.. one.Join(other, run => run.Repetition, run => run.Repetition, (left, right) => (left, right))];
+        (RunRow One, RunRow Other)[] distinct = [.. pairs.DistinctBy(pair => (Figures(pair.One), Figures(pair.Other)))];
+        return pairs.Length == 0
+            ? null
+            : new Comparands(Values(distinct.Select(pair => pair.One)), Values(distinct.Select(pair => pair.Other)), IsPaired: true, IsExact: distinct.Length == 1 && pairs.Length > 1);
+
+        double[] Values(IEnumerable<RunRow> runs) => [.. runs.Select(run => run.Metrics[metric.Key])];
+    }
+
+    /// <summary>One metric: all pairs in all cells are one family of tests. Where nothing is left to chance there is no test.</summary>
     private static void Judge(MetricDefinition metric, string engine, IReadOnlyList<string> schedulers, Sample[] samples, Dictionary<Sample, List<Verdict>> verdicts)
     {
-        List<(Sample Sample, string First, string Second, double[] One, double[] Other, double Probability)> family = [];
+        List<(Sample Sample, string First, string Second, Comparands Values)> all = [];
         foreach (Sample sample in samples)
         {
             for (int first = 0; first < schedulers.Count; first++)
             {
                 for (int second = first + 1; second < schedulers.Count; second++)
                 {
-                    double[] one = Values(sample.Runs[first], metric.Key);
-                    double[] other = Values(sample.Runs[second], metric.Key);
-                    if (one.Length == 0 || other.Length == 0)
+                    if (Compare(metric, engine, sample.Runs[first], sample.Runs[second]) is not { } values)
                         continue;
-                    double difference = Describe.Mean(one) - Describe.Mean(other);
+                    double difference = Describe.Mean(values.One) - Describe.Mean(values.Other);
                     bool swap = metric.Better == MetricCatalogue.Lower ? difference > 0 : metric.Better == MetricCatalogue.Higher && difference < 0;
-                    family.Add(swap
-                        ? (sample, schedulers[second], schedulers[first], other, one, RankTest.Probability(other, one))
-                        : (sample, schedulers[first], schedulers[second], one, other, RankTest.Probability(one, other)));
+                    all.Add(swap ? (sample, schedulers[second], schedulers[first], values with { One = values.Other, Other = values.One }) : (sample, schedulers[first], schedulers[second], values));
                 }
             }
         }
 
-        double[] corrected = RankTest.Holm([.. family.Select(test => test.Probability)]);
-        for (int index = 0; index < family.Count; index++)
+        double[] probabilities = [.. all.Where(item => !item.Values.IsExact).Select(item => item.Values.Probability())];
+        double[] corrected = RankTest.Holm(probabilities);
+        int test = 0;
+        foreach ((Sample sample, string first, string second, Comparands values) in all)
         {
-            (Sample sample, string first, string second, double[] one, double[] other, double probability) = family[index];
-            verdicts[sample].Add(Judge(metric, engine, first, second, one, other, probability, corrected[index], family.Count));
+            (double Probability, double Corrected)? chance = values.IsExact ? null : (probabilities[test], corrected[test++]);
+            verdicts[sample].Add(Judge(metric, first, second, values, chance, probabilities.Length));
         }
     }
 
-    private static Verdict Judge(
-        MetricDefinition metric, string engine, string first, string second, double[] one, double[] other, double probability, double corrected, int family)
+    private static Verdict Judge(MetricDefinition metric, string first, string second, Comparands values, (double Probability, double Corrected)? chance, int family)
     {
+        (double[] one, double[] other, bool isPaired, bool isExact) = values;
         double difference = Describe.Mean(one) - Describe.Mean(other);
-        Interval interval = Bootstrap.OfDifference(one, other);
-        Interval? percentInterval = Bootstrap.OfRatio(one, other) is { } ratio ? new Interval((ratio.Low - 1) * 100, (ratio.High - 1) * 100) : null;
+        Interval interval = Bootstrap.OfDifference(one, other, isPaired);
+        Interval? percentInterval = Bootstrap.OfRatio(one, other, isPaired) is { } ratio ? new Interval((ratio.Low - 1) * 100, (ratio.High - 1) * 100) : null;
         double? percent = percentInterval is null ? null : ((Describe.Mean(one) / Describe.Mean(other)) - 1) * 100;
-
-        // Virtual time without random workloads repeats itself exactly: then every run is the whole population, and nothing is left to chance.
-        bool isExact = engine == ComparisonEngines.Simulated && one.Length > 1 && other.Length > 1 && Describe.Variance(one) + Describe.Variance(other) == 0;
         bool matters = percent is not { } relative || Math.Abs(relative) >= VerdictText.LeastPercent;
-        bool isShown = matters && !interval.Contains(0) && (isExact || corrected < Significance);
         Verdict verdict = new()
         {
             Metric = metric.Key,
@@ -104,14 +122,24 @@ public static class ComparisonStatistics
             PercentInterval = percentInterval,
             CliffsDelta = EffectSize.CliffsDelta(one, other),
             HedgesG = EffectSize.HedgesG(one, other),
-            Probability = probability,
-            Corrected = corrected,
-            IsShown = isShown,
+            Probability = chance?.Probability,
+            Corrected = chance?.Corrected,
+            IsShown = matters && !interval.Contains(0) && (isExact || chance?.Corrected < Significance),
+            IsExact = isExact,
+            IsPaired = isPaired,
+            Runs = Math.Min(one.Length, other.Length),
+            FewestRuns = VerdictText.FewestRuns(family, isPaired),
             Sentence = "",
         };
-        return verdict with { Sentence = VerdictText.Of(metric, verdict, one.Length, other.Length, family, isExact) };
+        return verdict with { Sentence = VerdictText.Of(metric, verdict, one.Length, other.Length, family) };
     }
 
     /// <summary>The runs of a cell by scheduler.</summary>
     private sealed record Sample(IReadOnlyList<FactorValue> Cell, RunRow[][] Runs);
+
+    /// <summary>One metric of two schedulers' runs.</summary>
+    private sealed record Comparands(double[] One, double[] Other, bool IsPaired, bool IsExact)
+    {
+        public double Probability() => IsPaired ? RankTest.SignedRank([.. One.Zip(Other, (one, other) => one - other)]) : RankTest.Probability(One, Other);
+    }
 }

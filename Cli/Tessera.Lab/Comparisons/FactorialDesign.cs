@@ -29,8 +29,8 @@ public static class ComparisonEngines
 }
 
 /// <summary>
-/// A full factorial design in randomised blocks: every repetition has each combination of engine, scheduler and varied values once, in an
-/// order of its own, so that a drift of the host (heat, neighbours) falls on all alike (Montgomery, Design and Analysis of Experiments, ch. 4).
+/// A full factorial design in randomised blocks: every repetition has each combination of engine, scheduler and varied values once (less those that a
+/// scheduler cannot take), in an order of its own, so that a drift of the host (heat, neighbours) falls on all alike (Montgomery, Design and Analysis of Experiments, ch. 4).
 /// </summary>
 public static class FactorialDesign
 {
@@ -43,21 +43,27 @@ public static class FactorialDesign
         return cells;
     }
 
+    /// <summary>The value of a factor that a scheduler does not have: it runs once without, in a cell of its own.</summary>
+    public const string NotTaken = "–";
+
+    /// <summary>Every scheduler with every cell.</summary>
+    public static IReadOnlyList<(string Scheduler, IReadOnlyList<FactorValue> Cell)> Variants(IReadOnlyList<string> schedulers, IReadOnlyList<IReadOnlyList<FactorValue>> cells) =>
+        [.. from cell in cells from scheduler in schedulers select (scheduler, cell)];
+
     /// <summary>The runs in their order. A repetition's order depends on the seed and its number alone: more repetitions leave the earlier ones as they are.</summary>
     /// <param name="engines">What to run on.</param>
-    /// <param name="schedulers">Labels of schedulers.</param>
-    /// <param name="cells">The combinations.</param>
+    /// <param name="variants">Labels of schedulers, each with the combinations of values it can take.</param>
     /// <param name="repeat">How many repetitions.</param>
     /// <param name="seed">Any number.</param>
     public static IReadOnlyList<PlannedRun> Runs(
-        IReadOnlyList<string> engines, IReadOnlyList<string> schedulers, IReadOnlyList<IReadOnlyList<FactorValue>> cells, int repeat, long seed)
+        IReadOnlyList<string> engines, IReadOnlyList<(string Scheduler, IReadOnlyList<FactorValue> Cell)> variants, int repeat, long seed)
     {
         List<PlannedRun> runs = [];
         for (int repetition = 1; repetition <= repeat; repetition++)
         {
             List<(string Engine, string Scheduler, IReadOnlyList<FactorValue> Cell)> block =
             [
-                .. from cell in cells from scheduler in schedulers from engine in engines select (engine, scheduler, cell),
+                .. from variant in variants from engine in engines select (engine, variant.Scheduler, variant.Cell),
             ];
             Shuffle(block, unchecked(((ulong)seed * 0x9E3779B97F4A7C15) ^ (ulong)repetition));
             foreach ((string engine, string scheduler, IReadOnlyList<FactorValue> cell) in block)
@@ -69,6 +75,13 @@ public static class FactorialDesign
 
     /// <summary>"domains.count=50 duration=5 s"; empty for a comparison without factors.</summary>
     public static string Title(IReadOnlyList<FactorValue> cell) => string.Join(", ", cell.Select(value => $"{value.Path}={value.Value}"));
+
+    /// <summary>The same with the last part of each path, unless that would be the same for two: "count=50, latencyNice=5".</summary>
+    public static string ShortTitle(IReadOnlyList<FactorValue> cell) =>
+        cell.Select(value => LastPart(value.Path)).Distinct().Count() < cell.Count ? Title(cell) : string.Join(", ", cell.Select(value => $"{LastPart(value.Path)}={value.Value}"));
+
+    /// <summary>What a path's last part is called.</summary>
+    public static string LastPart(string path) => path[(path.LastIndexOf('.') + 1)..];
 
     /// <summary>Fisher and Yates, with SplitMix64: the order is part of an experiment and must not change with the runtime's generator.</summary>
     private static void Shuffle<T>(List<T> items, ulong state)

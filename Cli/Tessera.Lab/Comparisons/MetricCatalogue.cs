@@ -39,6 +39,8 @@ public static class MetricCatalogue
         new("wakeP999", "wake-to-run latency, p99.9", "ns", Lower, "Its 99.9th percentile; only where a thousand wakes were seen."),
         new("lateP50", "guests' lateness, median", "ns", Lower, "How late beat and burst found themselves awake: the median of the domains' medians."),
         new("lateP99", "guests' lateness, p99", "ns", Lower, "The worst domain's 99th percentile of that."),
+        new("responseP50", "response time, median", "ns", Lower, "From a request's arrival or a job's release until it was done, of queue and periodic models: the median of the domains' medians."),
+        new("responseP99", "response time, p99", "ns", Lower, "The worst domain's 99th percentile of that."),
         new("missed", "missed deadlines", "/s", Lower, "Deadlines that had passed before beat and burst could wait for them, or that a periodic model missed."),
         new("work", "throughput", "/s", Higher, "Units of work of all built-in guests; compare within one engine and configuration only."),
         new("diskBytes", "disk throughput", "/s", Higher, "Bytes that all disks read and wrote; only where a domain has a disk."),
@@ -50,7 +52,7 @@ public static class MetricCatalogue
         new("preemptions", "preemptions", "/s", Neither, "Stints that ended though the vCPU could have gone on."),
         new("decisionP50", "decision cost, median", "ns", Lower, "Time inside the policy for one decision, since the machine's start."),
         new("decisionP99", "decision cost, p99", "ns", Lower, "Its 99th percentile."),
-        new(Withheld, "withheld by the host", "%", Neither, "Time that a pCPU's thread was ready and the host ran something else, of all pCPU time: a fact about the measurement."),
+        new(Withheld, "withheld by the host", "%", Neither, "Time that a pCPU's thread was ready and the host ran something else, or that the hypervisor beneath the host took, of all pCPU time: a fact about the measurement."),
     ];
 
     /// <summary>A definition by its key.</summary>

@@ -109,7 +109,7 @@ public sealed class UntrustedFolder(string path)
     {
         string file = Resolve(relative);
         File.Delete(file);
-        return new FileStream(file, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+        return new FileStream(file, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0);
     }
 
     /// <summary>Makes one of its folders, and those above it, unless they are there.</summary>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Tessera.Lab.Comparisons;
+using Tessera.Lab.Metrics;
 using Tessera.Lab.Statistics;
 
 namespace Tessera.Lab.Reports;
@@ -14,7 +15,7 @@ internal static class ComparisonPage
     public static string Of(ComparisonFolder folder)
     {
         ComparisonDocument document = folder.Document;
-        string title = $"Comparison: {string.Join(", ", document.Schedulers)}";
+        string title = $"{Path.GetFileNameWithoutExtension(document.Configuration)}: {string.Join(", ", document.Schedulers)} compared";
         HtmlBuilder html = new();
         Head(html, document, title);
         html.Markup("<main>\n");
@@ -43,6 +44,11 @@ internal static class ComparisonPage
     {
         if (document.Engines.Count == 1 && document.Engines[0] == ComparisonEngines.Simulated)
             html.Element("div", "Simulated: guests were modelled and time was virtual. These are a model's figures, not a measurement of a machine.", "class=\"alert warn\" id=\"simulated\"");
+        double[] withheld = [.. document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld)).Select(run => run.Metrics[MetricCatalogue.Withheld])];
+        if (withheld.Any(percent => percent >= HostLoad.StarvedPercent))
+            html.Element("div", $"{RunPage.Many(withheld.Count(percent => percent >= HostLoad.StarvedPercent), "run")} of {withheld.Length} on the machine had {Show.Significant(HostLoad.StarvedPercent)} % or more of the pCPUs' time withheld by a busy host, {VerdictText.Number(withheld.Max())} % at worst. Latencies and the cost of decisions are the host's more than the schedulers'; measure again on a quiet host.", "class=\"alert bad\" role=\"alert\" id=\"withheld\"");
+        if (document.Costs?.WithheldPercent >= HostLoad.StarvedPercent)
+            html.Element("div", $"The simulator's costs were measured while the host withheld {VerdictText.Number(document.Costs.WithheldPercent.Value)} % of the pCPU's time: they are too high.", "class=\"alert bad\" role=\"alert\"");
         RunRow[] failed = [.. document.Runs.Where(run => run.Outcome != "completed")];
         if (failed.Length > 0)
             html.Element("div", $"{RunPage.Many(failed.Length, "run")} failed and {(failed.Length == 1 ? "is" : "are")} in no statistic; the table of runs says why.", "class=\"alert bad\" role=\"alert\"");
@@ -55,11 +61,7 @@ internal static class ComparisonPage
     {
         html.Markup("<section id=\"verdicts\"><h2>Verdicts</h2>");
         (string Cell, Verdict Verdict)[] shown = [.. document.Cells.SelectMany(cell => cell.Verdicts.Where(verdict => verdict.IsShown).Select(verdict => (Label(document, cell), verdict)))];
-        int all = document.Cells.Sum(cell => cell.Verdicts.Count);
-        if (all == 0)
-            html.Element("p", "One scheduler alone: there is nothing to tell apart.", "class=\"note\"");
-        else
-            html.Element("p", $"{Show.Count(shown.Length)} of {RunPage.Many(all, "comparison")} of two schedulers by one metric showed a difference: the 95 % interval leaves none out, and the probability stays below 5 % after Holm's correction for all pairs and cells of that metric.", "class=\"note\"");
+        html.Element("p", VerdictText.Headline(document), "class=\"note\" id=\"headline\"");
         if (shown.Length > 0)
         {
             html.Markup(shown.Length <= MostVerdicts ? "<ul class=\"verdicts\">" : "<details><summary>All of them; each metric below has its own</summary><ul class=\"verdicts\">");
@@ -87,7 +89,7 @@ internal static class ComparisonPage
                 if (!scheduler.Metrics.TryGetValue(metric.Key, out Summary? summary))
                     continue;
                 html.Markup(scheduler.Scheduler == best ? "<tr class=\"best\">" : "<tr>").Element("th", folder.RowName(cell.Engine, scheduler.Scheduler, cell.Cell), "scope=\"row\"")
-                    .Element("td", Show.Count(scheduler.Runs))
+                    .Element("td", Show.Count(scheduler.Runs) + (scheduler.Copies > 0 ? $", {Show.Count(scheduler.Copies)} of them copies" : ""))
                     .Element("td", VerdictText.Value(metric, summary.Mean)).Element("td", Range(metric, summary.MeanInterval))
                     .Element("td", VerdictText.Value(metric, summary.Median)).Element("td", Range(metric, summary.MedianInterval)).Markup("</tr>\n");
             }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Tessera.Lab.Comparisons;
 using Tessera.Lab.Metrics;
 using Tessera.Sdk;
 
@@ -18,7 +19,8 @@ internal static class RunPage
     public static string Of(RunFolder run)
     {
         string scheduler = run.Result.Text("scheduler", "name") ?? "?";
-        string title = $"{scheduler}: {Many(run.DomainNames.Count, "domain")} on {Many(run.Result.List("pcpus").Count, "pCPU")}";
+        string what = $"{Many(run.DomainNames.Count, "domain")} on {Many(run.Result.List("pcpus").Count, "pCPU")}";
+        string title = run.Result.Text("experiment") is { Length: > 0 } experiment ? $"{experiment}: {scheduler}, {what}" : $"{scheduler}: {what}";
         HtmlBuilder html = new();
         Head(html, run, title);
         html.Markup("<main>\n");
@@ -73,6 +75,8 @@ internal static class RunPage
             html.Element("div", failure.GetString(), "class=\"alert bad\" role=\"alert\"");
         if (run.Result.Text("engine", "name") == Simulated)
             html.Element("div", "Simulated: guests were modelled and time was virtual. These are a model's figures, not a measurement of a machine.", "class=\"alert warn\" id=\"simulated\"");
+        if (run.Result.Number("withheld", "percent") is >= HostLoad.StarvedPercent and { } withheld)
+            html.Element("div", HostLoad.Sentence(withheld), "class=\"alert bad\" role=\"alert\" id=\"withheld\"");
         if (run.Recording is null)
             html.Element("div", "There is no schedule.csv in this folder, so there are no plots: the run was made without recording, or ended before measuring began.", "class=\"alert warn\"");
         else if (run.Recording.CutAt is { } cut)
@@ -95,6 +99,8 @@ internal static class RunPage
             Tile(html, "Switches", Show.Count(run.Result.List("pcpus").Sum(pcpu => pcpu.Number("switches") ?? 0)), $"{Show.Count(metrics.Preemptions)} preemptions recorded");
         }
 
+        if (run.Result.Number("withheld", "percent") is { } withheld)
+            Tile(html, "Withheld by the host", VerdictText.Number(withheld) + " %", withheld >= HostLoad.BusyPercent ? "of the pCPUs' time: latencies say little" : "of the pCPUs' time");
         html.Markup("</dl></section>\n");
     }
 

@@ -62,15 +62,17 @@ public static class Bootstrap
     /// <summary>The interval of the difference of two means, first minus second, by percentiles; both samples are drawn anew each time.</summary>
     /// <param name="first">At least one value.</param>
     /// <param name="second">At least one value.</param>
+    /// <param name="paired">Whether values at the same place belong together and are drawn together; both then have equally many.</param>
     /// <param name="confidence">Between 0 and 1.</param>
-    public static Interval OfDifference(IReadOnlyList<double> first, IReadOnlyList<double> second, double confidence = Confidence) =>
-        Percentiles(Pairs([.. first], [.. second], static (one, other) => one - other), confidence);
+    public static Interval OfDifference(IReadOnlyList<double> first, IReadOnlyList<double> second, bool paired = false, double confidence = Confidence) =>
+        Percentiles(Pairs([.. first], [.. second], paired, static (one, other) => one - other), confidence);
 
     /// <summary>The interval of the ratio of two means, first over second, in the same way; null unless every value of the second is above zero.</summary>
     /// <param name="first">At least one value.</param>
     /// <param name="second">At least one value.</param>
+    /// <param name="paired">As for <see cref="OfDifference"/>.</param>
     /// <param name="confidence">Between 0 and 1.</param>
-    public static Interval? OfRatio(IReadOnlyList<double> first, IReadOnlyList<double> second, double confidence = Confidence)
+    public static Interval? OfRatio(IReadOnlyList<double> first, IReadOnlyList<double> second, bool paired = false, double confidence = Confidence)
     {
         foreach (double value in second)
         {
@@ -78,11 +80,13 @@ public static class Bootstrap
                 return null;
         }
 
-        return Percentiles(Pairs([.. first], [.. second], static (one, other) => one / other), confidence);
+        return Percentiles(Pairs([.. first], [.. second], paired, static (one, other) => one / other), confidence);
     }
 
-    private static double[] Pairs(double[] first, double[] second, Func<double, double, double> combine)
+    private static double[] Pairs(double[] first, double[] second, bool paired, Func<double, double, double> combine)
     {
+        if (paired)
+            ArgumentOutOfRangeException.ThrowIfNotEqual(second.Length, first.Length);
         ArgumentOutOfRangeException.ThrowIfZero(first.Length, nameof(first));
         ArgumentOutOfRangeException.ThrowIfZero(second.Length, nameof(second));
         Random random = new(Seed);
@@ -91,8 +95,16 @@ public static class Bootstrap
         double[] combined = new double[Resamples];
         for (int resample = 0; resample < Resamples; resample++)
         {
-            Draw(first, drawnFirst, random);
-            Draw(second, drawnSecond, random);
+            if (paired)
+            {
+                DrawTogether(first, second, drawnFirst, drawnSecond, random);
+            }
+            else
+            {
+                Draw(first, drawnFirst, random);
+                Draw(second, drawnSecond, random);
+            }
+
             combined[resample] = combine(Mean(drawnFirst), Mean(drawnSecond));
         }
 
@@ -128,6 +140,15 @@ public static class Bootstrap
     {
         for (int index = 0; index < to.Length; index++)
             to[index] = from[random.Next(from.Length)];
+    }
+
+    private static void DrawTogether(double[] first, double[] second, double[] toFirst, double[] toSecond, Random random)
+    {
+        for (int index = 0; index < first.Length; index++)
+        {
+            int drawn = random.Next(first.Length);
+            (toFirst[index], toSecond[index]) = (first[drawn], second[drawn]);
+        }
     }
 
     /// <summary>A sixth of the skewness of the jackknifed means (formula 14.15).</summary>

@@ -26,6 +26,12 @@ internal sealed class Cli : IDisposable
 
     public FakeMachine? Machine { get; init; }
 
+    /// <summary>Makes machines; null for <see cref="Machine"/> or the real ones.</summary>
+    public IMachineFactory? Factory { get; init; }
+
+    /// <summary>What the host withholds; nothing, so that no test needs a quiet host.</summary>
+    public IHostDelay Delay { get; init; } = new FakeDelay(0);
+
     /// <summary>Requests to stop.</summary>
     public StopSignals Stop { get; } = StopSignals.None();
 
@@ -53,8 +59,9 @@ internal sealed class Cli : IDisposable
             services.AddSingleton(Resources);
             if (Asked is not null)
                 services.AddSingleton<TimeProvider>(new AskedTime(Asked));
-            if (Machine is not null)
-                services.AddSingleton<IMachineFactory>(Machine);
+            services.AddSingleton(Delay);
+            if ((Factory ?? Machine) is { } machines)
+                services.AddSingleton(machines);
         });
     }
 

@@ -56,6 +56,9 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
     /// <summary>How often a window began.</summary>
     public int Windows { get; private set; }
 
+    /// <summary>Whether it gives its recording away, which has neither events nor an end.</summary>
+    public bool KeepsRecording { get; init; } = true;
+
     /// <summary>The recording, without events.</summary>
     public Scheduling.ScheduleLog? Log { get; private set; }
 
@@ -110,7 +113,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
 
     public void StartRecording(int capacity) => Log = new(capacity, pacer.Now);
 
-    public Scheduling.ScheduleLog? StopRecording() => Log;
+    public Scheduling.ScheduleLog? StopRecording() => KeepsRecording ? Log : null;
 
     public void Dispose() => IsDisposed = true;
 

@@ -12,7 +12,7 @@ internal sealed class ComparisonTests
     public void Every_block_has_each_combination_once_in_an_order_of_its_own()
     {
         IReadOnlyList<IReadOnlyList<FactorValue>> cells = FactorialDesign.Cells([new Factor("x", ["1", "2", "3"]), new Factor("y", ["4", "5"])]);
-        IReadOnlyList<PlannedRun> runs = FactorialDesign.Runs(["machine", "simulated"], Schedulers, cells, 3, 1);
+        IReadOnlyList<PlannedRun> runs = FactorialDesign.Runs(["machine", "simulated"], FactorialDesign.Variants(Schedulers, cells), 3, 1);
         string[][] blocks = [.. runs.GroupBy(run => run.Repetition).Select(block => block.Select(run => $"{run.Engine} {run.Scheduler} {FactorialDesign.Title(run.Cell)}").ToArray())];
         Assert.Multiple(() =>
         {
@@ -22,8 +22,8 @@ internal sealed class ComparisonTests
             Assert.That(blocks, Has.All.Matches<string[]>(block => block!.Distinct().Count() == 24));
             Assert.That(blocks[1], Is.Not.EqualTo(blocks[0]));
             Assert.That(blocks[2], Is.EquivalentTo(blocks[0]));
-            Assert.That(FactorialDesign.Runs(["machine", "simulated"], Schedulers, cells, 5, 1).Take(72), Is.EqualTo(runs).Using<PlannedRun>(Same));
-            Assert.That(FactorialDesign.Runs(["machine", "simulated"], Schedulers, cells, 3, 2).Zip(runs, Same), Has.Some.False);
+            Assert.That(FactorialDesign.Runs(["machine", "simulated"], FactorialDesign.Variants(Schedulers, cells), 5, 1).Take(72), Is.EqualTo(runs).Using<PlannedRun>(Same));
+            Assert.That(FactorialDesign.Runs(["machine", "simulated"], FactorialDesign.Variants(Schedulers, cells), 3, 2).Zip(runs, Same), Has.Some.False);
         });
 
         static bool Same(PlannedRun one, PlannedRun other) => one.Engine == other.Engine && one.Scheduler == other.Scheduler && one.Cell.SequenceEqual(other.Cell);
@@ -72,6 +72,108 @@ internal sealed class ComparisonTests
             Assert.That(Judge("machine", [5, 5], [10, 10]).IsShown, Is.False);
             Assert.That(Judge("simulated", [5, 5], [5, 5]).Sentence, Does.StartWith("no difference: a and b had the same"));
             Assert.That(Judge("simulated", [10_000, 10_000], [10_001, 10_001]).Sentence, Does.StartWith("no difference that matters"));
+        });
+    }
+
+    [Test]
+    public void Copies_of_one_run_count_once_and_have_no_probability()
+    {
+        Verdict copies = Judge("simulated", [5, 5, 5, 5, 5, 5], [10, 10, 10, 10, 10, 10]);
+        RunRow[] runs = [.. Enumerable.Range(0, 6).Select(index => Row("simulated", "a", [], index, index / 2))];
+        SchedulerResult result = ComparisonStatistics.Cells(["simulated"], ["a"], [[]], runs)[0].Schedulers[0];
+        Assert.Multiple(() =>
+        {
+            Assert.That((copies.IsExact, copies.IsShown, copies.Runs), Is.EqualTo((true, true, 1)));
+            Assert.That((copies.Probability, copies.Corrected), Is.EqualTo(((double?)null, (double?)null)));
+            Assert.That((result.Runs, result.Copies, result.Metrics["wakeP99"].Count), Is.EqualTo((6, 3, 3)));
+
+            // On a machine two runs with the same figures are two runs.
+            Assert.That(Judge("machine", [5, 5, 5, 5], [10, 10, 10, 10]), Has.Property("Runs").EqualTo(4).And.Property("IsExact").False);
+        });
+    }
+
+    [Test]
+    public void Copies_are_no_part_of_the_family_of_tests()
+    {
+        string[] three = ["a", "b", "c"];
+        List<RunRow> runs = [];
+        foreach ((string scheduler, double scale) in new[] { ("a", 0.0), ("b", 0.0), ("c", 1.0) })
+            runs.AddRange(Enumerable.Range(0, 6).Select(index => Row("simulated", scheduler, [], index, 100 + (scheduler == "b" ? 50 : 0) + (scale * (200 + index)))));
+        Verdict[] verdicts = [.. ComparisonStatistics.Cells(["simulated"], three, [[]], runs)[0].Verdicts];
+        Assert.Multiple(() =>
+        {
+            Assert.That(verdicts.Single(verdict => verdict.IsExact), Has.Property("First").EqualTo("a").And.Property("Second").EqualTo("b"));
+            Assert.That(verdicts.Where(verdict => !verdict.IsExact).Select(verdict => verdict.Probability), Is.All.EqualTo(2 / 64.0).Within(1e-12));
+            Assert.That(verdicts.Where(verdict => !verdict.IsExact).Select(verdict => verdict.Corrected), Is.All.EqualTo(4 / 64.0).Within(1e-12));
+        });
+    }
+
+    [Test]
+    public void Runs_that_share_a_seed_are_tested_as_pairs()
+    {
+        // Each seed's load differs far more than the schedulers do: unpaired, nothing can be seen.
+        double[] load = [10, 200, 35, 400, 90, 150, 260, 320];
+        double[] better = [.. load.Select((value, index) => value - 1 - (index * 0.01))];
+        Verdict paired = Judge("simulated", better, load);
+        Verdict unpaired = Judge("machine", better, load);
+        Assert.Multiple(() =>
+        {
+            Assert.That((paired.IsPaired, paired.IsShown, paired.Runs), Is.EqualTo((true, true, 8)));
+            Assert.That(paired.Probability, Is.EqualTo(2 / 256.0).Within(1e-12));
+            Assert.That(paired.DifferenceInterval.High, Is.LessThan(-1));
+            Assert.That((unpaired.IsPaired, unpaired.IsShown), Is.EqualTo((false, false)));
+        });
+    }
+
+    [Test]
+    public void The_headline_says_what_is_true_of_the_verdicts()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(Headline("simulated", [5, 5, 5], [10, 10, 10]), Is.EqualTo("1 of 1 comparison of two schedulers by one metric differ in virtual time where every repetition is a copy of one run: nothing is left to chance there, so there is neither interval nor probability, and more repetitions tell no more."));
+            Assert.That(Headline("machine", [5, 6, 7], [10, 11, 12]), Is.EqualTo("None of 1 comparison of two schedulers by one metric can show a difference: 3 runs of each are too few, 4 are the fewest for that many comparisons."));
+            Assert.That(Headline("machine", [5, 6, 7, 8], [10, 11, 12, 13]), Does.StartWith("1 of 1 comparison").And.Contain("after Holm's correction").And.Not.Contain("virtual"));
+        });
+
+        static string Headline(string engine, double[] one, double[] other) => VerdictText.Headline(Document(engine, Rows(engine, one, other)));
+    }
+
+    [TestCase(3, false, 0.1)]
+    [TestCase(4, false, 2 / 70.0)]
+    [TestCase(6, true, 2 / 64.0)]
+    [TestCase(1, true, 1)]
+    public void The_least_probability_is_that_of_complete_separation(int runs, bool paired, double least)
+    {
+        double[] low = [.. Enumerable.Range(1, runs).Select(value => (double)value)];
+        double[] high = [.. low.Select(value => value + runs + (value / 100))];
+        Assert.Multiple(() =>
+        {
+            Assert.That(VerdictText.LeastProbability(runs, paired), Is.EqualTo(least).Within(1e-12));
+            Assert.That(paired ? RankTest.SignedRank([.. low.Zip(high, (one, other) => one - other)]) : RankTest.Probability(low, high), Is.EqualTo(least).Within(1e-12));
+        });
+    }
+
+    [Test]
+    public void Schedulers_without_runs_in_a_cell_are_not_in_it()
+    {
+        IReadOnlyList<FactorValue> own = [new("x", "1")];
+        IReadOnlyList<FactorValue> without = [new("x", FactorialDesign.NotTaken)];
+        RunRow[] runs = [Row("machine", "a", own, 0, 5), Row("machine", "b", without, 1, 5)];
+        Assert.That(ComparisonStatistics.Cells(["machine"], Schedulers, [own, without], runs).Select(cell => cell.Schedulers.Single().Scheduler), Is.EqualTo(Schedulers));
+    }
+
+    [Test]
+    public void Each_item_of_the_configuration_has_columns_of_its_own()
+    {
+        GroupFigures beat = new("beat", 1, false, 0.25, 0.3, 43_000, 12_000, 60_000) { ResponseP99Ns = 7, Missed = 2 };
+        ComparisonDocument document = Document("machine", [Row("machine", "a", [], 0, 5) with { Groups = [new GroupFigures("hog, big", 9, false, 0.5, 0.5, null, null, null), beat] }]);
+        StringWriter csv = new();
+        ComparisonCsv.Write(csv, document);
+        string[] lines = csv.ToString().Split("\r\n");
+        Assert.Multiple(() =>
+        {
+            Assert.That(lines[0], Does.EndWith("wakeP99,\"hog, big.share\",\"hog, big.idealShare\",beat.share,beat.idealShare,beat.lateP50,beat.wakeP50,beat.responseP99,beat.missed,folder"));
+            Assert.That(lines[1], Does.EndWith("5,0.5,0.5,0.25,0.3,43000,12000,7,2,runs/x"));
         });
     }
 
@@ -147,23 +249,10 @@ internal sealed class ComparisonTests
     {
         IReadOnlyList<FactorValue> cell = [new FactorValue("duration", "1 s, \"or so\"")];
         RunRow[] runs = [Row("machine", "a", cell, 0, 5), Row("machine", "b", cell, 0, 7)];
-        ComparisonDocument document = new()
+        ComparisonDocument document = Document("machine", runs) with
         {
-            Version = "1",
-            StartedAt = DateTimeOffset.UnixEpoch,
-            Outcome = "completed",
-            Configuration = "x.json",
-            Host = "host",
-            Seed = 1,
-            Repeat = 1,
-            Engines = ["machine"],
-            Schedulers = Schedulers,
             Factors = [new Factor("duration", ["1 s, \"or so\""])],
-            Metrics = [MetricCatalogue.Of("wakeP99")],
             Cells = ComparisonStatistics.Cells(["machine"], Schedulers, [cell], runs),
-            Agreement = [],
-            Costs = null,
-            Runs = runs,
         };
         string text = ComparisonJson.Write(document);
         StringWriter csv = new();
@@ -192,11 +281,30 @@ internal sealed class ComparisonTests
         });
     }
 
-    private static Verdict Judge(string engine, double[] one, double[] other)
+    private static Verdict Judge(string engine, double[] one, double[] other) =>
+        ComparisonStatistics.Cells([engine], Schedulers, [[]], Rows(engine, one, other))[0].Verdicts.Single();
+
+    private static RunRow[] Rows(string engine, double[] one, double[] other) =>
+        [.. one.Select((value, index) => Row(engine, "a", [], index, value)), .. other.Select((value, index) => Row(engine, "b", [], index, value))];
+
+    private static ComparisonDocument Document(string engine, RunRow[] runs) => new()
     {
-        RunRow[] runs = [.. one.Select((value, index) => Row(engine, "a", [], index, value)), .. other.Select((value, index) => Row(engine, "b", [], index, value))];
-        return ComparisonStatistics.Cells([engine], Schedulers, [[]], runs)[0].Verdicts.Single();
-    }
+        Version = "1",
+        StartedAt = DateTimeOffset.UnixEpoch,
+        Outcome = "completed",
+        Configuration = "x.json",
+        Host = "host",
+        Seed = 1,
+        Repeat = 1,
+        Engines = [engine],
+        Schedulers = Schedulers,
+        Factors = [],
+        Metrics = [MetricCatalogue.Of("wakeP99")],
+        Cells = ComparisonStatistics.Cells([engine], Schedulers, [[]], runs),
+        Agreement = [],
+        Costs = null,
+        Runs = runs,
+    };
 
     private static RunRow Row(string engine, string scheduler, IReadOnlyList<FactorValue> cell, int index, double value) => new()
     {

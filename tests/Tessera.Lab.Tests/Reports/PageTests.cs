@@ -109,6 +109,39 @@ internal sealed partial class PageTests
         });
     }
 
+    [TestCase(34.5, true)]
+    [TestCase(0.4, false)]
+    public void What_a_busy_host_withheld_stands_on_the_page_and_at_its_top_when_it_was_much(double percent, bool banner)
+    {
+        using SampleRun run = SampleRun.Draw(["a", "b"], change: result =>
+        {
+            result["experiment"] = "web & db";
+            result["withheld"] = new JsonObject { ["seconds"] = 1.5, ["stolenSeconds"] = 0, ["percent"] = percent };
+        });
+        using SampleRun without = SampleRun.Draw(["a", "b"]);
+        Assert.Multiple(() =>
+        {
+            Assert.That(run.Page, Does.Contain("Withheld by the host"));
+            Assert.That(run.Page.Contains("id=\"withheld\"", StringComparison.Ordinal), Is.EqualTo(banner));
+            Assert.That(run.Page, Does.Contain("<title>web &amp; db: bvt, 2 domains on 1 pCPU</title>"));
+            Assert.That(without.Page, Does.Not.Contain("Withheld by the host").And.Contain("<title>bvt: 2 domains on 1 pCPU</title>"));
+        });
+    }
+
+    [Test]
+    public void A_comparisons_page_warns_of_a_busy_host_and_has_the_experiments_name()
+    {
+        using SampleComparison quiet = SampleComparison.Draw();
+        using SampleComparison busy = SampleComparison.Draw(withheld: 88);
+        string page = File.ReadAllText(Path.Combine(busy.Folder, ReportWriter.PageFile));
+        Assert.Multiple(() =>
+        {
+            Assert.That(page, Does.Contain("id=\"withheld\"").And.Contain("48 runs of 48 on the machine").And.Contain("88.0 % at worst"));
+            Assert.That(page, Does.Contain("<title>b&gt;: bvt, credit2 compared</title>"));
+            Assert.That(File.ReadAllText(Path.Combine(quiet.Folder, ReportWriter.PageFile)), Does.Not.Contain("id=\"withheld\""));
+        });
+    }
+
     [Test]
     public void A_run_without_a_recording_has_tables_and_says_why_it_has_no_plots()
     {

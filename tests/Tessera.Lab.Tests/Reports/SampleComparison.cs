@@ -13,14 +13,15 @@ internal sealed class SampleComparison : IDisposable
     public ComparisonDocument Document { get; private init; } = null!;
 
     /// <summary>Two schedulers, three numbers of domains, eight runs of each; the first run left a folder of its own.</summary>
-    public static SampleComparison Draw()
+    /// <param name="withheld">What the host withheld of each run, in per cent; null for unknown.</param>
+    public static SampleComparison Draw(double? withheld = null)
     {
         Drawing.Require();
         Random random = new(11);
         string[] schedulers = ["bvt", "credit2"];
         Factor[] factors = [new("domains.count", ["10", "50", "100"])];
         List<RunRow> runs = [];
-        foreach (PlannedRun planned in FactorialDesign.Runs([ComparisonEngines.Machine], schedulers, FactorialDesign.Cells(factors), repeat: 8, seed: 1))
+        foreach (PlannedRun planned in FactorialDesign.Runs([ComparisonEngines.Machine], FactorialDesign.Variants(schedulers, FactorialDesign.Cells(factors)), repeat: 8, seed: 1))
         {
             double scale = int.Parse(planned.Cell[0].Value) * (planned.Scheduler == "bvt" ? 1 : 1.3);
             runs.Add(new RunRow
@@ -44,6 +45,8 @@ internal sealed class SampleComparison : IDisposable
                 },
                 Groups = [],
             });
+            if (withheld is { } percent)
+                runs[^1] = runs[^1] with { Metrics = new Dictionary<string, double>(runs[^1].Metrics) { [MetricCatalogue.Withheld] = percent } };
         }
 
         MetricDefinition[] metrics = [.. Metrics.Select(MetricCatalogue.Of)];

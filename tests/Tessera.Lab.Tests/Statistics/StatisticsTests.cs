@@ -84,6 +84,24 @@ internal sealed class StatisticsTests
     }
 
     [Test]
+    public void Signed_ranks_have_their_tabled_probabilities()
+    {
+        Assert.Multiple(() =>
+        {
+            // n = 8, W = 3: of 256 ways of signs 5 have a sum of at most 3 (0, 1, 2, 3, 1 + 2), so two-sided 10 / 256 (table of Wilcoxon: 0.039).
+            Assert.That(RankTest.SignedRank([-1, -2, 3, 4, 5, 6, 7, 8]), Is.EqualTo(10 / 256.0).Within(1e-12));
+            Assert.That(RankTest.SignedRank([1, 2, 3, 4, 5, 6]), Is.EqualTo(2 / 64.0).Within(1e-12));
+
+            // No difference is no evidence; ties have middle ranks: of 4 ways of signs of {1.5, 1.5} two are as far apart.
+            Assert.That(RankTest.SignedRank([0, 0, 3, 3]), Is.EqualTo(2 / 4.0).Within(1e-12));
+            Assert.That(RankTest.SignedRank([0, 0]), Is.EqualTo(1));
+
+            // Above the limit the normal distribution: the exact probability of these 61 is 0.02291.
+            Assert.That(RankTest.SignedRank([.. Enumerable.Range(1, 61).Select(value => value % 3 == 0 ? -value : (double)value)]), Is.EqualTo(0.02291).Within(0.001));
+        });
+    }
+
+    [Test]
     public void The_approximation_takes_over_where_the_exact_test_ends()
     {
         double[] one = [.. Enumerable.Range(0, 30).Select(index => (double)index)];

@@ -1,0 +1,76 @@
+using System.Globalization;
+using Tessera.Sdk;
+
+namespace Tessera.Cli.Runs;
+
+/// <summary>What was taken from physical CPUs, up to some moment.</summary>
+/// <param name="Delay">How long their threads were ready and the host ran something else, all together.</param>
+/// <param name="Stolen">How long the hypervisor beneath the host took their host CPUs, all together.</param>
+internal readonly record struct Withheld(Nanoseconds Delay, Nanoseconds Stolen)
+{
+    /// <summary>From an earlier moment to this one.</summary>
+    public Withheld Since(Withheld before) => new(Nanoseconds.Max(Nanoseconds.Zero, Delay - before.Delay), Nanoseconds.Max(Nanoseconds.Zero, Stolen - before.Stolen));
+}
+
+/// <summary>Tells what a busy host takes from a measurement; a seam, so that tests need no busy host.</summary>
+internal interface IHostDelay
+{
+    /// <summary>What was taken until now from this process's physical CPUs that exist now; null where the host keeps no such accounts.</summary>
+    /// <param name="hostCpus">The host CPUs they run on.</param>
+    Withheld? Read(IReadOnlyList<int> hostCpus);
+}
+
+/// <summary>The host's own accounts: run-queue delay of the threads (/proc/self/task/*/schedstat, second number) and steal of their CPUs (/proc/stat).</summary>
+internal sealed class HostDelay : IHostDelay
+{
+    private const string Tasks = "/proc/self/task";
+    private const string Cpus = "/proc/stat";
+    private const string ThreadNames = "tessera p";
+
+    /// <summary>Which number of a CPU's line is steal, and the unit of it: USER_HZ is 100 everywhere.</summary>
+    private const int StealAt = 8;
+    private const long TickNanoseconds = 10_000_000;
+
+    /// <inheritdoc/>
+    public Withheld? Read(IReadOnlyList<int> hostCpus) => Delay() is { } delay ? new Withheld(new Nanoseconds(delay), new Nanoseconds(Stolen(hostCpus))) : null;
+
+    private static long? Delay()
+    {
+        if (!Directory.Exists(Tasks))
+            return null;
+        long? sum = null;
+        foreach (string task in Directory.GetDirectories(Tasks))
+        {
+            try
+            {
+                if (!File.ReadAllText(Path.Combine(task, "comm")).StartsWith(ThreadNames, StringComparison.Ordinal))
+                    continue;
+                string[] fields = File.ReadAllText(Path.Combine(task, "schedstat")).Split(' ');
+                if (fields.Length > 1 && long.TryParse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out long delay))
+                    sum = (sum ?? 0) + delay;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // A thread that ended between the two reads, or a host without accounts.
+            }
+        }
+
+        return sum;
+    }
+
+    private static long Stolen(IReadOnlyList<int> hostCpus)
+    {
+        if (!File.Exists(Cpus))
+            return 0;
+        HashSet<string> names = [.. hostCpus.Select(cpu => string.Create(CultureInfo.InvariantCulture, $"cpu{cpu}"))];
+        long ticks = 0;
+        foreach (string line in File.ReadLines(Cpus))
+        {
+            string[] fields = line.Split(' ');
+            if (fields.Length > StealAt && names.Contains(fields[0]) && long.TryParse(fields[StealAt], NumberStyles.None, CultureInfo.InvariantCulture, out long stolen))
+                ticks += stolen;
+        }
+
+        return ticks * TickNanoseconds;
+    }
+}
