@@ -43,6 +43,10 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
     public PreparedExperiment Prepare(Experiment experiment, Action<PluginSet>? loaded = null)
     {
         List<ConfigurationError> errors = [.. experiment.Errors];
+
+        // That there are too many is said already; to look each of them up would take long and say nothing more.
+        if (experiment.Domains.Sum(domain => (long)domain.Count) > ConfigurationKeys.MaxDomains)
+            throw new ConfigurationException(errors);
         PluginSet? plugins = PluginSet.Load(catalog, experiment, errors);
         if (plugins is not null && errors.Count == 0)
             loaded?.Invoke(plugins);

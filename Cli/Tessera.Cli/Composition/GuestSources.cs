@@ -1,5 +1,6 @@
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Guests;
+using Tessera.Cli.Native;
 using Tessera.Guests;
 using Tessera.Hosting;
 using Tessera.Images;
@@ -52,12 +53,13 @@ internal sealed class GuestSources(GuestLibrary library)
         }
     }
 
-    private static bool Exists(string? file) => file is null || File.Exists(file);
+    /// <summary>Whether there is something of this name; that it is no file is said when it is read.</summary>
+    private static bool Exists(string? file) => file is null || Path.Exists(file);
 
     private static GuestChoice FromFiles(string label, string kernel, string? initrd, string commandLine) => new(
         label,
-        KernelImage.Load(File.ReadAllBytes(kernel), kernel),
-        initrd is null ? default : File.ReadAllBytes(initrd),
+        KernelImage.Load(InputFile.Read(kernel, InputFile.MostImage), kernel),
+        initrd is null ? default : InputFile.Read(initrd, InputFile.MostImage),
         commandLine,
         KernelMemory,
         null,

@@ -52,7 +52,7 @@ internal static class ConfigurationChecks
     {
         foreach ((string key, string? file) in new[] { (ConfigurationKeys.Kernel, domain.Kernel), (ConfigurationKeys.Initrd, domain.Initrd) })
         {
-            if (file is not null && !File.Exists(file))
+            if (file is not null && !Path.Exists(file))
                 Fail(errors, node, key, $"There is no file {file}.", "Paths count from the configuration's own folder.");
         }
     }

@@ -18,7 +18,7 @@ public static class ConfigurationLoader
         byte[] text;
         try
         {
-            text = File.ReadAllBytes(file);
+            text = Native.InputFile.Read(file, Native.InputFile.MostText, mayBePipe: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

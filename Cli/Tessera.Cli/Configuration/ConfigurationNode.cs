@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace Tessera.Cli.Configuration;
@@ -9,6 +10,7 @@ namespace Tessera.Cli.Configuration;
 public sealed class ConfigurationNode
 {
     private readonly List<KeyValuePair<string, ConfigurationNode>> _members = [];
+    private readonly Dictionary<string, int> _places = [];
     private readonly List<ConfigurationNode> _items = [];
 
     internal ConfigurationNode(JsonValueKind kind, string path, SourcePosition position, string text = "")
@@ -53,11 +55,7 @@ public sealed class ConfigurationNode
     public string PathOf(string key) => Path.Length == 0 ? key : $"{Path}.{key}";
 
     /// <summary>The member of this name, or null.</summary>
-    public ConfigurationNode? Find(string key)
-    {
-        int index = IndexOf(key);
-        return index < 0 ? null : _members[index].Value;
-    }
+    public ConfigurationNode? Find(string key) => _places.TryGetValue(key, out int index) ? _members[index].Value : null;
 
     /// <summary>The value as a JSON element of its own.</summary>
     public JsonElement ToElement()
@@ -110,23 +108,29 @@ public sealed class ConfigurationNode
     public ConfigurationNode Nearest(string path)
     {
         ConfigurationNode nearest = this;
+        if (Kind == JsonValueKind.Array)
+            return ItemOn(path)?.Nearest(path) ?? this;
         foreach ((_, ConfigurationNode child) in _members)
-            nearest = Better(nearest, child, path);
-        foreach (ConfigurationNode child in _items)
             nearest = Better(nearest, child, path);
         return nearest;
     }
 
     internal void Set(string key, ConfigurationNode value)
     {
-        int index = IndexOf(key);
-        if (index < 0)
+        if (_places.TryAdd(key, _members.Count))
             _members.Add(new(key, value));
         else
-            _members[index] = new(key, value);
+            _members[_places[key]] = new(key, value);
     }
 
-    internal void Remove(string key) => _members.RemoveAll(member => member.Key == key);
+    internal void Remove(string key)
+    {
+        if (!_places.Remove(key, out int gone))
+            return;
+        _members.RemoveAt(gone);
+        for (int index = gone; index < _members.Count; index++)
+            _places[_members[index].Key] = index;
+    }
 
     internal void Append(ConfigurationNode item) => _items.Add(item);
 
@@ -139,5 +143,13 @@ public sealed class ConfigurationNode
         return leadsThere ? child.Nearest(path) : soFar;
     }
 
-    private int IndexOf(string key) => _members.FindIndex(member => member.Key == key);
+    /// <summary>The item that a path leads through, by its number: a list may have thousands, each of which is looked for.</summary>
+    private ConfigurationNode? ItemOn(string path)
+    {
+        if (!path.StartsWith(Path, StringComparison.Ordinal) || path.Length <= Path.Length || path[Path.Length] != '[')
+            return null;
+        ReadOnlySpan<char> rest = path.AsSpan(Path.Length + 1);
+        int end = rest.IndexOf(']');
+        return end > 0 && int.TryParse(rest[..end], NumberStyles.None, CultureInfo.InvariantCulture, out int index) && index < _items.Count ? _items[index] : null;
+    }
 }

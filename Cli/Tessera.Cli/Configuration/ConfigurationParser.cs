@@ -68,8 +68,8 @@ internal static class ConfigurationParser
                 ConfigurationNode map = new(JsonValueKind.Object, path, position);
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    string key = reader.GetString()!;
                     SourcePosition at = lines.At(reader.TokenStartIndex);
+                    string key = Text(ref reader, at, path, errors);
                     if (map.Find(key) is { } first)
                         errors.Add(new(at, map.PathOf(key), "The key is written twice.", $"It stands already at line {first.Position.Line}; keep one."));
                     reader.Read();
@@ -83,7 +83,7 @@ internal static class ConfigurationParser
                     list.Append(ReadValue(ref reader, lines, $"{path}[{list.Items.Count}]", lines.At(reader.TokenStartIndex), errors));
                 return list;
             case JsonTokenType.String:
-                return new(JsonValueKind.String, path, position, reader.GetString()!);
+                return new(JsonValueKind.String, path, position, Text(ref reader, lines.At(reader.TokenStartIndex), path, errors));
             case JsonTokenType.Number:
                 return new(JsonValueKind.Number, path, position, Encoding.UTF8.GetString(reader.ValueSpan));
             case JsonTokenType.True:
@@ -93,6 +93,24 @@ internal static class ConfigurationParser
             default:
                 return new(JsonValueKind.Null, path, position);
         }
+    }
+
+    /// <summary>A string, which nothing takes as anything but Unicode, nor with the character that ends a path.</summary>
+    private static string Text(ref Utf8JsonReader reader, SourcePosition at, string path, List<ConfigurationError> errors)
+    {
+        try
+        {
+            string text = reader.GetString()!;
+            if (!text.Contains('\0', StringComparison.Ordinal))
+                return text;
+            errors.Add(new(at, path, "This string has the character U+0000 in it.", "Nothing here can: leave it out."));
+        }
+        catch (InvalidOperationException)
+        {
+            errors.Add(new(at, path, "This string is no Unicode: half of a surrogate pair (\\ud800 to \\udfff), or bytes that are no UTF-8.", "Save the file as UTF-8, or write both halves."));
+        }
+
+        return "";
     }
 
     /// <summary>Byte offsets of a text as lines and columns; or one fixed origin for an edit.</summary>

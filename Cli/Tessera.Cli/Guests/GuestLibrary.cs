@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Tessera.Cli.Native;
 using Tessera.Images;
 
 namespace Tessera.Cli.Guests;
@@ -73,16 +74,17 @@ public sealed class GuestLibrary
         GuestStore.CheckName(name);
         if (GuestCatalogue.All.Any(g => g.Name == name))
             throw new GuestException($"\"{name}\" is the name of a guest that is fetched (tessera guest get {name}). Choose another.");
+        KernelImage kernel = KernelImage.Load(Taken(kernelPath), kernelPath);
+        byte[]? initrd = initrdPath is null ? null : Taken(initrdPath);
         try
         {
-            KernelImage kernel = KernelImage.Load(File.ReadAllBytes(kernelPath), kernelPath);
             using IDisposable held = _store.Lock();
             string made = _store.Fresh(name);
             try
             {
                 File.Copy(kernelPath, Path.Combine(made, KernelFile));
-                if (initrdPath is not null)
-                    File.Copy(initrdPath, Path.Combine(made, InitrdFile));
+                if (initrd is not null)
+                    File.WriteAllBytes(Path.Combine(made, InitrdFile), initrd);
                 Manifest(name, kernel, Path.GetFullPath(kernelPath)).Write(made);
                 _store.Publish(made, name);
             }
@@ -95,6 +97,18 @@ public sealed class GuestLibrary
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw Explain(e);
+        }
+
+        static byte[] Taken(string path)
+        {
+            try
+            {
+                return InputFile.Read(path, InputFile.MostImage);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new GuestException($"{e.Message.TrimEnd('.')}. Name a file that exists and may be read.", e) { IsMisuse = true };
+            }
         }
 
         GuestManifest Manifest(string guest, KernelImage kernel, string source) => new()

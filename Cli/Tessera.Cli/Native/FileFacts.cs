@@ -6,10 +6,13 @@ namespace Tessera.Cli.Native;
 /// <summary>What a path is, links not followed. .NET does not tell a socket from a file.</summary>
 /// <param name="Mode">Kind and permissions, st_mode.</param>
 /// <param name="Owner">The owner's number.</param>
-internal readonly record struct FileFacts(uint Mode, uint Owner)
+/// <param name="Group">The group's number.</param>
+internal readonly record struct FileFacts(uint Mode, uint Owner, uint Group)
 {
     private const uint KindMask = 0xF000;
+    private const uint Pipe = 0x1000;
     private const uint Folder = 0x4000;
+    private const uint File = 0x8000;
     private const uint Socket = 0xC000;
 
     /// <summary>A socket.</summary>
@@ -17,6 +20,12 @@ internal readonly record struct FileFacts(uint Mode, uint Owner)
 
     /// <summary>A folder.</summary>
     public bool IsFolder => (Mode & KindMask) == Folder;
+
+    /// <summary>A file with contents of its own: no folder, device, pipe or socket.</summary>
+    public bool IsFile => (Mode & KindMask) == File;
+
+    /// <summary>A pipe, with a name or without.</summary>
+    public bool IsPipe => (Mode & KindMask) == Pipe;
 
     /// <summary>Others than its owner have rights to it.</summary>
     public bool IsShared => (Mode & 0x3F) != 0;
@@ -28,10 +37,10 @@ internal readonly record struct FileFacts(uint Mode, uint Owner)
         // SAFETY: a path that ends with a zero, pinned for the call, and a local for the answer. Tmds.LibC's lstat stands on an entry of glibc's that new programs are not to use.
         fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
         {
-            if (LibC.statx(LibC.AT_FDCWD, name, LibC.AT_SYMLINK_NOFOLLOW, LibC.STATX_TYPE | LibC.STATX_MODE | LibC.STATX_UID, &facts) != 0)
+            if (LibC.statx(LibC.AT_FDCWD, name, LibC.AT_SYMLINK_NOFOLLOW, LibC.STATX_TYPE | LibC.STATX_MODE | LibC.STATX_UID | LibC.STATX_GID, &facts) != 0)
                 return null;
         }
 
-        return new FileFacts(facts.stx_mode, facts.stx_uid);
+        return new FileFacts(facts.stx_mode, facts.stx_uid, facts.stx_gid);
     }
 }

@@ -59,7 +59,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
     {
         try
         {
-            return suite.Replay(Scenario.Parse(File.ReadAllText(file)));
+            return suite.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(Native.InputFile.Read(file, Native.InputFile.MostText))));
         }
         catch (Exception e) when (e is FormatException or ArgumentException or IOException or UnauthorizedAccessException)
         {

@@ -14,6 +14,9 @@ public static class ScheduleCsv
     private const string Format = "# tessera.schedule/1";
     private const string Heading = "at_ns,event,pcpu,domain,vcpu,before";
 
+    /// <summary>More physical CPUs than any machine has: what is read keeps a list for each.</summary>
+    private const int MostPcpus = 8192;
+
     private static readonly string[] KindWords = [.. Enum.GetNames<ScheduleEventKind>().Select(name => name.ToLowerInvariant())];
     private static readonly string[] EndWords = [.. Enum.GetNames<RunEnd>().Select(name => name.ToLowerInvariant())];
 
@@ -69,7 +72,7 @@ public static class ScheduleCsv
                 case [_, "cut_at_ns", var text] when long.TryParse(text, CultureInfo.InvariantCulture, out long value) && value >= 0:
                     cut = new(value);
                     break;
-                case [_, "pcpus", var text] when int.TryParse(text, CultureInfo.InvariantCulture, out int value) && value > 0:
+                case [_, "pcpus", var text] when int.TryParse(text, CultureInfo.InvariantCulture, out int value) && value is > 0 and <= MostPcpus:
                     pcpus = value;
                     break;
                 case [_, "domain", var text, var name] when int.TryParse(text, CultureInfo.InvariantCulture, out int weight) && weight > 0:
@@ -80,7 +83,7 @@ public static class ScheduleCsv
                     break;
                 default:
                     throw new FormatException(
-                        $"{file}:{number}: \"{line}\" is none of # length_ns N, # cut_at_ns N, # pcpus N, # domain WEIGHT NAME, and after a domain # owed WEIGHT RESERVED LIMIT PERIOD_NS.");
+                        $"{file}:{number}: \"{line}\" is none of # length_ns N, # cut_at_ns N, # pcpus N (at most {MostPcpus}), # domain WEIGHT NAME, and after a domain # owed WEIGHT RESERVED LIMIT PERIOD_NS.");
             }
         }
 

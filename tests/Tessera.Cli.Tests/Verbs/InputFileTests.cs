@@ -1,0 +1,73 @@
+using System.Text;
+using Tessera.Cli.Tests.Support;
+
+namespace Tessera.Cli.Tests.Verbs;
+
+/// <summary>Files of any content: the answer is 2 with a place, never a trace, and nothing is read for ever.</summary>
+internal sealed class InputFileTests
+{
+    private string _folder = null!;
+
+    [SetUp]
+    public void MakeFolder() => _folder = Directory.CreateTempSubdirectory("ti").FullName;
+
+    [TearDown]
+    public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
+
+    [TestCase("""{ "domains": [ { "name": "\ud800", "guest": "spin" } ] }""", ":1:", "no Unicode")]
+    [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "\udfff": 1 } ] }""", ":1:", "no Unicode")]
+    [TestCase("""{ "domains": [ { "name": "a", "kernel": "/boot/\u0000vmlinuz" } ] }""", "kernel", "U+0000")]
+    [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "disks": [ { "name": "xvda", "backend": "raw-file", "options": { "path": "a\u0000b" } } ] } ] }""", "path", "U+0000")]
+    [TestCase("""{ "domains": [ { "name": "a", "kernel": "/dev/zero" } ] }""", "domains[0].kernel", "not a file")]
+    [TestCase("""{ "domains": [ { "name": "a", "kernel": "/dev" } ] }""", "domains[0].kernel", "is a folder")]
+    public void A_configuration_of_any_content_ends_with_2_and_a_place(string text, string place, string says)
+    {
+        string file = Path.Combine(_folder, "c.json");
+        File.WriteAllText(file, text);
+        Refused(["run", file], place, says);
+    }
+
+    [Test]
+    public void Bytes_that_are_no_UTF_8_end_with_2_and_a_place()
+    {
+        string file = Path.Combine(_folder, "c.json");
+        File.WriteAllBytes(file, [.. Encoding.UTF8.GetBytes("{\n  \"domains\": [ { \"name\": \"a"), 0xFF, 0xC0, .. Encoding.UTF8.GetBytes("\", \"guest\": \"spin\" } ] }")]);
+        Refused(["run", file], $"{file}:2:", "no Unicode");
+    }
+
+    [TestCase("/dev/zero", "not a file")]
+    [TestCase("/tmp", "is a folder")]
+    [TestCase("/nonexistent/c.json", "cannot be read")]
+    public void What_is_no_file_is_no_configuration(string path, string says) => Refused(["run", path], path, says);
+
+    [Test]
+    public void A_kernel_that_never_ends_cannot_be_added() => Refused(["guest", "add", "k", "/dev/zero"], "/dev/zero", "not a file");
+
+    [Test]
+    public void A_recording_that_claims_more_physical_cpus_than_there_can_be_is_refused_with_its_line()
+    {
+        File.WriteAllText(Path.Combine(_folder, "result.json"), """{ "schema": "tessera.result/1", "domains": [] }""");
+        File.WriteAllText(Path.Combine(_folder, "schedule.csv"), "# tessera.schedule/1\n# length_ns 5\n# pcpus 2147483647\nat_ns,event,pcpu,domain,vcpu,before\n");
+        Refused(["report", _folder], "schedule.csv:3:", "# pcpus");
+    }
+
+    [Test]
+    public void A_list_of_thousands_of_domains_is_refused_for_their_number_alone()
+    {
+        string file = Path.Combine(_folder, "c.json");
+        File.WriteAllText(file, $$"""{ "domains": [ {{string.Join(',', Enumerable.Range(0, 20_000).Select(number => $$"""{ "name": "d{{number}}", "guest": "spin" }"""))}} ] }""");
+        Refused(["simulate", file], "domains", "20000 domains");
+    }
+
+    private void Refused(string[] arguments, string place, string says)
+    {
+        using Support.Cli cli = new();
+        cli.Environment["TESSERA_CACHE"] = _folder;
+        int answer = cli.Run(arguments);
+        Assert.Multiple(() =>
+        {
+            Assert.That(answer, Is.EqualTo(ExitCode.Usage), cli.Error);
+            Assert.That(cli.Error, Does.Contain(place).And.Contain(says).And.Not.Contain("should not have happened"));
+        });
+    }
+}
