@@ -1,4 +1,5 @@
 using Spectre.Console;
+using Tessera.Cli.Composition;
 using Tessera.Cli.Runs;
 using Tessera.Cli.Terminal;
 
@@ -20,6 +21,9 @@ internal sealed class CliHost : IDisposable
     /// <summary>Standard output as bytes, for a guest's console.</summary>
     public required Stream RawOut { get; init; }
 
+    /// <summary>Whether nobody reads standard output any more.</summary>
+    public Func<bool> OutIsGone { get; init; } = static () => false;
+
     /// <summary>Standard input.</summary>
     public required IInputSource Input { get; init; }
 
@@ -38,6 +42,12 @@ internal sealed class CliHost : IDisposable
     /// <summary>Requests to stop.</summary>
     public StopSignals Stop { get; init; } = StopSignals.None();
 
+    /// <summary>The terminal's size in characters; null without one.</summary>
+    public Func<(int Columns, int Rows)?> TerminalSize { get; init; } = static () => null;
+
+    /// <summary>Tells which kind of machine the device of that path makes this one.</summary>
+    public Func<string, KvmState> KvmProbe { get; init; } = KvmPresence.Probe;
+
     /// <summary>Time, and the wish to stop.</summary>
     public IRunPacer Pacer { get => _pacer ??= new RealPacer(Stop); init => _pacer = value; }
 
@@ -51,17 +61,20 @@ internal sealed class CliHost : IDisposable
     public static CliHost OfProcess()
     {
         bool errorIsTerminal = !System.Console.IsErrorRedirected;
+        TextWriter error = StandardWriters.Error();
         return new CliHost
         {
-            Out = System.Console.Out,
-            Error = System.Console.Error,
-            RawOut = System.Console.OpenStandardOutput(),
+            Out = StandardWriters.Output(),
+            Error = error,
+            RawOut = StandardWriters.OutputStream(),
+            OutIsGone = StandardWriters.OutputIsGone,
             Input = new StandardInput(),
             InIsTerminal = !System.Console.IsInputRedirected,
             OutIsTerminal = !System.Console.IsOutputRedirected,
             ErrorIsTerminal = errorIsTerminal,
             Environment = System.Environment.GetEnvironmentVariable,
-            Stop = StopSignals.Listen(errorIsTerminal ? System.Console.Error : null),
+            TerminalSize = static () => System.Console.IsOutputRedirected || System.Console.WindowWidth <= 0 ? null : (System.Console.WindowWidth, System.Console.WindowHeight),
+            Stop = StopSignals.Listen(errorIsTerminal ? error : null),
         };
     }
 
@@ -78,7 +91,7 @@ internal sealed class CliHost : IDisposable
         bool moves = terminal && Environment("TERM") is not (null or "" or "dumb");
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
         {
-            Out = new AnsiConsoleOutput(writer),
+            Out = new AnsiConsoleOutput(terminal ? writer : new TrimmedWriter(writer)),
             Ansi = moves ? AnsiSupport.Yes : AnsiSupport.No,
             ColorSystem = colours && moves ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
             Interactive = moves ? InteractionSupport.Yes : InteractionSupport.No,

@@ -1,10 +1,13 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Guests;
+using Tessera.Cli.Native;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Verbs;
 using Tessera.Hosting;
 using Tessera.Images;
@@ -31,31 +34,78 @@ internal static class CommandLine
         collection.AddCli(host);
         replace?.Invoke(collection);
         using ServiceProvider services = collection.BuildServiceProvider();
-        RootCommand root = new("Tessera: unmodified Xen PV guests over KVM, every policy a plugin.");
-        foreach (IVerb verb in services.GetServices<IVerb>())
-            root.Subcommands.Add(verb.Build());
-        ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
-        if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
-        {
-            foreach (ParseError error in parsed.Errors)
-                host.Error.WriteLine($"tessera: {error.Message}");
-            host.Error.WriteLine(HelpHint);
-            return ExitCode.Usage;
-        }
-
         try
         {
-            return parsed.Invoke(new InvocationConfiguration
+            RootCommand root = new("Tessera: unmodified Xen PV guests over KVM, every policy a plugin.");
+            foreach (IVerb verb in services.GetServices<IVerb>())
+                root.Subcommands.Add(verb.Build());
+            ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            bool asksForWords = root.Directives.OfType<SuggestDirective>().Any(directive => parsed.GetResult(directive) is not null);
+            if (!asksForWords && parsed.Action is not HelpAction && Misunderstood(parsed, host.Error))
+                return ExitCode.Usage;
+            int code = parsed.Invoke(new InvocationConfiguration
             {
                 Output = host.Out,
                 Error = host.Error,
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
             });
+            if (code != ExitCode.Good || !host.OutIsGone())
+                return code;
+            host.Error.WriteLine("tessera: standard output was closed by its reader; the rest is not shown.");
+            return ExitCode.Failed;
         }
         catch (Exception e)
         {
-            return Explain(e, host);
+            return ExplainWhateverHappens(e, host);
+        }
+    }
+
+    /// <summary>Says what is wrong with a command line, and what was probably meant.</summary>
+    /// <returns>Whether anything is.</returns>
+    private static bool Misunderstood(ParseResult parsed, TextWriter error)
+    {
+        // An unknown option is taken for an argument where one is wanted: that is never what was meant.
+        string? option = parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(argument => argument.Tokens).FirstOrDefault(token => token.Value.Length > 2 && token.Value.StartsWith("--", StringComparison.Ordinal))?.Value;
+        if (parsed.Errors.Count == 0 && option is null)
+            return false;
+        HashSet<string> unknown = [.. parsed.UnmatchedTokens.Take(1)];
+        if (option is not null)
+            unknown.Add(option);
+        foreach (string word in unknown)
+        {
+            string what = word.StartsWith('-') ? "option" : parsed.CommandResult.Command.Subcommands.Count > 0 ? "verb" : "argument";
+            string[] known = [.. Words(parsed.CommandResult, word.StartsWith('-'))];
+            string nearest = (Suggestion.Nearest(word, known) ?? Array.Find(known, name => name.StartsWith(word, StringComparison.Ordinal))) is { } near ? $" Did you mean {near}?" : "";
+            error.WriteLine($"tessera: there is no {what} {word} {(parsed.CommandResult.Command is RootCommand ? "" : $"of {parsed.CommandResult.Command.Name} ")}here.{nearest}");
+        }
+
+        // What follows from an unknown word is not said beside it.
+        foreach (ParseError problem in unknown.Count > 0 ? [] : parsed.Errors)
+            error.WriteLine($"tessera: {problem.Message}");
+        error.WriteLine(HelpHint);
+        return true;
+    }
+
+    private static IEnumerable<string> Words(CommandResult result, bool options)
+    {
+        if (!options)
+            return result.Command.Subcommands.Select(command => command.Name);
+        IEnumerable<Option> inherited = result.Command.Parents.OfType<Command>().SelectMany(parent => parent.Options.Where(option => option.Recursive));
+        return result.Command.Options.Concat(inherited).SelectMany(option => option.Aliases.Prepend(option.Name)).Where(name => name.StartsWith("--", StringComparison.Ordinal));
+    }
+
+    /// <summary>Explaining needs memory, files and descriptors too, and may fail for want of what failed before: the first cause is said in any case.</summary>
+    private static int ExplainWhateverHappens(Exception exception, CliHost host)
+    {
+        try
+        {
+            return Explain(exception, host);
+        }
+        catch (Exception)
+        {
+            host.Error.WriteLine("tessera: " + exception.Message);
+            return ExitCode.Failed;
         }
     }
 
@@ -76,8 +126,22 @@ internal static class CommandLine
                 return report.IsHostsFault ? ExitCode.HostCannot : ExitCode.Usage;
             case EngineException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
+                SayWhatWorks(host);
                 return ExitCode.HostCannot;
+            case GuestException { IsMisuse: true }:
+                host.Error.WriteLine($"tessera: {exception.Message}");
+                return ExitCode.Usage;
             case FailedException or GuestException:
+                host.Error.WriteLine($"tessera: {exception.Message}");
+                return ExitCode.Failed;
+            case OutputException output:
+                host.Error.WriteLine($"tessera: {output.Message}");
+                return ExitCode.Failed;
+            case IOException io when OpenFiles.AreExhausted(io):
+                host.Error.WriteLine($"tessera: {OpenFiles.Exhausted}");
+                return ExitCode.HostCannot;
+            case IOException or UnauthorizedAccessException:
+                // A full disk, a closed pipe, a file without rights: the message says which.
                 host.Error.WriteLine($"tessera: {exception.Message}");
                 return ExitCode.Failed;
             case OperationCanceledException:
@@ -87,5 +151,17 @@ internal static class CommandLine
                 host.Error.WriteLine($"tessera: this should not have happened; please report it with the lines below.{Environment.NewLine}{exception}");
                 return ExitCode.Failed;
         }
+    }
+
+    /// <summary>Where it is KVM that cannot be used: what helps, and what can be done without it.</summary>
+    private static void SayWhatWorks(CliHost host)
+    {
+        KvmState state = KvmPresence.Of(host);
+        if (state is KvmState.Usable)
+            return;
+        if (state is KvmState.Forbidden)
+            host.Error.WriteLine($"tessera: {KvmPresence.Cure(state, KvmPresence.Device(host))}");
+        foreach (string line in KvmPresence.Without)
+            host.Error.WriteLine($"tessera: {line}");
     }
 }

@@ -108,7 +108,8 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
             if (record.Outcome == RunOutcome.Interrupted)
                 return null;
             ResultDocument result = ResultBuilder.Build(record, prepared, machine, prepared.Plugins.Scheduler.Plugin.Info, startedAt);
-            RunFiles.Write(path, prepared, request.KeepSchedules ? record : record with { Recording = null }, result);
+            if (RunFiles.Write(path, prepared, request.KeepSchedules ? record : record with { Recording = null }, result) is { } unwritten)
+                return row with { Failures = [$"{path}: {unwritten}"] };
             RunMetrics? metrics = record.Recording is { } recording ? RunMetrics.Of(recording) : null;
             return row with
             {

@@ -27,6 +27,8 @@ internal static class CliServices
         .AddSingleton<RunControlFactory>()
         .AddSingleton<ControlClient>()
         .AddSingleton<IControlCommand, ListCommand>()
+        .AddSingleton<IControlCommand, AboutCommand>()
+        .AddSingleton<IControlCommand, ConsoleCommand>()
         .AddSingleton<IControlCommand, SwapSchedulerCommand>()
         .AddSingleton<IControlCommand, SetCommand>()
         .AddSingleton<IControlCommand, PauseCommand>()
@@ -50,5 +52,6 @@ internal static class CliServices
         .AddSingleton<IVerb, ReportVerb>()
         .AddSingleton<IVerb, CtlVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
-        .AddSingleton<IVerb, BenchVerb>();
+        .AddSingleton<IVerb, BenchVerb>()
+        .AddSingleton<IVerb, HelpVerb>();
 }

@@ -1,11 +1,16 @@
 using System.Runtime.ExceptionServices;
+using Tessera.Cli.Composition;
 
 namespace Tessera.Cli.Control;
 
 /// <summary>Where connections leave what the run's own thread is to do: between two steps of the run, one thing after the other.</summary>
 /// <param name="patience">How long somebody waits to be served.</param>
-internal sealed class ControlDesk(TimeSpan patience)
+/// <param name="prepared">What runs; null in tests of the desk alone.</param>
+internal sealed class ControlDesk(TimeSpan patience, PreparedExperiment? prepared = null)
 {
+    /// <summary>What runs; only what never changes of it may be read on any thread.</summary>
+    public PreparedExperiment? Prepared => prepared;
+
     private readonly object _gate = new();
     private readonly Queue<Order> _orders = new();
     private bool _isClosed;

@@ -12,15 +12,18 @@ internal sealed class ControlServer : IDisposable
     private static readonly TimeSpan LastReplies = TimeSpan.FromSeconds(2);
 
     private readonly object _gate = new();
-    private readonly HashSet<Socket> _connections = [];
+
+    /// <summary>Open connections, the one that was last answered or opened at the end; and those among them that are being answered.</summary>
+    private readonly List<Socket> _connections = [];
+    private readonly HashSet<Socket> _busy = [];
     private readonly Socket _listener;
     private readonly string _path;
-    private readonly Func<string, string> _answer;
+    private readonly Func<string, ControlLine> _answer;
     private readonly Thread _thread;
     private int _answering;
     private bool _isOver;
 
-    private ControlServer(Socket listener, string path, Func<string, string> answer)
+    private ControlServer(Socket listener, string path, Func<string, ControlLine> answer)
     {
         (_listener, _path, _answer) = (listener, path, answer);
         _thread = new Thread(Accept) { Name = "tessera control", IsBackground = true };
@@ -31,7 +34,7 @@ internal sealed class ControlServer : IDisposable
     /// <param name="path">The socket's path.</param>
     /// <param name="answer">Answers a line; called on a connection's thread.</param>
     /// <exception cref="UsageException">The socket cannot be made.</exception>
-    public static ControlServer Listen(string path, Func<string, string> answer)
+    public static ControlServer Listen(string path, Func<string, ControlLine> answer)
     {
         Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
@@ -57,7 +60,7 @@ internal sealed class ControlServer : IDisposable
         return new ControlServer(listener, path, answer);
     }
 
-    /// <summary>Lets replies that are under way go out, ends every connection and removes the socket.</summary>
+    /// <summary>Lets replies and consoles' last words that are under way go out, ends every connection and removes the socket.</summary>
     public void Dispose()
     {
         Socket[] open;
@@ -65,7 +68,7 @@ internal sealed class ControlServer : IDisposable
         {
             _isOver = true;
             long until = Environment.TickCount64 + (long)LastReplies.TotalMilliseconds;
-            while (_answering > 0 && until - Environment.TickCount64 is > 0 and var left)
+            while (_answering + _busy.Count > 0 && until - Environment.TickCount64 is > 0 and var left)
                 _ = Monitor.Wait(_gate, (int)left);
             open = [.. _connections];
         }
@@ -93,11 +96,35 @@ internal sealed class ControlServer : IDisposable
 
             bool taken;
             lock (_gate)
-                taken = !_isOver && _connections.Count < MostConnections && _connections.Add(connection);
+            {
+                // Whoever opens a connection and says nothing must not keep others out.
+                if (_connections.Count == MostConnections && _connections.Find(open => !_busy.Contains(open)) is { } idle)
+                {
+                    _connections.Remove(idle);
+                    HangUp(idle);
+                }
+
+                taken = !_isOver && _connections.Count < MostConnections;
+                if (taken)
+                    _connections.Add(connection);
+            }
+
             if (taken)
                 new Thread(() => Converse(connection)) { Name = "tessera connection", IsBackground = true }.Start();
             else
                 TurnAway(connection);
+        }
+    }
+
+    private static void HangUp(Socket connection)
+    {
+        try
+        {
+            connection.Shutdown(SocketShutdown.Both);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // It hung up itself.
         }
     }
 
@@ -118,8 +145,14 @@ internal sealed class ControlServer : IDisposable
                 int end = Array.IndexOf(buffer, (byte)'\n', 0, filled);
                 if (end >= 0)
                 {
-                    if (!Reply(connection, Encoding.UTF8.GetString(buffer, 0, end)))
+                    if (!Reply(connection, Encoding.UTF8.GetString(buffer, 0, end), out Action<Socket, ReadOnlyMemory<byte>>? takeOver))
                         return;
+                    if (takeOver is not null)
+                    {
+                        takeOver(connection, buffer.AsMemory(end + 1, filled - end - 1));
+                        return;
+                    }
+
                     filled -= end + 1;
                     Array.Copy(buffer, end + 1, buffer, 0, filled);
                     continue;
@@ -144,23 +177,34 @@ internal sealed class ControlServer : IDisposable
         finally
         {
             lock (_gate)
+            {
                 _connections.Remove(connection);
+                _busy.Remove(connection);
+                Monitor.PulseAll(_gate);
+            }
+
             connection.Dispose();
         }
     }
 
-    private bool Reply(Socket connection, string line)
+    private bool Reply(Socket connection, string line, out Action<Socket, ReadOnlyMemory<byte>>? takeOver)
     {
+        takeOver = null;
         lock (_gate)
         {
-            if (_isOver)
+            if (_isOver || !_connections.Remove(connection))
                 return false;
+            _connections.Add(connection);
+            _busy.Add(connection);
             _answering++;
         }
 
-        bool sent = Send(connection, _answer(line));
+        (string reply, takeOver) = _answer(line);
+        bool sent = Send(connection, reply);
         lock (_gate)
         {
+            if (takeOver is null)
+                _busy.Remove(connection);
             _answering--;
             Monitor.PulseAll(_gate);
         }

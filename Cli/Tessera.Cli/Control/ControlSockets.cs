@@ -20,7 +20,7 @@ internal sealed class ControlSockets(Func<string, string?> environment)
     /// <summary>The folder; it need not exist.</summary>
     public string Folder => environment("XDG_RUNTIME_DIR") is { Length: > 0 } runtime
         ? Path.Combine(runtime, "tessera")
-        : $"/tmp/tessera-{FileFacts.Of("/proc/self")!.Value.Owner}";
+        : $"/tmp/tessera-{ProcessUser.Id.ToString(CultureInfo.InvariantCulture)}";
 
     /// <summary>The path that a word of the command line means.</summary>
     /// <exception cref="UsageException">It is too long for a socket, or the folder is not this user's alone.</exception>
@@ -130,7 +130,7 @@ internal sealed class ControlSockets(Func<string, string?> environment)
             throw new UsageException($"--control {Auto}: {e.Message} Name a path instead.");
         }
 
-        if (FileFacts.Of(folder) is not { IsFolder: true } facts || facts.Owner != FileFacts.Of("/proc/self")!.Value.Owner || facts.IsShared)
+        if (FileFacts.Of(folder) is not { IsFolder: true } facts || facts.Owner != ProcessUser.Id || facts.IsShared)
             throw new UsageException($"--control {Auto}: {folder} is not a folder that only you can use. Remove it or chmod it to 700, or name a path instead.");
         return folder;
     }

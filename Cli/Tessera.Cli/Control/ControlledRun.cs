@@ -9,7 +9,8 @@ namespace Tessera.Cli.Control;
 /// <param name="prepared">What runs: its plan always says what is in force.</param>
 /// <param name="machine">The machine.</param>
 /// <param name="domains">Its domains, as in the plan.</param>
-internal sealed class ControlledRun(PreparedExperiment prepared, IRunMachine machine, IReadOnlyList<IRunDomain> domains)
+/// <param name="consoles">Their consoles.</param>
+internal sealed class ControlledRun(PreparedExperiment prepared, IRunMachine machine, IReadOnlyList<IRunDomain> domains, IReadOnlyList<ConsoleFan> consoles)
 {
     private const int NamesShown = 20;
     private readonly List<RunChange> _changes = [];
@@ -22,6 +23,9 @@ internal sealed class ControlledRun(PreparedExperiment prepared, IRunMachine mac
 
     /// <summary>The domains.</summary>
     public IReadOnlyList<IRunDomain> Domains => domains;
+
+    /// <summary>Their consoles.</summary>
+    public IReadOnlyList<ConsoleFan> Consoles => consoles;
 
     /// <summary>The domains' plans: names, and the parameters in force.</summary>
     public IReadOnlyList<DomainPlan> Plans => prepared.Plan.Domains;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
@@ -29,7 +30,20 @@ internal interface IControlCommand
 /// <summary>What a command answers when it was done.</summary>
 /// <param name="Message">A sentence for people.</param>
 /// <param name="Result">Data for programs; null for none.</param>
-internal sealed record ControlAnswer(string Message, JsonNode? Result = null);
+internal sealed record ControlAnswer(string Message, JsonNode? Result = null)
+{
+    /// <summary>What uses the connection from here on, in place of requests, given what came after the request; null for nothing. It returns when it is done.</summary>
+    public Action<Socket, ReadOnlyMemory<byte>>? TakeOver { get; init; }
+}
+
+/// <summary>A reply's line, and what uses the connection after it.</summary>
+/// <param name="Reply">The line.</param>
+/// <param name="TakeOver">As <see cref="ControlAnswer.TakeOver"/>.</param>
+internal readonly record struct ControlLine(string Reply, Action<Socket, ReadOnlyMemory<byte>>? TakeOver)
+{
+    /// <summary>A line that the next request may follow.</summary>
+    public static implicit operator ControlLine(string reply) => new(reply, null);
+}
 
 /// <summary>Reads a request's arguments.</summary>
 internal static class ControlArguments

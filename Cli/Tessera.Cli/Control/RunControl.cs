@@ -27,13 +27,14 @@ internal sealed class RunControl : IRunControl, IDisposable
     private readonly ControlDesk _desk;
     private readonly ControlServer _server;
     private readonly string? _link;
+    private IReadOnlyList<ConsoleFan> _consoles = [];
     private ControlledRun? _run;
 
     internal RunControl(ControlSockets sockets, string socket, PreparedExperiment prepared, IEnumerable<IControlCommand> commands, TimeSpan patience)
     {
         _prepared = prepared;
         _commands = commands.ToDictionary(command => command.Name);
-        _desk = new ControlDesk(patience);
+        _desk = new ControlDesk(patience, prepared);
         Path = sockets.PathOf(socket);
         _server = ControlServer.Listen(Path, Answer);
         _link = sockets.Announce(Path);
@@ -46,9 +47,12 @@ internal sealed class RunControl : IRunControl, IDisposable
     public IReadOnlyList<RunChange> Changes => _run?.Changes ?? [];
 
     /// <inheritdoc/>
+    public void Offer(IReadOnlyList<ConsoleFan> consoles) => _consoles = consoles;
+
+    /// <inheritdoc/>
     public void Serve(IRunMachine machine, IReadOnlyList<IRunDomain> domains, Action before)
     {
-        _run ??= new ControlledRun(_prepared, machine, domains);
+        _run ??= new ControlledRun(_prepared, machine, domains, _consoles);
         _desk.Serve(_run, before);
     }
 
@@ -63,7 +67,7 @@ internal sealed class RunControl : IRunControl, IDisposable
         _server.Dispose();
     }
 
-    private string Answer(string line)
+    private ControlLine Answer(string line)
     {
         try
         {
@@ -74,13 +78,14 @@ internal sealed class RunControl : IRunControl, IDisposable
             if (arguments.ValueKind != JsonValueKind.Object)
                 throw new ControlException(ControlCode.BadRequest, "\"arguments\" is not an object.");
             ControlAnswer answer = command.Run(_desk, arguments);
-            return ControlProtocol.Write(new ControlReply
+            string reply = ControlProtocol.Write(new ControlReply
             {
                 Protocol = ControlProtocol.Name,
                 Ok = true,
                 Message = answer.Message,
                 Result = answer.Result is null ? null : JsonDocument.Parse(answer.Result.ToJsonString()).RootElement,
             });
+            return new ControlLine(reply, answer.TakeOver);
         }
         catch (ControlException e)
         {

@@ -24,15 +24,32 @@ internal static class RunFiles
         }
     }
 
-    /// <summary>Writes what a run left behind.</summary>
-    public static void Write(string folder, PreparedExperiment prepared, RunRecord record, ResultDocument result)
+    /// <summary>Writes what a run left behind: the result first, since a disk that fills up must not cost that for the sake of a recording.</summary>
+    /// <returns>What could not be written and why; null when all was.</returns>
+    public static string? Write(string folder, PreparedExperiment prepared, RunRecord record, ResultDocument result)
     {
         UntrustedFolder files = new(folder);
-        if (record.Recording is { } recording)
-            files.WriteText("schedule.csv", schedule => ScheduleCsv.Write(schedule, recording));
+        List<string> missing = [];
+        string reason = "";
+        Try("result.json", writer => writer.Write(ResultJson.Write(result)));
+        Try("configuration.json", writer => writer.Write(ConfigurationWriter.Text(prepared.Resolved)));
         if (record.Counters.Count > 0)
-            files.WriteText("counters.csv", counters => CounterSamples.Write(counters, record.Counters));
-        files.WriteText("result.json", ResultJson.Write(result));
-        files.WriteText("configuration.json", ConfigurationWriter.Text(prepared.Resolved));
+            Try("counters.csv", writer => CounterSamples.Write(writer, record.Counters));
+        if (record.Recording is { } recording)
+            Try("schedule.csv", writer => ScheduleCsv.Write(writer, recording));
+        return missing.Count == 0 ? null : $"{string.Join(", ", missing)} could not be written: {reason} The other files are there.";
+
+        void Try(string name, Action<TextWriter> write)
+        {
+            try
+            {
+                files.WriteText(name, write);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                missing.Add(name);
+                reason = e.Message;
+            }
+        }
     }
 }

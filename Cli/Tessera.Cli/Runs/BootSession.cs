@@ -15,8 +15,8 @@ internal enum BootEnd
     /// <summary>The time given ran out.</summary>
     TimeOut,
 
-    /// <summary>The user pressed Ctrl-].</summary>
-    Left,
+    /// <summary>It was destroyed from outside.</summary>
+    Destroyed,
 
     /// <summary>A signal asked to stop.</summary>
     Interrupted,
@@ -25,59 +25,70 @@ internal enum BootEnd
     MachineFailed,
 }
 
-/// <summary>One domain with its console on the terminal: output as it comes, input as it is typed or piped.</summary>
+/// <summary>One domain with its console on standard output and input, or behind a control socket.</summary>
 internal sealed class BootSession : IDisposable
 {
     private static readonly Nanoseconds Poll = Nanoseconds.FromMilliseconds(20);
     private readonly CliHost _host;
     private readonly IRunMachine _machine;
-    private readonly OutputPump _output;
-    private volatile bool _left;
+    private readonly IRunControl? _control;
+    private readonly OutputPump? _output;
 
     /// <summary>Builds the domain.</summary>
-    public BootSession(CliHost host, IRunMachine machine, DomainPlan plan)
+    /// <param name="host">Where the console is, without a control socket.</param>
+    /// <param name="machine">The machine.</param>
+    /// <param name="plan">The domain.</param>
+    /// <param name="control">Who looks at the console and may change the machine; null for nobody.</param>
+    public BootSession(CliHost host, IRunMachine machine, DomainPlan plan, IRunControl? control = null)
     {
-        (_host, _machine) = (host, machine);
-        _output = new OutputPump(host.RawOut);
-        Domain = machine.Create(plan, _output.Append);
+        (_host, _machine, _control) = (host, machine, control);
+        if (control is null)
+        {
+            _output = new OutputPump(host.RawOut);
+            Domain = machine.Create(plan, _output.Append);
+            return;
+        }
+
+        ConsoleFan fan = new();
+        control.Offer([fan]);
+        Domain = machine.Create(plan, fan.Append);
     }
 
     /// <summary>The domain.</summary>
     public IRunDomain Domain { get; }
 
-    /// <summary>Runs until the domain ends, the time is over, or the user leaves.</summary>
+    /// <summary>Runs until the domain ends, or the time is over.</summary>
     /// <param name="limit">How long at most; <see cref="Nanoseconds.Never"/> for no limit.</param>
     public BootEnd Run(Nanoseconds limit)
     {
-        using RawTerminal? raw = _host.InIsTerminal ? RawTerminal.Enter() : null;
-        using InputPump input = new(_host.Input, bytes => Domain.WriteConsole(bytes), _host.InIsTerminal ? Leave : null);
+        using InputPump? input = _control is null ? new InputPump(_host.Input, bytes => Domain.WriteConsole(bytes), null) : null;
         Nanoseconds end = _host.Pacer.Now + limit;
         Domain.Start();
-        input.Start();
+        input?.Start();
         BootEnd how = Wait(end);
+        _control?.End();
         if (how is not (BootEnd.Shutdown or BootEnd.Crashed))
             Domain.Destroy();
         return how;
     }
 
     /// <summary>Writes the rest of the output.</summary>
-    public void Dispose() => _output.Dispose();
+    public void Dispose() => _output?.Dispose();
 
     private BootEnd Wait(Nanoseconds end)
     {
         while (true)
         {
+            _control?.Serve(_machine, [Domain], static () => { });
             switch (Domain.Phase)
             {
                 case DomainPhase.Shutdown: return BootEnd.Shutdown;
                 case DomainPhase.Crashed: return BootEnd.Crashed;
-                case DomainPhase.Destroyed: return BootEnd.Interrupted;
+                case DomainPhase.Destroyed: return BootEnd.Destroyed;
                 default: break;
             }
 
             Nanoseconds now = _host.Pacer.Now;
-            if (_left)
-                return BootEnd.Left;
             if (_machine.Failure is not null)
                 return BootEnd.MachineFailed;
             if (now >= end)
@@ -86,6 +97,4 @@ internal sealed class BootSession : IDisposable
                 return BootEnd.Interrupted;
         }
     }
-
-    private void Leave() => _left = true;
 }

@@ -8,6 +8,9 @@ internal interface IRunControl
     /// <summary>What was changed so far, in order.</summary>
     IReadOnlyList<RunChange> Changes { get; }
 
+    /// <summary>Takes the domains' consoles, by domain; called once, before the first of the others.</summary>
+    void Offer(IReadOnlyList<ConsoleFan> consoles);
+
     /// <summary>Does what waits to be done; called by the session between two steps.</summary>
     /// <param name="machine">The machine.</param>
     /// <param name="domains">Its domains, as in the plan.</param>

@@ -39,12 +39,15 @@ internal sealed class RunSession
     /// <param name="progress">Gets the reports, on the thread of <see cref="Run"/>.</param>
     /// <param name="control">Who may change the run meanwhile; null for nobody.</param>
     /// <param name="delay">Tells what the host takes from the window; null in virtual time, which nobody can take.</param>
+    /// <exception cref="OperationCanceledException">The user wants to stop, and nothing has run yet.</exception>
     public RunSession(
         IRunMachine machine, RunPlan plan, IRunPacer pacer, Nanoseconds progressEvery, Action<RunProgress>? progress, IRunControl? control = null, IHostDelay? delay = null)
     {
         (_machine, _plan, _pacer, _progressEvery, _progress, _control, _delay) = (machine, plan, pacer, progressEvery, progress, control, delay);
         _consoles = [.. plan.Domains.Select(domain => new ConsoleLog(domain.Name, () => pacer.Now.Value))];
-        _domains = [.. plan.Domains.Select((domain, index) => machine.Create(domain, _consoles[index].Append))];
+        ConsoleFan[] fans = control is null ? [] : [.. plan.Domains.Select(_ => new ConsoleFan())];
+        control?.Offer(fans);
+        _domains = [.. plan.Domains.Select((domain, index) => Build(domain, _consoles[index], control is null ? null : fans[index]))];
         _startedAt = new Nanoseconds?[_domains.Length];
         _counters = new CounterSamples(_domains.Length);
         _callsBefore = new (long, long)[_domains.Length];
@@ -53,6 +56,15 @@ internal sealed class RunSession
 
     /// <summary>The consoles, by domain.</summary>
     public IReadOnlyList<ConsoleLog> Consoles => _consoles;
+
+    /// <summary>Builds one domain, unless the user wants to stop: a thousand of them take a while.</summary>
+    private IRunDomain Build(DomainPlan domain, ConsoleLog console, ConsoleFan? fan) => _pacer.WaitUntil(_pacer.Now)
+        ? throw new OperationCanceledException()
+        : _machine.Create(domain, fan is null ? console.Append : output =>
+        {
+            console.Append(output);
+            fan.Append(output);
+        });
 
     /// <summary>Runs to the end of the window, of the last domain, or of the user's patience.</summary>
     public RunRecord Run()

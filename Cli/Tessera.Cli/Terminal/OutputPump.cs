@@ -12,12 +12,17 @@ internal sealed class OutputPump : IDisposable
     private readonly object _gate = new();
     private readonly Thread _thread;
     private ArrayBufferWriter<byte> _pending = new();
+    private readonly bool _mayLose;
+    private long _lost;
     private bool _stopped;
     private bool _broken;
 
     /// <summary>Starts writing to a stream, which is not disposed here.</summary>
-    public OutputPump(Stream target)
+    /// <param name="target">The stream.</param>
+    /// <param name="mayLose">Whether a reader that is too slow loses output, and is told so, instead of holding up the guest.</param>
+    public OutputPump(Stream target, bool mayLose = false)
     {
+        _mayLose = mayLose;
         _thread = new Thread(() => Write(target)) { Name = "console output", IsBackground = true };
         _thread.Start();
     }
@@ -27,10 +32,19 @@ internal sealed class OutputPump : IDisposable
     {
         lock (_gate)
         {
-            while (_pending.WrittenCount > MaxPending && !_stopped && !_broken)
+            while (_pending.WrittenCount > MaxPending && !_stopped && !_broken && !_mayLose)
                 Monitor.Wait(_gate);
             if (_stopped || _broken)
                 return;
+            if (_pending.WrittenCount > MaxPending)
+            {
+                _lost += output.Length;
+                return;
+            }
+
+            if (_lost > 0)
+                _pending.Write(System.Text.Encoding.UTF8.GetBytes($"\n[tessera: {_lost} bytes came faster than they could be shown and are lost]\n"));
+            _lost = 0;
             _pending.Write(output.Span);
             Monitor.PulseAll(_gate);
         }

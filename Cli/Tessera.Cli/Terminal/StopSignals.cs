@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Tessera.Cli.Terminal;
 
 /// <summary>
-/// SIGINT, SIGTERM and SIGHUP as one request to stop. The first is an orderly stop; the second ends the process at once, after the
+/// SIGINT, SIGTERM and SIGHUP as one request to stop. The first is an orderly stop; a second SIGINT or SIGTERM ends the process at once, after the
 /// terminal was put right.
 /// </summary>
 internal sealed class StopSignals : IDisposable
@@ -56,7 +56,8 @@ internal sealed class StopSignals : IDisposable
 
     private void OnSignal(PosixSignalContext context)
     {
-        if (Interlocked.Increment(ref _count) == 1)
+        // A closed terminal sends SIGHUP, and the shell sends it once more: neither is impatience.
+        if (context.Signal == PosixSignal.SIGHUP || Interlocked.Increment(ref _count) == 1)
         {
             context.Cancel = true;
             _stop.Set();

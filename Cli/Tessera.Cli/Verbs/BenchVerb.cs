@@ -29,7 +29,6 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
         Option<int> pairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };
         Option<double?> window = CommonOptions.Seconds("Length of one window; 1 s by default.");
         Option<Nanoseconds> allowance = CommonOptions.Time("--allowance", "BVT's context-switch allowance; 5 ms by default.");
-        allowance.DefaultValueFactory = _ => Nanoseconds.FromMilliseconds(DefaultAllowanceMilliseconds);
         foreach (Option<int> count in new[] { domains, pairs })
         {
             count.Validators.Add(result =>
@@ -46,7 +45,7 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
                 parsed.GetValue(pairs),
                 Nanoseconds.FromSeconds(parsed.GetValue(window) ?? DefaultWindowSeconds),
                 Nanoseconds.FromSeconds(DefaultLatencySeconds),
-                parsed.GetValue(allowance)),
+                parsed.GetResult(allowance) is null ? Nanoseconds.FromMilliseconds(DefaultAllowanceMilliseconds) : parsed.GetValue(allowance)),
             parsed.GetValue(json)));
         Option<bool> cpuJson = CommonOptions.Json("the result");
         Option<int> cpuPairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };

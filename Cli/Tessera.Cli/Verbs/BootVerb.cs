@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
+using Tessera.Cli.Control;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
 using Tessera.Sdk;
@@ -11,29 +12,87 @@ using Tessera.Sdk.Plugins;
 namespace Tessera.Cli.Verbs;
 
 /// <summary>`tessera boot`: one domain, its console on the terminal both ways.</summary>
-internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachineFactory machines, HostResources resources) : IVerb
+internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachineFactory machines, RunControlFactory controls, HostResources resources) : IVerb
 {
+    private const string DomainName = "guest";
+    private const string RootDisk = "xvda";
+
     /// <inheritdoc/>
     public Command Build()
     {
         Argument<string> target = new("kernel-or-guest") { Description = "A guest's name (`tessera guest list`), a bzImage, or an ELF file." };
         Option<string?> initrd = new("--initrd") { Description = "The initial RAM disk; for a guest, in place of its own.", HelpName = "FILE" };
         Option<string?> cmdline = new("--cmdline") { Description = "The kernel's command line; for a guest, added to its own.", HelpName = "TEXT" };
+        Option<bool> root = new("--root") { Description = "Go on to the guest's root disk, a small Debian, and give a shell there; what is written to it is gone with the domain." };
+        Option<string[]> disk = new("--disk")
+        {
+            Description = "A file or block device as the guest's next disk (xvda, or xvdb beside --root), written to. May be given several times.",
+            HelpName = "FILE",
+            AllowMultipleArgumentsPerToken = false,
+        };
         Option<string?> memory = CommonOptions.Memory();
         Option<double?> seconds = CommonOptions.Seconds("End the domain after this long, with exit code 1.");
         Option<string?> scheduler = CommonOptions.Scheduler();
-        Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves.") { target, initrd, cmdline, memory, seconds, scheduler };
-        boot.SetAction(parsed => Boot(
-            Configuration(parsed.GetRequiredValue(target), parsed.GetValue(initrd), parsed.GetValue(cmdline), parsed.GetValue(memory), parsed.GetValue(scheduler)),
-            parsed.GetValue(seconds) is { } limit ? Nanoseconds.FromSeconds(limit) : Nanoseconds.Never));
+        Option<bool> detach = new("--detach") { Description = "Leave the console at once: the domain goes on." };
+        Option<bool> serve = new(BootBehindConsole.ServeOption) { Description = "Be the process behind the console.", Hidden = true };
+        Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves the console, and the domain goes on.") { target, initrd, cmdline, root, disk, memory, seconds, scheduler, detach, serve };
+        boot.SetAction(parsed =>
+        {
+            BootRequest request = new(
+                parsed.GetRequiredValue(target),
+                parsed.GetValue(initrd),
+                parsed.GetValue(cmdline),
+                parsed.GetValue(root),
+                parsed.GetValue(disk) ?? [],
+                parsed.GetValue(memory),
+                parsed.GetValue(scheduler));
+            CheckRoot(request);
+            Nanoseconds limit = parsed.GetValue(seconds) is { } most ? Nanoseconds.FromSeconds(most) : Nanoseconds.Never;
+            if (!parsed.GetValue(serve) && (host.InIsTerminal || parsed.GetValue(detach)))
+                return new BootBehindConsole(host).Boot(Words(parsed, detach, request), DomainName, parsed.GetValue(detach));
+            return Boot(Configuration(request), limit, parsed.GetValue(serve));
+        });
         return boot;
     }
 
-    private int Boot(Experiment experiment, Nanoseconds limit)
+    /// <summary>What the other process is told: the same, and what of the terminal the guest should know.</summary>
+    private IReadOnlyList<string> Words(ParseResult parsed, Option<bool> detach, BootRequest request)
+    {
+        List<string> words = [.. parsed.Tokens.Select(token => token.Value).Where(word => word != detach.Name)];
+        if (!IsLibraryGuest(request.Target) || host.TerminalSize() is not { } size)
+            return words;
+        string terminal = string.Create(CultureInfo.InvariantCulture, $"COLUMNS={size.Columns} LINES={size.Rows}{(host.Environment("TERM") is { Length: > 0 } kind ? $" TERM={kind}" : "")}");
+        if (words.IndexOf("--cmdline") is > 0 and var at)
+            words[at + 1] = $"{terminal} {words[at + 1]}";
+        else
+            words.AddRange(["--cmdline", terminal]);
+        return words;
+    }
+
+    /// <summary>A kernel that is told a root disk it does not have waits for it in vain and goes on without a word.</summary>
+    private static void CheckRoot(BootRequest request)
+    {
+        bool namesRoot = (request.Cmdline ?? "").Split(' ').Any(word => word.StartsWith("root=/dev/", StringComparison.Ordinal));
+        if (namesRoot && !request.Root && request.Disks.Count == 0)
+            throw new UsageException("--cmdline names a root disk, and the domain has no disk. Give it the guest's own with --root, or a file with --disk FILE.");
+        if (request.Root && namesRoot)
+            throw new UsageException($"--root says root=/dev/{RootDisk} itself; leave root= out of --cmdline.");
+        if (request.Root && !IsLibraryGuest(request.Target))
+            throw new UsageException($"--root is for fetched guests, which have a root disk (tessera guest get debian); for {request.Target} give a disk with --disk FILE.");
+    }
+
+    private static bool IsLibraryGuest(string target) => !IsFile(target) && Tessera.Guests.BuiltinGuests.Find(target) is null;
+
+    private static bool IsFile(string target) => File.Exists(target) || target.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal);
+
+    private int Boot(Experiment experiment, Nanoseconds limit, bool serve)
     {
         using PreparedExperiment prepared = planner.Prepare(experiment, machines.Begin);
         using IRunMachine machine = machines.Create(prepared);
-        using BootSession session = new(host, machine, prepared.Plan.Domains[0]);
+        using RunControl? control = serve ? controls.Open(ControlSockets.Auto, prepared) : null;
+        using BootSession session = new(host, machine, prepared.Plan.Domains[0], control);
+        if (control is not null)
+            host.Error.WriteLine(BootBehindConsole.Announcement + control.Path);
         BootEnd end = session.Run(limit);
         session.Dispose();
         switch (end)
@@ -41,8 +100,8 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             case BootEnd.Shutdown:
                 host.Error.WriteLine($"tessera: the domain ended: {session.Domain.ExitReason}");
                 return ExitCode.Good;
-            case BootEnd.Left:
-                host.Error.WriteLine("tessera: left; the domain is destroyed.");
+            case BootEnd.Destroyed:
+                host.Error.WriteLine("tessera: the domain was destroyed.");
                 return ExitCode.Good;
             case BootEnd.TimeOut:
                 host.Error.WriteLine($"tessera: the domain was still running after {limit.TotalSeconds.ToString(CultureInfo.InvariantCulture)} s.");
@@ -67,26 +126,43 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
     }
 
     /// <summary>The command line as a configuration with one domain, so that both go through the same checks.</summary>
-    private Experiment Configuration(string target, string? initrd, string? cmdline, string? memory, string? scheduler)
+    private Experiment Configuration(BootRequest request)
     {
-        bool isFile = File.Exists(target) || target.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal);
         JsonObject domain = new()
         {
-            [ConfigurationKeys.Name] = "guest",
-            [isFile ? ConfigurationKeys.Kernel : ConfigurationKeys.Guest] = target,
+            [ConfigurationKeys.Name] = DomainName,
+            [IsFile(request.Target) ? ConfigurationKeys.Kernel : ConfigurationKeys.Guest] = request.Target,
         };
-        if (initrd is not null)
-            domain[ConfigurationKeys.Initrd] = initrd;
-        if (cmdline is not null)
+        if (request.Initrd is not null)
+            domain[ConfigurationKeys.Initrd] = request.Initrd;
+        string cmdline = $"{(request.Root ? $"root=/dev/{RootDisk} rw " : "")}{request.Cmdline}".Trim();
+        if (cmdline.Length > 0)
             domain[ConfigurationKeys.Cmdline] = cmdline;
-        if (memory is not null && ByteSizeText.TryParse(memory, out ByteSize size))
+        if (request.Memory is not null && ByteSizeText.TryParse(request.Memory, out ByteSize size))
             domain[ConfigurationKeys.Memory] = size.ToString();
+        JsonArray disks = [];
+        if (request.Root)
+            disks.Add(Disk(RootDisk, "copy-on-write", new JsonObject { ["base"] = $"guest:{request.Target}" }));
+        foreach (string file in request.Disks)
+            disks.Add(Disk($"xvd{(char)('a' + disks.Count)}", "raw-file", new JsonObject { ["path"] = Path.GetFullPath(file) }));
+        if (disks.Count > 0)
+            domain[ConfigurationKeys.Disks] = disks;
         JsonObject document = new()
         {
             [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
             [ConfigurationKeys.Domains] = new JsonArray(domain),
         };
         byte[] text = System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
-        return ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, scheduler);
+        return ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, request.Scheduler);
     }
+
+    private static JsonNode Disk(string name, string backend, JsonObject options) => new JsonObject
+    {
+        [ConfigurationKeys.Name] = name,
+        [ConfigurationKeys.Backend] = backend,
+        [ConfigurationKeys.Options] = options,
+    };
+
+    /// <summary>What the command line asks for.</summary>
+    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler);
 }

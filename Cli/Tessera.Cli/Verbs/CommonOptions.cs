@@ -45,6 +45,9 @@ internal static class CommonOptions
     /// <summary>`--out DIR` of a run.</summary>
     public static Option<string?> Output() => new("--out") { Description = "Write results, consoles, the recording and report.html into this folder.", HelpName = "DIR" };
 
+    /// <summary>`--force` beside `--out`.</summary>
+    public static Option<bool> Force() => new("--force") { Description = "Replace another run's results in the folder of --out." };
+
     /// <summary>`--control SOCKET`.</summary>
     public static Option<string?> Control() => new("--control")
     {

@@ -30,7 +30,7 @@ internal sealed class CompareCommand(
         IReadOnlyList<FactorValue>[] cells = [.. variants.Select(variant => variant.Cell).DistinctBy(FactorialDesign.Title)];
         request = EnginesFor(request, configured, variants);
         SayWhetherRunsSuffice(request, variants);
-        RunFiles.CreateFolder(request.Output);
+        using OutputFolder output = OutputFolder.ForComparison(request.Output);
         UntrustedFolder files = new(request.Output);
         RunStore store = new(files);
         if (request.Restart)
@@ -123,10 +123,10 @@ internal sealed class CompareCommand(
         }
     }
 
-    /// <summary>Where there is no KVM and everything can be modelled, the simulator only; says so.</summary>
+    /// <summary>Where KVM cannot be used and everything can be modelled, the simulator only; says so.</summary>
     private CompareRequest EnginesFor(CompareRequest request, Experiment configured, IReadOnlyList<CompareVariant> variants)
     {
-        if (request.SimulateOnly || KvmPresence.Exists(host) || configured.Machine.Engine.Name != KvmPresence.Engine)
+        if (request.SimulateOnly || KvmPresence.Of(host) is KvmState.Usable || configured.Machine.Engine.Name != KvmPresence.Engine)
             return request;
         bool canModel = request.Models.Count > 0;
         if (!canModel)
@@ -137,7 +137,7 @@ internal sealed class CompareCommand(
 
         if (!canModel)
             return request;
-        host.Error.WriteLine($"tessera: there is no {KvmPresence.Device(host)} here, so every run is SIMULATED in virtual time; its figures are a model's (docs/simulator.md).");
+        host.Error.WriteLine($"tessera: {KvmPresence.Device(host)} {(KvmPresence.Of(host) is KvmState.Forbidden ? "may not be used by this user" : "is not there")}, so every run is SIMULATED in virtual time; its figures are a model's (docs/without-kvm.md).");
         return request with { SimulateOnly = true };
     }
 

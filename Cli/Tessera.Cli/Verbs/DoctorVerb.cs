@@ -30,11 +30,24 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
     private int Examine(string name, bool json)
     {
         using LoadedPlugin plugin = catalog.Load(name, PluginKind.CpuEngine);
-        using ICpuEngine engine = plugin.Create<ICpuEngine>(null, services);
+        KvmReport kvm = KvmReport.Of(host);
+        ICpuEngine created;
+        try
+        {
+            created = plugin.Create<ICpuEngine>(null, services);
+        }
+        catch (EngineException cannot) when (json || KvmPresence.Of(host) is not KvmState.Usable)
+        {
+            return ExplainWithoutEngine(cannot, kvm, json);
+        }
+
+        using ICpuEngine engine = created;
         IReadOnlyList<TrapCost> costs = engine is ITrapCostMeter meter ? meter.MeasureTrapCosts() : [];
         DoctorReport report = new(
             DoctorReport.Format,
             HostFactsReader.Read(),
+            kvm,
+            null,
             ResultBuilder.Engine(engine.Facts),
             FastPathReport.Of(FastPathSupport.Of(engine.Facts)),
             [.. costs.Select(cost => new TrapCostReport(cost.Trap, cost.MedianNs, cost.MinNs, cost.Samples))]);
@@ -45,13 +58,36 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
         return ExitCode.Good;
     }
 
+    /// <summary>What there is to say where the engine cannot be: which kind of machine this is, what helps, and what works all the same.</summary>
+    private int ExplainWithoutEngine(EngineException cannot, KvmReport kvm, bool json)
+    {
+        DoctorReport report = new(DoctorReport.Format, HostFactsReader.Read(), kvm, cannot.Message, null, null, []);
+        if (json)
+        {
+            host.Out.WriteLine(JsonSerializer.Serialize(report, DoctorJson.Context.DoctorReport));
+            return ExitCode.HostCannot;
+        }
+
+        host.OutConsole.WriteLine(Line(report.Host));
+        host.OutConsole.WriteLine($"KVM: {kvm.Summary}.", new Style(decoration: Decoration.Bold));
+        host.Error.WriteLine($"tessera: {cannot.Message}");
+        if (kvm.Cure.Length > 0)
+            host.Error.WriteLine($"tessera: {kvm.Cure}");
+        foreach (string line in kvm.Without)
+            host.OutConsole.WriteLine(line);
+        return ExitCode.HostCannot;
+    }
+
+    private static string Line(HostFacts facts) => $"{facts.Cpu}, {facts.Cpus} {(facts.Cpus == 1 ? "CPU" : "CPUs")}, {facts.MemoryBytes >> 20} MiB, Linux {facts.Kernel}, {facts.Runtime}";
+
     private void Show(DoctorReport report)
     {
         IAnsiConsole console = host.OutConsole;
-        console.WriteLine($"{report.Host.Cpu}, {report.Host.Cpus} CPUs, {report.Host.MemoryBytes >> 20} MiB, Linux {report.Host.Kernel}, {report.Host.Runtime}");
-        console.WriteLine($"Engine: {report.Engine.Name}", new Style(decoration: Decoration.Bold));
+        console.WriteLine(Line(report.Host));
+        console.WriteLine($"KVM: {report.Kvm.Summary}.", new Style(decoration: Decoration.Bold));
+        console.WriteLine($"Engine: {report.Engine!.Name}", new Style(decoration: Decoration.Bold));
         console.WriteLine($"Strategy: {report.Engine.Strategy}");
-        console.WriteLine($"Fast paths: {report.FastPaths.State}: {report.FastPaths.Reason}.");
+        console.WriteLine($"Fast paths: {report.FastPaths!.State}: {report.FastPaths.Reason}.");
         Table findings = new Table().Border(TableBorder.Simple);
         findings.AddColumns("probed", "found", "so");
         foreach (EngineFindingReport finding in report.Engine.Findings)
@@ -72,10 +108,13 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
 /// <summary>What `doctor --json` writes.</summary>
 /// <param name="Schema">Always <see cref="Format"/>.</param>
 /// <param name="Host">The host.</param>
-/// <param name="Engine">The engine and its probes.</param>
-/// <param name="FastPaths">Whether hypercalls are answered inside the guest here.</param>
+/// <param name="Kvm">Which kind of machine this is.</param>
+/// <param name="Problem">Why the engine cannot be used; null where it can.</param>
+/// <param name="Engine">The engine and its probes; null where it cannot be used.</param>
+/// <param name="FastPaths">Whether hypercalls are answered inside the guest here; null where the engine cannot be used.</param>
 /// <param name="TrapCosts">What each kind of trap costs here and now; empty for engines that cannot measure it.</param>
-internal sealed record DoctorReport(string Schema, HostFacts Host, EngineReport Engine, FastPathReport FastPaths, IReadOnlyList<TrapCostReport> TrapCosts)
+internal sealed record DoctorReport(
+    string Schema, HostFacts Host, KvmReport Kvm, string? Problem, EngineReport? Engine, FastPathReport? FastPaths, IReadOnlyList<TrapCostReport> TrapCosts)
 {
     /// <summary>The format's name and number.</summary>
     public const string Format = "tessera.doctor/1";
@@ -88,6 +127,31 @@ internal sealed record FastPathReport(string State, string Reason)
 {
     /// <summary>The report of a host.</summary>
     public static FastPathReport Of(FastPathSupport support) => new(support.Exists ? "on" : "off", support.Reason);
+}
+
+/// <summary>Whether KVM can be used here.</summary>
+/// <param name="Device">The device's path.</param>
+/// <param name="State">"usable", "forbidden" (there, and not for this user) or "missing".</param>
+/// <param name="Cure">What helps; empty where it can be used.</param>
+/// <param name="Without">What works all the same; empty where it can be used.</param>
+internal sealed record KvmReport(string Device, string State, string Cure, IReadOnlyList<string> Without)
+{
+    /// <summary>In words.</summary>
+    [JsonIgnore]
+    public string Summary => State switch
+    {
+        "usable" => $"{Device} can be used",
+        "forbidden" => $"{Device} is there, and this user may not use it",
+        _ => $"there is no {Device} that answers",
+    };
+
+    /// <summary>The report of this process's host.</summary>
+    public static KvmReport Of(CliHost host)
+    {
+        KvmState state = KvmPresence.Of(host);
+        string device = KvmPresence.Device(host);
+        return new KvmReport(device, state.ToString().ToLowerInvariant(), KvmPresence.Cure(state, device), state is KvmState.Usable ? [] : KvmPresence.Without);
+    }
 }
 
 /// <summary>The cost of one kind of trap.</summary>

@@ -2,6 +2,7 @@ using Spectre.Console;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Control;
+using Tessera.Cli.Native;
 using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
@@ -18,7 +19,8 @@ namespace Tessera.Cli.Verbs;
 /// <param name="Json">Whether the result goes to standard output.</param>
 /// <param name="Quiet">Whether progress is not shown.</param>
 /// <param name="Control">The control socket; null for none.</param>
-internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null);
+/// <param name="Force">Whether results in the output folder are replaced.</param>
+internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null, bool Force = false);
 
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
 internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, IHostDelay delay, TimeProvider time)
@@ -29,18 +31,22 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     private static readonly Nanoseconds LiveInterval = Nanoseconds.FromMilliseconds(500);
     private static readonly Nanoseconds LineInterval = Nanoseconds.FromSeconds(5);
 
-    /// <summary>Runs it on the machine of the configuration; where KVM is missing and every guest can be modelled, in the simulator.</summary>
+    /// <summary>Runs it on the machine of the configuration; where KVM cannot be used and every guest can be modelled, in the simulator.</summary>
     /// <returns>The exit code.</returns>
     public int Run(RunRequest request, HostResources resources) => Run(request, resources, prepared =>
     {
         try
         {
+            if (prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine)
+                OpenFiles.Check(prepared.Plan.Domains.Count, OpenFiles.Most);
             return machines.Create(prepared);
         }
-        catch (EngineException missing) when (!KvmPresence.Exists(host) && prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine && SimulatedMachineFactory.CanModel(prepared))
+        catch (EngineException missing) when (KvmPresence.Of(host) is not KvmState.Usable && prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine && SimulatedMachineFactory.CanModel(prepared))
         {
             host.Error.WriteLine($"tessera: {missing.Message}");
-            host.Error.WriteLine("tessera: no KVM here and every guest is a built-in one, so this run is SIMULATED in virtual time; its figures are a model's (docs/simulator.md).");
+            if (KvmPresence.Of(host) is KvmState.Forbidden)
+                host.Error.WriteLine($"tessera: {KvmPresence.Cure(KvmState.Forbidden, KvmPresence.Device(host))}");
+            host.Error.WriteLine("tessera: no KVM for this user here and every guest is a built-in one, so this run is SIMULATED in virtual time; its figures are a model's (docs/without-kvm.md).");
             return Simulated(prepared, new SimulationSettings());
         }
     });
@@ -62,8 +68,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     {
         Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler);
         using PreparedExperiment prepared = planner.Prepare(experiment);
-        if (request.Output is not null)
-            RunFiles.CreateFolder(request.Output);
+        using OutputFolder? output = request.Output is null ? null : OutputFolder.ForRun(request.Output, request.Force);
         PluginInfo scheduler = prepared.Plugins.Scheduler.Plugin.Info;
         using IRunMachine machine = create(prepared);
         using RunControl? control = request.Control is null ? null : controls.Open(request.Control, prepared);
@@ -73,9 +78,10 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
         RunRecord record = Watch(request, prepared, plan, machine, control);
         ResultDocument result = ResultBuilder.Build(record, prepared, machine, scheduler, startedAt);
-        if (request.Output is not null)
-            RunFiles.Write(request.Output, prepared, record, result);
+        string? unwritten = request.Output is null ? null : RunFiles.Write(request.Output, prepared, record, result);
         Show(request, prepared, record, result);
+        if (unwritten is not null)
+            throw new FailedException($"--out {request.Output}: {unwritten}");
         if (request.Output is not null)
             ReportFiles.Write(host, request.Output, request.Quiet);
         return result.Outcome == RunOutcome.Completed ? ExitCode.Good : ExitCode.Failed;
@@ -107,7 +113,9 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
                 context.UpdateTarget(RunViews.Live(prepared.Plan.Domains, Title(), progress, console.Profile.Height, console.Profile.Width))));
         return record!;
 
-        string Title() => $"{request.Config}: {prepared.Plan.Domains.Count} domains on {machine.HostCpus.Count} pCPUs, {machine.SchedulerName}";
+        string Title() => $"{request.Config}: {Count(prepared.Plan.Domains.Count, "domain")} on {Count(machine.HostCpus.Count, "pCPU")}, {machine.SchedulerName}";
+
+        static string Count(int number, string what) => number == 1 ? $"1 {what}" : $"{number} {what}s";
     }
 
     private RunRecord Session(RunRequest request, RunPlan plan, IRunMachine machine, RunControl? control, Nanoseconds interval, Action<RunProgress>? progress)

@@ -14,10 +14,11 @@ internal sealed class RunVerb(RunCommand command, HostResources resources) : IVe
         Option<double?> seconds = CommonOptions.Seconds("Measure this long instead of the configured duration.");
         Option<string?> scheduler = CommonOptions.Scheduler();
         Option<string?> output = CommonOptions.Output();
+        Option<bool> force = CommonOptions.Force();
         Option<bool> json = CommonOptions.Json("the result");
         Option<bool> quiet = CommonOptions.Quiet();
         Option<string?> control = CommonOptions.Control();
-        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, output, json, quiet, control };
+        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, output, force, json, quiet, control };
         run.SetAction(parsed => command.Run(new RunRequest(
             parsed.GetRequiredValue(config),
             CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)),
@@ -25,7 +26,8 @@ internal sealed class RunVerb(RunCommand command, HostResources resources) : IVe
             parsed.GetValue(output),
             parsed.GetValue(json),
             parsed.GetValue(quiet),
-            parsed.GetValue(control)), resources));
+            parsed.GetValue(control),
+            parsed.GetValue(force)), resources));
         return run;
     }
 }

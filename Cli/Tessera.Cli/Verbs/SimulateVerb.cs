@@ -36,19 +36,20 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
             AllowMultipleArgumentsPerToken = false,
         };
         Option<string?> output = CommonOptions.Output();
+        Option<bool> force = CommonOptions.Force();
         Option<bool> json = CommonOptions.Json("the result");
         Option<bool> quiet = CommonOptions.Quiet();
         Option<string?> control = CommonOptions.Control();
         Command simulate = new("simulate", "Run an experiment in virtual time: the same configuration and scheduler, modelled guests.")
         {
-            config, set, seconds, scheduler, seed, pcpus, switchCost, wakeCost, model, output, json, quiet, control,
+            config, set, seconds, scheduler, seed, pcpus, switchCost, wakeCost, model, output, force, json, quiet, control,
         };
         simulate.SetAction(parsed =>
         {
             int? count = parsed.GetValue(pcpus);
             string[] edits = [.. CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)), .. count is { } n ? new[] { $"machine.{ConfigurationKeys.Pcpus}={n}" } : []];
             return command.Simulate(
-                new RunRequest(parsed.GetRequiredValue(config), edits, parsed.GetValue(scheduler), parsed.GetValue(output), parsed.GetValue(json), parsed.GetValue(quiet), parsed.GetValue(control)),
+                new RunRequest(parsed.GetRequiredValue(config), edits, parsed.GetValue(scheduler), parsed.GetValue(output), parsed.GetValue(json), parsed.GetValue(quiet), parsed.GetValue(control), parsed.GetValue(force)),
                 count is { } imagined ? new HostResources([.. Enumerable.Range(0, imagined)], ImaginedMemory) : resources,
                 new SimulationSettings
                 {

@@ -83,10 +83,10 @@ internal sealed class KvmHost : IDisposable
     {
         KvmCalls.ErrnoNoEntry => new EngineException(
             $"{path} does not exist.",
-            $"Load the kvm module for this CPU (modprobe kvm_intel or kvm_amd, with virtualization enabled in the firmware), or name another device in {DeviceVariable}."),
+            $"Load the kvm module for this CPU (modprobe kvm_intel or kvm_amd, with virtualization enabled in the firmware), give a container the device, or name another in {DeviceVariable}."),
         KvmCalls.ErrnoAccess or KvmCalls.ErrnoPermission => new EngineException(
             $"{path} may not be opened by this user: {Marshal.GetPInvokeErrorMessage(errno)}.",
-            "Join the group that owns it (usually: sudo usermod -aG kvm $USER, then log in again), or run as root."),
+            "Give this user read and write rights to it: by its group, if that has them (ls -l), or by an access list (setfacl); or run as root."),
         _ => new EngineException($"{path} cannot be opened: {Marshal.GetPInvokeErrorMessage(errno)}.", "Check that the kvm modules are loaded and work (dmesg)."),
     };
 

@@ -118,6 +118,76 @@ internal sealed class ControlSocketTests
     }
 
     [Test]
+    public void What_cannot_be_undone_needs_a_name_or_a_yes_where_the_machine_was_only_found()
+    {
+        using ControlledMachine machine = ControlledMachine.Simulate("auto");
+        (int code, string _, string error) = machine.Ctl("destroy", "*");
+        Assert.Multiple(() =>
+        {
+            Assert.That(code, Is.EqualTo(ExitCode.Usage));
+            Assert.That(error, Does.Contain("quickstart.json").And.Contain("--yes").And.Contain("--socket"));
+            Assert.That(machine.Domain("one").GetProperty("state").GetString(), Is.Not.EqualTo("destroyed"));
+        });
+        (code, _, error) = machine.Ctl("pause", "one");
+        Assert.That(code, Is.Zero, error);
+        Assert.That(error, Does.Contain("quickstart.json"), "a change says whose machine it is");
+        Assert.That(machine.Do("about"), Does.Contain("quickstart.json, process"));
+    }
+
+    [Test]
+    public void Connections_that_say_nothing_keep_nobody_out()
+    {
+        using ControlledMachine machine = ControlledMachine.Simulate();
+        List<Socket> silent = [];
+        for (int index = 0; index < 20; index++)
+        {
+            Socket connection = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            connection.Connect(new UnixDomainSocketEndPoint(machine.Socket));
+            silent.Add(connection);
+        }
+
+        for (int index = 0; index < 20; index++)
+            Assert.That(machine.Ctl("list").Code, Is.Zero);
+        silent.ForEach(connection => connection.Dispose());
+    }
+
+    [Test]
+    public void A_machine_that_takes_no_more_is_heard_to_say_so()
+    {
+        string path = Path.Combine(_folder, "full");
+        using Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        listener.Listen(1);
+        Thread server = new(() =>
+        {
+            // Answers without having read, and hangs up.
+            using Socket connection = listener.Accept();
+            connection.Send(Encoding.UTF8.GetBytes(ControlProtocol.Write(ControlReply.Of(new ControlException(ControlCode.Busy, "16 connections are open already."))) + "\n"));
+        });
+        server.Start();
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("ctl", "--socket", path, "list"), Is.EqualTo(ExitCode.Failed));
+        server.Join();
+        Assert.That(cli.Error, Does.Contain("16 connections"));
+    }
+
+    [Test]
+    public void A_console_is_both_ways_and_ends_with_its_domain()
+    {
+        Kvm.Require();
+        using ControlledMachine machine = ControlledMachine.Run();
+        using Socket connection = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        connection.Connect(new UnixDomainSocketEndPoint(machine.Socket));
+        using NetworkStream stream = new(connection);
+        using StreamReader reader = new(stream);
+        stream.Write(Encoding.UTF8.GetBytes(ControlProtocol.Write(Tessera.Cli.Control.Commands.ConsoleCommand.RequestFor("one")) + "\ntyped"));
+        Assert.That(JsonDocument.Parse(reader.ReadLine()!).RootElement.GetProperty("ok").GetBoolean(), Is.True);
+        machine.Do("destroy", "one");
+        Assert.That(reader.ReadToEnd(), Is.Empty, "a guest without a console says nothing; then the connection ends");
+        Assert.That(machine.Ctl("console", "one").Error, Does.Contain("destroyed"));
+    }
+
+    [Test]
     public void Nobody_waits_for_ever_for_a_run_that_does_not_come_to_it()
     {
         ControlDesk desk = new(TimeSpan.FromMilliseconds(50));

@@ -70,7 +70,7 @@ internal sealed class ControlledMachine : IDisposable
     public JsonElement End(int code = ExitCode.Good)
     {
         _isOver = true;
-        Do("destroy", "*");
+        Do("destroy", "*", "--yes");
         Assert.That(_thread.Join(Hang.Limit), "the run goes on");
         Assert.That(_code, Is.EqualTo(code), _run.Error);
         return JsonDocument.Parse(_run.Out).RootElement;
@@ -79,7 +79,7 @@ internal sealed class ControlledMachine : IDisposable
     public void Dispose()
     {
         if (!_isOver)
-            _ = Ctl("destroy", "*");
+            _ = Ctl("destroy", "*", "--yes");
         _thread.Join(Hang.Limit);
         _run.Dispose();
         Directory.Delete(_folder, recursive: true);

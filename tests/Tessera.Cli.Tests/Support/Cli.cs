@@ -26,9 +26,6 @@ internal sealed class Cli : IDisposable
 
     public FakeMachine? Machine { get; init; }
 
-    /// <summary>Makes machines; null for <see cref="Machine"/> or the real ones.</summary>
-    public IMachineFactory? Factory { get; init; }
-
     /// <summary>What the host withholds; nothing, so that no test needs a quiet host.</summary>
     public IHostDelay Delay { get; init; } = new FakeDelay(0);
 
@@ -42,6 +39,14 @@ internal sealed class Cli : IDisposable
 
     public HostResources Resources { get; init; } = new([0, 1], new ByteSize(4L << 30));
 
+    /// <summary>Which kind of machine this is.</summary>
+    public KvmState Kvm { get; init; } = KvmState.Usable;
+
+    public bool InIsTerminal { get; init; }
+
+    /// <summary>Makes machines in place of <see cref="Machine"/>; null for that or the real ones.</summary>
+    public IMachineFactory? Machines { get; init; }
+
     public int Run(params string[] arguments)
     {
         using CliHost host = new()
@@ -52,6 +57,8 @@ internal sealed class Cli : IDisposable
             Input = Input,
             Environment = name => Environment.GetValueOrDefault(name),
             Stop = Stop,
+            KvmProbe = _ => Kvm,
+            InIsTerminal = InIsTerminal,
             Pacer = Pacer is null ? new RealPacer(Stop) : Pacer,
         };
         return CommandLine.Run(arguments, host, services =>
@@ -60,7 +67,7 @@ internal sealed class Cli : IDisposable
             if (Asked is not null)
                 services.AddSingleton<TimeProvider>(new AskedTime(Asked));
             services.AddSingleton(Delay);
-            if ((Factory ?? Machine) is { } machines)
+            if ((Machines ?? Machine) is { } machines)
                 services.AddSingleton(machines);
         });
     }

@@ -20,16 +20,51 @@ internal sealed partial class PseudoTerminalTests
     }
 
     [Test]
-    public void The_leave_key_leaves_and_the_terminal_is_as_before()
+    public void The_leave_key_leaves_the_console_and_the_domain_goes_on_until_it_is_destroyed()
     {
-        string output = OnTerminal($"stty -g; dotnet {Child.Program} boot spin; echo code $?; stty -g", "\u001d");
+        string folder = Directory.CreateTempSubdirectory("tp").FullName;
+        string tessera = $"dotnet {Child.Program}";
+        string output = OnTerminal(
+            $"export XDG_RUNTIME_DIR={folder}; stty -g; {tessera} boot spin; echo code $?; stty -g; {tessera} ctl list; {tessera} ctl destroy guest --yes; echo code $?", "\u001d");
         string[] modes = [.. Mode().Matches(output).Select(match => match.Value)];
         Assert.Multiple(() =>
         {
-            Assert.That(output, Does.Contain("code 0").And.Contain("left"));
+            Assert.That(output, Does.Contain("guest goes on. Back to it: tessera ctl console guest --socket"));
+            Assert.That(output, Does.Match("guest +1 +spin +running"), "it runs after the console was left");
+            Assert.That(output, Does.Contain("boot spin, process").And.Contain("guest: destroyed"));
+            Assert.That(output.Split("code 0"), Has.Length.EqualTo(3));
             Assert.That(modes, Has.Length.EqualTo(2), output);
             Assert.That(modes[1], Is.EqualTo(modes[0]));
         });
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Test]
+    public void A_terminal_that_is_closed_ends_a_run_in_order_with_its_result()
+    {
+        string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"hangup-{Guid.NewGuid():N}");
+        string said = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"pid-{Guid.NewGuid():N}");
+        ProcessStartInfo start = new(Script, ["-qec", $"echo $$ >{said}; exec dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 600 --out {folder}", "/dev/null"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        };
+        start.Environment["TESSERA_PLUGINS"] = Repository.Plugins;
+        start.Environment["TERM"] = "xterm-256color";
+        using Process terminal = Process.Start(start)!;
+
+        // The live table says that the guests run.
+        System.Text.StringBuilder shown = new();
+        char[] some = new char[256];
+        int count;
+        while (!shown.ToString().Contains("measuring", StringComparison.Ordinal) && (count = terminal.StandardOutput.Read(some)) > 0)
+            shown.Append(some, 0, count);
+        using Process run = Process.GetProcessById(int.Parse(File.ReadAllText(said), CultureInfo.InvariantCulture));
+        terminal.Kill();
+        Assert.That(run.WaitForExit(TimeSpan.FromMinutes(2)), Is.True, "it goes on without its terminal");
+        Assert.That(File.ReadAllText(Path.Combine(folder, "result.json")), Does.Contain("\"outcome\": \"interrupted\""));
+        Directory.Delete(folder, recursive: true);
+        File.Delete(said);
     }
 
     [Test]

@@ -145,7 +145,7 @@ internal sealed class CompareStudyTests
         File.WriteAllText(Path.Combine(_folder, "calibration.json"), "{\"switchNs\":1,\"wakeNs\":2950000,\"beatNs\":1,\"source\":\"measured\",\"withheldPercent\":88}");
         FakePacer pacer = new();
         FakeMachines machines = new(pacer);
-        using Support.Cli cli = new() { Pacer = pacer, Factory = machines, Delay = new FakeDelay(1.76, 1.76, 1.76, 0.01), Environment = { ["TESSERA_KVM_DEVICE"] = "/dev/null" } };
+        using Support.Cli cli = new() { Pacer = pacer, Machines = machines, Delay = new FakeDelay(1.76, 1.76, 1.76, 0.01), Environment = { ["TESSERA_KVM_DEVICE"] = "/dev/null" } };
         Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.Zero, cli.Error);
         Assert.Multiple(() =>
         {
@@ -160,7 +160,7 @@ internal sealed class CompareStudyTests
     public void A_host_that_stays_busy_gives_no_costs_and_no_runs()
     {
         FakePacer pacer = new();
-        using Support.Cli cli = new() { Pacer = pacer, Factory = new FakeMachines(pacer), Delay = new FakeDelay(1.76), Environment = { ["TESSERA_KVM_DEVICE"] = "/dev/null" } };
+        using Support.Cli cli = new() { Pacer = pacer, Machines = new FakeMachines(pacer), Delay = new FakeDelay(1.76), Environment = { ["TESSERA_KVM_DEVICE"] = "/dev/null" } };
         Assert.Multiple(() =>
         {
             Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.EqualTo(1));

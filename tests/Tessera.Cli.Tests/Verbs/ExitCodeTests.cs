@@ -1,7 +1,9 @@
 using System.Text.Json;
+using Tessera.Cli.Native;
 using Tessera.Cli.Runs;
 using Tessera.Cli.Tests.Support;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Tests.Verbs;
 
@@ -167,6 +169,37 @@ internal sealed class ExitCodeTests
     }
 
     [Test]
+    public void A_wish_to_stop_is_heard_between_two_domains_that_are_built()
+    {
+        _machine.Created = _ => _pacer.IsStopped = _machine.Domains.Count == 2;
+        Assert.Multiple(() =>
+        {
+            Assert.That(_cli.Run("run", Repository.Sample("quickstart.json")), Is.EqualTo(1));
+            Assert.That(_machine.Domains, Has.Count.EqualTo(2));
+            Assert.That(_machine.IsDisposed, Is.True);
+            Assert.That(_cli.Error, Does.Contain("interrupted"));
+        });
+    }
+
+    [TestCase(64L, 3, "64 open files", "ulimit")]
+    [TestCase(1024L, 1000, "1000 domains", "LimitNOFILE")]
+    public void Too_few_open_files_are_said_before_anything_is_built(long most, int domains, string says, string cure)
+    {
+        Assert.That(Assert.Throws<EngineException>(() => OpenFiles.Check(domains, most))!.Message, Does.Contain(says).And.Contain(cure));
+        Assert.That(() => OpenFiles.Check(domains, null), Throws.Nothing);
+        Assert.That(() => OpenFiles.Check(domains, 1 << 20), Throws.Nothing);
+    }
+
+    [Test]
+    public void A_process_with_few_open_files_says_so_and_ends_in_order()
+    {
+        Kvm.Require();
+        (int code, string _, string error) = Child.Run("/bin/bash", Repository.Root, [], "", "-c", $"ulimit -n 64; exec dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 1");
+        Assert.That(code, Is.EqualTo(3), error);
+        Assert.That(error, Does.Contain("open files").And.Contain("ulimit").And.Not.Contain("   at "));
+    }
+
+    [Test]
     public void A_boot_that_powers_off_ends_with_0_and_its_console_on_standard_output()
     {
         _machine.Created = domain => domain.Started = () =>
@@ -206,7 +239,8 @@ internal sealed class ExitCodeTests
 
     [TestCase("doctor")]
     [TestCase("boot", "hello")]
-    public void Without_the_device_each_verb_that_needs_it_says_so_with_the_cure_and_ends_with_3(params string[] arguments)
+    [TestCase("bench", "cpu")]
+    public void Without_the_device_each_verb_that_needs_it_says_so_with_the_cure_and_what_works_and_ends_with_3(params string[] arguments)
     {
         // The engine reads the process's own environment; a child process has one of its own.
         (int code, string output, string error) = Child.Run(Repository.Root, new() { ["TESSERA_KVM_DEVICE"] = NoDevice }, arguments);
@@ -214,7 +248,7 @@ internal sealed class ExitCodeTests
         {
             Assert.That(code, Is.EqualTo(3), error);
             Assert.That(error, Does.Contain(NoDevice).And.Contain("modprobe"));
-            Assert.That(output, Is.Empty);
+            Assert.That(output + error, Does.Contain("tessera simulate").And.Contain("container"));
         });
     }
 }

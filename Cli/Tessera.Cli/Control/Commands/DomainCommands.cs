@@ -28,6 +28,8 @@ internal sealed class ResumeCommand() : DomainCommand("resume", "Let paused doma
 /// <summary>`ctl destroy DOMAIN`: ends domains for good.</summary>
 internal sealed class DestroyCommand() : DomainCommand("destroy", "End domains for good and free their memory.", "destroyed")
 {
+    protected override ControlEffect Effect => ControlEffect.Ends;
+
     protected override bool Suits(DomainPhase phase) => phase is not DomainPhase.Destroyed;
 
     protected override string Needed => "it is gone already";
@@ -46,12 +48,18 @@ internal abstract class DomainCommand(string name, string description, string do
     /// <summary>What a domain in another state is told.</summary>
     protected abstract string Needed { get; }
 
+    /// <summary>Whether it can be undone.</summary>
+    protected virtual ControlEffect Effect => ControlEffect.Changes;
+
     /// <inheritdoc/>
     public Command Build(ControlClient client)
     {
         Argument<string[]> names = new("domain") { Description = "Names of domains, or \"*\" for all that can be.", Arity = ArgumentArity.OneOrMore };
         Command command = new(name, description) { names };
-        command.SetAction(parsed => client.Ask(parsed, name, new JsonObject { [Domains] = new JsonArray([.. parsed.GetRequiredValue(names).Select(value => JsonValue.Create(value))]) }));
+        if (Effect is ControlEffect.Ends)
+            command.Options.Add(ControlClient.Yes());
+        command.SetAction(parsed => client.Ask(
+            parsed, name, new JsonObject { [Domains] = new JsonArray([.. parsed.GetRequiredValue(names).Select(value => JsonValue.Create(value))]) }, effect: Effect));
         return command;
     }
 

@@ -17,7 +17,7 @@ internal sealed class ListCommand : IControlCommand
     public Command Build(ControlClient client)
     {
         Command list = new(Name, "Show the machine's scheduler, its domains and their parameters.");
-        list.SetAction(parsed => client.Ask(parsed, Name, [], Show));
+        list.SetAction(parsed => client.Ask(parsed, Name, [], Show, ControlEffect.Looks));
         return list;
     }
 
