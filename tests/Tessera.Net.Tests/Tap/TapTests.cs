@@ -110,7 +110,7 @@ internal sealed class TapTests
     [Test]
     public void A_device_that_goes_away_is_a_problem_of_its_interface()
     {
-        (TapDevice device, TapDevice host) = TapPairNative.NewDevices();
+        (TapDevice device, TapDevice host) = TapPair.NewDevices();
         Tap tap = new(new TapOptions(), _ => device);
         using NatStation guest = new(tap, 1);
         Assert.That(tap.Problem, Is.Null);

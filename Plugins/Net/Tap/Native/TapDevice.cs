@@ -37,13 +37,13 @@ internal sealed unsafe class TapDevice : IDisposable
     {
         get
         {
-            int socket = TapNative.Socket(InternetV4, TapNative.InternetDatagrams | TapNative.OpenCloseOnExec, 0);
+            int socket = LibC.socket(LibC.AF_INET, LibC.SOCK_DGRAM | LibC.SOCK_CLOEXEC, 0);
             if (socket < 0)
                 return false;
             InterfaceRequest request = Named(Name);
             // SAFETY: a local struct ifreq.
-            bool isKnown = TapNative.Control(socket, TapNative.GetFlags, &request) == 0;
-            _ = TapNative.Close(socket);
+            bool isKnown = LibC.ioctl(socket, TapNative.GetFlags, &request) == 0;
+            _ = LibC.close(socket);
             return isKnown && (request.Flags & TapNative.IsUp) == 0;
         }
     }
