@@ -69,9 +69,7 @@ internal static class CommandLine
         string? option = parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(argument => argument.Tokens).FirstOrDefault(token => token.Value.Length > 2 && token.Value.StartsWith("--", StringComparison.Ordinal))?.Value;
         if (parsed.Errors.Count == 0 && option is null)
             return false;
-        HashSet<string> unknown = [.. parsed.UnmatchedTokens.Take(1)];
-        if (option is not null)
-            unknown.Add(option);
+        string[] unknown = option is not null ? [option] : [.. parsed.UnmatchedTokens.Take(1)];
         foreach (string word in unknown)
         {
             string what = word.StartsWith('-') ? "option" : parsed.CommandResult.Command.Subcommands.Count > 0 ? "verb" : "argument";
@@ -81,7 +79,7 @@ internal static class CommandLine
         }
 
         // What follows from an unknown word is not said beside it.
-        foreach (ParseError problem in unknown.Count > 0 ? [] : parsed.Errors)
+        foreach (ParseError problem in unknown.Length > 0 ? [] : parsed.Errors)
             error.WriteLine($"tessera: {problem.Message}");
         error.WriteLine(HelpHint);
         return true;

@@ -1,4 +1,6 @@
 using Tessera.Cli;
+using Tessera.Cli.Native;
 
 using CliHost host = CliHost.OfProcess();
-return CommandLine.Run(args, host);
+// Said first of all: later there might not even be a file left to say it with.
+return OpenFiles.AreEnough(host.Error) ? CommandLine.Run(args, host) : ExitCode.HostCannot;

@@ -7,8 +7,11 @@ namespace Tessera.Cli.Native;
 /// <summary>How many files this process may have open, and whether that is enough.</summary>
 internal static class OpenFiles
 {
-    /// <summary>What the runtime, plugins and result files take, found by counting.</summary>
+    /// <summary>What the runtime, plugins and result files take, found by counting, and some to spare.</summary>
     private const long Ours = 200;
+
+    /// <summary>With fewer not even all of the program can be loaded.</summary>
+    private const long Least = 128;
 
     /// <summary>What a domain takes at most, disks and interfaces left out: its machine, its CPU and what wakes it, its console's file.</summary>
     private const long EachDomain = 6;
@@ -26,6 +29,16 @@ internal static class OpenFiles
         && long.TryParse(hard, NumberStyles.None, CultureInfo.InvariantCulture, out long most)
             ? most
             : null;
+
+    /// <summary>Whether the program itself has enough; says so when not.</summary>
+    /// <param name="error">Where to say it.</param>
+    public static bool AreEnough(TextWriter error)
+    {
+        if (Most is not < Least)
+            return true;
+        error.WriteLine($"tessera: {Exhausted}");
+        return false;
+    }
 
     /// <summary>Whether an exception says that there are too few.</summary>
     public static bool AreExhausted(Exception exception) => exception.HResult is TooMany or TooManyOnHost || exception.InnerException is { } inner && AreExhausted(inner);

@@ -41,9 +41,13 @@ internal sealed class VirtualSwapTests
 
         public IReadOnlyList<RunChange> Changes => _run!.Changes;
 
+        public void Offer(IReadOnlyList<ConsoleFan> consoles)
+        {
+        }
+
         public void Serve(IRunMachine machine, IReadOnlyList<IRunDomain> domains, Action before)
         {
-            _run ??= new ControlledRun(prepared, machine, domains);
+            _run ??= new ControlledRun(prepared, machine, domains, []);
             if (_readings.Count >= 3 || machine.Now < Nanoseconds.FromSeconds(4 + _readings.Count))
                 return;
             _readings.Add(machine.Read());

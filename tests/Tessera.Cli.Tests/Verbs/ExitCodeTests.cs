@@ -193,7 +193,6 @@ internal sealed class ExitCodeTests
     [Test]
     public void A_process_with_few_open_files_says_so_and_ends_in_order()
     {
-        Kvm.Require();
         (int code, string _, string error) = Child.Run("/bin/bash", Repository.Root, [], "", "-c", $"ulimit -n 64; exec dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 1");
         Assert.That(code, Is.EqualTo(3), error);
         Assert.That(error, Does.Contain("open files").And.Contain("ulimit").And.Not.Contain("   at "));
