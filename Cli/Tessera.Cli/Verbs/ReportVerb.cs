@@ -14,10 +14,23 @@ internal sealed class ReportVerb(CliHost host) : IVerb
         report.SetAction(parsed =>
         {
             string path = parsed.GetRequiredValue(folder);
-            foreach (string file in ReportWriter.Write(path))
+            foreach (string file in Write(path))
                 host.Out.WriteLine(Path.Combine(path, file));
             return ExitCode.Good;
         });
         return report;
+    }
+
+    /// <summary>A folder's files may have come from anybody: what is not as a run writes it is theirs to answer for, not the program's.</summary>
+    private static IReadOnlyList<string> Write(string path)
+    {
+        try
+        {
+            return ReportWriter.Write(path);
+        }
+        catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or FormatException or OverflowException)
+        {
+            throw new UsageException($"{path}: a file in it is not what a run or a comparison writes: {e.Message}");
+        }
     }
 }

@@ -51,6 +51,16 @@ internal sealed class InputFileTests
         Refused(["report", _folder], "schedule.csv:3:", "# pcpus");
     }
 
+    [TestCase("""{ "schema": "tessera.result/1", "outcome": "\ud800", "domains": [] }""")]
+    [TestCase("""{ "schema": "tessera.result/1", "outcome": 7, "domains": [ 5, { "name": "\udfff", "cpuSeconds": "many" } ] }""")]
+    public void A_result_of_any_content_gives_a_report_or_a_sentence(string text)
+    {
+        File.WriteAllText(Path.Combine(_folder, "result.json"), text);
+        using Support.Cli cli = new();
+        Assert.That(cli.Run("report", _folder), Is.Not.EqualTo(ExitCode.Failed), cli.Error);
+        Assert.That(cli.Error, Does.Not.Contain("should not have happened"));
+    }
+
     [Test]
     public void A_list_of_thousands_of_domains_is_refused_for_their_number_alone()
     {
