@@ -1,4 +1,5 @@
 using System.Text;
+using Tmds.Linux;
 
 namespace Tessera.Cli.Terminal;
 
@@ -19,10 +20,12 @@ internal static class StandardWriters
     public static Stream OutputStream() => Open(Console.OpenStandardOutput);
 
     /// <summary>Whether standard output is a pipe that nobody reads any more. The runtime's own stream drops what is written there without a word.</summary>
-    public static bool OutputIsGone()
+    public static unsafe bool OutputIsGone()
     {
-        Native.PollDescriptor descriptor = new() { Descriptor = StandardOutput };
-        return Native.Poll(ref descriptor, 1, 0) > 0 && (descriptor.Returned & PollError) != 0;
+        pollfd descriptor = new() { fd = StandardOutput };
+
+        // SAFETY: one descriptor on this stack.
+        return LibC.poll(&descriptor, 1, 0) > 0 && (descriptor.revents & PollError) != 0;
     }
 
     /// <summary>Standard error. What cannot be written there is dropped: a run must not fail because its terminal has gone.</summary>
