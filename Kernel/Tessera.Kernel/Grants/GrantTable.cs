@@ -127,8 +127,9 @@ internal sealed partial class GrantTable
     {
         for (int index = 0; index < GrantEntries.StatusFramesFor(_frameCount); index++)
         {
-            // Every mapping is a reference; the VMM's own hold on the frame is a type without one.
-            if (_frames.ReferencesOf(Memory.GrantStatusFrame(index)) != 0)
+            // A mapping is a reference, or one more of the type that the VMM itself holds once.
+            Mfn frame = Memory.GrantStatusFrame(index);
+            if (_frames.ReferencesOf(frame) != 0 || _frames.TypeOf(frame).Count > 1)
                 return true;
         }
 
