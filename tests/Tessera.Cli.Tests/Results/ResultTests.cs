@@ -13,13 +13,13 @@ internal sealed class ResultTests
     private static readonly string[] DocumentKeys =
     [
         "schema", "version", "startedAt", "outcome", "failures", "host", "engine", "scheduler", "configuration", "measuredFromSeconds", "elapsedSeconds",
-        "domains", "pcpus", "schedulerCost", "changes",
+        "experiment", "withheld", "domains", "pcpus", "schedulerCost", "changes",
     ];
 
     private static readonly string[] DomainKeys =
     [
         "name", "id", "guest", "state", "exitReason", "crashRegisters", "weight", "cpuSeconds", "share", "expectedShare", "work", "wakes", "wakeLatencyNs",
-        "missedDeadlines", "traps", "hypercalls", "memory", "disks", "nics", "bootMilliseconds", "consoleTail", "consoleProblem",
+        "missedDeadlines", "responseTimeNs", "traps", "hypercalls", "memory", "disks", "nics", "bootMilliseconds", "consoleTail", "consoleProblem",
     ];
 
     private static readonly string[] DiskKeys =
