@@ -79,7 +79,7 @@ internal sealed class ReportTests
         foreach (string name in names)
             File.CreateSymbolicLink(Path.Combine(results, name), victim);
         using Support.Cli cli = new();
-        Assert.That(cli.Run("simulate", Repository.Sample("quickstart.json"), "--seconds", "1", "--out", results, "--quiet"), Is.Zero, cli.Error);
+        Assert.That(cli.Run("simulate", Repository.Sample("quickstart.json"), "--seconds", "1", "--out", results, "--force", "--quiet"), Is.Zero, cli.Error);
         Directory.Delete(Path.Combine(results, "series"), recursive: true);
         string elsewhere = Path.Combine(_folder, "elsewhere");
         Directory.CreateDirectory(elsewhere);
