@@ -19,6 +19,10 @@ internal static class TableExecution
         GuestCode g = f.G;
         Assembler c = f.C;
         Label again = c.CreateLabel(), kept = c.CreateLabel();
+        // Without the level a kernel's `cli` is an ordinary #GP.
+        c.mov(GuestCode.Absolute(g.Argument), 1);
+        g.Hypercall(Hypercall.PhysdevOp, (int)PhysdevOp.SetIopl, g.Argument);
+        g.RequireZero(GuestError.HypercallRefused);
         ForeignFrames.LoadWindowEntries(f, r13, r14);
         // R12 = where the guest sees the window's L1 entry.
         c.mov(rdi, r13);

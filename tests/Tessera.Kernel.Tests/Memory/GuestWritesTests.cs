@@ -1,5 +1,7 @@
+using System.Runtime.InteropServices;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -11,6 +13,7 @@ internal sealed class GuestWritesTests
     private const byte Cli = 0xFA;
     private const int Hot = 65;
     private const int Page = HandDomain.FreePage;
+    private const int ArgumentPage = 500;
     private HandMachine _machine = null!;
     private HandDomain _guest = null!;
 
@@ -19,6 +22,13 @@ internal sealed class GuestWritesTests
     {
         _machine = new HandMachine();
         _guest = _machine.Create();
+        // Without the level a kernel's `cli` is an ordinary #GP.
+        MemoryMarshal.Write(_guest.Page(ArgumentPage), 1u);
+        Vcpu vcpu = _guest.Domain.Vcpus[0];
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        (state.Rax, state.Rdi, state.Rsi) = ((ulong)Hypercall.PhysdevOp, (ulong)PhysdevOp.SetIopl, _guest.Address(ArgumentPage));
+        _ = _machine.Machine.Hypercalls.Run(vcpu, _machine.Pcpu);
+        Assert.That(state.Rax, Is.Zero);
     }
 
     [TearDown]
