@@ -120,31 +120,6 @@ internal sealed class ConsoleLogTests
         Assert.That(log.Tail()[0], Is.EqualTo("012345678901234567890123456789"));
     }
 
-    [Test]
-    public void A_full_disk_ends_neither_the_thread_that_writes_consoles_nor_the_run()
-    {
-        if (!File.Exists("/dev/full"))
-            Assert.Ignore("This host has no /dev/full.");
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("tessera-consoles-");
-        try
-        {
-            File.CreateSymbolicLink(Path.Combine(folder.FullName, "console-test.log"), "/dev/full");
-            ConsoleLog log = Log(), other = new("other", () => _now);
-            using (new ConsoleFiles(folder.FullName, [log, other], Limit))
-            {
-                Say(log, "hello");
-                Say(other, "world");
-            }
-
-            Assert.That((log.Problem is null, other.Problem), Is.EqualTo((false, (string?)null)));
-            Assert.That(File.ReadAllText(Path.Combine(folder.FullName, "console-other.log")), Is.EqualTo("world"));
-        }
-        finally
-        {
-            folder.Delete(recursive: true);
-        }
-    }
-
     private const long Limit = 64 << 20;
 
     private sealed class FullDisk : MemoryStream
