@@ -5,7 +5,7 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Guests;
 
-/// <summary>`hello`: one line to the console ring, the same through console_io, power off. The smallest guest that does something.</summary>
+/// <summary>`hello`: one line through console_io, the same to the console ring, power off. The smallest guest that does something.</summary>
 internal static class HelloGuest
 {
     public static byte[] Build(HelloOptions options)
@@ -18,6 +18,11 @@ internal static class HelloGuest
         Label text = g.Text(line), noConsole = c.CreateLabel();
         ulong console = g.ReservePages(1);
         g.SetProgress(GuestProgress.Running);
+        g.Set(rdi, (ulong)ConsoleIo.Write);
+        g.Set(rsi, (ulong)line.Length);
+        c.lea(rdx, __qword_ptr[text]);
+        g.Hypercall(Hypercall.ConsoleIo);
+        g.RequireZero(GuestError.HypercallRefused);
         g.LoadStartInfo(rbx);
         c.mov(rsi, __qword_ptr[rbx + StartInfo.ConsoleMfn]);
         c.test(rsi, rsi);
@@ -30,11 +35,6 @@ internal static class HelloGuest
         g.RequireZero(GuestError.HypercallRefused);
         EmitRingWrite(g, console, text, line.Length);
         c.Label(ref noConsole);
-        g.Set(rdi, (ulong)ConsoleIo.Write);
-        g.Set(rsi, (ulong)line.Length);
-        c.lea(rdx, __qword_ptr[text]);
-        g.Hypercall(Hypercall.ConsoleIo);
-        g.RequireZero(GuestError.HypercallRefused);
         c.inc(GuestCode.Report(ReportLayout.Units));
         g.SetProgress(GuestProgress.Finished);
         g.Shutdown(ShutdownReason.Poweroff);

@@ -12,7 +12,7 @@ internal sealed class ConsoleEchoTests
 
     [Test]
     public void Linuxs_early_lines_are_shown_once() =>
-        Assert.That(Show("![0.0] Linux\n![0.1] Xen\n", ".(early) [0.0] Linux\r\n(early) [0.1] Xen\r\n", ".(early) alone\n"), Is.EqualTo("[0.0] Linux\n[0.1] Xen\n(early) alone\n"));
+        Assert.That(Show("![0.0] Linux\n[0.1] Xen\n", ".(early) [0.0] Linux\r\n(early) [0.1] Xen\r\n", ".(early) alone\n"), Is.EqualTo("[0.0] Linux\n[0.1] Xen\n(early) alone\n"));
 
     [Test]
     public void What_only_begins_alike_is_shown_whole() =>
