@@ -98,9 +98,9 @@ internal sealed class NbdTests
         storage.KillServer();
         storage.StartServer();
         driver.Flush();
+        Assert.That(backend.Problem, Is.Null);
         storage.KillServer();
         Assert.That(File.ReadAllBytes(storage.Disk).AsSpan().SequenceEqual(everything), Is.True);
-        Assert.That(backend.Problem, Is.Null);
     }
 
     [Test]
