@@ -34,13 +34,17 @@ internal sealed class TapReader : IDisposable
     {
         while (_device.Wait())
         {
-            int read;
+            int read = -1;
             while (!_device.IsEnding && (read = _device.Read(_frame)) > 0)
             {
                 int length = read - VirtioHeader.Bytes;
                 if (length is >= NetworkFrame.LeastBytes and <= NetworkFrame.MostBytes && VirtioHeader.TryRead(_frame, out FrameOffload offload))
                     _ = _receiver.Receive(new NetworkFrame(_frame.AsSpan(VirtioHeader.Bytes, length), offload));
             }
+
+            // What can be read and gives nothing has come to its end.
+            if (read == 0)
+                break;
         }
 
         _isGone = !_device.IsEnding;
