@@ -9,7 +9,7 @@ namespace Tessera.Scheduling;
 /// <param name="Wakes">Wakes that ended a block.</param>
 /// <param name="Dispatches">Times it was switched in.</param>
 /// <param name="Preemptions">Times it was switched out though it could have gone on.</param>
-/// <param name="WakeLatency">From a wake to running.</param>
+/// <param name="WakeLatency">From the instant at which it was to wake to running, since the start or the beginning of the window.</param>
 public sealed record VcpuAccount(
     Nanoseconds CpuTime, Nanoseconds WaitTime, long Wakes, long Dispatches, long Preemptions, LatencySummary WakeLatency);
 
@@ -23,6 +23,11 @@ public sealed record PcpuAccount(Nanoseconds Busy, Nanoseconds Idle, long Switch
 /// <param name="Decisions">How many decisions were made.</param>
 /// <param name="Cost">Host time of each; empty when the core has no host clock (virtual time).</param>
 public sealed record DecisionAccount(long Decisions, LatencySummary Cost);
+
+/// <summary>What one policy's decisions cost.</summary>
+/// <param name="Policy">The policy's name.</param>
+/// <param name="Account">Its decisions.</param>
+public sealed record PolicyDecisions(string Policy, DecisionAccount Account);
 
 /// <summary>Why a policy was ejected.</summary>
 public enum EjectionReason

@@ -10,6 +10,9 @@ internal sealed class VcpuRecord(SchedulerCore core, SchedulableVcpu vcpu)
     public readonly SchedulableVcpu Vcpu = vcpu;
     public readonly LatencyHistogram WakeLatency = new();
 
+    /// <summary>The window that <see cref="WakeLatency"/> is of.</summary>
+    public int Window;
+
     /// <summary>Position in the core's list.</summary>
     public int Index;
 
@@ -33,7 +36,10 @@ internal sealed class VcpuRecord(SchedulerCore core, SchedulableVcpu vcpu)
     /// <summary>Woken at <see cref="WokenAt"/> and not dispatched since.</summary>
     public bool LatencyOpen;
 
+    /// <summary>When it was to wake: an instant in the past when the wake was late.</summary>
     public Nanoseconds WokenAt;
+
+    public Nanoseconds BlockedAt;
     public Nanoseconds WaitSince;
 
     /// <summary>The watchdog's clock when the wait began.</summary>
@@ -83,4 +89,12 @@ internal sealed class PcpuRecord(PcpuId id)
     public Nanoseconds Busy;
     public Nanoseconds Idle;
     public long Switches;
+}
+
+/// <summary>What the decisions of one policy cost. Guarded by the core's lock.</summary>
+internal sealed class PolicyCost(string policy)
+{
+    public readonly string Policy = policy;
+    public readonly LatencyHistogram Histogram = new();
+    public long Decisions;
 }

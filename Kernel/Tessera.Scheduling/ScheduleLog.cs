@@ -55,7 +55,8 @@ public enum RunEnd : byte
 /// <param name="Pcpu">The physical CPU's index for <see cref="ScheduleEventKind.Run"/> and <see cref="ScheduleEventKind.Idle"/>, else -1.</param>
 /// <param name="Kind">What.</param>
 /// <param name="Before">For those two, why the one before stopped.</param>
-public readonly record struct ScheduleEntry(Nanoseconds At, VcpuId Vcpu, short Pcpu, ScheduleEventKind Kind, RunEnd Before);
+/// <param name="LateNs">For <see cref="ScheduleEventKind.Wake"/>, how long ago it was to wake, ns; at most two seconds.</param>
+public readonly record struct ScheduleEntry(Nanoseconds At, VcpuId Vcpu, short Pcpu, ScheduleEventKind Kind, RunEnd Before, int LateNs = 0);
 
 /// <summary>
 /// Every scheduling event from some instant on, in order, up to a fixed number. Its memory is taken at once and touched as it fills, so
@@ -88,7 +89,7 @@ public sealed class ScheduleLog
     /// <summary>The events.</summary>
     public ReadOnlySpan<ScheduleEntry> Entries => _entries.AsSpan(0, _count);
 
-    internal void Add(Nanoseconds at, ScheduleEventKind kind, VcpuId vcpu, int pcpu = -1, RunEnd before = RunEnd.None)
+    internal void Add(Nanoseconds at, ScheduleEventKind kind, VcpuId vcpu, int pcpu = -1, RunEnd before = RunEnd.None, Nanoseconds late = default)
     {
         if (_count == _entries.Length)
         {
@@ -96,6 +97,6 @@ public sealed class ScheduleLog
             return;
         }
 
-        _entries[_count++] = new(at, vcpu, (short)pcpu, kind, before);
+        _entries[_count++] = new(at, vcpu, (short)pcpu, kind, before, (int)Math.Min(late.Value, int.MaxValue));
     }
 }

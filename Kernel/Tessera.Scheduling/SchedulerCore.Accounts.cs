@@ -6,7 +6,9 @@ namespace Tessera.Scheduling;
 /// <content>What the core tells about vCPUs, physical CPUs and decisions.</content>
 public sealed partial class SchedulerCore
 {
-    /// <summary>The decisions since the start, or since <see cref="ForgetDecisions"/>, and their cost.</summary>
+    private int _window;
+
+    /// <summary>The decisions of all policies since the start, or since <see cref="BeginWindow"/>, and their cost.</summary>
     public DecisionAccount Decisions
     {
         get
@@ -14,7 +16,10 @@ public sealed partial class SchedulerCore
             Lock gate = Enter();
             try
             {
-                return new(_decisions, _decisionCost.Summarize());
+                LatencyHistogram all = new();
+                foreach (PolicyCost cost in _costs)
+                    all.Merge(cost.Histogram);
+                return new(_costs.Sum(static cost => cost.Decisions), all.Summarize());
             }
             finally
             {
@@ -23,14 +28,35 @@ public sealed partial class SchedulerCore
         }
     }
 
-    /// <summary>Counts decisions and their cost from now on: what came before was start-up, with code never run and caches never filled.</summary>
-    public void ForgetDecisions()
+    /// <summary>The same of each policy that decided, in the order in which they first took over; the one in charge last.</summary>
+    public IReadOnlyList<PolicyDecisions> DecisionsByPolicy
+    {
+        get
+        {
+            Lock gate = Enter();
+            try
+            {
+                return [.. _costs.Where(cost => cost.Decisions > 0 && cost != _cost).Append(_cost).Select(static cost => new PolicyDecisions(cost.Policy, new(cost.Decisions, cost.Histogram.Summarize())))];
+            }
+            finally
+            {
+                gate.Exit();
+            }
+        }
+    }
+
+    /// <summary>
+    /// A window begins: decisions with their cost and wake latencies count from now on. What came before was start-up, with code never run and caches
+    /// never filled.
+    /// </summary>
+    public void BeginWindow()
     {
         Lock gate = Enter();
         try
         {
-            _decisions = 0;
-            _decisionCost.Clear();
+            _costs.Clear();
+            TakeCharge(_policyName);
+            _window++;
         }
         finally
         {
@@ -57,7 +83,7 @@ public sealed partial class SchedulerCore
                     wait += instant - record.WaitSince;
             }
 
-            return new(cpu, wait, record.Wakes, record.Dispatches, record.Preemptions, record.WakeLatency.Summarize());
+            return new(cpu, wait, record.Wakes, record.Dispatches, record.Preemptions, record.Window == _window ? record.WakeLatency.Summarize() : default);
         }
         finally
         {
@@ -86,7 +112,9 @@ public sealed partial class SchedulerCore
         Lock gate = Enter();
         try
         {
-            into.Merge(RecordOf(v).WakeLatency);
+            VcpuRecord record = RecordOf(v);
+            if (record.Window == _window)
+                into.Merge(record.WakeLatency);
         }
         finally
         {
@@ -139,6 +167,26 @@ public sealed partial class SchedulerCore
         }
 
         return EndCall(start, thrown: null) == CallOutcome.Lost ? CallOutcome.Lost : CallOutcome.Done;
+    }
+
+    private void RecordWake(VcpuRecord record, Nanoseconds latency)
+    {
+        if (record.Window != _window)
+        {
+            record.Window = _window;
+            record.WakeLatency.Clear();
+        }
+
+        record.WakeLatency.Record(latency);
+    }
+
+    /// <summary>Decisions are this policy's from now on; one that comes back goes on where it was.</summary>
+    private void TakeCharge(string policy)
+    {
+        PolicyCost? cost = _costs.Find(found => found.Policy == policy);
+        if (cost is null)
+            _costs.Add(cost = new(policy));
+        _cost = cost;
     }
 
     private VcpuRecord RecordOf(SchedulableVcpu v) =>

@@ -82,6 +82,7 @@ public sealed partial class SchedulerCore
         {
             _policy = policy;
             _policyName = name;
+            TakeCharge(name);
             _policyIsFallback = isFallback;
             _port = new(this);
             _slowCalls = 0;

@@ -9,8 +9,9 @@ public sealed partial class SchedulerCore
     /// <summary>Policies in a row that may fail in one decision before the machine gives up: the one in charge, the fallback, a fresh fallback.</summary>
     private const int AttemptsPerDecision = 3;
 
-    private readonly LatencyHistogram _decisionCost = new();
-    private long _decisions;
+    /// <summary>What the decisions of each policy in the window cost; the one in charge is <see cref="_cost"/>.</summary>
+    private readonly List<PolicyCost> _costs = [];
+    private PolicyCost _cost = null!;
 
     /// <summary>
     /// What this physical CPU does next; called by its thread when the dispatch's time is over, it was kicked, or the vCPU it ran
@@ -103,7 +104,7 @@ public sealed partial class SchedulerCore
     {
         pcpu.RescheduleAt = Nanoseconds.Never;
         pcpu.Again = false;
-        _decisions++;
+        _cost.Decisions++;
         SchedulableVcpu? current = pcpu.Known;
         SchedulingPoint point = new(pcpu.Id, now, current, current is null ? Nanoseconds.Zero : ran, current is not null && current.State == RunState.Running);
         slice = default;
@@ -120,7 +121,7 @@ public sealed partial class SchedulerCore
             thrown = exception;
         }
 
-        CallOutcome outcome = EndCall(start, thrown, _decisionCost);
+        CallOutcome outcome = EndCall(start, thrown, _cost.Histogram);
         if (outcome == CallOutcome.Lost)
             return outcome;
         if (outcome == CallOutcome.Done && answer.Vcpu is { } vcpu)
@@ -184,7 +185,7 @@ public sealed partial class SchedulerCore
             if (chosen.LatencyOpen)
             {
                 chosen.LatencyOpen = false;
-                chosen.WakeLatency.Record(now - chosen.WokenAt);
+                RecordWake(chosen, now - chosen.WokenAt);
             }
         }
 

@@ -129,8 +129,11 @@ public sealed partial class SchedulerCore : ISchedulerMachine
     /// Ends a block; any thread. Does nothing to a vCPU that is not blocked, except that its next <see cref="Sleep"/> will not
     /// block: an event that arrives while the guest is about to block is never lost.
     /// </summary>
+    /// <param name="v">The vCPU.</param>
+    /// <param name="now">The instant.</param>
+    /// <param name="due">When it was to wake, if the cause is a timer that was noticed late: latency counts from then on.</param>
     /// <returns>False when the policy hung in this call and the calling thread was given up: a physical CPU's thread leaves without touching anything.</returns>
-    public bool Wake(SchedulableVcpu v, Nanoseconds now)
+    public bool Wake(SchedulableVcpu v, Nanoseconds now, Nanoseconds? due = null)
     {
         Lock gate = Enter();
         try
@@ -148,9 +151,11 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             record.Wakes++;
             if (record.Pauses > 0)
                 return true;
-            _log?.Add(now, ScheduleEventKind.Wake, v.Id);
+
+            // Nobody waits for a wake before it sleeps.
             record.LatencyOpen = true;
-            record.WokenAt = now;
+            record.WokenAt = due is { } instant ? Nanoseconds.Min(now, Nanoseconds.Max(instant, record.BlockedAt)) : now;
+            _log?.Add(now, ScheduleEventKind.Wake, v.Id, late: now - record.WokenAt);
             return v.State != RunState.Blocked || MakeRunnable(record, now) != CallOutcome.Lost;
         }
         finally
@@ -197,6 +202,7 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             }
 
             record.Blocked = true;
+            record.BlockedAt = now;
             _log?.Add(now, ScheduleEventKind.Sleep, v.Id);
             record.LatencyOpen = false;
             if (v.State == RunState.Runnable)

@@ -67,8 +67,9 @@ public sealed class VirtualMachine : ISchedulerHost
     /// <param name="weight">Its share weight.</param>
     /// <param name="options">The policy's per-domain options; null for its defaults.</param>
     /// <param name="affinity">Where it may run; null for everywhere.</param>
+    /// <param name="after">How long it is there and asleep before its workload begins.</param>
     /// <exception cref="InvalidOperationException">There are <see cref="VirtualMachineOptions.MaxVcpus"/> already.</exception>
-    public SchedulableVcpu Start(VcpuId id, Workload workload, int weight = 256, object? options = null, CpuSet? affinity = null)
+    public SchedulableVcpu Start(VcpuId id, Workload workload, int weight = 256, object? options = null, CpuSet? affinity = null, Nanoseconds after = default)
     {
         if (_vcpus.Count >= VirtualMachineOptions.MaxVcpus)
             throw new InvalidOperationException($"A virtual machine has at most {VirtualMachineOptions.MaxVcpus} vCPUs.");
@@ -76,7 +77,10 @@ public sealed class VirtualMachine : ISchedulerHost
         Core.Add(handle, Now);
         Vcpu vcpu = new(handle, workload);
         _vcpus.Add(handle, vcpu);
-        Begin(vcpu, Now);
+        if (after > Nanoseconds.Zero)
+            Arm(vcpu, Now + after);
+        else
+            Begin(vcpu, Now);
         return handle;
     }
 

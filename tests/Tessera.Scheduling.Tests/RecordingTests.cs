@@ -109,10 +109,60 @@ public sealed class RecordingTests
         machine.Start(2, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(1));
         Assert.That(machine.Core.Decisions.Decisions, Is.GreaterThan(50));
-        machine.Core.ForgetDecisions();
+        machine.Core.BeginWindow();
         Assert.That(machine.Core.Decisions, Is.EqualTo(new DecisionAccount(0, default)));
         machine.RunUntil(Nanoseconds.FromMilliseconds(1_100));
         Assert.That(machine.Core.Decisions.Decisions, Is.InRange(5, 20));
+    }
+
+    [Test]
+    public void Each_policy_has_its_own_decisions_and_one_that_comes_back_goes_on()
+    {
+        VirtualMachine machine = new(Policies.RoundRobin(), new VirtualMachineOptions { PolicyName = "first" });
+        machine.Start(1, new CpuBoundWorkload());
+        machine.Start(2, new CpuBoundWorkload());
+        machine.RunUntil(Nanoseconds.FromMilliseconds(95));
+        machine.Core.SwapPolicy(Policies.Stride(), "second", null, machine.Now);
+        machine.RunUntil(Nanoseconds.FromMilliseconds(200));
+        machine.Core.SwapPolicy(Policies.RoundRobin(), "first", null, machine.Now);
+        machine.RunUntil(Nanoseconds.FromMilliseconds(300));
+        IReadOnlyList<PolicyDecisions> rows = machine.Core.DecisionsByPolicy;
+        Assert.That(rows.Select(static row => row.Policy), Is.EqualTo(new[] { "second", "first" }));
+        Assert.That(rows[1].Account.Decisions, Is.InRange(18, 24));
+        Assert.That(rows[0].Account.Decisions, Is.InRange(9, 13));
+        Assert.That(machine.Core.Decisions.Decisions, Is.EqualTo(rows.Sum(static row => row.Account.Decisions)));
+        machine.Core.BeginWindow();
+        Assert.That(machine.Core.DecisionsByPolicy.Single(), Is.EqualTo(new PolicyDecisions("first", new(0, default))));
+    }
+
+    [Test]
+    public void A_wake_that_was_noticed_late_counts_from_its_deadline_and_not_from_before_its_sleep()
+    {
+        HandMachine machine = new(Policies.RoundRobin(), 1);
+        SchedulableVcpu vcpu = machine.Start(1);
+        machine.Settle();
+        machine.Core.StartRecording(100, machine.Now);
+        Sleep(at: 10);
+        machine.Jump(Nanoseconds.FromMilliseconds(10));
+        machine.Core.Wake(vcpu, machine.Now, due: Nanoseconds.FromMilliseconds(17));
+        machine.Settle();
+        Assert.That(machine.Core.AccountOf(vcpu).WakeLatency.Max, Is.EqualTo(Nanoseconds.FromMilliseconds(3)));
+        Sleep(at: 30);
+        machine.Core.Wake(vcpu, machine.Now, due: Nanoseconds.FromMilliseconds(5));
+        machine.Settle();
+        LatencySummary latency = machine.Core.AccountOf(vcpu).WakeLatency;
+        Assert.That((latency.Count, latency.Max), Is.EqualTo((3L, Nanoseconds.FromMilliseconds(3))), "its start is the third");
+        ScheduleLog log = machine.Core.StopRecording(machine.Now)!;
+        Assert.That(log.Entries.ToArray().Where(static entry => entry.Kind == ScheduleEventKind.Wake).Skip(1).Select(static entry => entry.LateNs), Is.EqualTo(new[] { 3_000_000, 0 }));
+        machine.Core.BeginWindow();
+        Assert.That(machine.Core.AccountOf(vcpu).WakeLatency, Is.EqualTo(default(LatencySummary)), "what came before the window");
+
+        void Sleep(int at)
+        {
+            machine.Jump(Nanoseconds.FromMilliseconds(at) - machine.Now);
+            machine.Core.Sleep(vcpu, machine.Now);
+            machine.Decide(0);
+        }
     }
 
     private static Dictionary<VcpuId, Nanoseconds> RunTimes(ScheduleLog log, int pcpus)

@@ -41,6 +41,9 @@ internal sealed record CompareRequest
     /// <summary>What a wake costs in the simulator; null to measure it.</summary>
     public required Nanoseconds? WakeCost { get; init; }
 
+    /// <summary>Within which time simulated domains begin to work; zero for all at once.</summary>
+    public Nanoseconds Stagger { get; init; }
+
     /// <summary>Seed of the order and of simulated workloads.</summary>
     public required long Seed { get; init; }
 
@@ -169,6 +172,7 @@ internal static class CompareArguments
         ContextSwitchCost = new Nanoseconds(costs.SwitchNs),
         WakeCost = new Nanoseconds(costs.WakeNs),
         BeatWork = new Nanoseconds(costs.BeatNs),
+        Stagger = request.Stagger,
         Models = [.. request.Models.Select(WorkloadModel.Parse)],
     };
 }

@@ -35,7 +35,7 @@ internal static class Fingerprint
         if (engine == ComparisonEngines.Simulated)
         {
             parts["the simulation's seed, costs and models"] = string.Create(
-                CultureInfo.InvariantCulture, $"{simulation!.Seed} {simulation.ContextSwitchCost.Value} {simulation.WakeCost.Value} {simulation.BeatWork.Value} {string.Join(';', models)}");
+                CultureInfo.InvariantCulture, $"{simulation!.Seed} {simulation.ContextSwitchCost.Value} {simulation.WakeCost.Value} {simulation.BeatWork.Value} {simulation.Stagger.Value} {string.Join(';', models)}");
             return parts;
         }
 

@@ -55,10 +55,10 @@ internal static class RunFigures
         if (seconds > 0 && result.Domains.Any(domain => domain.Work is not null))
             values["work"] = result.Domains.Sum(domain => domain.Work ?? 0) / seconds;
         Devices(result, values);
-        if (result.SchedulerCost is { Decisions: > 0, P50Ns: > 0 } cost)
+        if (result.SchedulerCost is { Decisions: > 0, P50Ns: > 0 and long median, P99Ns: long late })
         {
-            values["decisionP50"] = cost.P50Ns;
-            values["decisionP99"] = cost.P99Ns;
+            values["decisionP50"] = median;
+            values["decisionP99"] = late;
         }
 
         if (result.Withheld is { } withheld)

@@ -155,7 +155,7 @@ internal sealed class KernelMachine : IRunMachine
             At = snapshot.Now,
             Domains = [.. snapshot.Domains.Select((domain, index) => Reading(domain, domains[index]))],
             Pcpus = [.. snapshot.Pcpus.Select(pcpu => new PcpuReading(pcpu.Busy, pcpu.Idle, pcpu.Switches))],
-            Decisions = (snapshot.Decisions.Decisions, snapshot.Decisions.Cost.P50.Value, snapshot.Decisions.Cost.P99.Value),
+            Decisions = [.. snapshot.Decisions.Select(DecisionReading.Of)],
             SchedulerEjected = snapshot.Ejections.Count == 0 ? null : string.Join("; ", snapshot.Ejections),
         };
     }

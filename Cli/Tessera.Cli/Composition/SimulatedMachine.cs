@@ -24,6 +24,9 @@ internal sealed record SimulationSettings
     /// <summary>CPU time of a beat guest's own work for one wake.</summary>
     public Nanoseconds BeatWork { get; init; } = Nanoseconds.FromMicroseconds(20);
 
+    /// <summary>Domains begin to work at random instants of this length after their starts; zero for all at once.</summary>
+    public Nanoseconds Stagger { get; init; }
+
     /// <summary>Models of domains that are not those of their guests.</summary>
     public IReadOnlyList<WorkloadModel> Models { get; init; } = [];
 }
@@ -77,6 +80,9 @@ internal sealed class SimulatedMachine(
     /// <summary>What results name the engine.</summary>
     public const string EngineName = "simulated";
 
+    /// <summary>Random streams from here on are those of starts; below are workloads'.</summary>
+    private const ulong StaggerStreams = 1UL << 32;
+
     private readonly List<SimulatedDomain> _domains = [];
 
     /// <inheritdoc/>
@@ -86,7 +92,7 @@ internal sealed class SimulatedMachine(
     public EngineFacts Engine { get; } = new()
     {
         Name = EngineName,
-        Strategy = $"Virtual time and modelled guests; seed {settings.Seed}, context switch {settings.ContextSwitchCost}, wake {settings.WakeCost}.",
+        Strategy = $"Virtual time and modelled guests; seed {settings.Seed}, context switch {settings.ContextSwitchCost}, wake {settings.WakeCost}, {(settings.Stagger > Nanoseconds.Zero ? $"starts within {settings.Stagger}" : "starts together")}.",
         ReservedFrames = 0,
         HypercallInstruction = [],
         FreeSlots = [],
@@ -122,10 +128,14 @@ internal sealed class SimulatedMachine(
         Workload workload = models.TryGetValue(plan.Name, out WorkloadModel? model)
             ? model.Create(SimulationRandom.Stream(settings.Seed, (ulong)id))
             : WorkloadModel.OfGuest(plan.Builtin, plan.GuestOptions, settings.BeatWork)!;
-        SimulatedDomain domain = new(machine, plan, workload, isModel: model is not null, id, output);
+        SimulatedDomain domain = new(machine, plan, workload, isModel: model is not null, id, output) { After = DelayOf(id) };
         _domains.Add(domain);
         return domain;
     }
+
+    /// <summary>Drawn from a stream of its own: staggered or not, a domain's workload has the same numbers.</summary>
+    private Nanoseconds DelayOf(int id) =>
+        settings.Stagger > Nanoseconds.Zero ? new(SimulationRandom.Stream(settings.Seed, StaggerStreams + (ulong)id).Below(settings.Stagger.Value)) : Nanoseconds.Zero;
 
     /// <inheritdoc/>
     public string SchedulerName => machine.Core.PolicyName;
@@ -149,12 +159,12 @@ internal sealed class SimulatedMachine(
             Scheduling.PcpuAccount account = machine.Core.AccountOf(new PcpuId(index), machine.Now);
             return new PcpuReading(account.Busy, account.Idle, account.Switches);
         })],
-        Decisions = (machine.Core.Decisions.Decisions, 0, 0),
+        Decisions = [.. machine.Core.DecisionsByPolicy.Select(DecisionReading.Of)],
         SchedulerEjected = machine.Core.Ejections is { Count: > 0 } ejections ? string.Join("; ", ejections) : null,
     };
 
     /// <inheritdoc/>
-    public void BeginWindow() => machine.Core.ForgetDecisions();
+    public void BeginWindow() => machine.Core.BeginWindow();
 
     /// <inheritdoc/>
     public void StartRecording(int capacity) => machine.Core.StartRecording(capacity, machine.Now);
@@ -178,6 +188,9 @@ internal sealed class SimulatedDomain(
     private SchedulableVcpu? _vcpu;
     private bool _isPaused;
     private bool _isDestroyed;
+
+    /// <summary>How long after its start its workload begins.</summary>
+    public Nanoseconds After { get; init; }
 
     /// <inheritdoc/>
     public int Id => id;
@@ -217,7 +230,7 @@ internal sealed class SimulatedDomain(
     /// <inheritdoc/>
     public void Start()
     {
-        _vcpu = machine.Start(new VcpuId(new DomainId((ushort)id), 0), workload, plan.Weight, plan.SchedulerOptions, plan.Affinity);
+        _vcpu = machine.Start(new VcpuId(new DomainId((ushort)id), 0), workload, plan.Weight, plan.SchedulerOptions, plan.Affinity, After);
         if (plan.GuestOptions is HelloOptions hello && !isModel)
             output(Encoding.ASCII.GetBytes(hello.Message + "\n"));
 

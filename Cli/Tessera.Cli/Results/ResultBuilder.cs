@@ -35,7 +35,7 @@ internal static class ResultBuilder
             Withheld = record.Withheld is { } withheld ? Withheld(withheld, seconds * machine.HostCpus.Count) : null,
             Domains = [.. domains.Select((domain, index) => Domain(record, domain, index, rows[index]))],
             Pcpus = [.. record.Final.Pcpus.Select((pcpu, index) => Pcpu(index, machine.HostCpus[index], record.Baseline.Pcpus[index], pcpu))],
-            SchedulerCost = new SchedulerCost(record.Final.Decisions.Count, record.Final.Decisions.P50Ns, record.Final.Decisions.P99Ns),
+            SchedulerCost = Cost(record.Final.Decisions),
             Changes = [.. record.Changes.Select(change => new ChangeResult(change.At.TotalSeconds, change.By, change.Command, change.What))],
         };
     }
@@ -48,6 +48,12 @@ internal static class ResultBuilder
         withheld.Delay.TotalSeconds,
         withheld.Stolen.TotalSeconds,
         capacity > 0 ? Math.Min(100, (withheld.Delay + withheld.Stolen).TotalSeconds / capacity * 100) : 0);
+
+    private static SchedulerCost Cost(IReadOnlyList<DecisionReading> decisions) => new(
+        decisions.Sum(static each => each.Count),
+        decisions.LastOrDefault().P50Ns,
+        decisions.LastOrDefault().P99Ns,
+        [.. decisions.Select(static each => new SchedulerDecisions(each.Scheduler, each.Count, each.P50Ns, each.P99Ns))]);
 
     private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(
         index, hostCpu, (after.Busy - before.Busy).TotalSeconds, (after.Idle - before.Idle).TotalSeconds, after.Switches - before.Switches);

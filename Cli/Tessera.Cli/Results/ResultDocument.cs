@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Tessera.Cli.Results;
 
@@ -155,8 +156,8 @@ public sealed record DomainResult
     public required long Wakes { get; init; }
 
     /// <summary>
-    /// From wake to running: as beat and burst measured it themselves in the window, for other guests as the scheduler core did since the
-    /// machine's start; null when nothing was recorded.
+    /// From wake to running in the window: as beat and burst measured it themselves, for other guests as the scheduler core did; null when nothing
+    /// was recorded.
     /// </summary>
     public required LatencySummary? WakeLatencyNs { get; init; }
 
@@ -199,7 +200,12 @@ public sealed record DomainResult
 /// <param name="P99">99th percentile.</param>
 /// <param name="Max">The longest.</param>
 /// <param name="Count">How many.</param>
-public sealed record LatencySummary(long P50, long P99, long Max, long Count);
+public sealed record LatencySummary(long P50, long P99, long Max, long Count)
+{
+    /// <summary>The 99th percentile when there are enough values for one that is not just the longest; else null.</summary>
+    [JsonIgnore]
+    public long? TellingP99 => Count >= 100 ? P99 : null;
+}
 
 /// <summary>What a network interface did in the window. Rates are over all of the window, though it may have come later.</summary>
 /// <param name="Number">Its number in the domain.</param>
@@ -288,8 +294,16 @@ public sealed record MemoryResult(long AssignedBytes, long ResidentBytes);
 /// <param name="Switches">Changes from one vCPU to another.</param>
 public sealed record PcpuResult(int Index, int HostCpu, double BusySeconds, double IdleSeconds, long Switches);
 
-/// <summary>What the scheduler's decisions cost, since the machine's start.</summary>
+/// <summary>What scheduling decisions cost in the window.</summary>
+/// <param name="Decisions">How many, of all schedulers.</param>
+/// <param name="P50Ns">Median of the cost of the one in charge at the end; null where it was not measured, as in virtual time.</param>
+/// <param name="P99Ns">99th percentile of the same.</param>
+/// <param name="BySchedulers">The same of each scheduler that was in charge, in order.</param>
+public sealed record SchedulerCost(long Decisions, long? P50Ns, long? P99Ns, IReadOnlyList<SchedulerDecisions> BySchedulers);
+
+/// <summary>What the decisions of one scheduler cost.</summary>
+/// <param name="Name">The scheduler, with its version.</param>
 /// <param name="Decisions">How many.</param>
-/// <param name="P50Ns">Median.</param>
-/// <param name="P99Ns">99th percentile.</param>
-public sealed record SchedulerCost(long Decisions, long P50Ns, long P99Ns);
+/// <param name="P50Ns">Median; null where it was not measured.</param>
+/// <param name="P99Ns">99th percentile; null where it was not measured.</param>
+public sealed record SchedulerDecisions(string Name, long Decisions, long? P50Ns, long? P99Ns);

@@ -37,7 +37,7 @@ internal static class DeviceViews
                 new Text(bytes > 0 ? Bytes(bytes) : ""),
                 new Text(count is { } rate ? rate.ToString(rate < 10 ? "0.0" : "N0", CultureInfo.InvariantCulture) : ""),
                 new Text(latency is null ? "" : DomainRows.Time(latency.P50)),
-                new Text(latency is null ? "" : DomainRows.Time(latency.P99)));
+                new Text(DomainRows.Percentile(latency)));
         }
 
         IEnumerable<IRenderable> more = rows.Length <= MostRows ? [] : [new Text($"  and {rows.Length - MostRows} more", new Style(Color.Grey))];

@@ -58,6 +58,9 @@ internal static class DomainRows
         _ => (nanoseconds / 1e9).ToString("0.##", CultureInfo.InvariantCulture) + " s",
     };
 
+    /// <summary>A 99th percentile; a dash when there are too few values for one, nothing when there are none.</summary>
+    public static string Percentile(LatencySummary? latency) => latency is null ? "" : latency.TellingP99 is { } value ? Time(value) : "–";
+
     private static DomainRow Together(IReadOnlyList<DomainPlan> plans, ShareRow[] shares, MachineReading to, IReadOnlyList<ConsoleLog> consoles, int[] members)
     {
         DomainPlan first = plans[members[0]];

@@ -235,8 +235,8 @@ internal sealed record MachineReading
     /// <summary>By physical CPU.</summary>
     public required IReadOnlyList<PcpuReading> Pcpus { get; init; }
 
-    /// <summary>Decisions of the scheduler since the window's start: how many, median and 99th percentile of their cost in ns.</summary>
-    public required (long Count, long P50Ns, long P99Ns) Decisions { get; init; }
+    /// <summary>Decisions since the window's start, by scheduler.</summary>
+    public required IReadOnlyList<DecisionReading> Decisions { get; init; }
 
     /// <summary>Why the scheduler was replaced by the fallback; null when it was not.</summary>
     public string? SchedulerEjected { get; init; }
@@ -254,7 +254,7 @@ internal sealed record DomainReading
     /// <summary>How often they became runnable.</summary>
     public required long Wakes { get; init; }
 
-    /// <summary>From wake to running since the machine's start, as the scheduler core saw it; null when it saw none.</summary>
+    /// <summary>From wake to running since the window's start, as the scheduler core saw it; null when it saw none.</summary>
     public LatencySummary? WakeLatency { get; init; }
 
     /// <summary>Traps by kind.</summary>
@@ -280,6 +280,23 @@ internal sealed record DomainReading
 
     /// <summary>The same of its network interfaces, by number.</summary>
     public IReadOnlyDictionary<int, (MacAddress Address, NetworkReading Reading)> Nics { get; init; } = ImmutableDictionary<int, (MacAddress, NetworkReading)>.Empty;
+}
+
+/// <summary>What one scheduler decided.</summary>
+/// <param name="Scheduler">Its name.</param>
+/// <param name="Count">How many decisions.</param>
+/// <param name="P50Ns">Median of their cost in ns; null where it was not measured.</param>
+/// <param name="P99Ns">99th percentile of the same.</param>
+internal readonly record struct DecisionReading(string Scheduler, long Count, long? P50Ns, long? P99Ns)
+{
+    /// <summary>The core's account as a reading.</summary>
+    public static DecisionReading Of(Scheduling.PolicyDecisions decisions)
+    {
+        Scheduling.LatencySummary cost = decisions.Account.Cost;
+        return cost.Count == 0
+            ? new(decisions.Policy, decisions.Account.Decisions, null, null)
+            : new(decisions.Policy, decisions.Account.Decisions, cost.P50.Value, cost.P99.Value);
+    }
 }
 
 /// <summary>One physical CPU's counters.</summary>

@@ -106,7 +106,7 @@ internal static class RunViews
             if (wide)
                 cells.Add(new Text(Number(row.Wakes)));
             if (latencies)
-                cells.AddRange([new Text(row.Latency is { } p50 ? DomainRows.Time(p50.P50) : ""), new Text(row.Latency is { } p99 ? DomainRows.Time(p99.P99) : "")]);
+                cells.AddRange([new Text(row.Latency is { } p50 ? DomainRows.Time(p50.P50) : ""), new Text(DomainRows.Percentile(row.Latency))]);
             table.AddRow(cells);
         }
 
@@ -115,13 +115,19 @@ internal static class RunViews
             parts.Add(devices);
         foreach (PcpuResult pcpu in result.Pcpus)
         {
-            double whole = Math.Max(result.ElapsedSeconds, double.Epsilon);
+            // Of its own account: the readings at both ends of the window take a moment, in which the machine goes on.
+            double whole = Math.Max(pcpu.BusySeconds + pcpu.IdleSeconds, double.Epsilon);
             parts.Add(new Text($"  pCPU {pcpu.Index} (host CPU {pcpu.HostCpu}): busy {DomainRows.Percent(pcpu.BusySeconds / whole)}, idle {DomainRows.Percent(Math.Max(0, pcpu.IdleSeconds) / whole)}, {Number(pcpu.Switches)} switches"));
         }
 
         if (result.Withheld is { } withheld)
             parts.Add(withheld.Percent < HostLoad.BusyPercent ? new Text($"  withheld by the host: {VerdictText.Number(withheld.Percent)} %") : new Text($"  {HostLoad.Sentence(withheld.Percent)}", new Style(Color.Red)));
-        parts.Add(new Text($"  {result.Scheduler.Name}: {Number(result.SchedulerCost.Decisions)} decisions, p50 {DomainRows.Time(result.SchedulerCost.P50Ns)}, p99 {DomainRows.Time(result.SchedulerCost.P99Ns)}"));
+        foreach (SchedulerDecisions own in result.SchedulerCost.BySchedulers)
+        {
+            string cost = own is { P50Ns: { } p50, P99Ns: { } p99 } ? $"p50 {DomainRows.Time(p50)}, p99 {DomainRows.Time(p99)}" : "cost not measured";
+            parts.Add(new Text($"  {own.Name}: {Number(own.Decisions)} decisions, {cost}"));
+        }
+
         foreach (ChangeResult change in result.Changes)
             parts.Add(new Text($"  changed at {Seconds(change.AtSeconds)} s by {change.By}: {change.What}"));
         if (result.Engine.Name == Composition.SimulatedMachine.EngineName)

@@ -29,6 +29,7 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
         });
         Option<Sdk.Nanoseconds> switchCost = CommonOptions.Time("--switch-cost", "What a context switch costs the pCPU, such as \"4 us\"; by default nothing.");
         Option<Sdk.Nanoseconds> wakeCost = CommonOptions.Time("--wake-cost", "What a wake costs the pCPU, such as \"8 us\"; by default nothing.");
+        Option<Sdk.Nanoseconds> stagger = CommonOptions.Time("--stagger", "Let each domain begin to work at a random instant within this time after its start, by the seed, such as \"100 ms\"; by default all begin at once.");
         Option<string[]> model = new("--model")
         {
             Description = "Model a domain by something else than its guest: \"web=queue gap=10ms service=2ms\" (docs/simulator.md). May be given several times.",
@@ -42,7 +43,7 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
         Option<string?> control = CommonOptions.Control();
         Command simulate = new("simulate", "Run an experiment in virtual time: the same configuration and scheduler, modelled guests.")
         {
-            config, set, seconds, scheduler, seed, pcpus, switchCost, wakeCost, model, output, force, json, quiet, control,
+            config, set, seconds, scheduler, seed, pcpus, switchCost, wakeCost, stagger, model, output, force, json, quiet, control,
         };
         simulate.SetAction(parsed =>
         {
@@ -56,6 +57,7 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
                     Seed = (ulong)parsed.GetValue(seed),
                     ContextSwitchCost = parsed.GetValue(switchCost),
                     WakeCost = parsed.GetValue(wakeCost),
+                    Stagger = parsed.GetValue(stagger),
                     Models = [.. (parsed.GetValue(model) ?? []).Select(WorkloadModel.Parse)],
                 });
         });

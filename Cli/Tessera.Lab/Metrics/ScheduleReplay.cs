@@ -26,7 +26,7 @@ public readonly record struct BusyPeriod(Nanoseconds From, Nanoseconds To, int D
 /// <param name="At">The wake.</param>
 /// <param name="Domain">The domain's index.</param>
 /// <param name="Vcpu">The vCPU's index in the domain.</param>
-/// <param name="Latency">From the wake to running.</param>
+/// <param name="Latency">From the wake, or the deadline of the timer that caused it, to running.</param>
 public readonly record struct WakeToRun(Nanoseconds At, int Domain, int Vcpu, Nanoseconds Latency);
 
 /// <summary>
@@ -101,7 +101,7 @@ public sealed class ScheduleReplay
         {
             case ScheduleEventKind.Wake:
                 vcpu.Blocked = false;
-                vcpu.WokenAt = item.At > Nanoseconds.Zero ? item.At : null;
+                vcpu.WokenAt = item.At > Nanoseconds.Zero ? item.At - item.Late : null;
                 break;
             case ScheduleEventKind.Sleep:
                 vcpu.Blocked = true;

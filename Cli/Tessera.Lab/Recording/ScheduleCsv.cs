@@ -7,12 +7,14 @@ namespace Tessera.Lab.Recording;
 
 /// <summary>
 /// A recording as a file: lines of comments (<c># key value</c>) with its length, physical CPUs and domains (and what a domain was owed, unless it was by weight alone), a heading, and a line for each event,
-/// <c>at_ns,event,pcpu,domain,vcpu,before</c>. Domains are written by index; an empty field is one that does not apply.
+/// <c>at_ns,event,pcpu,domain,vcpu,before,late_ns</c>. Domains are written by index; an empty field is one that does not apply. Files of earlier
+/// versions have no <c>late_ns</c>.
 /// </summary>
 public static class ScheduleCsv
 {
     private const string Format = "# tessera.schedule/1";
-    private const string Heading = "at_ns,event,pcpu,domain,vcpu,before";
+    private const string EarlierHeading = "at_ns,event,pcpu,domain,vcpu,before";
+    private const string Heading = EarlierHeading + ",late_ns";
 
     /// <summary>More physical CPUs than any machine has: what is read keeps a list for each.</summary>
     private const int MostPcpus = 8192;
@@ -41,7 +43,7 @@ public static class ScheduleCsv
         {
             line.TryWrite(
                 CultureInfo.InvariantCulture,
-                $"{item.At.Value},{KindWords[(int)item.Kind]},{Index(item.Pcpu)},{Index(item.Domain)},{Index(item.Vcpu)},{(item.Before == RunEnd.None ? "" : EndWords[(int)item.Before])}",
+                $"{item.At.Value},{KindWords[(int)item.Kind]},{Index(item.Pcpu)},{Index(item.Domain)},{Index(item.Vcpu)},{(item.Before == RunEnd.None ? "" : EndWords[(int)item.Before])},{Late(item.Late)}",
                 out int length);
             writer.WriteLine(line[..length]);
         }
@@ -89,7 +91,7 @@ public static class ScheduleCsv
 
         if (length is null || pcpus is null)
             throw new FormatException($"{file}:{number}: the lines # length_ns and # pcpus must come before the events.");
-        if (line != Heading)
+        if (line is not (Heading or EarlierHeading))
             throw new FormatException($"{file}:{number}: expected the heading \"{Heading}\".");
         List<ScheduleEvent> events = [];
         while (reader.ReadLine() is { } text)
@@ -107,19 +109,25 @@ public static class ScheduleCsv
 
     private static string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
+    private static string Late(Nanoseconds value) => value == Nanoseconds.Zero ? "" : value.Value.ToString(CultureInfo.InvariantCulture);
+
     private static string Index(int value) => value < 0 ? "" : value.ToString(CultureInfo.InvariantCulture);
 
     private static ScheduleEvent? Parse(string text)
     {
-        Span<Range> fields = stackalloc Range[7];
+        Span<Range> fields = stackalloc Range[8];
         ReadOnlySpan<char> line = text;
-        if (line.Split(fields, ',') != 6 || !long.TryParse(line[fields[0]], CultureInfo.InvariantCulture, out long at) || at < 0)
+        long late = 0;
+        int count = line.Split(fields, ',');
+        if (count is not (6 or 7) || (count == 7 && !line[fields[6]].IsEmpty && (!long.TryParse(line[fields[6]], CultureInfo.InvariantCulture, out late) || late < 0)))
+            return null;
+        if (!long.TryParse(line[fields[0]], CultureInfo.InvariantCulture, out long at) || at < 0)
             return null;
         int kind = Word(KindWords, line[fields[1]]);
         int before = line[fields[5]].IsEmpty ? 0 : Word(EndWords, line[fields[5]]);
         if (kind < 0 || before < 0 || !TryIndex(line[fields[2]], out int pcpu) || !TryIndex(line[fields[3]], out int domain) || !TryIndex(line[fields[4]], out int vcpu))
             return null;
-        return new(new(at), (ScheduleEventKind)kind, pcpu, domain, vcpu, (RunEnd)before);
+        return new(new(at), (ScheduleEventKind)kind, pcpu, domain, vcpu, (RunEnd)before, new(late));
     }
 
     private static Entitlement? Owed(string line)

@@ -11,7 +11,8 @@ namespace Tessera.Lab.Recording;
 /// <param name="Domain">Index into <see cref="ScheduleRecording.Domains"/>; -1 for an idle physical CPU and a change of policy.</param>
 /// <param name="Vcpu">The vCPU's index in its domain; -1 where there is no domain.</param>
 /// <param name="Before">For run and idle, why the physical CPU's vCPU before this one stopped.</param>
-public readonly record struct ScheduleEvent(Nanoseconds At, ScheduleEventKind Kind, int Pcpu, int Domain, int Vcpu, RunEnd Before);
+/// <param name="Late">For wake, how long ago it was to wake: its timer was noticed late.</param>
+public readonly record struct ScheduleEvent(Nanoseconds At, ScheduleEventKind Kind, int Pcpu, int Domain, int Vcpu, RunEnd Before, Nanoseconds Late = default);
 
 /// <summary>A domain of a recording.</summary>
 /// <param name="Name">Its name.</param>
@@ -66,7 +67,7 @@ public sealed record ScheduleRecording
             int domain = nobody ? -1 : indexOf.GetValueOrDefault(entry.Vcpu.Domain.Value, -1);
             if (domain < 0 && !nobody)
                 continue;
-            events.Add(new(entry.At - log.Start, entry.Kind, entry.Pcpu, domain, nobody ? -1 : entry.Vcpu.Index, entry.Before));
+            events.Add(new(entry.At - log.Start, entry.Kind, entry.Pcpu, domain, nobody ? -1 : entry.Vcpu.Index, entry.Before, new(entry.LateNs)));
         }
 
         return new()

@@ -48,7 +48,7 @@ internal static class DeviceTables
                     Show.Count(count),
                     Show.Count(seconds > 0 ? count / seconds : null),
                     Show.Time(figures.Number(way.Latency, "p50")),
-                    Show.Time(figures.Number(way.Latency, "p99")),
+                    Show.Time(figures.Number(way.Latency, "count") >= RunTables.Enough ? figures.Number(way.Latency, "p99") : null),
                     Show.Time(figures.Number(way.Latency, "max")),
                 ])
             {

@@ -94,7 +94,9 @@ internal static class RunPage
             Tile(html, "Jain's index", metrics.JainIndex.ToString("0.0000", CultureInfo.InvariantCulture), "of service over ideal service");
             if (metrics.ShareErrors.LastOrDefault(error => error.Window <= Telling) is { } telling)
                 Tile(html, "Share error", telling.Mean.ToString("0.###", CultureInfo.InvariantCulture) + " pt", $"mean, windows of {Show.Time(telling.Window.Value)}");
-            Tile(html, "Wake to running", Show.Time(metrics.WakeToRunNs?.P99), metrics.WakeToRunNs is { } wakes ? $"99 %; median {Show.Time(wakes.P50)}" : "nobody woke");
+            bool enough = metrics.WakeToRunNs?.Count >= RunTables.Enough;
+            Tile(html, "Wake to running", Show.Time(enough ? metrics.WakeToRunNs?.P99 : metrics.WakeToRunNs?.Max),
+                metrics.WakeToRunNs is { } wakes ? $"{(enough ? "99 %" : $"longest of {wakes.Count}")}; median {Show.Time(wakes.P50)}" : "nobody woke");
             Tile(html, "CPU lost", Show.Percent(metrics.LostShare), "idle while somebody waited");
             Tile(html, "Switches", Show.Count(run.Result.List("pcpus").Sum(pcpu => pcpu.Number("switches") ?? 0)), $"{Show.Count(metrics.Preemptions)} preemptions recorded");
         }

@@ -7,6 +7,9 @@ namespace Tessera.Lab.Reports;
 /// <summary>The tables of a run's report.</summary>
 internal static class RunTables
 {
+    /// <summary>Of fewer values the 99th percentile is the longest, and says no more than that.</summary>
+    internal const int Enough = 100;
+
     private static readonly string[] CallKinds = ["traps", "hypercalls"];
 
     private static readonly Column[] OfCpu =
@@ -28,7 +31,7 @@ internal static class RunTables
     [
         new("Wakes", "", (domain, _) => Some(domain.Number("wakes"), Show.Count)),
         new("Wake p50", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p50"), Show.Time)),
-        new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p99"), Show.Time)),
+        new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "count") >= Enough ? domain.Number("wakeLatencyNs", "p99") : null, Show.Time)),
         new("Wake max", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "max"), Show.Time)),
         new("Response p50", "", (domain, _) => Some(domain.Number("responseTimeNs", "p50"), Show.Time)),
         new("Response p99", "", (domain, _) => Some(domain.Number("responseTimeNs", "p99"), Show.Time)),
@@ -42,7 +45,7 @@ internal static class RunTables
     {
         Domains(html, run, "table-domains", "Domains, over the measured window", OfCpu);
         Domains(html, run, "table-waking", "Waking, answering and memory", OfWaking);
-        html.Element("p", "Wake latencies here are the result's: beat and burst measure their own; for other guests it is what the scheduler core saw since the machine's start. A stint is a stay on a pCPU.", "class=\"note\"");
+        html.Element("p", "Wake latencies here are the result's: beat and burst measure their own; for other guests it is what the scheduler core saw. p99 is left out where there were fewer than 100 wakes. A stint is a stay on a pCPU.", "class=\"note\"");
     }
 
     private static void Domains(HtmlBuilder html, RunFolder run, string id, string caption, Column[] all)
@@ -74,14 +77,14 @@ internal static class RunTables
     {
         html.Markup("<div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Statistics by physical CPU\"><table id=\"table-pcpus\"><caption>Physical CPUs</caption><thead><tr><th scope=\"col\">pCPU</th><th scope=\"col\">Host CPU</th>")
             .Markup("<th scope=\"col\">Given to vCPUs</th><th scope=\"col\">Idle</th><th scope=\"col\">Busy</th><th scope=\"col\">Switches</th></tr></thead><tbody>\n");
-        double? window = run.Result.Number("elapsedSeconds");
         foreach (JsonElement pcpu in run.Result.List("pcpus"))
         {
             html.Markup("<tr>").Element("th", pcpu.Text("index"), "scope=\"row\"");
             Cell(html, pcpu.Text("hostCpu"));
             Cell(html, Show.Seconds(pcpu.Number("busySeconds")));
             Cell(html, Show.Seconds(pcpu.Number("idleSeconds")));
-            Cell(html, Show.Percent(window > 0 ? pcpu.Number("busySeconds") / window : null));
+            double? whole = pcpu.Number("busySeconds") + pcpu.Number("idleSeconds");
+            Cell(html, Show.Percent(whole > 0 ? pcpu.Number("busySeconds") / whole : null));
             Cell(html, Show.Count(pcpu.Number("switches")));
             html.Markup("</tr>\n");
         }

@@ -217,17 +217,17 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             now,
             [.. (domains ?? Domains).Select(domain => Snapshot(domain, now))],
             [.. _pcpus.Select(pcpu => Core.AccountOf(pcpu.Id, now))],
-            Core.Decisions,
+            Core.DecisionsByPolicy,
             Core.PolicyName,
             Core.Ejections,
             [.. _pcpus.Select(pcpu => pcpu.GuestTime)],
             [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
     }
 
-    /// <summary>A measured window begins: scheduling decisions with their cost, and what disks and interfaces do, count from now on.</summary>
+    /// <summary>A measured window begins: scheduling decisions with their cost, wake latencies, and what disks and interfaces do, count from now on.</summary>
     public void BeginWindow()
     {
-        Core.ForgetDecisions();
+        Core.BeginWindow();
         foreach (Domain domain in Domains)
         {
             foreach (Disk disk in domain.Disks)

@@ -7,13 +7,13 @@ namespace Tessera.Kernel;
 /// <param name="Now">The moment, machine time.</param>
 /// <param name="Domains">Every domain that was ever created.</param>
 /// <param name="Pcpus">The physical CPUs.</param>
-/// <param name="Decisions">What scheduling decisions cost.</param>
+/// <param name="Decisions">What scheduling decisions cost, by policy.</param>
 /// <param name="SchedulerName">The policy in charge.</param>
 /// <param name="Ejections">Policies that were thrown out, with the evidence.</param>
 /// <param name="GuestTime">Of each physical CPU's busy time, what was spent inside the engine; the rest is the VMM's own work.</param>
 /// <param name="AllocatedBytes">Managed memory that each physical CPU's thread has allocated: none of it by traps or decisions.</param>
 public sealed record MachineSnapshot(
-    Nanoseconds Now, IReadOnlyList<DomainSnapshot> Domains, IReadOnlyList<PcpuAccount> Pcpus, DecisionAccount Decisions, string SchedulerName, IReadOnlyList<Ejection> Ejections,
+    Nanoseconds Now, IReadOnlyList<DomainSnapshot> Domains, IReadOnlyList<PcpuAccount> Pcpus, IReadOnlyList<PolicyDecisions> Decisions, string SchedulerName, IReadOnlyList<Ejection> Ejections,
     IReadOnlyList<Nanoseconds> GuestTime, IReadOnlyList<long> AllocatedBytes);
 
 /// <summary>The accounts of a domain, all its vCPUs together.</summary>

@@ -29,7 +29,7 @@ internal sealed class PhysicalCpu : IDisposable
     private int _leaving;
     private bool _lost;
     private Vcpu? _running;
-    private Vcpu[] _wakes = new Vcpu[64];
+    private (Vcpu Vcpu, Nanoseconds Due)[] _wakes = new (Vcpu, Nanoseconds)[64];
     private int _wakeCount;
     private int _wakesTold;
     private readonly Queue<Domain> _ended = new();
@@ -83,11 +83,13 @@ internal sealed class PhysicalCpu : IDisposable
     public void Start() => _thread.Start();
 
     /// <summary>A wake that a trap or an alarm on this thread asks for: told to the scheduler before guest code runs again.</summary>
-    public void WakeLater(Vcpu vcpu)
+    /// <param name="vcpu">The vCPU.</param>
+    /// <param name="due">The alarm's deadline; <see cref="Nanoseconds.Never"/> when there is none.</param>
+    public void WakeLater(Vcpu vcpu, Nanoseconds due)
     {
         if (_wakeCount == _wakes.Length)
             Array.Resize(ref _wakes, _wakeCount * 2);
-        _wakes[_wakeCount++] = vcpu;
+        _wakes[_wakeCount++] = (vcpu, due);
     }
 
     /// <summary>A domain that ended in a trap on this thread: its vCPUs leave the scheduler before the next decision.</summary>
@@ -100,7 +102,7 @@ internal sealed class PhysicalCpu : IDisposable
     public void Succeed(PhysicalCpu stuck)
     {
         for (int index = stuck._wakesTold; index < stuck._wakeCount; index++)
-            WakeLater(stuck._wakes[index]);
+            WakeLater(stuck._wakes[index].Vcpu, stuck._wakes[index].Due);
         foreach (Domain domain in stuck._ended)
             EndLater(domain);
         stuck.LetGo();
@@ -210,7 +212,8 @@ internal sealed class PhysicalCpu : IDisposable
     {
         while (_wakesTold < _wakeCount)
         {
-            if (!_machine.Core.Wake(_wakes[_wakesTold++].Schedulable, _machine.Clock.Now))
+            (Vcpu vcpu, Nanoseconds due) = _wakes[_wakesTold++];
+            if (!_machine.Core.Wake(vcpu.Schedulable, _machine.Clock.Now, due == Nanoseconds.Never ? null : due))
                 return Lose();
         }
 

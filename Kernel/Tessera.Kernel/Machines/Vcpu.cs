@@ -25,13 +25,16 @@ internal sealed unsafe class Vcpu
     private int _polledCount = -1;
     private int _onPcpu;
 
+    /// <summary>While an alarm goes off: its deadline, ns, from which a wake that it causes counts; else <see cref="Nanoseconds.Never"/>.</summary>
+    private long _wakeDue = Nanoseconds.Never.Value;
+
     public Vcpu(Domain domain, int index, IGuestCpu cpu, SchedulableVcpu schedulable)
     {
         (Domain, Index, Cpu, Schedulable) = (domain, index, cpu, schedulable);
         CounterShift = (cpu as IShiftsCounter)?.CounterShift ?? 0;
         Info = domain.Shared.VcpuInfo(index);
         Timer = new Alarm(OnTimer);
-        PollTimeout = new Alarm(Wake);
+        PollTimeout = new Alarm(OnPollTimeout);
     }
 
     public Domain Domain { get; }
@@ -141,7 +144,7 @@ internal sealed unsafe class Vcpu
     {
         Machine machine = Domain.Machine;
         if (machine.CurrentPcpu is { } pcpu)
-            pcpu.WakeLater(this);
+            pcpu.WakeLater(this, new(Volatile.Read(ref _wakeDue)));
         else
             machine.WakeFromOutside(this);
     }
@@ -245,10 +248,19 @@ internal sealed unsafe class Vcpu
         return false;
     }
 
+    private void OnPollTimeout()
+    {
+        Volatile.Write(ref _wakeDue, PollTimeout.Deadline.Value);
+        Wake();
+        Volatile.Write(ref _wakeDue, Nanoseconds.Never.Value);
+    }
+
     private void OnTimer()
     {
+        Volatile.Write(ref _wakeDue, Timer.Deadline.Value);
         if (Period > Nanoseconds.Zero && Schedulable.State != RunState.Offline)
             Domain.Machine.ArmTimer(this, Timer, Nanoseconds.Max(Timer.Deadline + Period, Domain.Machine.Clock.Now));
         Domain.Events.RaiseVirq(this, Virq.Timer);
+        Volatile.Write(ref _wakeDue, Nanoseconds.Never.Value);
     }
 }

@@ -1,3 +1,5 @@
+using Tessera.Sdk;
+
 namespace Tessera.Kernel;
 
 /// <summary>
@@ -39,7 +41,7 @@ internal sealed class WakeInbox
 
             // From here on an event needs a wake of its own: this one may be told before it.
             Volatile.Write(ref vcpu.WakePosted, 0);
-            pcpu.WakeLater(vcpu);
+            pcpu.WakeLater(vcpu, Nanoseconds.Never);
             vcpu = next;
         }
     }

@@ -3,7 +3,7 @@ using Tessera.Scheduling;
 namespace Tessera.Sdk.Simulation;
 
 /// <summary>
-/// A periodic task in the sense of Liu and Layland (JACM 1973): a job is released at each multiple of the period, needs so much CPU
+/// A periodic task in the sense of Liu and Layland (JACM 1973): a job is released at its start and each period after that, needs so much CPU
 /// time and has a deadline. A job that is late delays the next, or costs it.
 /// </summary>
 public sealed class PeriodicWorkload : Workload
@@ -19,13 +19,13 @@ public sealed class PeriodicWorkload : Workload
     /// <param name="burst">CPU time of a job.</param>
     /// <param name="period">From one release to the next.</param>
     /// <param name="deadline">From a release to its deadline; null for the period.</param>
-    /// <param name="phase">The first release.</param>
+    /// <param name="phase">An instant at which a job is released; null for that at which the task starts.</param>
     /// <param name="skipLate">Whether releases that pass while a job is under way are skipped; otherwise they queue up.</param>
-    public PeriodicWorkload(Nanoseconds burst, Nanoseconds period, Nanoseconds? deadline = null, Nanoseconds phase = default, bool skipLate = false)
+    public PeriodicWorkload(Nanoseconds burst, Nanoseconds period, Nanoseconds? deadline = null, Nanoseconds? phase = null, bool skipLate = false)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(burst.Value, nameof(burst));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(period.Value, nameof(period));
-        (_burst, _period, _deadline, _released) = (burst, period, deadline ?? period, phase);
+        (_burst, _period, _deadline, _released) = (burst, period, deadline ?? period, phase ?? Nanoseconds.Never);
         _skipLate = skipLate;
     }
 
@@ -42,9 +42,9 @@ public sealed class PeriodicWorkload : Workload
     /// <param name="now">The instant, no earlier than that of the last step.</param>
     public long MissesBy(Nanoseconds now)
     {
-        long late = (now - _released - _deadline).Value;
-        if (late <= 0 || !_pending)
+        if (!_pending || now <= _released + _deadline)
             return Misses;
+        long late = (now - _released - _deadline).Value;
         return Misses + (_skipLate ? 1 : ((late - 1) / _period.Value) + 1);
     }
 
@@ -69,6 +69,10 @@ public sealed class PeriodicWorkload : Workload
                 Skipped += skipped;
                 _released += new Nanoseconds(skipped * _period.Value);
             }
+        }
+        else if (_released == Nanoseconds.Never)
+        {
+            _released = now;
         }
         else if (Completed == 0 && now - _released >= _period)
         {

@@ -49,7 +49,8 @@ internal sealed class ResultTests
             Assert.That(Keys(result.GetProperty("domains")[0]), Is.EqualTo(DomainKeys));
             Assert.That(Keys(result.GetProperty("domains")[0].GetProperty("memory")), Is.EqualTo(new[] { "assignedBytes", "residentBytes" }));
             Assert.That(Keys(result.GetProperty("pcpus")[0]), Is.EqualTo(new[] { "index", "hostCpu", "busySeconds", "idleSeconds", "switches" }));
-            Assert.That(Keys(result.GetProperty("schedulerCost")), Is.EqualTo(new[] { "decisions", "p50Ns", "p99Ns" }));
+            Assert.That(Keys(result.GetProperty("schedulerCost")), Is.EqualTo(new[] { "decisions", "p50Ns", "p99Ns", "bySchedulers" }));
+            Assert.That(Keys(result.GetProperty("schedulerCost").GetProperty("bySchedulers")[0]), Is.EqualTo(new[] { "name", "decisions", "p50Ns", "p99Ns" }));
         });
     }
 

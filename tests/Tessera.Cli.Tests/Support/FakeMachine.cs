@@ -104,7 +104,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
             At = pacer.Now,
             Domains = [.. Domains.Select(domain => domain.Reading())],
             Pcpus = [.. Enumerable.Range(0, pcpus).Select(_ => new PcpuReading(pacer.Now, Nanoseconds.Zero, 7))],
-            Decisions = (42, 500, 2_000),
+            Decisions = [new("fake", 42, 500, 2_000)],
             SchedulerEjected = SchedulerEjected,
         };
     }

@@ -92,6 +92,43 @@ internal sealed class SimulateTests
         Assert.That(domains[0].GetProperty("missedDeadlines").GetInt64(), Is.EqualTo(19).Within(1));
     }
 
+    [Test]
+    public void Staggered_domains_do_not_queue_behind_each_other_at_each_period()
+    {
+        string experiment = Experiment("credit2", [.. Enumerable.Repeat("{}", 8)]);
+        string[] models = [.. Enumerable.Range(0, 8).SelectMany(index => new[] { "--model", $"d{index}=periodic burst=1ms period=20ms" })];
+        double together = Latest(models);
+        double staggered = Latest([.. models, "--stagger", "20 ms"]);
+        Assert.Multiple(() =>
+        {
+            Assert.That(together, Is.EqualTo(7e6).Within(3e5));
+            Assert.That(staggered, Is.LessThan(together * 0.75));
+            Assert.That(Latest([.. models, "--stagger", "20 ms"]), Is.EqualTo(staggered), "by the seed");
+        });
+
+        double Latest(string[] arguments) =>
+            Domains(experiment, arguments).Max(static domain => domain.GetProperty("wakeLatencyNs").GetProperty("max").GetDouble());
+    }
+
+    [Test]
+    public void The_summary_shows_no_figure_that_is_none()
+    {
+        string folder = Directory.CreateTempSubdirectory("tessera-simulate-").FullName;
+        try
+        {
+            string config = Path.Combine(folder, "lab.json");
+            File.WriteAllText(config, Experiment("bvt", "{}", "{}"));
+            using Support.Cli cli = new();
+            Assert.That(cli.Run("simulate", config, "--quiet", "--model", "d0=periodic burst=1ms period=40ms"), Is.Zero, cli.Error);
+            Assert.That(cli.Out, Does.Contain("decisions, cost not measured"), "virtual time measures no policy");
+            Assert.That(cli.Out, Does.Match("d0 .* –"), "50 wakes carry no 99th percentile");
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     private static string Experiment(string scheduler, params string[] options) => $$"""
         {
           "machine": { "pcpus": 1 },

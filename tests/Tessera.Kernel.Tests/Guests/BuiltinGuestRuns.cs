@@ -1,4 +1,5 @@
 using Tessera.Guests;
+using Tessera.Scheduling;
 using Tessera.Sdk;
 
 namespace Tessera.Kernel.Tests;
@@ -35,6 +36,22 @@ internal sealed class BuiltinGuestRuns
         GuestReport report = TestMachine.ReportOf(beat);
         Assert.That(report.Latency!.Count, Is.InRange((long)report.Units, (long)report.Units + 1));
         Assert.That(report.Latency.Percentile(50), Is.Positive);
+    }
+
+    [Test]
+    public void A_wake_by_the_timer_counts_from_the_timers_deadline()
+    {
+        using TestMachine machine = TestMachine.Start();
+        Domain beat = machine.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(2) });
+        machine.WaitForUnits(beat, 10);
+        machine.Machine.StartRecording(10_000);
+        machine.WaitForUnits(beat, TestMachine.ReportOf(beat).Units + 50);
+        ScheduleLog log = machine.Machine.StopRecording()!;
+
+        // A thread notices a deadline when it has passed, if only by a nanosecond.
+        int[] late = [.. log.Entries.ToArray().Where(entry => entry.Kind == ScheduleEventKind.Wake && entry.At > log.Start).Select(entry => entry.LateNs)];
+        Assert.That(late, Is.Not.Empty);
+        Assert.That(late.Count(static ns => ns > 0), Is.GreaterThan(late.Length / 2), string.Join(" ", late));
     }
 
     [Test]

@@ -42,6 +42,22 @@ internal sealed class MetricsTests
     }
 
     [Test]
+    public void A_wake_counts_from_the_deadline_of_its_timer_and_files_of_earlier_versions_are_read()
+    {
+        Recordings hand = new(1, 256);
+        hand.Idle(0).Wake(10, 0).Run(11, 0);
+        ScheduleRecording made = hand.Until(20);
+        made = made with { Events = [.. made.Events.Select(item => item.Kind == ScheduleEventKind.Wake ? item with { Late = Recordings.Time(3) } : item)] };
+        using StringWriter file = new();
+        ScheduleCsv.Write(file, made);
+        ScheduleRecording read = ScheduleCsv.Read(new StringReader(file.ToString()), "schedule.csv");
+        Assert.That(read.Events, Is.EqualTo(made.Events));
+        Assert.That(RunMetrics.Of(read).WakeToRunNs!.Max, Is.EqualTo(4_000_000));
+        string earlier = file.ToString().Replace(",late_ns", "", StringComparison.Ordinal).Replace(",3000000", "", StringComparison.Ordinal);
+        Assert.That(RunMetrics.Of(ScheduleCsv.Read(new StringReader(earlier), "schedule.csv")).WakeToRunNs!.Max, Is.EqualTo(1_000_000));
+    }
+
+    [Test]
     public void The_ideal_is_what_the_scheduler_owes_and_a_recording_keeps_it()
     {
         // A budget of 20 %, a reservation of 30 % with a part by weight of the rest, and one by weight.
