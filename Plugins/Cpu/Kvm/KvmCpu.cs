@@ -17,7 +17,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     /// <summary>KVM_RUN rounds in which a delivery under way may be interrupted before its trap comes out; one or two are usual.</summary>
     private const int MostDeliveryRounds = 40;
 
-    /// <summary>How long one of these rounds may last, ns: deliveries take some ten microseconds, but a guest that got hold of ring 0 may stay there.</summary>
+    /// <summary>How long one of these rounds may last, ns, if the host lets it: deliveries take some ten microseconds, but a guest that got hold of ring 0 may stay there.</summary>
     private const long DeliveryRound = 100_000;
 
     /// <summary>Runs in a row that ended in the middle of a delivery: a quarter of a second in which nothing came out.</summary>
@@ -155,6 +155,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
         int deliveryRounds = 0;
         int softRounds = 0;
         ulong softRip = 0;
+        long roundBegan = _delivering ? ThreadCalls.CpuTime() : long.MinValue;
         for (; ; )
         {
             int errno = _vcpu.Run();
@@ -171,6 +172,13 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
             if (errno is not (KvmCalls.ErrnoInterrupted or KvmCalls.ErrnoAgain))
                 return Fatal($"KVM_RUN failed with errno {errno}");
             self.ConsumeSignals();
+            // On a busy host a round's time may pass while others have the CPU: the guest was not there, so the round is still to come.
+            if (roundBegan != long.MinValue && ThreadCalls.CpuTime() - roundBegan < DeliveryRound / 2)
+            {
+                self.Arm(Stopwatch.GetTimestamp() + DeliveryRound);
+                continue;
+            }
+
             if (IsDelivering() || MayHoldSoftException(ref softRounds, ref softRip))
             {
                 // Its trap is a few instructions away: late by that, the caller gets a whole trap and never a half-delivered one.
@@ -178,6 +186,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
                 {
                     // The timer is spent: without another one, code that stays where it is would never be left again.
                     self.Arm(Stopwatch.GetTimestamp() + DeliveryRound);
+                    roundBegan = ThreadCalls.CpuTime();
                     continue;
                 }
 
@@ -198,6 +207,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
 
             // A round of a delivery may have put its own instant in the timer.
             self.Arm(deadline);
+            roundBegan = long.MinValue;
         }
     }
 

@@ -13,6 +13,7 @@ internal static unsafe class ThreadCalls
     public const int AffinityBytes = 1024;
 
     private const int ClockMonotonic = 1;
+    private const int ClockThreadCpuTime = 3;
     private const int SigEvThreadId = 4;
     private const int TimerAbsolute = 1;
 
@@ -86,6 +87,14 @@ internal static unsafe class ThreadCalls
         TimerSpec spec = default;
         (spec.Seconds, spec.Nanoseconds) = Math.DivRem(instant, 1_000_000_000L);
         _ = LibC.syscall(SysTimerSetTime, (int)timer, TimerAbsolute, &spec, null);
+    }
+
+    /// <summary>The CPU time that the calling thread has had, guest code included, ns.</summary>
+    public static long CpuTime()
+    {
+        timespec now = default;
+        _ = LibC.clock_gettime(ClockThreadCpuTime, &now);
+        return ((long)now.tv_sec * 1_000_000_000L) + (long)now.tv_nsec;
     }
 
     /// <summary>Deletes a timer.</summary>
