@@ -79,7 +79,7 @@ internal sealed class NbdStorage : BlockStorage
                 "blocksize-minimum=4096", "blocksize-preferred=16384", "blocksize-maximum=262144", "blocksize-error-policy=error"),
             _ => Start("qemu-nbd", "--persistent", "--socket", _socket, "--format", "qcow2", "--discard", "unmap", Disk),
         };
-        Assert.That(SpinWait.SpinUntil(() => File.Exists(_socket) || _server.HasExited, Hang.Limit) && !_server.HasExited, Is.True, "the server did not start");
+        Assert.That(SpinWait.SpinUntil(() => UnixSocket.Listens(_socket) || _server.HasExited, Hang.Limit) && !_server.HasExited, Is.True, "the server did not start");
     }
 
     protected override void Dispose(bool disposing)

@@ -47,7 +47,7 @@ internal sealed class NbdServer : IDisposable
             throw;
         }
 
-        Assert.That(SpinWait.SpinUntil(() => File.Exists(_socket) || server.HasExited, Hang.Limit) && !server.HasExited, Is.True, "nbdkit did not start");
+        Assert.That(SpinWait.SpinUntil(() => UnixSocket.Listens(_socket) || server.HasExited, Hang.Limit) && !server.HasExited, Is.True, "nbdkit did not start");
         return server;
     }
 }
