@@ -15,7 +15,7 @@ internal sealed class SummaryTests
           But was:  3</Message><StackTrace>at Somewhere</StackTrace></ErrorInfo></Output>
             </UnitTestResult>
             <UnitTestResult executionId="e3" testId="t3" testName="It_boots" outcome="NotExecuted"><Output><ErrorInfo><Message>No guest here.</Message></ErrorInfo></Output></UnitTestResult>
-            <UnitTestResult executionId="e4" testId="t4" testName="It_halts" outcome="NotExecuted"><Output><ErrorInfo><Message>No guest
+            <UnitTestResult executionId="e4" testId="t4" testName="It_halts" outcome="NotExecuted"><Output><ErrorInfo><Message>OneTimeSetUp: SetUp : No guest
         here.</Message></ErrorInfo></Output></UnitTestResult>
             <UnitTestResult executionId="e5" testId="t5" testName="It_is_quiet" outcome="NotExecuted" />
           </Results><TestDefinitions>
