@@ -51,7 +51,7 @@ internal static class BzImage
             throw image.Fail(where, $"it says to unpack to {unpacked} bytes", $"A kernel takes {SmallestElf} to {ImageLimits.MaxUnpackedBytes} bytes");
         byte[] kernel = GC.AllocateUninitializedArray<byte>((int)unpacked);
         ReadOnlySpan<byte> compressed = payload.Span[..(codec.OwnsTrailer ? (int)length : (int)length - 4)];
-        DecodeResult result = NativeCodec.Guard(image, where, codec, compressed, kernel);
+        DecodeResult result = codec.Decode(compressed, kernel);
         if (result.Problem is not null)
             throw image.Fail(where, $"{codec.Name} cannot unpack it: {result.Problem}", "The file is damaged: fetch it again");
         if (result.Written != kernel.Length)

@@ -12,6 +12,6 @@ public static class ImageLimits
     /// <summary>The most program headers or section headers read.</summary>
     public const int MaxHeaders = 4096;
 
-    /// <summary>The most memory liblzma may take for its dictionary (Linux uses 32 to 128 MiB).</summary>
-    public const ulong MaxXzMemoryBytes = 512UL << 20;
+    /// <summary>The most memory an LZMA file may ask for as its dictionary (Linux uses 32 to 128 MiB).</summary>
+    public const uint MaxDictionaryBytes = 512U << 20;
 }

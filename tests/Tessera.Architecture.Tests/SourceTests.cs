@@ -13,7 +13,6 @@ internal sealed partial class SourceTests
     /// <summary>Bindings of our own, each to one library that no package binds. Linux's own calls are Tmds.LibC's.</summary>
     private static readonly string[] Bindings =
     [
-        "Kernel/Tessera.Images/Compression/NativeCodec.cs",
         "Plugins/Block/Nbd/Native/LibnbdNative.cs",
         "Plugins/Net/Nat/Native/SlirpNative.cs",
     ];
@@ -28,6 +27,11 @@ internal sealed partial class SourceTests
         file => Bindings.Contains(file)
             && Repository.Code(file).Any(line => line.Contains("\"libc", StringComparison.Ordinal)),
         "imports from libc: take Tmds.LibC's, or its syscall(2)");
+
+    [Test]
+    public void Nothing_needs_OpenSSL() => Nowhere(
+        file => Repository.Code(file).Any(line => line.Contains("System.Security.Cryptography", StringComparison.Ordinal)),
+        "uses .NET's cryptography, which ends the process on a host without OpenSSL");
 
     [Test]
     public void Native_calls_are_source_generated() => Nowhere(

@@ -93,24 +93,36 @@ internal sealed class HostileImageTests
     public void A_payload_outside_the_file_is_refused(int field)
         => Assert.That(Refused(Patched(Packer.BzImage(Packer.Payload("gzip", ElfBuilder.Linux().Build())), field, 0xffff_fff0, 4)).Message, Does.Contain("payload_offset"));
 
-    [TestCase(new byte[] { 0x5d, 0, 0, 0x80 }, "LZMA")]
-    [TestCase(new byte[] { (byte)'B', (byte)'Z', (byte)'h', (byte)'9' }, "bzip2")]
     [TestCase(new byte[] { 0x89, 0x4c, 0x5a, 0x4f }, "LZO")]
     [TestCase(new byte[] { 0x04, 0x22, 0x4d, 0x18 }, "newer frame")]
     [TestCase(new byte[] { 0xde, 0xad, 0xbe, 0xef }, "DEADBEEF")]
     public void A_compression_that_is_not_supported_is_named_beside_those_that_are(byte[] magic, string expected)
-        => Assert.That(Refused(Packer.BzImage([.. magic, .. new byte[100]])).Message, Does.Contain(expected).And.Contain("LZ4 (legacy frame), zstd, XZ and gzip"));
+        => Assert.That(Refused(Packer.BzImage([.. magic, .. new byte[100]])).Message, Does.Contain(expected).And.Contain("LZ4 (legacy frame), zstd, XZ, gzip, LZMA and bzip2"));
 
     [TestCase("lz4")]
     [TestCase("zstd")]
     [TestCase("xz")]
     [TestCase("gzip")]
+    [TestCase("bzip2")]
+    [TestCase("lzma")]
     public void A_payload_that_lies_about_its_size_is_refused(string format)
     {
         byte[] elf = ElfBuilder.Linux().Build();
         byte[] payload = Packer.Payload(format, elf);
         foreach (uint size in (uint[])[(uint)elf.Length - 1, (uint)elf.Length + 1, 200, 1 << 24, 0x4000_0001, uint.MaxValue, 0])
             Refused(Packer.BzImage(Patched(payload, payload.Length - 4, size, 4)));
+    }
+
+    [Test]
+    public void A_dictionary_beyond_reason_is_refused_before_there_is_memory_for_it()
+        => Assert.That(Refused(Packer.BzImage(Patched(Packer.Payload("lzma", ElfBuilder.Linux().Build()), 3, 0x7fff, 2))).Message, Does.Contain("dictionary").And.Contain("512 MiB"));
+
+    [Test]
+    public void Data_that_its_own_checksum_contradicts_is_refused()
+    {
+        byte[] payload = Packer.Payload("xz", ElfBuilder.Linux().Build());
+        // The check of the only block lies before the index and the footer: 12 bytes of footer, the four of the size, and an index of at least eight.
+        Assert.That(Refused(Packer.BzImage(Patched(payload, payload.Length - 4 - 12 - 8 - 4, 0xdead, 2))).Message, Does.Contain("xz cannot unpack it"));
     }
 
     [Test]
@@ -123,7 +135,7 @@ internal sealed class HostileImageTests
         byte[][] files =
         [
             ElfBuilder.Linux().Build(),
-            .. ((string[])["lz4", "zstd", "xz", "gzip"]).Select(f => Packer.BzImage(Packer.Payload(f, ElfBuilder.Linux().Build()))),
+            .. ((string[])["lz4", "zstd", "xz", "gzip", "bzip2", "lzma"]).Select(f => Packer.BzImage(Packer.Payload(f, ElfBuilder.Linux().Build()))),
         ];
         Property property = Prop.ForAll<int, (int At, byte Value)[], ushort>((which, damage, cut) =>
         {
@@ -148,7 +160,7 @@ internal sealed class HostileImageTests
     public void Random_bytes_behind_each_magic_never_get_past_the_checks()
     {
         Random random = new(20260728);
-        byte[][] magics = [[0x02, 0x21, 0x4c, 0x18], [0x28, 0xb5, 0x2f, 0xfd], [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], [0x1f, 0x8b, 8]];
+        byte[][] magics = [[0x02, 0x21, 0x4c, 0x18], [0x28, 0xb5, 0x2f, 0xfd], [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], [0x1f, 0x8b, 8], [0x5d, 0, 0, 0x80, 0], [.. "BZh9"u8]];
         for (int i = 0; i < 2000; i++)
         {
             byte[] payload = new byte[16 + random.Next(300)];

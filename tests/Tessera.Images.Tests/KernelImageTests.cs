@@ -5,7 +5,7 @@ namespace Tessera.Images.Tests;
 [TestFixture]
 internal sealed class KernelImageTests
 {
-    private static readonly string[] Formats = ["lz4", "zstd", "xz", "gzip"];
+    private static readonly string[] Formats = ["lz4", "zstd", "xz", "gzip", "bzip2", "lzma"];
 
     [Test]
     public void A_plain_elf_gives_its_segments_entry_and_bases()

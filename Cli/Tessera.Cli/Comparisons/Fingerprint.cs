@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Globalization;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Tessera.Cli.Composition;
@@ -8,6 +7,7 @@ using Tessera.Cli.Configuration;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
 using Tessera.Images;
+using Tessera.Lab;
 using Tessera.Lab.Comparisons;
 
 namespace Tessera.Cli.Comparisons;
@@ -63,28 +63,28 @@ internal static class Fingerprint
         return document.ToJsonString();
     }
 
-    private static string Text(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
+    private static string Text(string text) => Convert.ToHexStringLower(Sha256.Hash(Encoding.UTF8.GetBytes(text)));
 
     /// <summary>A plugin with the libraries beside it.</summary>
     private static string Folder(string dll)
     {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Sha256 hash = new();
         foreach (string file in Directory.GetFiles(Path.GetDirectoryName(dll)!, "*.dll").Order(StringComparer.Ordinal))
         {
-            hash.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(file)));
-            hash.AppendData(File.ReadAllBytes(file));
+            hash.Append(Encoding.UTF8.GetBytes(Path.GetFileName(file)));
+            hash.Append(File.ReadAllBytes(file));
         }
 
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
+        return Convert.ToHexStringLower(hash.End());
     }
 
     private static string Guest(DomainPlan plan)
     {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Sha256 hash = new();
         foreach (ImageSegment segment in plan.Image.Segments)
-            hash.AppendData(segment.Data.Span);
-        hash.AppendData(plan.Initrd.Span);
-        hash.AppendData(Encoding.UTF8.GetBytes(plan.CommandLine));
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
+            hash.Append(segment.Data.Span);
+        hash.Append(plan.Initrd.Span);
+        hash.Append(Encoding.UTF8.GetBytes(plan.CommandLine));
+        return Convert.ToHexStringLower(hash.End());
     }
 }

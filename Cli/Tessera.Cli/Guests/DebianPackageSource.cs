@@ -1,4 +1,5 @@
-using System.Security.Cryptography;
+using Tessera.Lab;
+
 
 namespace Tessera.Cli.Guests;
 
@@ -67,7 +68,7 @@ internal sealed class DebianPackageSource(IProcessRunner runner, bool mayUpdateL
         {
             if (!fileOf.TryGetValue(package.Name, out string? file))
                 throw new GuestException($"{package} was not downloaded though apt-get reported no error. Try again.");
-            await VerifyAsync(package, file, cancellation);
+            Verify(package, file);
             files.Add(file);
         }
 
@@ -81,7 +82,7 @@ internal sealed class DebianPackageSource(IProcessRunner runner, bool mayUpdateL
         string[] files = Directory.GetFiles(folder, "*.deb");
         if (files.Length != 1)
             throw new GuestException($"apt-get download {package.Name} left {files.Length} packages instead of one. Try again.");
-        await VerifyAsync(package, files[0], cancellation);
+        Verify(package, files[0]);
         return files[0];
     }
 
@@ -112,14 +113,14 @@ internal sealed class DebianPackageSource(IProcessRunner runner, bool mayUpdateL
             throw Failed($"{Path.GetFileName(deb)} could not be unpacked", result);
     }
 
-    private static async Task VerifyAsync(DebianPackage package, string file, CancellationToken cancellation)
+    private static void Verify(DebianPackage package, string file)
     {
         long length = new FileInfo(file).Length;
         if (length != package.Bytes)
             throw new GuestException($"{package}: {length:N0} bytes came instead of {package.Bytes:N0}; nothing was kept. Try again; if it persists, the mirror is out of step: run apt-get update.");
         string hash;
         using (FileStream stream = File.OpenRead(file))
-            hash = Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancellation));
+            hash = Convert.ToHexStringLower(Sha256.Hash(stream));
         if (hash != package.Sha256)
             throw new GuestException($"{package}: its SHA256 is {hash}, the package list says {package.Sha256}; nothing was kept. Try again; if it persists, do not trust the mirror.");
     }

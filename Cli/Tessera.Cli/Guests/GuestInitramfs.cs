@@ -1,6 +1,6 @@
 using System.IO.Compression;
-using System.Security.Cryptography;
 using System.Text;
+using Tessera.Lab;
 
 namespace Tessera.Cli.Guests;
 
@@ -16,7 +16,7 @@ public static class GuestInitramfs
     private static readonly string[] EmptyDirectories = ["dev", "etc/modprobe.d", "etc/udhcpc", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log"];
 
     /// <summary>Stands for everything but busybox that decides the archive's content.</summary>
-    public static string Recipe { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(GuestInit.Script + GuestInit.Words + GuestInit.LeaseScript + GuestInit.InitTab + ModuleOptions + string.Join(':', EmptyDirectories))))[..16];
+    public static string Recipe { get; } = Convert.ToHexStringLower(Sha256.Hash(Encoding.UTF8.GetBytes(GuestInit.Script + GuestInit.Words + GuestInit.LeaseScript + GuestInit.InitTab + ModuleOptions + string.Join(':', EmptyDirectories))))[..16];
 
     /// <summary>Writes the archive, gzip-compressed.</summary>
     /// <param name="output">Where to; left open.</param>

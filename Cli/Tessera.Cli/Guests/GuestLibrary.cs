@@ -1,7 +1,7 @@
-using System.Security.Cryptography;
 using System.Text;
 using Tessera.Cli.Native;
 using Tessera.Images;
+using Tessera.Lab;
 
 namespace Tessera.Cli.Guests;
 
@@ -177,7 +177,7 @@ public sealed class GuestLibrary
     }
 
     private static string DiskFingerprint(IReadOnlyList<DebianPackage> disk) =>
-        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', [RootDiskRecipe.Fingerprint, .. disk.Select(package => package.Sha256)]))));
+        Convert.ToHexStringLower(Sha256.Hash(Encoding.UTF8.GetBytes(string.Join('\n', [RootDiskRecipe.Fingerprint, .. disk.Select(package => package.Sha256)]))));
 
     private async Task<IReadOnlyList<DebianPackage>> DiskPackagesAsync(string name, IProgress<GuestProgress> progress, CancellationToken cancellation)
     {

@@ -1,5 +1,5 @@
-using System.Security.Cryptography;
 using System.Text;
+using Tessera.Lab;
 
 namespace Tessera.Cli.Guests;
 
@@ -64,7 +64,7 @@ internal static class RootDiskRecipe
     ];
 
     /// <summary>Stands for everything but the packages that decides the disk's content.</summary>
-    public static string Fingerprint { get; } = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join(
+    public static string Fingerprint { get; } = Convert.ToHexStringLower(Sha256.Hash(Encoding.UTF8.GetBytes(string.Join(
         '\n',
         [
             $"1 {Bytes} {Time}", .. Packages, .. Dropped, .. Folders, .. Links.Select(link => $"{link.Path} {link.Target}"),

@@ -6,9 +6,6 @@ internal interface IPayloadCodec
     /// <summary>Its name in KernelImage.Format.</summary>
     string Name { get; }
 
-    /// <summary>The Debian package that holds the library it needs; null when it needs none.</summary>
-    string? Package { get; }
-
     /// <summary>True when the last four bytes, the unpacked size, belong to the format; false when Linux's build appended them.</summary>
     bool OwnsTrailer { get; }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using K4os.Compression.LZ4;
 
 namespace Tessera.Images.Compression;
 
@@ -10,13 +11,11 @@ internal sealed class Lz4Codec : IPayloadCodec
 
     public string Name => "lz4";
 
-    public string Package => "liblz4-1";
-
     public bool OwnsTrailer => false;
 
     public bool Recognizes(ReadOnlySpan<byte> payload) => payload.Length >= 4 && BinaryPrimitives.ReadUInt32LittleEndian(payload) == Magic;
 
-    public unsafe DecodeResult Decode(ReadOnlySpan<byte> source, Span<byte> destination)
+    public DecodeResult Decode(ReadOnlySpan<byte> source, Span<byte> destination)
     {
         int at = 4;
         int written = 0;
@@ -33,11 +32,7 @@ internal sealed class Lz4Codec : IPayloadCodec
                 return DecodeResult.Failed($"a block of {length} bytes with {source.Length - at} left");
             ReadOnlySpan<byte> block = source.Slice(at, (int)length);
             Span<byte> room = destination[written..];
-            int count;
-            // SAFETY: both spans are pinned for the call; LZ4_decompress_safe reads and writes only within the sizes given.
-            fixed (byte* from = block)
-            fixed (byte* to = room)
-                count = NativeCodec.LZ4_decompress_safe(from, to, block.Length, Math.Min(room.Length, BlockBytes));
+            int count = LZ4Codec.Decode(block, room[..Math.Min(room.Length, BlockBytes)]);
             if (count < 0)
                 return DecodeResult.Failed($"the block at byte {at} is malformed or larger than promised");
             written += count;

@@ -1,4 +1,4 @@
-using System.Security.Cryptography;
+using System.IO.Hashing;
 using Microsoft.Win32.SafeHandles;
 using Tessera.Plugins.Block.Native;
 using Tessera.Sdk.Devices;
@@ -65,14 +65,14 @@ internal sealed class BaseImage : IDisposable
         position + length <= Size && _atOnce.TryReadCached(_file, position, segments, length);
 
     /// <summary>
-    /// SHA-256 over its size, its first MiB and 1024 blocks of 4 KiB spread evenly over the rest: tells a base that was exchanged or
-    /// mounted for writing, at a cost that does not grow with it.
+    /// XXH128 over its size, its first MiB and 1024 blocks of 4 KiB spread evenly over the rest: tells a base that was exchanged or
+    /// mounted for writing, at a cost that does not grow with it. It guards against accidents, not against somebody who wants two disks to look alike.
     /// </summary>
     /// <exception cref="BackendException">It cannot be read.</exception>
     public byte[] Fingerprint()
     {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(BitConverter.GetBytes(Size));
+        XxHash128 hash = new();
+        hash.Append(BitConverter.GetBytes(Size));
         byte[] sample = new byte[SampleBytes];
         Memory<byte>[] segments = [sample];
         long step = Math.Max(SampleBytes, (Size - BeginningBytes) / Samples);
@@ -80,10 +80,10 @@ internal sealed class BaseImage : IDisposable
         {
             if (Read(position, segments, 0, SampleBytes, 0) != BlockStatus.Ok)
                 throw new BackendException($"{What} {Path} cannot be read at byte {position}.", "Check the storage it is on.");
-            hash.AppendData(sample);
+            hash.Append(sample);
         }
 
-        return hash.GetHashAndReset();
+        return hash.GetCurrentHash();
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,5 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
+using System.IO.Hashing;
 using System.Text;
 
 namespace Tessera.Plugins.Block.CopyOnWrite;
@@ -18,8 +18,9 @@ internal sealed record OverlayHeader
     /// <summary>Where the bitmap begins.</summary>
     public const long BitmapOffset = Bytes;
 
-    private const uint Version = 1;
+    private const uint Version = 2;
     private const int SumOffset = 88;
+    private const int SumBytes = 16;
     private const int NameOffset = 128;
     private const long DataAlignment = 1 << 20;
 
@@ -55,10 +56,10 @@ internal sealed record OverlayHeader
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(20), BlockBytes);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(24), Size);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(32), BaseSize);
-        Fingerprint.Span.CopyTo(bytes.AsSpan(40, 32));
+        Fingerprint.Span.CopyTo(bytes.AsSpan(40, SumBytes));
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(72), BitmapOffset);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(80), DataOffset);
-        SHA256.HashData(bytes.AsSpan(0, SumOffset), bytes.AsSpan(SumOffset, 32));
+        XxHash128.Hash(bytes.AsSpan(0, SumOffset), bytes.AsSpan(SumOffset));
         byte[] name = Encoding.UTF8.GetBytes(BasePath);
         int length = Math.Min(name.Length, Bytes - NameOffset - 2);
         BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(NameOffset), (ushort)length);
@@ -74,7 +75,7 @@ internal sealed record OverlayHeader
             problem = "it does not begin as an overlay does";
         else if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[16..]) is var version && version != Version)
             problem = $"it is of version {version}, and this is version {Version}";
-        else if (!SHA256.HashData(bytes[..SumOffset]).AsSpan().SequenceEqual(bytes.Slice(SumOffset, 32)))
+        else if (!XxHash128.Hash(bytes[..SumOffset]).AsSpan().SequenceEqual(bytes.Slice(SumOffset, SumBytes)))
             problem = "its header is damaged";
         if (problem.Length > 0)
             return null;
@@ -82,7 +83,7 @@ internal sealed record OverlayHeader
         {
             Size = BinaryPrimitives.ReadInt64LittleEndian(bytes[24..]),
             BaseSize = BinaryPrimitives.ReadInt64LittleEndian(bytes[32..]),
-            Fingerprint = bytes.Slice(40, 32).ToArray(),
+            Fingerprint = bytes.Slice(40, SumBytes).ToArray(),
             BasePath = Encoding.UTF8.GetString(bytes.Slice(NameOffset + 2, Math.Min((int)BinaryPrimitives.ReadUInt16LittleEndian(bytes[NameOffset..]), Bytes - NameOffset - 2))),
         };
         if (header.Size <= 0 || BinaryPrimitives.ReadUInt32LittleEndian(bytes[20..]) != BlockBytes || BinaryPrimitives.ReadInt64LittleEndian(bytes[80..]) != header.DataOffset)

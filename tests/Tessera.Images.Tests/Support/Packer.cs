@@ -2,6 +2,9 @@ using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Runtime.InteropServices;
 using System.Text;
+using K4os.Compression.LZ4;
+using SharpCompress.Compressors.BZip2;
+using SharpCompress.Compressors.LZMA;
 
 namespace Tessera.Images.Tests.Support;
 
@@ -16,6 +19,8 @@ internal static partial class Packer
         "zstd" => WithSize(Zstd(kernel), kernel.Length),
         "xz" => WithSize(Xz(kernel), kernel.Length),
         "gzip" => Gzip(kernel),
+        "bzip2" => WithSize(Bzip2(kernel), kernel.Length),
+        "lzma" => WithSize(Lzma(kernel), kernel.Length),
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, null),
     };
 
@@ -54,33 +59,43 @@ internal static partial class Packer
         return to.ToArray();
     }
 
-    private static unsafe byte[] Lz4(byte[] data)
+    private static byte[] Lz4(byte[] data)
     {
         List<byte> result = [0x02, 0x21, 0x4c, 0x18];
-        byte[] room = new byte[BlockBytes + BlockBytes / 200 + 64];
+        byte[] room = new byte[LZ4Codec.MaximumOutputSize(BlockBytes)];
         for (int at = 0; at < data.Length; at += BlockBytes)
         {
-            int length = Math.Min(BlockBytes, data.Length - at);
-            int packed;
-            // SAFETY: both arrays are pinned for the call and their lengths given.
-            fixed (byte* from = &data[at])
-            fixed (byte* to = room)
-                packed = LZ4_compress_default(from, to, length, room.Length);
+            int packed = LZ4Codec.Encode(data.AsSpan(at, Math.Min(BlockBytes, data.Length - at)), room);
             result.AddRange(BitConverter.GetBytes(packed));
             result.AddRange(room.AsSpan(0, packed));
         }
         return [.. result];
     }
 
-    private static unsafe byte[] Zstd(byte[] data)
+    private static byte[] Zstd(byte[] data)
     {
-        byte[] room = new byte[data.Length + data.Length / 100 + 1024];
-        nuint length;
-        // SAFETY: both arrays are pinned for the call and their lengths given.
-        fixed (byte* from = data)
-        fixed (byte* to = room)
-            length = ZSTD_compress(to, (nuint)room.Length, from, (nuint)data.Length, 3);
-        return room[..(int)length];
+        using ZstdSharp.Compressor compressor = new();
+        return compressor.Wrap(data).ToArray();
+    }
+
+    private static byte[] Bzip2(byte[] data)
+    {
+        using MemoryStream to = new();
+        using (BZip2Stream packed = BZip2Stream.Create(to, SharpCompress.Compressors.CompressionMode.Compress, decompressConcatenated: false, leaveOpen: true))
+            packed.Write(data);
+        return to.ToArray();
+    }
+
+    private static byte[] Lzma(byte[] data)
+    {
+        using MemoryStream to = new();
+        byte[] properties;
+        using (LzmaStream packed = LzmaStream.Create(new LzmaEncoderProperties(eos: true), isLzma2: false, to))
+        {
+            properties = packed.Properties;
+            packed.Write(data);
+        }
+        return [.. properties, .. BitConverter.GetBytes(-1L), .. to.ToArray()];
     }
 
     private static unsafe byte[] Xz(byte[] data)
@@ -96,12 +111,6 @@ internal static partial class Packer
         Assert.That(result, Is.Zero);
         return room[..(int)length];
     }
-
-    [LibraryImport("liblz4.so.1")]
-    private static unsafe partial int LZ4_compress_default(byte* source, byte* destination, int sourceSize, int capacity);
-
-    [LibraryImport("libzstd.so.1")]
-    private static unsafe partial nuint ZSTD_compress(byte* destination, nuint capacity, byte* source, nuint sourceSize, int level);
 
     [LibraryImport("liblzma.so.5")]
     private static unsafe partial int lzma_easy_buffer_encode(
