@@ -1,5 +1,6 @@
 using Spectre.Console;
 using Tessera.Cli.Composition;
+using Tessera.Cli.Native;
 using Tessera.Cli.Runs;
 using Tessera.Cli.Terminal;
 
@@ -39,6 +40,13 @@ internal sealed class CliHost : IDisposable
     /// <summary>Reads the environment.</summary>
     public Func<string, string?> Environment { get; init; } = static _ => null;
 
+    /// <summary>Called before the first guest of a machine runs; the real process gives up what it does not need any more.</summary>
+    public Action BeforeGuests { get; init; } = static () => { };
+
+    /// <summary>Called with a folder that a run will write to: whether it still may after <see cref="BeforeGuests"/>.</summary>
+    /// <exception cref="FailedException">It may not.</exception>
+    public Action<string> CheckFolder { get; init; } = static _ => { };
+
     /// <summary>Requests to stop.</summary>
     public StopSignals Stop { get; init; } = StopSignals.None();
 
@@ -60,6 +68,8 @@ internal sealed class CliHost : IDisposable
     /// <summary>The real process.</summary>
     public static CliHost OfProcess()
     {
+        bool isHardening = System.Environment.GetEnvironmentVariable(ProcessHardening.Variable) != ProcessHardening.Off;
+        ProcessHardening hardening = new();
         bool errorIsTerminal = !System.Console.IsErrorRedirected;
         TextWriter error = StandardWriters.Error();
         return new CliHost
@@ -74,6 +84,8 @@ internal sealed class CliHost : IDisposable
             ErrorIsTerminal = errorIsTerminal,
             Environment = System.Environment.GetEnvironmentVariable,
             TerminalSize = static () => System.Console.IsOutputRedirected || System.Console.WindowWidth <= 0 ? null : (System.Console.WindowWidth, System.Console.WindowHeight),
+            BeforeGuests = isHardening ? hardening.Apply : static () => { },
+            CheckFolder = isHardening ? ProcessHardening.CheckFolder : static _ => { },
             Stop = StopSignals.Listen(errorIsTerminal ? error : null),
         };
     }

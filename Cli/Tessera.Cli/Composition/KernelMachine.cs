@@ -13,7 +13,7 @@ using Tessera.Sdk.Scheduling;
 namespace Tessera.Cli.Composition;
 
 /// <summary>Makes the kernel's machines from plugins.</summary>
-internal sealed class KernelMachineFactory(IServiceProvider services) : IMachineFactory, IDisposable
+internal sealed class KernelMachineFactory(IServiceProvider services, CliHost host) : IMachineFactory, IDisposable
 {
     private Task<ICpuEngine>? _begun;
 
@@ -58,6 +58,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services) : IMachine
                 SchedulerName = plugins.Scheduler.Title,
                 FallbackScheduler = () => plugins.Fallback.Create<IScheduler>(services),
                 FastPaths = prepared.Experiment.Machine.FastPaths,
+                BeforeGuests = host.BeforeGuests,
             }), engine);
         }
         catch

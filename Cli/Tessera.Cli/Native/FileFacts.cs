@@ -27,6 +27,12 @@ internal readonly record struct FileFacts(uint Mode, uint Owner, uint Group)
     /// <summary>A pipe, with a name or without.</summary>
     public bool IsPipe => (Mode & KindMask) == Pipe;
 
+    /// <summary>Whom this process acts as.</summary>
+    public static uint CurrentUser => LibC.geteuid();
+
+    /// <summary>Anybody may write there.</summary>
+    public bool IsWritableByOthers => (Mode & 2) != 0;
+
     /// <summary>Others than its owner have rights to it.</summary>
     public bool IsShared => (Mode & 0x3F) != 0;
 

@@ -31,6 +31,7 @@ internal sealed class CompareCommand(
         request = EnginesFor(request, configured, variants);
         SayWhetherRunsSuffice(request, variants);
         using OutputFolder output = OutputFolder.ForComparison(request.Output);
+        host.CheckFolder(request.Output);
         UntrustedFolder files = new(request.Output);
         RunStore store = new(files);
         if (request.Restart)

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
 using Tessera.Cli.Composition;
+using Tessera.Cli.Native;
 using Tessera.Cli.Results;
 using Tessera.Hosting;
 using Tessera.Kernel;
@@ -50,7 +51,8 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
             null,
             ResultBuilder.Engine(engine.Facts),
             FastPathReport.Of(FastPathSupport.Of(engine.Facts)),
-            [.. costs.Select(cost => new TrapCostReport(cost.Trap, cost.MedianNs, cost.MinNs, cost.Samples))]);
+            [.. costs.Select(cost => new TrapCostReport(cost.Trap, cost.MedianNs, cost.MinNs, cost.Samples))],
+            ProcessHardening.Describe(host.Environment(ProcessHardening.Variable)));
         if (json)
             host.Out.WriteLine(JsonSerializer.Serialize(report, DoctorJson.Context.DoctorReport));
         else
@@ -88,6 +90,7 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
         console.WriteLine($"Engine: {report.Engine!.Name}", new Style(decoration: Decoration.Bold));
         console.WriteLine($"Strategy: {report.Engine.Strategy}");
         console.WriteLine($"Fast paths: {report.FastPaths!.State}: {report.FastPaths.Reason}.");
+        console.WriteLine($"Hardening: {report.Hardening}.");
         Table findings = new Table().Border(TableBorder.Simple);
         findings.AddColumns("probed", "found", "so");
         foreach (EngineFindingReport finding in report.Engine.Findings)
@@ -113,8 +116,9 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
 /// <param name="Engine">The engine and its probes; null where it cannot be used.</param>
 /// <param name="FastPaths">Whether hypercalls are answered inside the guest here; null where the engine cannot be used.</param>
 /// <param name="TrapCosts">What each kind of trap costs here and now; empty for engines that cannot measure it.</param>
+/// <param name="Hardening">What a run gives up here (docs/security.md).</param>
 internal sealed record DoctorReport(
-    string Schema, HostFacts Host, KvmReport Kvm, string? Problem, EngineReport? Engine, FastPathReport? FastPaths, IReadOnlyList<TrapCostReport> TrapCosts)
+    string Schema, HostFacts Host, KvmReport Kvm, string? Problem, EngineReport? Engine, FastPathReport? FastPaths, IReadOnlyList<TrapCostReport> TrapCosts, string Hardening)
 {
     /// <summary>The format's name and number.</summary>
     public const string Format = "tessera.doctor/1";

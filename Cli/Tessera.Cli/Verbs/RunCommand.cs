@@ -35,6 +35,8 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     /// <returns>The exit code.</returns>
     public int Run(RunRequest request, HostResources resources) => Run(request, resources, prepared =>
     {
+        if (request.Output is not null)
+            host.CheckFolder(request.Output);
         try
         {
             if (prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine)

@@ -40,6 +40,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly DeviceWorker _blockWorker = new("tessera-blkback");
     private readonly DeviceWorker _networkWorker = new("tessera-netback");
     private readonly System.Collections.Concurrent.ConcurrentDictionary<DomainId, Domain> _byId = new();
+    private Action? _beforeGuests;
     private int _disposed;
 
     /// <summary>
@@ -53,6 +54,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
         (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);
         (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
+        _beforeGuests = configuration.BeforeGuests;
         Clock = new MachineClock();
         StoreClient = new StoreClient(Store);
         StoreServer = new StoreServer(TimeProvider.System, (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"), OnFailure);
@@ -151,6 +153,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>Lets a created domain run.</summary>
     public void Start(Domain domain)
     {
+        Interlocked.Exchange(ref _beforeGuests, null)?.Invoke();
         if (!domain.TrySetState(DomainState.Created, DomainState.Running))
             throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a created one can be started.");
         domain.StartedAt = Clock.Now;

@@ -35,6 +35,9 @@ public sealed record MachineConfiguration
     /// <summary>Whether leaf hypercalls may be answered inside the guest.</summary>
     public FastPathMode FastPaths { get; init; } = FastPathMode.Auto;
 
+    /// <summary>Called once, before the first domain runs an instruction: here the process gives up what only building needed.</summary>
+    public Action? BeforeGuests { get; init; }
+
     /// <summary>How long a runnable vCPU may wait before its scheduler is ejected.</summary>
     public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
 }

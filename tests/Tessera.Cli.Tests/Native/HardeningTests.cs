@@ -1,0 +1,80 @@
+using System.Diagnostics;
+using Tessera.Cli.Native;
+using Tessera.Cli.Tests.Support;
+
+namespace Tessera.Cli.Tests.Native;
+
+/// <summary>What a process that runs guests has left of its rights, as the kernel shows it.</summary>
+internal sealed class HardeningTests
+{
+    [Test]
+    public void Every_thread_of_a_run_is_without_capabilities_and_under_the_filter()
+    {
+        Kvm.Require();
+        using Process process = Start([]);
+        try
+        {
+            // The first line of progress says that the guests run.
+            Assert.That(process.StandardError.ReadLine(), Does.Contain("measuring"));
+            Dictionary<string, string>[] threads = [.. Directory.GetDirectories($"/proc/{process.Id}/task").Select(folder => Status(folder + "/status"))];
+            string[] names = [.. threads.Select(thread => thread["Name"])];
+            Assert.That(names.Where(name => name.StartsWith("tessera ", StringComparison.Ordinal)), Is.Not.Empty, string.Join(", ", names));
+            Assert.Multiple(() =>
+            {
+                foreach (Dictionary<string, string> thread in threads.Append(Status($"/proc/{process.Id}/status")))
+                {
+                    foreach (string set in (string[])["CapInh", "CapPrm", "CapEff", "CapAmb"])
+                        Assert.That(thread[set].Trim('0'), Is.Empty, $"{thread["Name"]}: {set}");
+                    Assert.That(thread["NoNewPrivs"], Is.EqualTo("1"), thread["Name"]);
+                    Assert.That(thread["Seccomp"], Is.EqualTo("2"), thread["Name"]);
+                }
+
+                string limits = File.ReadAllText($"/proc/{process.Id}/limits");
+                Assert.That(limits, Does.Match(@"Max core file size +0 +0 "));
+                Assert.That(limits, Does.Match($@"Max open files +\d{{1,5}} +\d{{1,5}} "));
+            });
+        }
+        finally
+        {
+            process.Kill();
+            process.WaitForExit();
+        }
+    }
+
+    [Test]
+    public void It_can_be_turned_off()
+    {
+        Kvm.Require();
+        using Process process = Start(new() { [ProcessHardening.Variable] = ProcessHardening.Off });
+        try
+        {
+            Assert.That(process.StandardError.ReadLine(), Does.Contain("measuring"));
+            string seccomp = Status($"/proc/{process.Id}/status")["Seccomp_filters"], before = Status("/proc/self/status")["Seccomp_filters"];
+            Assert.That(seccomp, Is.EqualTo(before));
+        }
+        finally
+        {
+            process.Kill();
+            process.WaitForExit();
+        }
+    }
+
+    [Test]
+    public void A_folder_of_ones_own_may_be_written_to() =>
+        Assert.That(() => ProcessHardening.CheckFolder(TestContext.CurrentContext.WorkDirectory), Throws.Nothing);
+
+    [Test]
+    public void What_is_refused_is_refused_once() => Assert.That(SystemCallFilter.Refused.ToArray(), Is.Unique);
+
+    private static Process Start(Dictionary<string, string> environment)
+    {
+        ProcessStartInfo start = new("dotnet", [Child.Program, "run", Repository.Sample("quickstart.json"), "--seconds", "600"]) { RedirectStandardError = true, RedirectStandardOutput = true };
+        start.Environment["TESSERA_PLUGINS"] = Repository.Plugins;
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
+        return Process.Start(start)!;
+    }
+
+    private static Dictionary<string, string> Status(string file) =>
+        File.ReadAllLines(file).Select(line => line.Split(':', 2)).Where(parts => parts.Length == 2).ToDictionary(parts => parts[0], parts => parts[1].Trim());
+}
