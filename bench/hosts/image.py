@@ -76,12 +76,6 @@ def libraries(files):
     return sorted({pathlib.Path(word) for word in listing.split() if re.fullmatch(r"/\S+\.so[.0-9]*", word)})
 
 
-def decompressors():
-    """The libraries that .ci/needs looks for, by which compressed kernels are unpacked; those that are here."""
-    known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True).stdout
-    return [pathlib.Path(path) for name, path in re.findall(r"^\s*(\S+) \(libc6,x86-64.*=> (\S+)$", known, re.MULTILINE) if name in ("liblz4.so.1", "libzstd.so.1", "liblzma.so.5")]
-
-
 def runtime():
     """The folder of the newest .NET runtime that the product runs on, and that of its program."""
     listing = subprocess.run(["dotnet", "--list-runtimes"], capture_output=True, text=True, check=True).stdout
@@ -114,7 +108,7 @@ def build(path, tools, product, kernel, wanted, cases):
     # What only debuggers and tracers load.
     archive.tree(f"usr/share/dotnet/shared/Microsoft.NETCore.App/{framework.name}", framework, ["libmscordac*", "libmscordbi*", "libcoreclrtraceptprovider*", "createdump"])
     native = [framework / name for name in ("libcoreclr.so", "libclrjit.so", "libSystem.Native.so", "libhostpolicy.so")]
-    for library in [*libraries([program, *native]), *decompressors()]:
+    for library in libraries([program, *native]):
         archive.file(str(library)[1:], library.read_bytes(), 0o755)
 
     archive.tree("opt/tessera/product", product, ["*.pdb", "*.xml"])
