@@ -14,8 +14,7 @@ internal sealed class HardeningTests
         using Process process = Start([]);
         try
         {
-            // The first line of progress says that the guests run.
-            Assert.That(process.StandardError.ReadLine(), Does.Contain("measuring"));
+            WaitForGuests(process);
             Dictionary<string, string>[] threads = [.. Directory.GetDirectories($"/proc/{process.Id}/task").Select(folder => Status(folder + "/status"))];
             string[] names = [.. threads.Select(thread => thread["Name"])];
             Assert.That(names.Where(name => name.StartsWith("tessera ", StringComparison.Ordinal)), Is.Not.Empty, string.Join(", ", names));
@@ -48,7 +47,7 @@ internal sealed class HardeningTests
         using Process process = Start(new() { [ProcessHardening.Variable] = ProcessHardening.Off });
         try
         {
-            Assert.That(process.StandardError.ReadLine(), Does.Contain("measuring"));
+            WaitForGuests(process);
             string seccomp = Status($"/proc/{process.Id}/status")["Seccomp_filters"], before = Status("/proc/self/status")["Seccomp_filters"];
             Assert.That(seccomp, Is.EqualTo(before));
         }
@@ -73,6 +72,20 @@ internal sealed class HardeningTests
         foreach ((string name, string value) in environment)
             start.Environment[name] = value;
         return Process.Start(start)!;
+    }
+
+    /// <summary>The first line of progress says that they run; others may come before it.</summary>
+    private static void WaitForGuests(Process process)
+    {
+        List<string> said = [];
+        while (process.StandardError.ReadLine() is { } line)
+        {
+            said.Add(line);
+            if (line.Contains("measuring", StringComparison.Ordinal))
+                return;
+        }
+
+        Assert.Fail($"The run ended: {string.Join('\n', said)}");
     }
 
     private static Dictionary<string, string> Status(string file) =>
