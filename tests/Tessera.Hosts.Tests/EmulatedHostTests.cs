@@ -1,4 +1,3 @@
-using System.ComponentModel;
 using System.Diagnostics;
 
 namespace Tessera.Hosts.Tests;
@@ -33,7 +32,7 @@ internal sealed class EmulatedHostTests
             process.WaitForExit();
             return (process.ExitCode, output, errors.Result);
         }
-        catch (Win32Exception)
+        catch (System.ComponentModel.Win32Exception)
         {
             Assert.Ignore("python3 is not installed.");
             throw;

@@ -51,8 +51,8 @@ internal static class ResultBuilder
 
     private static SchedulerCost Cost(IReadOnlyList<DecisionReading> decisions) => new(
         decisions.Sum(static each => each.Count),
-        decisions.LastOrDefault().P50Ns,
-        decisions.LastOrDefault().P99Ns,
+        decisions.Count == 0 ? null : decisions[^1].P50Ns,
+        decisions.Count == 0 ? null : decisions[^1].P99Ns,
         [.. decisions.Select(static each => new SchedulerDecisions(each.Scheduler, each.Count, each.P50Ns, each.P99Ns))]);
 
     private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(

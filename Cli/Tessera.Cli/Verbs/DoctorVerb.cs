@@ -63,7 +63,7 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
     /// <summary>What there is to say where the engine cannot be: which kind of machine this is, what helps, and what works all the same.</summary>
     private int ExplainWithoutEngine(EngineException cannot, KvmReport kvm, bool json)
     {
-        DoctorReport report = new(DoctorReport.Format, HostFactsReader.Read(), kvm, cannot.Message, null, null, []);
+        DoctorReport report = new(DoctorReport.Format, HostFactsReader.Read(), kvm, cannot.Message, null, null, [], ProcessHardening.Describe(host.Environment(ProcessHardening.Variable)));
         if (json)
         {
             host.Out.WriteLine(JsonSerializer.Serialize(report, DoctorJson.Context.DoctorReport));

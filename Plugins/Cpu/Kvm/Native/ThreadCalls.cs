@@ -20,6 +20,7 @@ internal static unsafe class ThreadCalls
     private const int SysTimerCreate = 222;
     private const int SysTimerSetTime = 223;
     private const int SysTimerDelete = 226;
+    private const int SysClockGetTime = 228;
     private const int SysGetThreadId = 186;
     private const int SysThreadKill = 234;
 
@@ -93,7 +94,7 @@ internal static unsafe class ThreadCalls
     public static long CpuTime()
     {
         timespec now = default;
-        _ = LibC.clock_gettime(ClockThreadCpuTime, &now);
+        _ = LibC.syscall(SysClockGetTime, ClockThreadCpuTime, &now);
         return ((long)now.tv_sec * 1_000_000_000L) + (long)now.tv_nsec;
     }
 
