@@ -119,6 +119,10 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
                 Groups = RunFigures.Groups(prepared, metrics, result, simulation?.Models ?? []),
             };
         }
+        catch (OperationCanceledException) when (host.Stop.IsRequested)
+        {
+            return null;
+        }
         catch (Exception e) when (e is not (UsageException or OperationCanceledException or OutOfMemoryException) && (hostCan || e is not EngineException))
         {
             // One run's misfortune, whatever it is, must not cost the others.

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Tessera.Cli.Composition;
 using Tessera.Cli.Tests.Support;
 using Tessera.Hosting.Tests;
 using Tessera.Lab.Comparisons;
@@ -241,7 +242,7 @@ internal sealed class CompareTests
     [Test]
     public void Without_KVM_a_comparison_is_simulated_and_says_so()
     {
-        using Support.Cli cli = new();
+        using Support.Cli cli = new() { Kvm = KvmState.Missing };
         cli.Environment["TESSERA_KVM_DEVICE"] = "/nonexistent/kvm";
         Assert.Multiple(() =>
         {

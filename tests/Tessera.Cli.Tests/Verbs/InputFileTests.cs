@@ -62,12 +62,12 @@ internal sealed class InputFileTests
     }
 
     [Test]
-    public void A_list_of_thousands_of_domains_is_refused_for_their_number_alone()
+    public void A_list_of_thousands_of_domains_is_refused_in_a_sentence()
     {
         string file = Path.Combine(_folder, "c.json");
         IEnumerable<string> domains = Enumerable.Range(0, 20_000).Select(number => $"{{ \"name\": \"d{number}\", \"guest\": \"spin\" }}");
         File.WriteAllText(file, "{ \"domains\": [ " + string.Join(',', domains) + " ] }");
-        Refused(["simulate", file], "domains", "20000 domains");
+        Refused(["simulate", file], "domains", "20000 MiB");
     }
 
     private void Refused(string[] arguments, string place, string says)
