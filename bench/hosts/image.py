@@ -115,8 +115,14 @@ def build(path, tools, product, kernel, wanted, cases):
     archive.tree("opt/tessera/samples", root / "samples", ["*.cs", "*.csproj", "*.dll", "*.pdb", "obj/**/*", "bin/**/*"])
     archive.file("opt/tessera/docs/tessera.schema.json", (root / "docs" / "tessera.schema.json").read_bytes())
     for entry in wanted:
-        for name in ("guest.json", "vmlinuz", "initrd.img"):
-            archive.file(f"cache/guests/{entry['name']}/{name}", (pathlib.Path(entry["folder"]) / name).read_bytes())
+        folder = pathlib.Path(entry["folder"])
+        described = json.loads((folder / "guest.json").read_text())
+        # What is too large for a RAM disk is not there, so it must not be named either.
+        for absent in ("rootDisk", "modules"):
+            described.pop(absent, None)
+        archive.file(f"cache/guests/{entry['name']}/guest.json", json.dumps(described).encode())
+        for name in ("vmlinuz", "initrd.img"):
+            archive.file(f"cache/guests/{entry['name']}/{name}", (folder / name).read_bytes())
 
     modules = {file.name.split(".")[0]: file for file in pathlib.Path(kernel["modulesPath"]).rglob("*.ko*")}
     for name in ("irqbypass", "kvm", "kvm-intel", "kvm-amd"):
