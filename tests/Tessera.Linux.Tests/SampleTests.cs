@@ -56,7 +56,7 @@ internal sealed partial class SampleTests
     public void Beside_a_fork_bomb_and_a_disk_hog_the_measured_domains_have_the_shares_of_their_weights()
     {
         _ = LinuxGuests.RequireRootDisk();
-        using SampleRun run = SampleRun.Of("isolation.json", text => Changed(text, " s=20\"", " s=600\""), "--seconds", "12", "--set", "domains[0].startDelay=6 s", "--set", "domains[1].startDelay=6 s");
+        using SampleRun run = SampleRun.Of("isolation.json", text => Changed(text, " s=20\"", " s=600\""), "--seconds", "40", "--set", "domains[0].startDelay=6 s", "--set", "domains[1].startDelay=6 s");
         JsonElement hog = run.Domain("hog").GetProperty("disks").EnumerateArray().Single(disk => disk.GetProperty("name").GetString() == "xvdb");
         JsonElement web = run.Domain("web");
         foreach (JsonElement domain in run.Result.GetProperty("domains").EnumerateArray())
