@@ -61,7 +61,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
-        Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase());
+        Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
         Core = new SchedulerCore(

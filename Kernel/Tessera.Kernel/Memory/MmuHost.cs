@@ -30,5 +30,8 @@ internal sealed unsafe class MmuHost(DomainId domain, int maxVcpus, FrameTable f
     public void MemoryWritten(Mfn frame) => writes.Written(frame);
 
     /// <inheritdoc/>
+    public void RootRetired(Mfn root) => (machine as IKeepsTranslations)?.RootRetired(root);
+
+    /// <inheritdoc/>
     public void SetPfn(Mfn frame, Pfn pfn) => memory.SetPfn(frame, (ulong)pfn.Value);
 }

@@ -10,7 +10,9 @@ namespace Tessera.Kernel.Traps;
 /// </summary>
 /// <param name="clock">The machine's clock, for the counter's rate.</param>
 /// <param name="nullSelectorClearsBase">Tried out on the processor, which may not be allowed to say so.</param>
-internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBase)
+/// <param name="faults">CPUID faults in user mode too, so that it is answered here and not by the hardware.</param>
+/// <param name="vectorStates">The components of XCR0 that the engine gives guests; null for whatever the hardware has.</param>
+internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBase, bool faults, ulong? vectorStates)
 {
     private const uint XenBase = 0x4000_0000;
     private const uint XenVersion = (4 << 16) | 17;
@@ -37,8 +39,17 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
 
     private readonly uint _nullSelectorClearsBase = nullSelectorClearsBase ? NullSelectorClearsBase : 0;
 
+    /// <summary>Whether user mode's CPUID comes here.</summary>
+    public bool AnswersUserMode { get; } = faults;
+
     /// <summary>One CPUID.</summary>
     public (uint Eax, uint Ebx, uint Ecx, uint Edx) Read(uint leaf, uint subleaf)
+    {
+        (uint eax, uint ebx, uint ecx, uint edx) = ReadHardware(leaf, subleaf);
+        return vectorStates is ulong states ? VectorPolicy.Limit(leaf, subleaf, states, eax, ebx, ecx, edx) : (eax, ebx, ecx, edx);
+    }
+
+    private (uint Eax, uint Ebx, uint Ecx, uint Edx) ReadHardware(uint leaf, uint subleaf)
     {
         if (leaf is >= XenBase and < XenBase + 0x100)
             return XenLeaf(leaf);

@@ -42,6 +42,18 @@ internal sealed class InstructionEmulator
         return true;
     }
 
+    /// <summary>#GP in user mode on an engine that lets CPUID fault: answers it as in the kernel.</summary>
+    public bool TryFaultedCpuid(Vcpu vcpu, CpuidPolicy policy)
+    {
+        ReadOnlySpan<byte> cpuid = [0x0f, 0xa2];
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        if (!policy.AnswersUserMode || Fetch(vcpu) < cpuid.Length || !_bytes.AsSpan(0, cpuid.Length).SequenceEqual(cpuid))
+            return false;
+        (state.Rax, state.Rbx, state.Rcx, state.Rdx) = Widen(policy.Read((uint)state.Rax, (uint)state.Rcx));
+        state.Rip += (ulong)cpuid.Length;
+        return true;
+    }
+
     /// <summary>Whether the instruction at Rip is `int n`, and which n: for hosts that report it as #UD.</summary>
     public bool IsSoftwareInterrupt(Vcpu vcpu, out byte vector)
     {

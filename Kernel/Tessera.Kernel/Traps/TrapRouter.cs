@@ -109,7 +109,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
                     return OnSoftwareInterrupt(vcpu, (byte)(trap.ErrorCode >> 3));
                 if (vcpu.UserMode && trap.ErrorCode == 0 && vcpu.Callbacks[(int)CallbackType.Sysenter] != 0 && _emulator.IsAtRip(vcpu, SysenterInstruction))
                     return Sysenter(vcpu);
-                if (trap.ErrorCode == 0 && (vcpu.UserMode ? _emulator.TryUserPrivileged(vcpu) : _emulator.TryPrivileged(vcpu, cpuid)))
+                if (trap.ErrorCode == 0 && (vcpu.UserMode ? _emulator.TryFaultedCpuid(vcpu, cpuid) || _emulator.TryUserPrivileged(vcpu) : _emulator.TryPrivileged(vcpu, cpuid)))
                     return Emulated(vcpu);
                 break;
             case DeviceNotAvailable:

@@ -142,6 +142,8 @@ internal sealed class TableWork(IMmuHost host, EntryTargets targets)
         }
 
         _depth--;
+        if (step.Level == Levels)
+            host.RootRetired(step.Frame);
         host.Frames.DropType(step.Frame);
     }
 

@@ -185,6 +185,12 @@ public sealed record EngineFacts
     /// <summary>Ring 3 sees hardware CPUID and XCR0 whatever the VMM says (so guests must be told the truth about vector state).</summary>
     public required bool HardwareCpuidLeaks { get; init; }
 
+    /// <summary>CPUID in ring 3 raises #GP, as with CPUID faulting: the kernel answers it in either mode of the guest.</summary>
+    public bool CpuidFaults { get; init; }
+
+    /// <summary>The components of XCR0 that guests get (x87 1, SSE 2, AVX 4); null for the hardware's own, whatever it has.</summary>
+    public ulong? VectorStates { get; init; }
+
     /// <summary>
     /// `syscall` stays in ring 3 here, exits are dear and page tables are shadowed, so that <see cref="ISyscallInterception"/> pays: its CPUs
     /// have that capability, and entries that ring 3 makes present in a page table are seen without being told.

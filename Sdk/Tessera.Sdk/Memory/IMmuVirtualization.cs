@@ -102,6 +102,9 @@ public interface IMmuHost
     /// <summary>To be called after each other write through <see cref="Table"/>, to a frame that holds another type meanwhile.</summary>
     void MemoryWritten(Mfn frame);
 
+    /// <summary>To be called when an L4 table becomes plain memory again; an engine that keeps translations by root forgets those.</summary>
+    void RootRetired(Mfn root);
+
     /// <summary>Sets the domain's machine-to-physical entry of one of its frames.</summary>
     void SetPfn(Mfn frame, Pfn pfn);
 }

@@ -74,6 +74,11 @@ internal sealed class Machine : IMmuHost
 
     public void MemoryWritten(Mfn frame) => Written.Add(frame);
 
+    /// <summary>L4 tables that became plain memory again.</summary>
+    public List<Mfn> RetiredRoots { get; } = [];
+
+    public void RootRetired(Mfn root) => RetiredRoots.Add(root);
+
     public void SetPfn(Mfn frame, Pfn pfn) => MachineToPhysical[frame] = pfn;
 
     public ulong Read(Mfn frame, int index) => _memory[(IndexOf(frame) * 512) + index];
