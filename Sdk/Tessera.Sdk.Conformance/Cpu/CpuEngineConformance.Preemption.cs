@@ -1,0 +1,101 @@
+using System.Diagnostics;
+using NUnit.Framework;
+using Tessera.Sdk.Cpu;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Sdk.Conformance.Cpu;
+
+// Deadlines and kicks.
+public abstract partial class CpuEngineConformance
+{
+    /// <summary>An endless loop ends at the deadline and goes on.</summary>
+    [Test]
+    public void An_endless_loop_ends_at_the_deadline_and_goes_on() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Looping(Engine);
+        ulong before = 0;
+        for (int slice = 0; slice < 5; slice++)
+        {
+            Nanoseconds deadline = new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(5);
+            Trap trap = guest.Cpus[0].Run(thread, deadline);
+            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), trap.Diagnosis);
+            Assert.That(trap.IsInterruptible);
+            Assert.That(Stopwatch.GetTimestamp(), Is.GreaterThanOrEqualTo(deadline.Value));
+            Assert.That(guest.State.Rax, Is.GreaterThan(before));
+            before = guest.State.Rax;
+        }
+    });
+
+    /// <summary>A past deadline returns without progress.</summary>
+    [Test]
+    public void A_past_deadline_returns_without_progress() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Looping(Engine);
+        Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Zero).Kind, Is.EqualTo(TrapKind.Preempted));
+        Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code));
+    });
+
+    /// <summary>A kick before the run ends it at once.</summary>
+    [Test]
+    public void A_kick_before_the_run_ends_it_at_once() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Looping(Engine);
+        thread.Kick();
+        thread.Kick();
+        Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, Is.EqualTo(TrapKind.Preempted));
+        Assert.That(guest.State.Rax, Is.Zero);
+    });
+
+    /// <summary>A kick from another thread ends the run.</summary>
+    [Test]
+    public void A_kick_from_another_thread_ends_the_run() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Looping(Engine);
+        for (int round = 0; round < 20; round++)
+        {
+            using Timer kicker = new(_ => thread.Kick(), null, 1, Timeout.Infinite);
+            Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, Is.EqualTo(TrapKind.Preempted));
+        }
+    });
+
+    private static EngineGuest Looping(ICpuEngine engine)
+    {
+        EngineGuest guest = new(engine);
+        guest.Assemble(code =>
+        {
+            Iced.Intel.Label again = code.CreateLabel();
+            code.Label(ref again);
+            code.inc(rax);
+            code.jmp(again);
+        });
+        return guest;
+    }
+
+    /// <summary>Preemption loses no breakpoint.</summary>
+    [Test]
+    public void Preemption_loses_no_breakpoint() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = new(Engine);
+        guest.Assemble(code =>
+        {
+            Iced.Intel.Label again = code.CreateLabel();
+            code.Label(ref again);
+            code.inc(rax);
+            code.int3();
+            code.jmp(again);
+        });
+        ulong breakpoints = 0;
+        for (int run = 0; run < 30_000; run++)
+        {
+            // Every length from nothing to more than a trap takes: preemption strikes at each step of a delivery.
+            Nanoseconds deadline = new(Stopwatch.GetTimestamp() + (run % 100 * 1000));
+            Trap trap = guest.Cpus[0].Run(thread, deadline);
+            if (trap.Kind == TrapKind.Preempted)
+                continue;
+            Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)3)), trap.Diagnosis);
+            Assert.That(guest.State.Rax, Is.EqualTo(++breakpoints), "the guest went on without its breakpoint");
+        }
+
+        Assert.That(breakpoints, Is.Positive);
+    });
+}

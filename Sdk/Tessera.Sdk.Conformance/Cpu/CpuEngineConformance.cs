@@ -1,0 +1,69 @@
+using System.Runtime.ExceptionServices;
+using NUnit.Framework;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Sdk.Conformance.Cpu;
+
+/// <summary>
+/// Derive from this, say how the engine is made, and get the conformance suite of CPU engines as NUnit tests: traps and the state they leave,
+/// page-table changes, preemption, machines and threads.
+/// </summary>
+/// <example>
+/// <code>
+/// [TestFixture]
+/// public sealed class MyEngineConformance : CpuEngineConformance
+/// {
+///     protected override ICpuEngine CreateEngine() => new MyEngine(new MyOptions());
+/// }
+/// </code>
+/// </example>
+public abstract partial class CpuEngineConformance
+{
+    /// <summary>The engine under test, for all tests of the fixture.</summary>
+    protected ICpuEngine Engine { get; private set; } = null!;
+
+    /// <summary>Makes an engine.</summary>
+    /// <exception cref="EngineException">This host cannot: the tests are skipped with these words.</exception>
+    protected abstract ICpuEngine CreateEngine();
+
+    /// <summary>Opens the engine once.</summary>
+    [OneTimeSetUp]
+    public void OpenEngine()
+    {
+        try
+        {
+            Engine = CreateEngine();
+        }
+        catch (EngineException exception)
+        {
+            Assert.Ignore(exception.Message);
+        }
+    }
+
+    /// <summary>Closes it.</summary>
+    [OneTimeTearDown]
+    public void CloseEngine() => Engine?.Dispose();
+
+    /// <summary>Runs a test's body on an engine thread of its own and lets its failure through.</summary>
+    /// <param name="body">What to do there.</param>
+    protected void OnEngineThread(Action<IEngineThread> body)
+    {
+        Exception? failure = null;
+        Thread runner = new(() =>
+        {
+            try
+            {
+                using IEngineThread thread = Engine.EnterThread(0);
+                body(thread);
+            }
+            catch (Exception exception)
+            {
+                failure = exception;
+            }
+        });
+        runner.Start();
+        runner.Join();
+        if (failure is not null)
+            ExceptionDispatchInfo.Throw(failure);
+    }
+}
