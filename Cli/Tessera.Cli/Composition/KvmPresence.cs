@@ -22,6 +22,9 @@ internal static class KvmPresence
     /// <summary>The engine that needs it.</summary>
     public const string Engine = "kvm";
 
+    /// <summary>The engine that does not.</summary>
+    public const string EngineWithout = "software";
+
     private const int ReadWriteForGroup = 0x30;
     private const int ReadWriteForOthers = 0x06;
 
@@ -92,6 +95,7 @@ internal static class KvmPresence
     /// <summary>What can be done without it, a line each.</summary>
     public static IReadOnlyList<string> Without { get; } =
     [
+        "Real guests run without it, their code translated: `tessera boot debian`, `tessera run CONFIG --set machine.engine=software` (docs/engines.md).",
         "Everything in virtual time works without it: `tessera simulate CONFIG`, `tessera compare CONFIG --simulate-only`, `tessera plugins check`, `tessera report` (docs/without-kvm.md).",
         "`tessera run` and `tessera compare` simulate by themselves where every guest is a built-in one; others need a model: `tessera simulate CONFIG --model NAME=cpu`.",
     ];

@@ -33,9 +33,10 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
         Option<string?> memory = CommonOptions.Memory();
         Option<double?> seconds = CommonOptions.Seconds("End the domain after this long, with exit code 1.");
         Option<string?> scheduler = CommonOptions.Scheduler();
+        Option<string?> engine = new("--engine") { Description = "The CPU engine plugin; by default kvm, and software where this user cannot use KVM.", HelpName = "NAME-or-DLL" };
         Option<bool> detach = new("--detach") { Description = "Leave the console at once: the domain goes on." };
         Option<bool> serve = new(BootBehindConsole.ServeOption) { Description = "Be the process behind the console.", Hidden = true };
-        Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves the console, and the domain goes on.") { target, initrd, cmdline, root, disk, memory, seconds, scheduler, detach, serve };
+        Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves the console, and the domain goes on.") { target, initrd, cmdline, root, disk, memory, seconds, scheduler, engine, detach, serve };
         boot.SetAction(parsed =>
         {
             BootRequest request = new(
@@ -45,7 +46,8 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
                 parsed.GetValue(root),
                 parsed.GetValue(disk) ?? [],
                 parsed.GetValue(memory),
-                parsed.GetValue(scheduler));
+                parsed.GetValue(scheduler),
+                parsed.GetValue(engine) ?? EngineOfThisHost());
             CheckRoot(request);
             Nanoseconds limit = parsed.GetValue(seconds) is { } most ? Nanoseconds.FromSeconds(most) : Nanoseconds.Never;
             if (!parsed.GetValue(serve) && (host.InIsTerminal || parsed.GetValue(detach)))
@@ -53,6 +55,15 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             return Boot(Configuration(request), limit, parsed.GetValue(serve));
         });
         return boot;
+    }
+
+    /// <summary>KVM where this user can use it, translation elsewhere; which is said.</summary>
+    private string EngineOfThisHost()
+    {
+        if (KvmPresence.Of(host) is KvmState.Usable)
+            return KvmPresence.Engine;
+        host.Error.WriteLine("tessera: no KVM for this user here, so the guest's code is translated (--engine software; docs/engines.md).");
+        return KvmPresence.EngineWithout;
     }
 
     /// <summary>What the other process is told: the same, and what of the terminal the guest should know.</summary>
@@ -149,7 +160,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             domain[ConfigurationKeys.Disks] = disks;
         JsonObject document = new()
         {
-            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
+            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1, [ConfigurationKeys.Engine] = request.Engine },
             [ConfigurationKeys.Domains] = new JsonArray(domain),
         };
         byte[] text = System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
@@ -164,5 +175,5 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
     };
 
     /// <summary>What the command line asks for.</summary>
-    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler);
+    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler, string Engine);
 }

@@ -1,0 +1,203 @@
+using Iced.Intel;
+using Tessera.Plugins.Cpu.Software.Memory;
+using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Plugins.Cpu.Software.Translation;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software;
+
+// Guest memory: TLB misses, accesses across pages, writes into translated code, and what C# reads and writes itself.
+internal sealed unsafe partial class SoftwareCpu
+{
+    // SAFETY: pointers come from the walker for one page each; copies stay inside those pages and the bounce buffer.
+    private bool _bouncing;
+    private bool _bounceWrites;
+    private byte* _bounceFirst;
+    private byte* _bounceSecond;
+    private int _bounceFirstBytes;
+    private int _bounceSecondBytes;
+
+    /// <summary>An access that missed the TLB: the page is entered and the access tried again, or the fault raised.</summary>
+    private Step Miss(in Site site, ref nint code, ref Trap trap)
+    {
+        ulong address = _context[StateBlock.Address];
+        ulong last = address + (ulong)site.Bytes - 1;
+        if (!PageWalker.IsCanonical(address) || !PageWalker.IsCanonical(last))
+            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
+        Access access = site.IsWrite ? Access.Write : Access.Read;
+        if ((address ^ last) >> 12 != 0)
+            return Across(site, address, access, ref code, ref trap);
+        if (!TryFill(address, access, site.Rip, out bool wasCode, ref trap))
+            return Step.Trap;
+        code = site.Retry;
+        if (!wasCode)
+            return Step.Enter;
+        // Perhaps the very block that runs: this one instruction, then what is there now.
+        if (!TryDecode(site.Rip, out Instruction instruction, ref trap))
+            return Step.Trap;
+        code = _translator.TranslateAlone(instruction, 0);
+        return Step.Enter;
+    }
+
+    /// <summary>Walks to a page, enters it into the TLB, and forgets code that a write is about to change.</summary>
+    private bool TryFill(ulong address, Access access, ulong rip, out bool wasCode, ref Trap trap)
+    {
+        wasCode = false;
+        if (!_machine.Walker.Walk(_context.Root, address, access, out Walked at))
+        {
+            _ = at.IsOutside ? Outside(address, at.Address, rip, ref trap) : RaisePageFault(at.ErrorCode, address, rip, ref trap);
+            return false;
+        }
+
+        bool holdsCode = _machine.Frames.HoldsCode(at.Address);
+        if (holdsCode && access == Access.Write)
+        {
+            _machine.InvalidateCode(at.Address);
+            FollowCode();
+            (wasCode, holdsCode) = (true, false);
+        }
+
+        _context.Fill(address, at.Host - (address & (Bytes4K - 1)), at.IsWritable && !holdsCode, at.Origin);
+        return true;
+    }
+
+    /// <summary>A host address for one page's part of an access of C#'s own; null with the trap raised.</summary>
+    private byte* Pointer(ulong address, Access access, ulong rip, ref Trap trap)
+    {
+        if (!PageWalker.IsCanonical(address))
+        {
+            _ = Raise(Vectors.GeneralProtection, 0, rip, ref trap);
+            return null;
+        }
+
+        int slot = RootContext.SlotOf(address) * 8;
+        int tags = access == Access.Write ? StateBlock.TlbWrite : StateBlock.TlbRead;
+        if (_context[tags + slot] != 0 - (address & ~(ulong)(Bytes4K - 1)) && !TryFill(address, access, rip, out _, ref trap))
+            return null;
+        return (byte*)(_context[StateBlock.TlbDelta + slot] + address);
+    }
+
+    /// <summary>Reads guest memory; false with the trap raised.</summary>
+    private bool Read(ulong address, Span<byte> to, ulong rip, ref Trap trap)
+    {
+        int first = Math.Min(to.Length, Bytes4K - (int)(address & (Bytes4K - 1)));
+        byte* at = Pointer(address, Access.Read, rip, ref trap);
+        if (at == null)
+            return false;
+        new ReadOnlySpan<byte>(at, first).CopyTo(to);
+        return first == to.Length || Read(address + (ulong)first, to[first..], rip, ref trap);
+    }
+
+    /// <summary>Writes guest memory, all or nothing; false with the trap raised.</summary>
+    private bool Write(ulong address, ReadOnlySpan<byte> from, ulong rip, ref Trap trap)
+    {
+        int first = Math.Min(from.Length, Bytes4K - (int)(address & (Bytes4K - 1)));
+        byte* at = Pointer(address, Access.Write, rip, ref trap);
+        if (at == null)
+            return false;
+        byte* next = null;
+        if (first < from.Length)
+        {
+            next = Pointer(address + (ulong)first, Access.Write, rip, ref trap);
+            if (next == null)
+                return false;
+        }
+
+        from[..first].CopyTo(new Span<byte>(at, first));
+        if (next != null)
+            from[first..].CopyTo(new Span<byte>(next, from.Length - first));
+        return true;
+    }
+
+    private bool ReadWord(ulong address, int bytes, out ulong value, ulong rip, ref Trap trap)
+    {
+        value = 0;
+        fixed (ulong* pointer = &value)
+            return Read(address, new Span<byte>(pointer, bytes), rip, ref trap);
+    }
+
+    private bool WriteWord(ulong address, int bytes, ulong value, ulong rip, ref Trap trap) =>
+        Write(address, new ReadOnlySpan<byte>(&value, bytes), rip, ref trap);
+
+    /// <summary>An access across two pages: the instruction works on a copy, which goes back in two parts.</summary>
+    private Step Across(in Site site, ulong address, Access access, ref nint code, ref Trap trap)
+    {
+        if (!TryDecode(site.Rip, out Instruction instruction, ref trap))
+            return Step.Trap;
+        if (site.Bytes > StateBlock.BounceBytes)
+            return Fatal($"an access of {site.Bytes} bytes across two pages, by {instruction} at 0x{site.Rip:x}", site.Rip, ref trap);
+        if (HasStackEffect(instruction))
+        {
+            Step step = CarryOutStack(instruction, ref trap);
+            return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+        }
+
+        _bounceFirst = Pointer(address, access, site.Rip, ref trap);
+        if (_bounceFirst == null)
+            return Step.Trap;
+        _bounceSecond = Pointer((address | (Bytes4K - 1)) + 1, access, site.Rip, ref trap);
+        if (_bounceSecond == null)
+            return Step.Trap;
+        _bounceFirstBytes = Bytes4K - (int)(address & (Bytes4K - 1));
+        _bounceSecondBytes = site.Bytes - _bounceFirstBytes;
+        byte* copy = _context.Block + StateBlock.Bounce;
+        Buffer.MemoryCopy(_bounceFirst, copy, StateBlock.BounceBytes, _bounceFirstBytes);
+        Buffer.MemoryCopy(_bounceSecond, copy + _bounceFirstBytes, StateBlock.BounceBytes - _bounceFirstBytes, _bounceSecondBytes);
+        (_bouncing, _bounceWrites) = (true, site.IsWrite);
+        code = _translator.TranslateAlone(instruction, (nint)copy);
+        return Step.Enter;
+    }
+
+    private void FinishBounce()
+    {
+        if (!_bouncing)
+            return;
+        _bouncing = false;
+        if (!_bounceWrites)
+            return;
+        byte* copy = _context.Block + StateBlock.Bounce;
+        Buffer.MemoryCopy(copy, _bounceFirst, _bounceFirstBytes, _bounceFirstBytes);
+        Buffer.MemoryCopy(copy + _bounceFirstBytes, _bounceSecond, _bounceSecondBytes, _bounceSecondBytes);
+    }
+
+    /// <summary>The address of a memory operand.</summary>
+    private ulong AddressOf(in Instruction instruction)
+    {
+        if (instruction.IsIPRelativeMemoryOperand)
+            return instruction.IPRelativeMemoryAddress + SegmentBase(instruction);
+        ulong address = instruction.MemoryDisplacement64;
+        if (instruction.MemoryBase != Register.None)
+            address += GetRegister(instruction.MemoryBase);
+        if (instruction.MemoryIndex != Register.None && !instruction.MemoryIndex.IsVectorRegister())
+            address += GetRegister(instruction.MemoryIndex) * (ulong)instruction.MemoryIndexScale;
+        if (instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32())
+            address = (uint)address;
+        return address + SegmentBase(instruction);
+    }
+
+    private ulong SegmentBase(in Instruction instruction) => instruction.SegmentPrefix switch
+    {
+        Register.FS => _context[StateBlock.FsBase],
+        Register.GS => _context[StateBlock.GsBase],
+        _ => 0,
+    };
+
+    private ulong GetRegister(Register register)
+    {
+        ulong whole = _context.Register(register.GetFullRegister() - Register.RAX);
+        return register.IsGPR64() ? whole
+            : register.IsGPR32() ? (uint)whole
+            : register.IsGPR16() ? (ushort)whole
+            : register is Register.AH or Register.BH or Register.CH or Register.DH ? (byte)(whole >> 8) : (byte)whole;
+    }
+
+    private void SetRegister(Register register, ulong value)
+    {
+        ref ulong whole = ref _context.Register(register.GetFullRegister() - Register.RAX);
+        whole = register.IsGPR64() ? value
+            : register.IsGPR32() ? (uint)value
+            : register.IsGPR16() ? (whole & ~0xffffUL) | (ushort)value
+            : register is Register.AH or Register.BH or Register.CH or Register.DH ? (whole & ~0xff00UL) | ((ulong)(byte)value << 8)
+            : (whole & ~0xffUL) | (byte)value;
+    }
+}

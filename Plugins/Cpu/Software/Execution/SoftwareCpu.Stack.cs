@@ -1,0 +1,187 @@
+using Iced.Intel;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software;
+
+// Pushes, pops, calls and returns that translated code does not do itself: across pages, of 16 bits, of flags, far.
+internal sealed unsafe partial class SoftwareCpu
+{
+    // SAFETY: guest memory only by Read and Write.
+    private const int StackRegister = 4;
+    private const int FrameRegister = 5;
+
+    private static bool HasStackEffect(in Instruction instruction) => instruction.Mnemonic is Mnemonic.Push or Mnemonic.Pop or Mnemonic.Call or Mnemonic.Ret
+        or Mnemonic.Leave or Mnemonic.Enter or Mnemonic.Pushf or Mnemonic.Pushfq or Mnemonic.Popf or Mnemonic.Popfq or Mnemonic.Iret or Mnemonic.Iretd
+        or Mnemonic.Iretq or Mnemonic.Retf or Mnemonic.Jmp;
+
+    private Step CarryOutStack(in Instruction instruction, ref Trap trap)
+    {
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Push or Mnemonic.Pushf or Mnemonic.Pushfq:
+                int bytes = -instruction.StackPointerIncrement;
+                return TryOperand(instruction, bytes, out ulong pushed, ref trap) && TryPush(pushed, bytes, instruction.IP, ref trap) ? Done(instruction) : Step.Trap;
+            case Mnemonic.Pop:
+                return CarryOutPop(instruction, ref trap);
+            case Mnemonic.Popf or Mnemonic.Popfq:
+                return CarryOutPopFlags(instruction, ref trap);
+            case Mnemonic.Call when instruction.IsCallNear || instruction.IsCallNearIndirect:
+            case Mnemonic.Jmp when instruction.IsJmpNearIndirect:
+                return CarryOutNear(instruction, ref trap);
+            case Mnemonic.Ret when instruction.Code is Code.Retnq or Code.Retnq_imm16:
+                if (!ReadWord(_context.Register(StackRegister), sizeof(ulong), out ulong back, instruction.IP, ref trap))
+                    return Step.Trap;
+                _context.Register(StackRegister) += sizeof(ulong) + (instruction.OpCount == 1 ? instruction.Immediate16 : 0UL);
+                _context[StateBlock.Rip] = back;
+                return Step.LookUp;
+            case Mnemonic.Leave when instruction.Code == Code.Leaveq:
+                ulong frame = _context.Register(FrameRegister);
+                if (!ReadWord(frame, sizeof(ulong), out ulong caller, instruction.IP, ref trap))
+                    return Step.Trap;
+                _context.Register(StackRegister) = frame + sizeof(ulong);
+                _context.Register(FrameRegister) = caller;
+                return Done(instruction);
+            case Mnemonic.Enter when instruction.Code == Code.Enterq_imm16_imm8 && instruction.Immediate8_2nd == 0:
+                if (!TryPush(_context.Register(FrameRegister), sizeof(ulong), instruction.IP, ref trap))
+                    return Step.Trap;
+                _context.Register(FrameRegister) = _context.Register(StackRegister);
+                _context.Register(StackRegister) -= instruction.Immediate16;
+                return Done(instruction);
+            case Mnemonic.Iretq:
+                return CarryOutReturn(instruction, words: 5, ref trap);
+            case Mnemonic.Retf when instruction.Code is Code.Retfq or Code.Retfq_imm16:
+                return CarryOutReturn(instruction, words: 2, ref trap);
+            default:
+                // Far transfers through memory, and the narrow forms, which a 64-bit program cannot use: none leads to a segment that is translated.
+                return NotKnown(instruction, ref trap);
+        }
+    }
+
+    private bool TryOperand(in Instruction instruction, int bytes, out ulong value, ref Trap trap)
+    {
+        value = 0;
+        if (instruction.Mnemonic != Mnemonic.Push)
+        {
+            value = Flags();
+            return true;
+        }
+
+        switch (instruction.Op0Kind)
+        {
+            case OpKind.Register:
+                value = instruction.Op0Register.IsSegmentRegister() ? SelectorOf(instruction.Op0Register) : GetRegister(instruction.Op0Register);
+                return true;
+            case OpKind.Memory:
+                return ReadWord(AddressOf(instruction), bytes, out value, instruction.IP, ref trap);
+            default:
+                value = instruction.GetImmediate(0);
+                return true;
+        }
+    }
+
+    private bool TryPush(ulong value, int bytes, ulong rip, ref Trap trap)
+    {
+        ulong to = _context.Register(StackRegister) - (ulong)bytes;
+        if (!WriteWord(to, bytes, value, rip, ref trap))
+            return false;
+        _context.Register(StackRegister) = to;
+        return true;
+    }
+
+    private Step CarryOutPop(in Instruction instruction, ref Trap trap)
+    {
+        int bytes = instruction.StackPointerIncrement;
+        ulong before = _context.Register(StackRegister);
+        if (!ReadWord(before, bytes, out ulong value, instruction.IP, ref trap))
+            return Step.Trap;
+        if (instruction.Op0Kind == OpKind.Register && instruction.Op0Register.IsSegmentRegister())
+        {
+            if (!TryLoadSelector(instruction.Op0Register, (ushort)value, instruction.IP, ref trap))
+                return Step.Trap;
+            _context.Register(StackRegister) = before + (ulong)bytes;
+            return Done(instruction);
+        }
+
+        // An address that uses RSP uses it as it is after the pop.
+        _context.Register(StackRegister) = before + (ulong)bytes;
+        if (instruction.Op0Kind == OpKind.Register)
+        {
+            SetRegister(instruction.Op0Register, value);
+            return Done(instruction);
+        }
+
+        ulong to = AddressOf(instruction);
+        _context.Register(StackRegister) = before;
+        if (!WriteWord(to, bytes, value, instruction.IP, ref trap))
+            return Step.Trap;
+        _context.Register(StackRegister) = before + (ulong)bytes;
+        return Done(instruction);
+    }
+
+    private Step CarryOutPopFlags(in Instruction instruction, ref Trap trap)
+    {
+        int bytes = instruction.StackPointerIncrement;
+        if (!ReadWord(_context.Register(StackRegister), bytes, out ulong value, instruction.IP, ref trap))
+            return Step.Trap;
+        _context.Register(StackRegister) += (ulong)bytes;
+        SetFlags(bytes == sizeof(ushort) ? (Flags() & ~0xffffUL) | value : value);
+        return Done(instruction);
+    }
+
+    private void SetFlags(ulong value)
+    {
+        _context[StateBlock.Flags] = (value & (ArithmeticFlags | DirectionFlag)) | AlwaysSet;
+        _context[StateBlock.SoftFlags] = value & SoftFlags;
+    }
+
+    private Step CarryOutNear(in Instruction instruction, ref Trap trap)
+    {
+        ulong target = instruction.NearBranchTarget;
+        if (instruction.Op0Kind == OpKind.Register)
+            target = GetRegister(instruction.Op0Register);
+        else if (instruction.Op0Kind == OpKind.Memory && !ReadWord(AddressOf(instruction), sizeof(ulong), out target, instruction.IP, ref trap))
+            return Step.Trap;
+        if (instruction.Mnemonic == Mnemonic.Call && !TryPush(instruction.NextIP, sizeof(ulong), instruction.IP, ref trap))
+            return Step.Trap;
+        _context[StateBlock.Rip] = target;
+        return Step.LookUp;
+    }
+
+    /// <summary>`iretq` (RIP, CS, RFLAGS, RSP, SS) and `retfq` (RIP, CS), to 64-bit code of ring 3.</summary>
+    private Step CarryOutReturn(in Instruction instruction, int words, ref Trap trap)
+    {
+        Span<ulong> frame = stackalloc ulong[5];
+        ulong at = _context.Register(StackRegister);
+        if (!Read(at, System.Runtime.InteropServices.MemoryMarshal.AsBytes(frame[..words]), instruction.IP, ref trap))
+            return Step.Trap;
+        ushort code = (ushort)frame[1];
+        if (!IsCode64(code))
+            return Raise(Vectors.GeneralProtection, (uint)(code & ~3), instruction.IP, ref trap);
+        if (!Memory.PageWalker.IsCanonical(frame[0]))
+            return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
+        if (words == 5)
+        {
+            ushort stack = (ushort)frame[4];
+            if (!IsUsable(stack))
+                return Raise(Vectors.GeneralProtection, (uint)(stack & ~3), instruction.IP, ref trap);
+            _state.Ss = stack;
+            SetFlags(frame[2]);
+            _context.Register(StackRegister) = frame[3];
+        }
+        else
+        {
+            _context.Register(StackRegister) = at + 16 + (instruction.OpCount == 1 ? instruction.Immediate16 : 0UL);
+        }
+
+        _state.Cs = code;
+        _context[StateBlock.Rip] = frame[0];
+        return Step.LookUp;
+    }
+
+    /// <summary>What is not translated is an invalid opcode, never a wrong answer.</summary>
+    private Step NotKnown(in Instruction instruction, ref Trap trap)
+    {
+        _machine.Unknown(instruction);
+        return Raise(Vectors.InvalidOpcode, 0, instruction.IP, ref trap);
+    }
+}

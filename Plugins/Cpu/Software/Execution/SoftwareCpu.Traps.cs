@@ -1,0 +1,55 @@
+using Iced.Intel;
+using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software;
+
+// How guest code's faults become traps.
+internal sealed unsafe partial class SoftwareCpu
+{
+    // SAFETY: reads the state block only.
+    private Step Raise(byte vector, uint errorCode, ulong rip, ref Trap trap)
+    {
+        Save(rip);
+        trap = new Trap { Kind = TrapKind.Exception, Vector = vector, ErrorCode = errorCode, IsInterruptible = true };
+        return Step.Trap;
+    }
+
+    private Step RaisePageFault(uint errorCode, ulong address, ulong rip, ref Trap trap)
+    {
+        _ = Raise(Vectors.PageFault, errorCode, rip, ref trap);
+        trap.FaultAddress = address;
+        return Step.Trap;
+    }
+
+    private Step Outside(ulong address, ulong machineAddress, ulong rip, ref Trap trap) =>
+        Fatal($"page tables lead from 0x{address:x} to 0x{machineAddress:x}, memory that the machine does not have, at rip 0x{rip:x}", rip, ref trap);
+
+    private Step Fatal(string diagnosis, ulong rip, ref Trap trap)
+    {
+        Save(rip);
+        trap = new Trap { Kind = TrapKind.Fatal, IsInterruptible = true, Diagnosis = diagnosis };
+        return Step.Trap;
+    }
+
+    /// <summary>The host's processor faulted: what it would have been in the guest.</summary>
+    private Step HostFault(ref Trap trap)
+    {
+        _bouncing = false;
+        ulong rip = _translator.RipOf(_context[StateBlock.FaultInstruction]);
+        switch ((int)_context[StateBlock.FaultSignal])
+        {
+            case NativeCalls.ArithmeticFault:
+                if (!TryDecode(rip, out Instruction instruction, ref trap))
+                    return Step.Trap;
+                byte vector = instruction.Mnemonic is Mnemonic.Div or Mnemonic.Idiv ? Vectors.DivideError
+                    : Translation.CodeFacts.CpuidFeaturesAreX87(instruction.Code) ? Vectors.X87Error : Vectors.VectorError;
+                return Raise(vector, 0, rip, ref trap);
+            case NativeCalls.IllegalInstruction:
+                return Raise(Vectors.InvalidOpcode, 0, rip, ref trap);
+            default:
+                // Every address was checked: what is left are operands that are not aligned as their instruction wants.
+                return Raise(Vectors.GeneralProtection, 0, rip, ref trap);
+        }
+    }
+}

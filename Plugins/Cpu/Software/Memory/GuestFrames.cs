@@ -1,0 +1,129 @@
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software.Memory;
+
+/// <summary>
+/// A machine's memory by machine address, and what each frame is to the engine: a page table that was walked, code that was translated.
+/// </summary>
+internal sealed unsafe class GuestFrames
+{
+    // SAFETY: regions are the machine's own and foreign frames shown to it, alive as long as they are listed here (the contract of IGuestMachine and IShowsForeignFrames).
+    private readonly MemoryRegion[] _regions;
+    private readonly Dictionary<long, nint> _foreign = [];
+    private readonly byte[] _kinds;
+    private readonly ulong _mainStart;
+    private readonly ulong _mainBytes;
+    private readonly byte* _mainHost;
+
+    public GuestFrames(IReadOnlyList<MemoryRegion> regions)
+    {
+        _regions = [.. regions];
+        MemoryRegion main = _regions.MaxBy(region => region.Frames);
+        _mainStart = main.First.Address;
+        _mainBytes = (ulong)main.Frames << 12;
+        _mainHost = (byte*)main.HostAddress;
+        _kinds = new byte[_regions.Length == 0 ? 0 : _regions.Max(region => region.First.Value + region.Frames)];
+    }
+
+    [Flags]
+    private enum Kind : byte
+    {
+        /// <summary>Walked as a table of level 2 or above.</summary>
+        UpperTable = 1,
+
+        /// <summary>Holds translated code.</summary>
+        Code = 2,
+    }
+
+    /// <summary>Where a machine address lies in this process; null for what the machine does not have.</summary>
+    public byte* At(ulong address)
+    {
+        ulong offset = address - _mainStart;
+        return offset < _mainBytes ? _mainHost + offset : Elsewhere(address, out _);
+    }
+
+    /// <summary>The same, and whether the guest may ever write there.</summary>
+    public byte* At(ulong address, out bool writable)
+    {
+        ulong offset = address - _mainStart;
+        writable = true;
+        return offset < _mainBytes ? _mainHost + offset : Elsewhere(address, out writable);
+    }
+
+    /// <summary>Whether the frame is this domain's: what is written in it is told.</summary>
+    public bool IsOwn(ulong address)
+    {
+        if (address - _mainStart < _mainBytes)
+            return true;
+        foreach (ref readonly MemoryRegion region in _regions.AsSpan())
+        {
+            if ((ulong)((long)(address >> 12) - region.First.Value) < (ulong)region.Frames)
+                return true;
+        }
+
+        return false;
+    }
+
+    public bool HoldsCode(ulong address) => Has(address, Kind.Code);
+
+    public void MarkCode(ulong address) => Mark(address, Kind.Code);
+
+    public void ClearCode(ulong address) => Clear(address, Kind.Code);
+
+    public bool IsUpperTable(ulong address) => Has(address, Kind.UpperTable);
+
+    public void MarkUpperTable(ulong address) => Mark(address, Kind.UpperTable);
+
+    public void ClearUpperTable(ulong address) => Clear(address, Kind.UpperTable);
+
+    /// <summary>Forgets all code.</summary>
+    public void ClearAllCode()
+    {
+        foreach (ref byte kind in _kinds.AsSpan())
+            kind &= (byte)~Kind.Code;
+    }
+
+    /// <summary>Adds a frame of another domain.</summary>
+    public bool TryShow(MemoryRegion region) => _foreign.TryAdd(region.First.Value, region.HostAddress | (region.IsReadOnly ? 1 : 0));
+
+    /// <summary>Takes it away.</summary>
+    public void Hide(Mfn frame) => _foreign.Remove(frame.Value);
+
+    private byte* Elsewhere(ulong address, out bool writable)
+    {
+        long frame = (long)(address >> 12);
+        foreach (ref readonly MemoryRegion region in _regions.AsSpan())
+        {
+            if ((ulong)(frame - region.First.Value) < (ulong)region.Frames)
+            {
+                writable = !region.IsReadOnly;
+                return (byte*)region.HostAddress + ((frame - region.First.Value) << 12) + (address & 4095);
+            }
+        }
+
+        if (_foreign.TryGetValue(frame, out nint host))
+        {
+            writable = (host & 1) == 0;
+            return (byte*)(host & ~4095) + (address & 4095);
+        }
+
+        writable = false;
+        return null;
+    }
+
+    // Frames of other domains are not counted here: nothing there is code or a table of this one.
+    private bool Has(ulong address, Kind kind) => address >> 12 < (ulong)_kinds.Length && (_kinds[address >> 12] & (byte)kind) != 0;
+
+    private void Mark(ulong address, Kind kind)
+    {
+        if (address >> 12 < (ulong)_kinds.Length)
+            _kinds[address >> 12] |= (byte)kind;
+    }
+
+    private void Clear(ulong address, Kind kind)
+    {
+        if (address >> 12 < (ulong)_kinds.Length)
+            _kinds[address >> 12] &= (byte)~kind;
+    }
+}

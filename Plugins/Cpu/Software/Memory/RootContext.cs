@@ -1,0 +1,124 @@
+using System.Runtime.InteropServices;
+using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software.Memory;
+
+/// <summary>A state block with the software TLB and the jump cache of one page-table root.</summary>
+internal sealed unsafe class RootContext : IDisposable
+{
+    // SAFETY: the block is mapped in the constructor and unmapped in Dispose; offsets are StateBlock's.
+    private const ulong InitialControlWord = 0x37f;
+    private const ulong InitialMxcsr = 0x1f80;
+
+    public RootContext(nint translatedStack)
+    {
+        nint block = NativeCalls.Map(0, StateBlock.Bytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
+        if (block == NativeCalls.Failed)
+            throw new EngineException($"mmap of a state block failed: {Marshal.GetLastPInvokeErrorMessage()}.", "Free memory.");
+        Block = (byte*)block;
+        this[StateBlock.TlbMask] = (ulong)(StateBlock.TlbEntries - 1) << 12;
+        this[StateBlock.OffsetMask] = ~0xfffUL;
+        this[StateBlock.JumpMask] = (StateBlock.JumpEntries - 1) << StateBlock.JumpShift;
+        this[StateBlock.SignMask] = 1UL << 63;
+        this[StateBlock.TranslatedStack] = (ulong)translatedStack;
+        this[StateBlock.Mxcsr] = InitialMxcsr;
+        this[StateBlock.X87] = InitialControlWord;
+        this[StateBlock.X87 + 24] = InitialMxcsr | (0xffffUL << 32);
+        this[StateBlock.X87Header] = 1;
+        Flush();
+    }
+
+    /// <summary>The block, for the GS base.</summary>
+    public byte* Block { get; }
+
+    /// <summary>The root's frame; -1 for none.</summary>
+    public long Root { get; set; } = -1;
+
+    /// <summary>The machine's count of TLB flushes when this one was last flushed.</summary>
+    public long Epoch { get; set; }
+
+    /// <summary>The machine's count of changes of code when the jump cache was last flushed.</summary>
+    public long CodeEpoch { get; set; }
+
+    /// <summary>When it was used last.</summary>
+    public long Used { get; set; }
+
+    /// <summary>A word of the block.</summary>
+    public ref ulong this[int offset] => ref *(ulong*)(Block + offset);
+
+    /// <summary>A guest register by number.</summary>
+    public ref ulong Register(int number) => ref *(ulong*)(Block + StateBlock.Registers + (number * 8));
+
+    /// <summary>The TLB slot of an address.</summary>
+    public static int SlotOf(ulong address) => (int)(address >> 12) & (StateBlock.TlbEntries - 1);
+
+    /// <summary>The jump cache's entry of an address.</summary>
+    public static int JumpOf(ulong address) => (int)(address >> StateBlock.JumpShift) & (StateBlock.JumpEntries - 1);
+
+    /// <summary>Forgets every translation of addresses and every target.</summary>
+    public void Flush()
+    {
+        new Span<ulong>(Block + StateBlock.TlbRead, StateBlock.TlbEntries * 2).Fill(StateBlock.NoPage);
+        FlushJumps();
+    }
+
+    /// <summary>Forgets which pages may be written.</summary>
+    public void FlushWrites() => new Span<ulong>(Block + StateBlock.TlbWrite, StateBlock.TlbEntries).Fill(StateBlock.NoPage);
+
+    /// <summary>Forgets every target of jumps.</summary>
+    public void FlushJumps()
+    {
+        new Span<ulong>(Block + StateBlock.JumpTags, StateBlock.JumpEntries).Fill(StateBlock.NoCode);
+        new Span<ulong>(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries).Fill(unchecked(0 - StateBlock.NoCode));
+    }
+
+    /// <summary>Forgets what came from one L1 entry: at most two slots can hold it.</summary>
+    public void Drop(ulong entryAddress)
+    {
+        int first = (int)(entryAddress >> 3) & 511;
+        for (int slot = first; slot < StateBlock.TlbEntries; slot += 512)
+        {
+            if (this[StateBlock.TlbOrigin + (slot * 8)] == entryAddress)
+                this[StateBlock.TlbRead + (slot * 8)] = this[StateBlock.TlbWrite + (slot * 8)] = StateBlock.NoPage;
+        }
+    }
+
+    /// <summary>Enters a page.</summary>
+    public void Fill(ulong address, byte* host, bool writable, ulong origin)
+    {
+        int at = SlotOf(address) * 8;
+        ulong page = address & ~0xfffUL;
+        this[StateBlock.TlbRead + at] = 0 - page;
+        this[StateBlock.TlbWrite + at] = writable ? 0 - page : StateBlock.NoPage;
+        this[StateBlock.TlbHost + at] = (ulong)host;
+        this[StateBlock.TlbDelta + at] = (ulong)host - page;
+        this[StateBlock.TlbOrigin + at] = origin;
+    }
+
+    /// <summary>Translated code for an address, or 0.</summary>
+    public nint CodeAt(ulong rip)
+    {
+        int at = JumpOf(rip) * 8;
+        return this[StateBlock.JumpTags + at] == rip ? (nint)this[StateBlock.JumpTargets + at] : 0;
+    }
+
+    /// <summary>Remembers translated code for an address.</summary>
+    public void Remember(ulong rip, nint code)
+    {
+        int at = JumpOf(rip) * 8;
+        this[StateBlock.JumpTags + at] = rip;
+        this[StateBlock.JumpNegatives + at] = 0 - rip;
+        this[StateBlock.JumpTargets + at] = (ulong)code;
+    }
+
+    /// <summary>Takes over what is the CPU's and not the root's: vector and x87 state.</summary>
+    public void TakeOver(RootContext from)
+    {
+        Buffer.MemoryCopy(from.Block + StateBlock.X87, Block + StateBlock.X87, StateBlock.Bounce - StateBlock.X87, StateBlock.Bounce - StateBlock.X87);
+        this[StateBlock.Mxcsr] = from[StateBlock.Mxcsr];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _ = NativeCalls.Unmap((nint)Block, StateBlock.Bytes);
+}

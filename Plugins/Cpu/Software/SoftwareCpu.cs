@@ -1,0 +1,458 @@
+using System.Diagnostics;
+using Iced.Intel;
+using Tessera.Plugins.Cpu.Software.Memory;
+using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Plugins.Cpu.Software.Translation;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software;
+
+/// <summary>
+/// One vCPU: enters translated code, and does in C# what translated code leaves for: TLB misses, jumps that are not linked, instructions that
+/// need help, faults of the host's processor. Registers are the state block's while it runs, <see cref="State"/>'s in between.
+/// </summary>
+internal sealed unsafe partial class SoftwareCpu : IGuestCpu
+{
+    // SAFETY: state blocks live until Dispose; guest memory is only reached where the walker said it is; one thread at a time runs a machine.
+
+    /// <summary>Guest instructions between two looks at the time and at kicks: some ten microseconds.</summary>
+    private const long Quantum = 30_000;
+    private const int MostContexts = 12;
+    private const int StackBytes = 256 << 10;
+    private const int Bytes4K = 4096;
+    private const ulong ArithmeticFlags = 0x8d5;
+    private const ulong DirectionFlag = 0x400;
+    private const ulong TrapFlag = 0x100;
+
+    /// <summary>TF, NT, AC and ID: kept apart, since the host's would act on them.</summary>
+    private const ulong SoftFlags = 0x100 | 0x4000 | 0x4_0000 | 0x20_0000;
+    private const ulong AlwaysSet = 0x202;
+    private const ushort FlatCode64 = 0xe033;
+    private const ushort FlatData = 0xe02b;
+
+    private readonly SoftwareMachine _machine;
+    private readonly Translator _translator;
+    private readonly List<RootContext> _contexts = [];
+    private readonly nint _stack;
+    private GuestCpuState _state;
+    private RootContext _context = null!;
+    private long _tick;
+    private bool _disposed;
+
+    /// <summary>The code that was found last may be jumped to from elsewhere in its page.</summary>
+    private bool _linkable;
+
+    /// <summary>The instruction under way is one that TF steps over.</summary>
+    private bool _stepping;
+
+    public SoftwareCpu(SoftwareMachine machine)
+    {
+        _machine = machine;
+        _translator = machine.Translator;
+        _stack = NativeCalls.Map(0, StackBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
+        if (_stack == NativeCalls.Failed)
+            throw new EngineException("mmap of a stack for translated code failed.", "Free memory.");
+        _state.Cs = FlatCode64;
+        _state.Ss = _state.Ds = _state.Es = FlatData;
+        _state.Dr6 = 0xffff0ff0;
+        _state.Dr7 = 0x400;
+        _context = NewContext();
+    }
+
+    private enum Step
+    {
+        /// <summary>Look the next instruction up at <see cref="StateBlock.Rip"/>.</summary>
+        LookUp,
+
+        /// <summary>Enter the code that was found.</summary>
+        Enter,
+
+        /// <summary>Come back with the trap.</summary>
+        Trap,
+
+        /// <summary>Let another CPU of the machine have a turn.</summary>
+        GiveWay,
+    }
+
+    /// <inheritdoc/>
+    public ref GuestCpuState State => ref _state;
+
+    /// <inheritdoc/>
+    public Trap Run(IEngineThread thread, Nanoseconds deadline)
+    {
+        SoftwareThread self = (SoftwareThread)thread;
+        Trap trap = new() { Kind = TrapKind.Preempted, IsInterruptible = true };
+        while (true)
+        {
+            if (self.TakeKick() || Stopwatch.GetTimestamp() >= deadline.Value || !_machine.TryEnter(self, deadline.Value))
+                return trap;
+            Step step;
+            try
+            {
+                step = Execute(self, deadline.Value, ref trap);
+            }
+            finally
+            {
+                _machine.Leave();
+            }
+
+            if (step == Step.Trap)
+                return trap;
+        }
+    }
+
+    /// <summary>No page may be written without notice any more.</summary>
+    public void FlushWrites()
+    {
+        foreach (RootContext context in _contexts)
+            context.FlushWrites();
+    }
+
+    /// <summary>Forgets what came from an L1 entry.</summary>
+    public void Drop(ulong entryAddress)
+    {
+        foreach (RootContext context in _contexts)
+            context.Drop(entryAddress);
+    }
+
+    /// <summary>Forgets a root.</summary>
+    public void DropRoot(long root)
+    {
+        foreach (RootContext context in _contexts)
+        {
+            if (context.Root != root)
+                continue;
+            context.Flush();
+            context.Root = -1;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_disposed)
+            return;
+        _disposed = true;
+        _context.Dispose();
+        foreach (RootContext context in _contexts)
+        {
+            if (context != _context)
+                context.Dispose();
+        }
+
+        _ = NativeCalls.Unmap(_stack, StackBytes);
+    }
+
+    private Step Execute(SoftwareThread self, long deadline, ref Trap trap)
+    {
+        if (_state.Is32Bit)
+        {
+            // Compatibility code is not translated: its process gets the fault that a processor without that mode would raise.
+            trap = new Trap { Kind = TrapKind.Exception, Vector = Vectors.GeneralProtection, IsInterruptible = true };
+            return Step.Trap;
+        }
+
+        Switch(_state.Root.Value);
+        Load();
+        if (!_machine.Features.WritesBases)
+            NativeCalls.SetGsBase((nint)_context.Block);
+        delegate* unmanaged<byte*, nint, void> enter = (delegate* unmanaged<byte*, nint, void>)_translator.Thunks.Enter;
+        nint code = 0;
+        Step step = Step.LookUp;
+        while (true)
+        {
+            if (step == Step.LookUp)
+                step = (_context[StateBlock.SoftFlags] & TrapFlag) != 0 ? Alone(ref code, ref trap) : Find(_context[StateBlock.Rip], ref code, ref trap);
+            if (step is Step.Trap or Step.GiveWay)
+            {
+                if (_context[StateBlock.X87Live] != 0)
+                    KeepX87();
+                return step;
+            }
+
+            enter(_context.Block, code);
+            step = Handle(self, deadline, ref code, ref trap);
+        }
+    }
+
+    private Step Handle(SoftwareThread self, long deadline, ref nint code, ref Trap trap)
+    {
+        int argument = (int)(uint)(_context[StateBlock.Reason] >> 32);
+        switch ((ExitReason)(uint)_context[StateBlock.Reason])
+        {
+            case ExitReason.Link:
+                return FollowLink(_translator.Links[argument], ref code, ref trap);
+            case ExitReason.Indirect:
+                return Step.LookUp;
+            case ExitReason.Syscall:
+                Save(_context[StateBlock.Rip]);
+                _state.Rflags = _state.R11 = Flags();
+                _state.Cs = FlatCode64;
+                _state.Ss = FlatData;
+                trap = new Trap { Kind = TrapKind.Syscall, IsInterruptible = true };
+                return Step.Trap;
+            case ExitReason.Miss:
+                return Miss(_translator.Sites[argument], ref code, ref trap);
+            case ExitReason.Helper:
+                Step helped = Help(_translator.Helpers[argument], ref trap);
+                return helped == Step.LookUp ? AfterInstruction(ref trap) : helped;
+            case ExitReason.Deadline:
+                return Late(self, deadline, ref trap);
+            case ExitReason.Fault:
+                return HostFault(ref trap);
+            default:
+                FinishBounce();
+                return AfterInstruction(ref trap);
+        }
+    }
+
+    /// <summary>After an instruction that was carried out alone: the trap of single stepping.</summary>
+    private Step AfterInstruction(ref Trap trap)
+    {
+        if (!_stepping)
+            return Step.LookUp;
+        _stepping = false;
+        return Raise(Vectors.Debug, 0, _context[StateBlock.Rip], ref trap);
+    }
+
+    private Step Late(SoftwareThread self, long deadline, ref Trap trap)
+    {
+        ulong rip = _context[StateBlock.Rip];
+        if (self.TakeKick() || Stopwatch.GetTimestamp() >= deadline)
+        {
+            Save(rip);
+            trap = new Trap { Kind = TrapKind.Preempted, IsInterruptible = true };
+            return Step.Trap;
+        }
+
+        if (_machine.IsContended)
+        {
+            Save(rip);
+            return Step.GiveWay;
+        }
+
+        _context[StateBlock.Budget] = (ulong)Quantum;
+        return Step.LookUp;
+    }
+
+    private Step FollowLink(in Link link, ref nint code, ref Trap trap)
+    {
+        long resets = _translator.Resets;
+        Step step = Find(link.Target, ref code, ref trap);
+        if (step == Step.Enter && resets == _translator.Resets && code != 0 && _linkable)
+            _translator.Connect(link, code);
+        return step;
+    }
+
+    /// <summary>Finds or makes the code for an address.</summary>
+    private Step Find(ulong rip, ref nint code, ref Trap trap)
+    {
+        _linkable = true;
+        code = _context.CodeAt(rip);
+        if (code != 0)
+            return Step.Enter;
+        if (!TryFetch(rip, rip, out Walked at, ref trap))
+            return Step.Trap;
+        if (!_machine.MayKeepCode(at.Address))
+        {
+            // Nobody tells when it is written: such code is read again each time.
+            _linkable = false;
+            return Alone(ref code, ref trap, stepping: false);
+        }
+
+        long resets = _translator.Resets;
+        ulong second = (rip | (Bytes4K - 1)) + 1;
+        if (_translator.Cache.Crosses(rip, at.Address) || _translator.Crosses(rip, at.Host))
+        {
+            _linkable = false;
+            if (!TryFetch(second, rip, out Walked next, ref trap))
+                return Step.Trap;
+            if (!_machine.MayKeepCode(next.Address))
+                return Alone(ref code, ref trap, stepping: false);
+            code = _translator.Cache.Find(rip, at.Address, next.Address);
+            if (code == 0)
+                code = _translator.TranslateCrossing(rip, at, next);
+        }
+        else
+        {
+            code = _translator.Cache.Find(rip, at.Address, 0);
+            if (code == 0)
+                code = _translator.Translate(rip, at);
+        }
+
+        if (_translator.CodeMarked)
+        {
+            _translator.CodeMarked = false;
+            _machine.CodeMarked();
+        }
+
+        if (resets != _translator.Resets)
+        {
+            _machine.CodeDropped();
+            FollowCode();
+        }
+
+        _context.Remember(rip, code);
+        return Step.Enter;
+    }
+
+    /// <summary>Makes the one instruction at RIP, to be carried out alone, or carries it out.</summary>
+    private Step Alone(ref nint code, ref Trap trap, bool stepping = true)
+    {
+        ulong rip = _context[StateBlock.Rip];
+        if (!TryDecode(rip, out Instruction instruction, ref trap))
+            return Step.Trap;
+        _stepping = stepping;
+        if (_translator.TreatmentOf(instruction) is Treatment.Native or Treatment.Nothing)
+        {
+            code = _translator.TranslateAlone(instruction, 0);
+            return Step.Enter;
+        }
+
+        Step step = Help(instruction, ref trap);
+        return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+    }
+
+    private bool TryDecode(ulong rip, out Instruction instruction, ref Trap trap)
+    {
+        instruction = default;
+        if (!TryFetch(rip, rip, out Walked at, ref trap))
+            return false;
+        if (!_translator.Crosses(rip, at.Host))
+        {
+            instruction = _translator.Decode(rip, at.Host);
+            return true;
+        }
+
+        if (!TryFetch((rip | (Bytes4K - 1)) + 1, rip, out Walked next, ref trap))
+            return false;
+        instruction = _translator.Decode(rip, at.Host, next.Host);
+        return true;
+    }
+
+    /// <summary>Walks for an instruction's bytes.</summary>
+    private bool TryFetch(ulong address, ulong rip, out Walked at, ref Trap trap)
+    {
+        at = default;
+        if (!PageWalker.IsCanonical(address))
+        {
+            _ = Raise(Vectors.GeneralProtection, 0, rip, ref trap);
+            return false;
+        }
+
+        if (_machine.Walker.Walk(_context.Root, address, Access.Fetch, out at))
+            return true;
+        _ = at.IsOutside ? Outside(address, at.Address, rip, ref trap) : RaisePageFault(at.ErrorCode, address, rip, ref trap);
+        return false;
+    }
+
+    private void Switch(long root)
+    {
+        if (_context.Root != root)
+        {
+            RootContext context = ContextOf(root);
+            context.TakeOver(_context);
+            _context = context;
+        }
+
+        _context.Used = ++_tick;
+        if (_context.Epoch != _machine.Epoch)
+        {
+            _context.Flush();
+            _context.Epoch = _machine.Epoch;
+        }
+
+        FollowCode();
+    }
+
+    /// <summary>Drops the targets of jumps if code has changed.</summary>
+    private void FollowCode()
+    {
+        if (_context.CodeEpoch == _machine.CodeEpoch)
+            return;
+        _context.FlushJumps();
+        _context.CodeEpoch = _machine.CodeEpoch;
+    }
+
+    private RootContext ContextOf(long root)
+    {
+        RootContext? oldest = null;
+        foreach (RootContext context in _contexts)
+        {
+            if (context.Root == root)
+                return context;
+            if (context != _context && (oldest is null || context.Used < oldest.Used))
+                oldest = context;
+        }
+
+        if (_contexts.Count < MostContexts && (oldest is null || oldest.Root >= 0))
+            oldest = NewContext();
+        oldest!.Flush();
+        oldest.Root = root;
+        oldest.Epoch = _machine.Epoch;
+        oldest.CodeEpoch = _machine.CodeEpoch;
+        return oldest;
+    }
+
+    private RootContext NewContext()
+    {
+        RootContext context = new(_stack + StackBytes - 64);
+        _contexts.Add(context);
+        return context;
+    }
+
+    private void Load()
+    {
+        fixed (ulong* from = &_state.Rax)
+            ToHardware(from, (ulong*)(_context.Block + StateBlock.Registers));
+        _context[StateBlock.Rip] = _state.Rip;
+        _context[StateBlock.Flags] = (_state.Rflags & (ArithmeticFlags | DirectionFlag)) | AlwaysSet;
+        _context[StateBlock.SoftFlags] = _state.Rflags & SoftFlags;
+        _context[StateBlock.FsBase] = _state.FsBase;
+        _context[StateBlock.GsBase] = _state.GsBase;
+        _context[StateBlock.Budget] = (ulong)Quantum;
+        _context[StateBlock.X87Live] = 0;
+        _bouncing = _stepping = false;
+    }
+
+    /// <summary>The registers into <see cref="State"/>, at an instruction.</summary>
+    private void Save(ulong rip)
+    {
+        fixed (ulong* to = &_state.Rax)
+            FromHardware((ulong*)(_context.Block + StateBlock.Registers), to);
+        _state.Rip = rip;
+        _state.Rflags = Flags();
+        _state.FsBase = _context[StateBlock.FsBase];
+        _state.GsBase = _context[StateBlock.GsBase];
+    }
+
+    private ulong Flags() => (_context[StateBlock.Flags] & (ArithmeticFlags | DirectionFlag)) | _context[StateBlock.SoftFlags] | AlwaysSet;
+
+    /// <summary>From the contract's order (RAX RBX RCX RDX RSI RDI RSP RBP) to the hardware's (RAX RCX RDX RBX RSP RBP RSI RDI).</summary>
+    private static void ToHardware(ulong* from, ulong* to)
+    {
+        (to[0], to[1], to[2], to[3]) = (from[0], from[2], from[3], from[1]);
+        (to[4], to[5], to[6], to[7]) = (from[6], from[7], from[4], from[5]);
+        for (int register = 8; register < 16; register++)
+            to[register] = from[register];
+    }
+
+    /// <summary>And back.</summary>
+    private static void FromHardware(ulong* from, ulong* to)
+    {
+        (to[0], to[1], to[2], to[3]) = (from[0], from[3], from[1], from[2]);
+        (to[4], to[5], to[6], to[7]) = (from[6], from[7], from[4], from[5]);
+        for (int register = 8; register < 16; register++)
+            to[register] = from[register];
+    }
+
+    /// <summary>The x87 registers into the state block; the host's are new then.</summary>
+    private void KeepX87()
+    {
+        ((delegate* unmanaged<byte*, void>)_translator.Thunks.SaveX87)(_context.Block + StateBlock.X87);
+        // Where the host's last x87 instruction lies is not the guest's to know.
+        _context[StateBlock.X87 + 8] = _context[StateBlock.X87 + 16] = 0;
+        _context[StateBlock.X87Live] = 0;
+    }
+}

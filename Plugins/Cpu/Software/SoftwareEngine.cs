@@ -1,0 +1,66 @@
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Plugins;
+
+namespace Tessera.Plugins.Cpu.Software;
+
+/// <summary>Options of the software engine.</summary>
+public sealed record SoftwareOptions
+{
+    /// <summary>Leaves out what only some processors have.</summary>
+    [Option("Translate without BMI2 and FSGSBASE, as on processors that lack them.")]
+    public bool Plain { get; init; }
+}
+
+/// <summary>
+/// The CPU engine that needs no KVM: translates ring-3 code of the guest to code of the host's, the same instructions with checked
+/// addresses. It runs on every x86-64 Linux, as any user; traps cost nanoseconds, guest code some more than its own time.
+/// </summary>
+[Plugin("software", PluginKind.CpuEngine, "1.0.0", Summary = "Runs guests by translating their code: no KVM, no privileges, cheap traps.", Options = typeof(SoftwareOptions))]
+public sealed class SoftwareEngine : ICpuEngine
+{
+    internal const long ReservedFrames = 512;
+    private const int FirstXenSlot = 256;
+    private const int XenSlots = 16;
+
+    private readonly HostFeatures _features;
+
+    /// <summary>Looks at the host's processor.</summary>
+    /// <param name="options">The engine's options.</param>
+    public SoftwareEngine(SoftwareOptions options)
+    {
+        _features = HostFeatures.Probe(options.Plain);
+        Facts = new EngineFacts
+        {
+            Name = "software",
+            Strategy = "Guest code is translated; page tables are walked by the engine, which forgets what changes before the next entry.",
+            ReservedFrames = ReservedFrames,
+            HypercallInstruction = [0xe6, SoftwareCpu.HypercallPort],
+            FreeSlots = [.. Enumerable.Range(FirstXenSlot, XenSlots)],
+            HardwareCpuidLeaks = false,
+            CpuidFaults = true,
+            VectorStates = _features.VectorStates,
+            Findings =
+            [
+                new EngineFinding("BMI2", _features.BitManipulation ? "used" : "not used", _features.BitManipulation ? string.Empty : "checks keep flags the slow way"),
+                new EngineFinding("FSGSBASE", _features.WritesBases ? "used" : "not used", _features.WritesBases ? string.Empty : "each entry sets a base by a system call"),
+                new EngineFinding("vector registers", _features.WideVectors ? "up to AVX2" : "up to SSE4.2", "AVX-512 is hidden from guests"),
+                new EngineFinding("32-bit code", "faults", "32-bit programs end with a protection fault"),
+                new EngineFinding("hardware breakpoints", "do not strike", "guests have no hardware breakpoints here"),
+            ],
+        };
+    }
+
+    /// <inheritdoc/>
+    public EngineFacts Facts { get; }
+
+    /// <inheritdoc/>
+    public IEngineThread EnterThread(int hostCpu) => new SoftwareThread(hostCpu);
+
+    /// <inheritdoc/>
+    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new SoftwareMachine(layout, _features);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+    }
+}

@@ -1,0 +1,91 @@
+namespace Tessera.Plugins.Cpu.Software;
+
+/// <summary>
+/// Where things lie in a state block: what translated code reaches by the GS base while it runs on one page-table root. One block
+/// holds the registers that are not in host registers, the vector registers, the jump cache and the software TLB of its root.
+/// </summary>
+internal static class StateBlock
+{
+    /// <summary>Sixteen registers in the hardware's order: RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15.</summary>
+    public const int Registers = 0x000;
+    public const int Rip = 0x080;
+
+    /// <summary>The arithmetic flags and DF: what the host's own flags hold while translated code runs.</summary>
+    public const int Flags = 0x088;
+
+    /// <summary>Guest instructions until translated code must come back; taken off at backward jumps, calls and indirect jumps.</summary>
+    public const int Budget = 0x090;
+
+    /// <summary>Why translated code came back: an <see cref="Translation.ExitReason"/>, 32 bits.</summary>
+    public const int Reason = 0x098;
+
+    /// <summary>What belongs to the reason: the number of a site, 32 bits.</summary>
+    public const int Argument = 0x09c;
+
+    /// <summary>Flags that the host's must never hold (TF, NT, AC, ID): `pushfq` adds them.</summary>
+    public const int SoftFlags = 0x0a0;
+    public const int FsBase = 0x0a8;
+    public const int GsBase = 0x0b0;
+    public const int HostStack = 0x0b8;
+    public const int TranslatedStack = 0x0c0;
+    public const int Resume = 0x0c8;
+
+    /// <summary>The guest address of an access that missed the TLB.</summary>
+    public const int Address = 0x0d0;
+    public const int Temporary = 0x0d8;
+
+    /// <summary>Four host registers lent for an instruction.</summary>
+    public const int Borrowed = 0x0e0;
+    public const int TlbMask = 0x100;
+    public const int OffsetMask = 0x108;
+    public const int JumpMask = 0x110;
+    public const int SignMask = 0x118;
+    public const int Mxcsr = 0x120;
+    public const int HostMxcsr = 0x124;
+
+    /// <summary>Whether the host's x87 registers are the guest's now, 64 bits.</summary>
+    public const int X87Live = 0x128;
+    public const int FaultInstruction = 0x130;
+    public const int FaultAddress = 0x138;
+    public const int FaultSignal = 0x140;
+
+    /// <summary>x87 state as FXSAVE64 writes it, and the header that XRSTOR wants behind it.</summary>
+    public const int X87 = 0x200;
+    public const int X87Header = X87 + 512;
+
+    /// <summary>Sixteen YMM registers, 32 bytes each.</summary>
+    public const int Vectors = 0x480;
+    public const int VectorBytes = 16 * 32;
+
+    /// <summary>A copy of an operand that lies across two pages.</summary>
+    public const int Bounce = 0x700;
+    public const int BounceBytes = 512;
+
+    public const int JumpEntries = 4096;
+
+    /// <summary>The lowest bit of an address that chooses its entry.</summary>
+    public const int JumpShift = 2;
+    public const int TlbEntries = 1024;
+
+    /// <summary>Jump cache: guest addresses, their negatives (for comparisons that leave the flags alone), host code.</summary>
+    public const int JumpTags = 0x1000;
+    public const int JumpNegatives = JumpTags + (JumpEntries * 8);
+    public const int JumpTargets = JumpNegatives + (JumpEntries * 8);
+
+    /// <summary>
+    /// TLB: minus the page's address where it may be read (or written), so that adding an address of the page leaves its offset; the page's
+    /// host address; that less the guest address; the machine address of the L1 entry it came from.
+    /// </summary>
+    public const int TlbRead = JumpTargets + (JumpEntries * 8);
+    public const int TlbWrite = TlbRead + (TlbEntries * 8);
+    public const int TlbHost = TlbWrite + (TlbEntries * 8);
+    public const int TlbDelta = TlbHost + (TlbEntries * 8);
+    public const int TlbOrigin = TlbDelta + (TlbEntries * 8);
+    public const int Bytes = TlbOrigin + (TlbEntries * 8);
+
+    /// <summary>A tag that no canonical address matches.</summary>
+    public const ulong NoPage = 1UL << 62;
+
+    /// <summary>A jump-cache tag that no block has: not canonical.</summary>
+    public const ulong NoCode = ulong.MaxValue >> 1;
+}

@@ -1,0 +1,60 @@
+using System.Runtime.InteropServices;
+using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Plugins.Cpu.Software.Translation;
+
+/// <summary>A slot of the <see cref="CodeSpace"/> with memory behind it, mapped twice: to write code, and, elsewhere, to run it.</summary>
+internal sealed unsafe class CodeArena : IDisposable
+{
+    // SAFETY: both mappings live until Dispose, which comes after the last Run.
+    private readonly nint _slot;
+    private nint _writable;
+
+    public CodeArena()
+    {
+        _slot = CodeSpace.Instance.Take();
+        int file = NativeCalls.CreateMemoryFile();
+        try
+        {
+            if (file < 0 || NativeCalls.SetLength(file, CodeSpace.SlotBytes) != 0)
+                throw Failed("memfd_create");
+            _writable = NativeCalls.Map(0, CodeSpace.SlotBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Shared, file, 0);
+            if (_writable == NativeCalls.Failed)
+                throw Failed("mmap");
+            if (NativeCalls.Map(_slot, CodeSpace.SlotBytes, NativeCalls.Read | NativeCalls.Execute, NativeCalls.Shared | NativeCalls.Fixed, file, 0) == NativeCalls.Failed)
+                throw Failed("mmap of executable memory");
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+        finally
+        {
+            if (file >= 0)
+                _ = NativeCalls.Close(file);
+        }
+    }
+
+    /// <summary>The first byte to write.</summary>
+    public byte* Start => (byte*)_writable;
+
+    /// <summary>From where a byte is written to where it runs.</summary>
+    public nint Distance => _slot - _writable;
+
+    /// <summary>The first byte's address as code.</summary>
+    public nint CodeStart => _slot;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_writable is not (0 or -1))
+            _ = NativeCalls.Unmap(_writable, CodeSpace.SlotBytes);
+        _writable = -1;
+        CodeSpace.Instance.Return(_slot);
+    }
+
+    private static EngineException Failed(string call) =>
+        new($"{call} for translated code failed: {Marshal.GetLastPInvokeErrorMessage()}.", "Free memory, and allow this process executable memory (SELinux: execmem).");
+}

@@ -1,0 +1,186 @@
+namespace Tessera.Plugins.Cpu.Software.Translation;
+
+/// <summary>
+/// The ways into and out of translated code, written at the start of each arena.
+/// <para>
+/// While guest code runs: GS base is the state block; RSP a stack of the engine's own; guest RCX is in R10 and guest RSP in R15; guest R9 is
+/// in memory with R10, R11 and R15… see <see cref="Host"/>; RCX and R11 are scratch; everything else is where the guest has it. FS stays the runtime's.
+/// </para>
+/// </summary>
+internal sealed unsafe class Thunks
+{
+    // SAFETY: only writes through the emitter, into an arena that was just made.
+
+    /// <summary>Scratch: counts and `jrcxz`.</summary>
+    public const int Rcx = 1;
+
+    /// <summary>Scratch: addresses.</summary>
+    public const int R11 = 11;
+
+    /// <summary>Where guest RCX is.</summary>
+    public const int GuestRcx = 10;
+
+    /// <summary>Where guest RSP is.</summary>
+    public const int GuestRsp = 15;
+
+    /// <summary>Where <see cref="Fault"/> lies in every arena.</summary>
+    public const int FaultOffset = 0;
+
+    private const int StackPointer = 4;
+    private const int InterruptsOn = 0x202;
+
+    /// <summary>Guest registers, by number, to host registers; -1 is memory: the three that compiled code uses least beside RSP and RCX's places.</summary>
+    private static readonly sbyte[] HostRegisters = [0, GuestRcx, 2, 3, GuestRsp, 5, 6, 7, 8, -1, -1, -1, 12, 13, 14, 9];
+
+    private readonly HostFeatures _features;
+
+    public Thunks(Emitter emitter, HostFeatures features)
+    {
+        _features = features;
+        Fault = emitter.Here;
+        nint faultJump = Leave(emitter, ExitReason.Fault);
+        Exit = emitter.Here;
+        WriteExit(emitter);
+        emitter.Patch(faultJump, Exit);
+        Link = Leave(emitter, ExitReason.Link, Exit);
+        Miss = Leave(emitter, ExitReason.Miss, Exit);
+        Helper = Leave(emitter, ExitReason.Helper, Exit);
+        Deadline = Leave(emitter, ExitReason.Deadline, Exit);
+        Single = Leave(emitter, ExitReason.Single, Exit);
+        Syscall = Leave(emitter, ExitReason.Syscall, Exit);
+        Indirect = emitter.Here;
+        emitter.StoreState(StateBlock.Rip, R11);
+        _ = Leave(emitter, ExitReason.Indirect, Exit);
+        Enter = emitter.Here;
+        WriteEnter(emitter);
+        LoadX87 = emitter.Here;
+        WriteLoadX87(emitter);
+        SaveX87 = emitter.Here;
+        emitter.Bytes([0x48, 0x0f, 0xae, 0x07]); // fxsave64 [rdi]
+        emitter.Bytes([0xdb, 0xe3, 0xc3]); // fninit; ret
+    }
+
+    /// <summary>`void enter(state block, code)`.</summary>
+    public nint Enter { get; }
+
+    /// <summary>Out, with a reason already in the state block.</summary>
+    public nint Exit { get; }
+
+    /// <summary>Where the handler of host faults goes on.</summary>
+    public nint Fault { get; }
+
+    public nint Link { get; }
+
+    public nint Miss { get; }
+
+    public nint Helper { get; }
+
+    public nint Deadline { get; }
+
+    public nint Single { get; }
+
+    public nint Syscall { get; }
+
+    /// <summary>Out, with the target in R11.</summary>
+    public nint Indirect { get; }
+
+    /// <summary>Called by translated code before its first x87 instruction.</summary>
+    public nint LoadX87 { get; }
+
+    /// <summary>`void save(area)`: FXSAVE64, then the host's registers as new.</summary>
+    public nint SaveX87 { get; }
+
+    /// <summary>Where a guest register is; -1 in the state block.</summary>
+    public static int Host(int register) => HostRegisters[register];
+
+    private static nint Leave(Emitter emitter, ExitReason reason)
+    {
+        emitter.StoreState32(StateBlock.Reason, (int)reason);
+        return emitter.JumpLater();
+    }
+
+    private static nint Leave(Emitter emitter, ExitReason reason, nint exit)
+    {
+        nint here = emitter.Here;
+        emitter.Patch(Leave(emitter, reason), exit);
+        return here;
+    }
+
+    /// <summary>XRSTOR of nothing but the x87 registers: FXRSTOR would load vector registers as well. Leaves the flags and every register but RCX alone.</summary>
+    private static void WriteLoadX87(Emitter emitter)
+    {
+        emitter.StoreState(StateBlock.Borrowed, 0);
+        emitter.StoreState(StateBlock.Borrowed + 8, 2);
+        emitter.MoveImmediate(0, 1);
+        emitter.MoveImmediate(2, 0);
+        emitter.State(wide: true, 0x0fae, 5, StateBlock.X87); // xrstor64
+        emitter.LoadState(0, StateBlock.Borrowed);
+        emitter.LoadState(2, StateBlock.Borrowed + 8);
+        emitter.StoreState64(StateBlock.X87Live, 1, Rcx);
+        emitter.Byte(0xc3);
+    }
+
+    private void WriteEnter(Emitter emitter)
+    {
+        emitter.Bytes([0x55, 0x53, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57]); // push rbp, rbx, r12 to r15
+        if (_features.WritesBases)
+            emitter.Bytes([0xf3, 0x48, 0x0f, 0xae, 0xdf]); // wrgsbase rdi
+        emitter.StoreState(StateBlock.HostStack, StackPointer);
+        emitter.State(wide: false, 0x0fae, 3, StateBlock.HostMxcsr); // stmxcsr
+        emitter.LoadState(StackPointer, StateBlock.TranslatedStack);
+        Vectors(emitter, load: true);
+        emitter.State(wide: false, 0x0fae, 2, StateBlock.Mxcsr); // ldmxcsr
+        emitter.StoreState(StateBlock.Resume, 6);
+        emitter.PushState(StateBlock.Flags);
+        emitter.PopFlags();
+        for (int register = 0; register < 16; register++)
+        {
+            if (Host(register) >= 0)
+                emitter.LoadState(Host(register), StateBlock.Registers + (register * 8));
+        }
+
+        emitter.State(wide: false, 0xff, 4, StateBlock.Resume); // jmp gs:[resume]
+    }
+
+    private void WriteExit(Emitter emitter)
+    {
+        for (int register = 0; register < 16; register++)
+        {
+            if (Host(register) >= 0)
+                emitter.StoreState(StateBlock.Registers + (register * 8), Host(register));
+        }
+
+        emitter.PushFlags();
+        emitter.PopState(StateBlock.Flags);
+        emitter.Byte(0x68); // push: DF clear again
+        emitter.Int32(InterruptsOn);
+        emitter.PopFlags();
+        Vectors(emitter, load: false);
+        emitter.State(wide: false, 0x0fae, 3, StateBlock.Mxcsr);
+        emitter.State(wide: false, 0x0fae, 2, StateBlock.HostMxcsr);
+        emitter.LoadState(StackPointer, StateBlock.HostStack);
+        emitter.Bytes([0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5b, 0x5d, 0xc3]);
+    }
+
+    /// <summary>Moves the vector registers: `vmovups`, or `movups` where there is no AVX.</summary>
+    private void Vectors(Emitter emitter, bool load)
+    {
+        for (int register = 0; register < 16; register++)
+        {
+            emitter.Byte(0x65);
+            if (_features.WideVectors)
+                emitter.Bytes([0xc5, (byte)(register < 8 ? 0xfc : 0x7c)]);
+            else if (register < 8)
+                emitter.Byte(0x0f);
+            else
+                emitter.Bytes([0x44, 0x0f]);
+            emitter.Byte(load ? 0x10 : 0x11);
+            emitter.Byte(((register & 7) << 3) | 4);
+            emitter.Byte(0x25);
+            emitter.Int32(StateBlock.Vectors + (register * 32));
+        }
+
+        if (!load && _features.WideVectors)
+            emitter.Bytes([0xc5, 0xf8, 0x77]); // vzeroupper: the runtime's SSE code is slow otherwise
+    }
+}

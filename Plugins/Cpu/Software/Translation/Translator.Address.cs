@@ -1,0 +1,135 @@
+using Iced.Intel;
+using Tessera.Plugins.Cpu.Software.Memory;
+
+namespace Tessera.Plugins.Cpu.Software.Translation;
+
+// How guest memory is reached: the address into R11, then the TLB's check, which leaves a host address in R11.
+internal sealed unsafe partial class Translator
+{
+    // SAFETY: only writes through the emitter.
+    private const int Above = 7;
+    private const int PageBytes = 4096;
+
+    private static int NumberOf(Register register) => register.GetFullRegister() - Register.RAX;
+
+    /// <summary>The operand's address into R11; uses RCX, leaves the flags alone.</summary>
+    private void Address(in Instruction instruction, bool withSegment)
+    {
+        if (instruction.IsIPRelativeMemoryOperand)
+        {
+            _emit.MoveImmediate(Thunks.R11, instruction.IPRelativeMemoryAddress);
+        }
+        else
+        {
+            int @base = instruction.MemoryBase == Register.None ? -1 : Thunks.Host(NumberOf(instruction.MemoryBase));
+            int index = instruction.MemoryIndex == Register.None ? -1 : Thunks.Host(NumberOf(instruction.MemoryIndex));
+            int scale = System.Numerics.BitOperations.Log2((uint)instruction.MemoryIndexScale);
+            if (instruction.MemoryIndex != Register.None && index < 0)
+                _emit.LoadState(index = Thunks.Rcx, StateBlock.Registers + (NumberOf(instruction.MemoryIndex) * 8));
+            if (instruction.MemoryBase != Register.None && @base < 0)
+                _emit.LoadState(@base = Thunks.R11, StateBlock.Registers + (NumberOf(instruction.MemoryBase) * 8));
+            bool is32Bit = instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32();
+            if (@base < 0 && index < 0)
+                _emit.MoveImmediate(Thunks.R11, instruction.MemoryDisplacement64);
+            else
+                _emit.LoadAddress(!is32Bit, Thunks.R11, @base, index, scale, (int)instruction.MemoryDisplacement64);
+        }
+
+        if (withSegment && instruction.SegmentPrefix is Register.FS or Register.GS)
+        {
+            _emit.LoadState(Thunks.Rcx, instruction.SegmentPrefix == Register.FS ? StateBlock.FsBase : StateBlock.GsBase);
+            _emit.LoadAddress(wide: true, Thunks.R11, Thunks.R11, Thunks.Rcx, 0, 0);
+        }
+    }
+
+    /// <summary>
+    /// Turns the guest address in R11 into a host address, or leaves for <see cref="ExitReason.Miss"/>. Uses RCX. The flags survive if they are
+    /// wanted.
+    /// </summary>
+    /// <param name="rip">The instruction.</param>
+    /// <param name="bytes">How many are reached.</param>
+    /// <param name="write">Whether they are written.</param>
+    /// <param name="flagsWanted">Whether the flags must survive.</param>
+    /// <param name="retry">Code that computes the address again.</param>
+    /// <param name="isStack">Whether the address is the stack pointer's.</param>
+    private void Check(ulong rip, int bytes, bool write, bool flagsWanted, nint retry, bool isStack = false)
+    {
+        if (_operand != 0)
+        {
+            _emit.MoveImmediate(Thunks.R11, (ulong)_operand);
+            return;
+        }
+
+        bytes = Math.Max(bytes, 1);
+        int tags = write ? StateBlock.TlbWrite : StateBlock.TlbRead;
+        int site = Sites.Count;
+        Sites.Add(new Site(rip, retry, bytes, write, isStack));
+        ColdCode miss = new() { What = ColdCode.Kind.Miss, Number = site };
+        if (flagsWanted && _features.BitManipulation)
+        {
+            _emit.ExtractState(Thunks.Rcx, Thunks.R11, StateBlock.TlbMask);
+            _emit.StateIndexed(wide: true, 0x8b, Thunks.Rcx, Thunks.Rcx, tags);
+            _emit.LoadAddress(wide: true, Thunks.Rcx, Thunks.Rcx, Thunks.R11, 0, bytes - 1);
+            _emit.ExtractState(Thunks.Rcx, Thunks.Rcx, StateBlock.OffsetMask);
+            miss.Place = _emit.JumpUnlessZeroLater();
+            _emit.ExtractState(Thunks.Rcx, Thunks.R11, StateBlock.TlbMask);
+            _emit.StateIndexed(wide: true, 0x8b, Thunks.Rcx, Thunks.Rcx, StateBlock.TlbDelta);
+            _emit.LoadAddress(wide: true, Thunks.R11, Thunks.R11, Thunks.Rcx, 0, 0);
+        }
+        else
+        {
+            miss.FlagsPushed = flagsWanted;
+            miss.Argument = tags;
+            if (flagsWanted)
+                _emit.PushFlags();
+            TlbSlot();
+            _emit.StateIndexed(wide: true, 0x03, Thunks.R11, Thunks.Rcx, tags);
+            _emit.Arithmetic(7, Thunks.R11, PageBytes - bytes, wide: true);
+            miss.Place = _emit.JumpIfLater(Above);
+            _emit.StateIndexed(wide: true, 0x03, Thunks.R11, Thunks.Rcx, StateBlock.TlbHost);
+            if (flagsWanted)
+                _emit.PopFlags();
+        }
+
+        _cold.Add(miss);
+    }
+
+    private void TlbSlot()
+    {
+        if (_features.BitManipulation)
+        {
+            _emit.RotateQuietly(Thunks.Rcx, Thunks.R11, 12);
+        }
+        else
+        {
+            _emit.Move(Thunks.Rcx, Thunks.R11);
+            _emit.ShiftRight(Thunks.Rcx, 12);
+        }
+
+        _emit.Arithmetic(4, Thunks.Rcx, StateBlock.TlbEntries - 1, wide: false);
+    }
+
+    /// <summary>The stack's word at a distance from the stack pointer: its host address into R11.</summary>
+    private void Stack(ulong rip, int distance, bool write, bool flagsWanted)
+    {
+        nint retry = _emit.Here;
+        _emit.LoadAddress(wide: true, Thunks.R11, Thunks.GuestRsp, -1, 0, distance);
+        Check(rip, sizeof(ulong), write, flagsWanted, retry, isStack: true);
+    }
+
+    /// <summary>The memory operand: its host address into R11.</summary>
+    private void Operand(in Instruction instruction, int bytes, bool write, bool flagsWanted)
+    {
+        nint retry = _emit.Here;
+        Address(instruction, withSegment: true);
+        Check(instruction.IP, bytes, write, flagsWanted, retry, instruction.MemoryBase is Register.RSP or Register.RBP);
+    }
+
+    private bool WritesMemory(in Instruction instruction)
+    {
+        if (instruction.Op0Kind != OpKind.Memory)
+            return instruction.Mnemonic is Mnemonic.Xchg;
+        return _infos.GetInfo(instruction, InstructionInfoOptions.NoRegisterUsage).Op0Access
+            is OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite;
+    }
+}

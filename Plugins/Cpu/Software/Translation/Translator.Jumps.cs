@@ -1,0 +1,189 @@
+namespace Tessera.Plugins.Cpu.Software.Translation;
+
+// Where translated code goes next, what it may still spend, and what is written behind a block because it seldom runs.
+internal sealed unsafe partial class Translator
+{
+    // SAFETY: only writes through the emitter.
+    private const int Negative = 8;
+
+    /// <summary>Goes on at an address: to its block in this page, or by the jump cache.</summary>
+    private void GoTo(ulong target, int count, bool flagsLive)
+    {
+        if (_alone)
+        {
+            LeaveAlone(target);
+            return;
+        }
+
+        if (count != 0)
+            Spend(count, flagsLive, target, isIndirect: false);
+        bool mayCross = (target & 4095) > PageBytes - PageReader.LongestInstruction;
+        if ((target & ~4095UL) != _page || mayCross)
+        {
+            _emit.MoveImmediate(Thunks.R11, target);
+            LookUp(flagsLive);
+            return;
+        }
+
+        if (target == _blockStart.Rip)
+        {
+            _emit.Jump(_blockStart.Code);
+            return;
+        }
+
+        nint place = _emit.JumpLater();
+        _cold.Add(new ColdCode { What = ColdCode.Kind.Link, Place = place, Target = target });
+    }
+
+    private void GoToR11(int count)
+    {
+        if (_alone)
+        {
+            _emit.StoreState(StateBlock.Rip, Thunks.R11);
+            _emit.Jump(Thunks.Single);
+            return;
+        }
+
+        Spend(count, flagsLive: true, 0, isIndirect: true);
+        LookUp(flagsLive: true);
+    }
+
+    private void LeaveAlone(ulong target)
+    {
+        _emit.StoreState64(StateBlock.Rip, target, Thunks.Rcx);
+        _emit.Jump(Thunks.Single);
+    }
+
+    /// <summary>Jumps to R11 by the jump cache.</summary>
+    private void LookUp(bool flagsLive)
+    {
+        if (!flagsLive)
+        {
+            JumpSlot();
+            _emit.StateIndexed(wide: true, 0x3b, Thunks.R11, Thunks.Rcx, StateBlock.JumpTags);
+            _emit.Patch(_emit.JumpIfLater(NotEqual), Thunks.Indirect);
+            _emit.JumpIndexed(Thunks.Rcx, StateBlock.JumpTargets);
+        }
+        else if (_features.BitManipulation)
+        {
+            _emit.ExtractState(Thunks.Rcx, Thunks.R11, StateBlock.JumpMask);
+            _emit.StateIndexed(wide: true, 0x8b, Thunks.Rcx, Thunks.Rcx, StateBlock.JumpNegatives);
+            _emit.LoadAddress(wide: true, Thunks.Rcx, Thunks.Rcx, Thunks.R11, 0, 0);
+            _emit.Patch(_emit.JumpUnlessZeroLater(), Thunks.Indirect);
+            _emit.ExtractState(Thunks.Rcx, Thunks.R11, StateBlock.JumpMask);
+            _emit.JumpIndexed(Thunks.Rcx, StateBlock.JumpTargets);
+        }
+        else
+        {
+            _emit.PushFlags();
+            JumpSlot();
+            _emit.PopFlags();
+            // The comparison itself must not change them either.
+            _emit.StoreState(StateBlock.Temporary, Thunks.Rcx);
+            _emit.StateIndexed(wide: true, 0x8b, Thunks.Rcx, Thunks.Rcx, StateBlock.JumpNegatives);
+            _emit.LoadAddress(wide: true, Thunks.Rcx, Thunks.Rcx, Thunks.R11, 0, 0);
+            _emit.Patch(_emit.JumpUnlessZeroLater(), Thunks.Indirect);
+            _emit.LoadState(Thunks.Rcx, StateBlock.Temporary);
+            _emit.JumpIndexed(Thunks.Rcx, StateBlock.JumpTargets);
+        }
+    }
+
+    private void JumpSlot()
+    {
+        if (_features.BitManipulation)
+        {
+            _emit.RotateQuietly(Thunks.Rcx, Thunks.R11, StateBlock.JumpShift);
+        }
+        else
+        {
+            _emit.Move(Thunks.Rcx, Thunks.R11);
+            _emit.ShiftRight(Thunks.Rcx, StateBlock.JumpShift);
+        }
+
+        _emit.Arithmetic(4, Thunks.Rcx, StateBlock.JumpEntries - 1, wide: false);
+    }
+
+    /// <summary>Takes instructions off the budget without looking at what is left.</summary>
+    private void TakeOff(int count)
+    {
+        _emit.LoadState(Thunks.Rcx, StateBlock.Budget);
+        _emit.AddQuietly(Thunks.Rcx, -count);
+        _emit.StoreState(StateBlock.Budget, Thunks.Rcx);
+    }
+
+    /// <summary>Takes instructions off the budget and leaves when none is left.</summary>
+    /// <param name="count">How many.</param>
+    /// <param name="flagsLive">Whether the flags must survive.</param>
+    /// <param name="target">Where to go on.</param>
+    /// <param name="isIndirect">R11 says where instead.</param>
+    private void Spend(int count, bool flagsLive, ulong target, bool isIndirect)
+    {
+        ColdCode late = new() { What = isIndirect ? ColdCode.Kind.DeadlineAtR11 : ColdCode.Kind.Deadline, Target = target };
+        if (!flagsLive)
+        {
+            _emit.SubtractState(StateBlock.Budget, count);
+            late.Place = _emit.JumpIfLater(Negative);
+        }
+        else if (_features.BitManipulation)
+        {
+            TakeOff(count);
+            _emit.ExtractState(Thunks.Rcx, Thunks.Rcx, StateBlock.SignMask);
+            late.Place = _emit.JumpUnlessZeroLater();
+        }
+        else
+        {
+            _emit.PushFlags();
+            _emit.SubtractState(StateBlock.Budget, count);
+            late.Place = _emit.JumpIfLater(Negative);
+            late.FlagsPushed = true;
+            _emit.PopFlags();
+        }
+
+        _cold.Add(late);
+    }
+
+    private void WriteCold()
+    {
+        for (int index = 0; index < _cold.Count; index++)
+        {
+            ColdCode cold = _cold[index];
+            _emit.Patch(cold.Place, _emit.Here);
+            switch (cold.What)
+            {
+                case ColdCode.Kind.Miss:
+                    if (cold.Argument != 0)
+                        _emit.StateIndexed(wide: true, 0x2b, Thunks.R11, Thunks.Rcx, cold.Argument);
+                    if (cold.FlagsPushed)
+                        _emit.PopFlags();
+                    _emit.StoreState(StateBlock.Address, Thunks.R11);
+                    _emit.StoreState32(StateBlock.Argument, cold.Number);
+                    _emit.Jump(Thunks.Miss);
+                    break;
+                case ColdCode.Kind.Deadline:
+                case ColdCode.Kind.DeadlineAtR11:
+                    if (cold.FlagsPushed)
+                        _emit.PopFlags();
+                    if (cold.What == ColdCode.Kind.DeadlineAtR11)
+                        _emit.StoreState(StateBlock.Rip, Thunks.R11);
+                    else
+                        _emit.StoreState64(StateBlock.Rip, cold.Target, Thunks.Rcx);
+                    _emit.Jump(Thunks.Deadline);
+                    break;
+                case ColdCode.Kind.Branch:
+                    GoTo(cold.Target, cold.Count, cold.FlagsLive);
+                    break;
+                case ColdCode.Kind.Link:
+                    _emit.StoreState32(StateBlock.Argument, Links.Count);
+                    Links.Add(new Link(cold.Target, cold.Place));
+                    _emit.Jump(Thunks.Link);
+                    break;
+                default:
+                    _emit.Byte(0xe8);
+                    _emit.Int32(0);
+                    _emit.Patch((nint)_emit.Position - sizeof(int), Thunks.LoadX87);
+                    _emit.Jump(cold.Back);
+                    break;
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+using Iced.Intel;
+
+namespace Tessera.Plugins.Cpu.Software.Translation;
+
+// Instructions that run as they are: their registers and addresses are put where translated code has them.
+internal sealed unsafe partial class Translator
+{
+    // SAFETY: only writes through the emitter.
+    private const int GuestRcxNumber = 1;
+    private static readonly int[] Lendable = [12, 13, 14, 8];
+
+    private void General(in Instruction instruction, bool flagsWanted)
+    {
+        OperandFacts facts = Look(instruction);
+        if (facts.UsesX87)
+            BringX87();
+        if (facts.HasMemory)
+            Operand(instruction, instruction.MemorySize.GetSize(), WritesMemory(instruction), flagsWanted);
+        if (facts.HasHighByte)
+            WithHighByte(instruction, facts);
+        else
+            WithPlacedRegisters(instruction, facts);
+    }
+
+    private static OperandFacts Look(in Instruction instruction)
+    {
+        OperandFacts facts = new()
+        {
+            CountInRcx = Liveness.ShiftsByCl(instruction) || instruction.Mnemonic is Mnemonic.Cmpxchg16b or Mnemonic.Cmpxchg8b,
+            ResultInRcx = instruction.Mnemonic is Mnemonic.Pcmpestri or Mnemonic.Pcmpestri64 or Mnemonic.Pcmpistri or Mnemonic.Vpcmpestri or Mnemonic.Vpcmpestri64 or Mnemonic.Vpcmpistri,
+            UsesX87 = instruction.Code.CpuidFeaturesAreX87(),
+        };
+        for (int operand = 0; operand < instruction.OpCount; operand++)
+        {
+            OpKind kind = instruction.GetOpKind(operand);
+            if (kind == OpKind.Memory)
+            {
+                facts.HasMemory = true;
+            }
+            else if (kind == OpKind.Register)
+            {
+                Register register = instruction.GetOpRegister(operand);
+                facts.UsesX87 |= register.IsMM() || register.IsST();
+                if (!register.IsGPR())
+                    continue;
+                facts.HasHighByte |= IsHighByte(register);
+                facts.HasCh |= register == Register.CH;
+                facts.HasRcx |= NumberOf(register) == GuestRcxNumber;
+                facts.Used |= 1u << NumberOf(register);
+            }
+        }
+
+        return facts;
+    }
+
+    /// <summary>The first x87 or MMX instruction since the CPU was entered finds the host's registers; `jrcxz` asks without touching the flags.</summary>
+    private void BringX87()
+    {
+        _emit.LoadState(Thunks.Rcx, StateBlock.X87Live);
+        _emit.Bytes([0xe3, 0x02, 0xeb, 0x05]); // jrcxz to the jump; else over it
+        nint place = _emit.JumpLater();
+        _cold.Add(new ColdCode { What = ColdCode.Kind.X87, Place = place, Back = _emit.Here });
+    }
+
+    /// <summary>AH, BH, CH and DH cannot be named beside the registers that hold addresses here, nor can CH where guest RCX is.</summary>
+    private void WithHighByte(Instruction instruction, in OperandFacts facts)
+    {
+        if (!facts.HasMemory)
+        {
+            // In their own places: RCX is brought back to its own for the one instruction.
+            bool rcx = facts.HasRcx || facts.CountInRcx;
+            if (rcx)
+                _emit.Move(Thunks.Rcx, Thunks.GuestRcx);
+            Encode(instruction);
+            if (rcx)
+                _emit.Move(Thunks.GuestRcx, Thunks.Rcx);
+            return;
+        }
+
+        instruction.SegmentPrefix = Register.None;
+        if (!facts.HasCh)
+        {
+            _emit.Move(Thunks.Rcx, Thunks.R11);
+            PointTo(ref instruction, Register.RCX);
+            Encode(instruction);
+            return;
+        }
+
+        PointTo(ref instruction, Register.R11);
+        for (int operand = 0; operand < instruction.OpCount; operand++)
+        {
+            if (instruction.GetOpKind(operand) == OpKind.Register && instruction.GetOpRegister(operand) == Register.CH)
+                instruction.SetOpRegister(operand, Register.CL);
+        }
+
+        _emit.Move(Thunks.Rcx, Thunks.GuestRcx);
+        _emit.Bytes([0x86, 0xcd]); // xchg ch, cl
+        Encode(instruction);
+        _emit.Bytes([0x86, 0xcd]);
+        _emit.Move(Thunks.GuestRcx, Thunks.Rcx);
+    }
+
+    private void WithPlacedRegisters(Instruction instruction, in OperandFacts facts)
+    {
+        if (facts.HasMemory)
+        {
+            instruction.SegmentPrefix = Register.None;
+            PointTo(ref instruction, Register.R11);
+        }
+
+        Span<(int Guest, int Host)> placed = stackalloc (int, int)[4];
+        Span<int> lent = stackalloc int[Lendable.Length];
+        int placedCount = 0;
+        int lentCount = 0;
+        bool rcxIsFree = !facts.CountInRcx && !facts.ResultInRcx;
+        bool r11IsFree = !facts.HasMemory;
+        for (int operand = 0; operand < instruction.OpCount; operand++)
+        {
+            if (instruction.GetOpKind(operand) != OpKind.Register || !instruction.GetOpRegister(operand).IsGPR())
+                continue;
+            Register register = instruction.GetOpRegister(operand);
+            // The count stays CL: RCX is loaded below.
+            if (facts.CountInRcx && operand == instruction.OpCount - 1 && register == Register.CL)
+                continue;
+            int guest = NumberOf(register);
+            int host = Thunks.Host(guest);
+            if (host < 0)
+            {
+                host = PlaceOf(placed[..placedCount], guest);
+                if (host < 0)
+                {
+                    host = Take(ref rcxIsFree, ref r11IsFree, facts.Used, lent, ref lentCount);
+                    _emit.LoadState(host, StateBlock.Registers + (guest * 8));
+                    placed[placedCount++] = (guest, host);
+                }
+            }
+
+            instruction.SetOpRegister(operand, OfSize(register, host));
+        }
+
+        if (facts.CountInRcx)
+            _emit.Move(Thunks.Rcx, Thunks.GuestRcx);
+        Encode(instruction);
+        if (facts.ResultInRcx)
+            _emit.Move(Thunks.GuestRcx, Thunks.Rcx);
+        foreach ((int guest, int host) in placed[..placedCount])
+            _emit.StoreState(StateBlock.Registers + (guest * 8), host);
+        for (int index = 0; index < lentCount; index++)
+            _emit.LoadState(lent[index], StateBlock.Borrowed + (index * 8));
+    }
+
+    private static int PlaceOf(ReadOnlySpan<(int Guest, int Host)> placed, int guest)
+    {
+        foreach ((int other, int host) in placed)
+        {
+            if (other == guest)
+                return host;
+        }
+
+        return -1;
+    }
+
+    private int Take(ref bool rcxIsFree, ref bool r11IsFree, uint used, Span<int> lent, ref int lentCount)
+    {
+        if (rcxIsFree)
+        {
+            rcxIsFree = false;
+            return Thunks.Rcx;
+        }
+
+        if (r11IsFree)
+        {
+            r11IsFree = false;
+            return Thunks.R11;
+        }
+
+        foreach (int candidate in Lendable)
+        {
+            if ((used & (1u << candidate)) != 0 || lent[..lentCount].Contains(candidate))
+                continue;
+            _emit.StoreState(StateBlock.Borrowed + (lentCount * 8), candidate);
+            lent[lentCount++] = candidate;
+            return candidate;
+        }
+
+        throw new InvalidOperationException("no register is left to lend");
+    }
+
+    private static void PointTo(ref Instruction instruction, Register register)
+    {
+        instruction.MemoryBase = register;
+        instruction.MemoryIndex = Register.None;
+        instruction.MemoryIndexScale = 1;
+        instruction.MemoryDisplacement64 = 0;
+        instruction.MemoryDisplSize = 0;
+    }
+
+    private void Encode(in Instruction instruction)
+    {
+        if (!_encoder.TryEncode(instruction, (ulong)_emit.Here, out _, out string? error))
+            throw new InvalidOperationException($"{instruction} cannot be encoded: {error}");
+    }
+
+    private static bool IsHighByte(Register register) => register is Register.AH or Register.BH or Register.CH or Register.DH;
+
+    private static Register OfSize(Register like, int host) =>
+        like.IsGPR64() ? Register.RAX + host
+        : like.IsGPR32() ? Register.EAX + host
+        : like.IsGPR16() ? Register.AX + host
+        : host < 4 ? Register.AL + host : Register.SPL + (host - 4);
+
+    private struct OperandFacts
+    {
+        public bool HasMemory;
+        public bool HasHighByte;
+        public bool HasCh;
+        public bool HasRcx;
+        public bool CountInRcx;
+        public bool ResultInRcx;
+        public bool UsesX87;
+
+        /// <summary>A bit for each guest register that is an operand.</summary>
+        public uint Used;
+    }
+}
+
+/// <summary>What Iced does not say itself.</summary>
+internal static class CodeFacts
+{
+    private static readonly bool[] X87 = Table();
+
+    /// <summary>Whether it is an instruction of the x87 unit or MMX.</summary>
+    public static bool CpuidFeaturesAreX87(this Code code) => X87[(int)code];
+
+    private static bool[] Table()
+    {
+        Code[] codes = Enum.GetValues<Code>();
+        bool[] table = new bool[(int)codes.Max() + 1];
+        foreach (Code code in codes)
+            table[(int)code] = IsX87(code);
+        return table;
+    }
+
+    private static bool IsX87(Code code)
+    {
+        foreach (CpuidFeature feature in code.CpuidFeatures())
+        {
+            if (feature is CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 or CpuidFeature.MMX)
+                return true;
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,171 @@
+using Iced.Intel;
+using Tessera.Plugins.Cpu.Software;
+using Tessera.Sdk;
+using Tessera.Sdk.Conformance.Cpu;
+using Tessera.Sdk.Cpu;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Engine.Software.Tests;
+
+/// <summary>Translated code is never older than the code it was made from, whoever wrote that, nor reached by mappings that are gone.</summary>
+[TestFixture(false)]
+[TestFixture(true)]
+internal sealed class CodeTests(bool plain)
+{
+    private const int OtherCode = 60;
+    private static readonly int CodeEntry = EngineGuest.EntryOf(EngineGuest.Code);
+
+    [Test]
+    public void Code_that_writes_the_next_instruction_runs_what_it_wrote() => With((guest, thread) =>
+    {
+        // mov byte [rip + 1], 7; mov al, 1: the immediate is changed just before it is used.
+        guest.Assemble(code =>
+        {
+            Label again = code.CreateLabel();
+            code.mov(ecx, 3);
+            code.Label(ref again);
+            code.db(0xc6, 0x05, 0x01, 0x00, 0x00, 0x00, 0x07);
+            code.db(0xb0, 0x01);
+            code.dec(ecx);
+            code.jne(again);
+            guest.Hypercall(code);
+        });
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        Assert.That(guest.State.Rax & 0xff, Is.EqualTo(7));
+    });
+
+    [Test]
+    public void Code_that_the_VMM_wrote_runs_as_it_is_now() => With((guest, thread) =>
+    {
+        for (int round = 1; round < 50; round++)
+        {
+            int value = round;
+            guest.Assemble(code =>
+            {
+                code.mov(eax, value);
+                guest.Hypercall(code);
+            });
+            guest.CodeChanged();
+            guest.State.Rip = EngineGuest.Code;
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Assert.That(guest.State.Rax, Is.EqualTo((ulong)round));
+        }
+    });
+
+    [Test]
+    public void A_frame_that_may_be_written_at_any_moment_is_read_again_each_time() => With((guest, thread) =>
+    {
+        ITracksWrites tracked = (ITracksWrites)guest.Machine;
+        tracked.WritesBegin(guest.CodeFrame);
+        for (int round = 1; round < 20; round++)
+        {
+            int value = round;
+            guest.Assemble(code =>
+            {
+                code.mov(eax, value);
+                guest.Hypercall(code);
+            });
+            guest.State.Rip = EngineGuest.Code;
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Assert.That(guest.State.Rax, Is.EqualTo((ulong)round));
+        }
+
+        tracked.WritesEnd(guest.CodeFrame);
+        guest.State.Rip = EngineGuest.Code;
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+    });
+
+    [Test]
+    public void Another_frame_at_the_same_address_is_other_code() => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            code.mov(eax, 1);
+            guest.Hypercall(code);
+        });
+        ulong first = guest.Words(EngineGuest.L1)[CodeEntry];
+        guest.Words((int)(Mfn.FromEntry(first).Value - guest.Frame(0).Value)).CopyTo(guest.Words(OtherCode));
+        System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(OtherCode))[1] = 2;
+        ulong second = guest.Frame(OtherCode).Address | EngineGuest.Rights;
+        for (int round = 0; round < 20; round++)
+        {
+            guest.Change(EngineGuest.L1, CodeEntry, round % 2 == 0 ? second : first);
+            guest.State.Rip = EngineGuest.Code;
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Assert.That(guest.State.Rax, Is.EqualTo(round % 2 == 0 ? 2UL : 1UL));
+        }
+    });
+
+    [Test]
+    public void An_instruction_across_two_pages_is_made_of_what_both_are_now() => With((guest, thread) =>
+    {
+        // mov eax, imm32 begins two bytes before the border; its upper three bytes lie in the next page.
+        const int Place = 4096 - 2;
+        guest.Assemble(
+            code =>
+            {
+                code.mov(eax, 0x11223344);
+                guest.Hypercall(code);
+            },
+            Place);
+        int next = EngineGuest.EntryOf(EngineGuest.Code + 4096);
+        ulong entry = guest.Words(EngineGuest.L1)[next];
+        guest.Words((int)(Mfn.FromEntry(entry).Value - guest.Frame(0).Value)).CopyTo(guest.Words(OtherCode));
+        System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(OtherCode))[0] = 0x55;
+        for (int round = 0; round < 10; round++)
+        {
+            guest.Change(EngineGuest.L1, next, round % 2 == 0 ? entry : guest.Frame(OtherCode).Address | EngineGuest.Rights);
+            guest.State.Rip = EngineGuest.Code + Place;
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Assert.That(guest.State.Rax, Is.EqualTo(round % 2 == 0 ? 0x11223344UL : 0x11225544UL));
+        }
+
+        guest.Change(EngineGuest.L1, next, 0);
+        guest.State.Rip = EngineGuest.Code + Place;
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector, trap.ErrorCode, trap.FaultAddress), Is.EqualTo((TrapKind.Exception, (byte)14, 0x14u, EngineGuest.Code + 4096)));
+        Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code + Place));
+    });
+
+    [Test]
+    public void A_root_that_was_retired_is_read_afresh() => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            code.mov(rax, __qword_ptr[rbx]);
+            guest.Hypercall(code);
+        });
+        guest.Words(EngineGuest.FirstData)[0] = 1;
+        guest.Words(EngineGuest.FirstData + 1)[0] = 2;
+        Assert.That(Read(), Is.EqualTo(1));
+        // As plain memory its tables change without a word; then it is a root again.
+        ((IKeepsTranslations)guest.Machine).RootRetired(guest.Frame(EngineGuest.L4));
+        guest.Words(EngineGuest.L1)[EngineGuest.EntryOf(EngineGuest.Data)] = guest.Frame(EngineGuest.FirstData + 1).Address | EngineGuest.Rights;
+        Assert.That(Read(), Is.EqualTo(2));
+
+        ulong Read()
+        {
+            guest.State.Rip = EngineGuest.Code;
+            guest.State.Rbx = EngineGuest.Data;
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            return guest.State.Rax;
+        }
+    });
+
+    [Test]
+    public void What_is_not_translated_is_an_invalid_opcode() => With((guest, thread) =>
+    {
+        // vaddps zmm0, zmm0, zmm0: AVX-512 is hidden.
+        guest.Assemble(code => code.db(0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc0));
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector, guest.State.Rip), Is.EqualTo((TrapKind.Exception, (byte)6, EngineGuest.Code)));
+    });
+
+    private void With(Action<EngineGuest, IEngineThread> body)
+    {
+        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
+        using IEngineThread thread = engine.EnterThread(0);
+        using EngineGuest guest = new(engine);
+        body(guest, thread);
+    }
+}
