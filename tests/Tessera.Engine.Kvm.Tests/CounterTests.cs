@@ -5,6 +5,7 @@ using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Plugins.Cpu.Kvm.Paging;
 using Tessera.Plugins.Cpu.Kvm.Probing;
+using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Engine.Kvm.Tests;
@@ -19,7 +20,7 @@ internal sealed class CounterTests : EngineFixture
         using HostCounter host = new();
         for (int machine = 0; machine < 2; machine++)
         {
-            using TestGuest guest = new(Engine, cpus: 2);
+            using EngineGuest guest = new(Engine, cpus: 2);
             guest.Assemble(code =>
             {
                 code.rdtsc();
@@ -29,7 +30,7 @@ internal sealed class CounterTests : EngineFixture
             {
                 int cpu = run % 2;
                 ref GuestCpuState state = ref guest.Cpus[cpu].State;
-                state.Rip = TestGuest.Code;
+                state.Rip = EngineGuest.Code;
                 ulong before = host.Read();
                 Trap trap = guest.Run(thread, cpu);
                 ulong after = host.Read();
@@ -46,7 +47,7 @@ internal sealed class CounterTests : EngineFixture
     {
         CounterMethod method = Enum.Parse<CounterMethod>(name);
         int slot;
-        using (TestGuest any = new(Engine))
+        using (EngineGuest any = new(Engine))
             slot = any.Machine.RootEntries[0].Slot;
         using KvmHost host = KvmHost.Open(KvmHost.DefaultPath());
         (bool offered, bool agrees, CounterShift shift) = HostProbe.OnOwnThread("test", thread =>

@@ -1,6 +1,7 @@
 using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Plugins.Cpu.Kvm.Probing;
 using Tessera.Sdk;
+using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Engine.Kvm.Tests;
@@ -46,7 +47,7 @@ internal sealed class EntryPointTests : EngineFixture
     [Test]
     public void System_calls_and_privileged_returns_end_in_ring_3([Values(64, 32, 16)] int bits) => OnEngineThread(thread =>
     {
-        using TestGuest guest = Prepare();
+        using EngineGuest guest = Prepare();
         foreach (byte[] instruction in SystemCalls)
             AssertRing3(guest, thread, bits, instruction);
     });
@@ -54,7 +55,7 @@ internal sealed class EntryPointTests : EngineFixture
     [Test]
     public void Every_software_interrupt_ends_in_ring_3([Values(64, 32, 16)] int bits) => OnEngineThread(thread =>
     {
-        using TestGuest guest = Prepare();
+        using EngineGuest guest = Prepare();
         for (int vector = 0; vector < 256; vector++)
             AssertRing3(guest, thread, bits, [0xcd, (byte)vector]);
     });
@@ -62,12 +63,12 @@ internal sealed class EntryPointTests : EngineFixture
     [Test]
     public void Far_transfers_to_the_engines_selectors_end_in_ring_3([Values(64, 32)] int bits) => OnEngineThread(thread =>
     {
-        using TestGuest guest = Prepare();
+        using EngineGuest guest = Prepare();
         for (int selector = EngineArea.Ring0Code & ~7; selector <= (EngineArea.LocalTable | 7); selector++)
         {
             (byte low, byte high) = ((byte)selector, (byte)(selector >> 8));
             // A far pointer in memory, for the forms that both modes have.
-            MemoryOf(guest, TestGuest.Data, [0x00, 0x50, 0x00, 0x00, low, high]);
+            MemoryOf(guest, EngineGuest.Data, [0x00, 0x50, 0x00, 0x00, low, high]);
             AssertRing3(guest, thread, bits, [0xff, 0x2b], "jmp far");
             AssertRing3(guest, thread, bits, [0xff, 0x1b], "call far");
             // Pushed CS and RIP; iret pops flags and stack too.
@@ -86,7 +87,7 @@ internal sealed class EntryPointTests : EngineFixture
         TestContext.Out.WriteLine($"seed {Seed}");
         Random random = new(Seed);
         byte[] bytes = new byte[64];
-        using TestGuest guest = Prepare();
+        using EngineGuest guest = Prepare();
         for (int round = 0; round < 300; round++)
         {
             random.NextBytes(bytes);
@@ -100,35 +101,35 @@ internal sealed class EntryPointTests : EngineFixture
     [Test]
     public void A_process_that_leaves_for_32_bit_code_by_itself_gets_no_further() => OnEngineThread(thread =>
     {
-        using TestGuest guest = Prepare();
+        using EngineGuest guest = Prepare();
         // jmp far [rbx] to the flat 32-bit selector, there syscall.
-        MemoryOf(guest, TestGuest.Data, [0x00, 0x10, 0x40, 0x00, EngineArea.Code32 & 0xff, EngineArea.Code32 >> 8]);
-        MemoryOf(guest, TestGuest.Code + 0x1000, [0x0f, 0x05]);
+        MemoryOf(guest, EngineGuest.Data, [0x00, 0x10, 0x40, 0x00, EngineArea.Code32 & 0xff, EngineArea.Code32 >> 8]);
+        MemoryOf(guest, EngineGuest.Code + 0x1000, [0x0f, 0x05]);
         AssertRing3(guest, thread, 64, [0xff, 0x2b]);
         Assert.That(guest.State.Is32Bit, Is.True);
-        Assert.That(guest.State.Rip, Is.EqualTo(TestGuest.Code + 0x1000).Or.EqualTo(TestGuest.Code + 0x1002));
+        Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code + 0x1000).Or.EqualTo(EngineGuest.Code + 0x1002));
     });
 
     [Test]
     public void Doctor_tells_where_a_32_bit_syscall_ends() =>
         Assert.That(Engine.Facts.Findings.Single(finding => finding.Probe == HostProbe.CompatSyscallProbe).Finding, Is.EqualTo("raises #UD").Or.StartsWith("enters its stub"));
 
-    private static void AssertRing3(TestGuest guest, IEngineThread thread, int bits, byte[] code, string name = "", int milliseconds = 2000)
+    private static void AssertRing3(EngineGuest guest, IEngineThread thread, int bits, byte[] code, string name = "", int milliseconds = 2000)
     {
         ref GuestCpuState state = ref guest.State;
-        MemoryOf(guest, TestGuest.Code, [.. code, 0xe6, Port]);
-        state.Rip = bits == 16 ? 0 : TestGuest.Code;
-        state.Rsp = TestGuest.StackTop - 0x100;
+        MemoryOf(guest, EngineGuest.Code, [.. code, 0xe6, Port]);
+        state.Rip = bits == 16 ? 0 : EngineGuest.Code;
+        state.Rsp = EngineGuest.StackTop - 0x100;
         state.Rflags = AfterOverflow;
         state.Rax = EngineArea.Ring0Code;
-        state.Rbx = TestGuest.Data;
-        state.Rcx = TestGuest.Code + 0x1000;
+        state.Rbx = EngineGuest.Data;
+        state.Rcx = EngineGuest.Code + 0x1000;
         state.Rdx = EngineArea.Ring0Code;
         state.Cs = bits switch { 64 => EngineArea.Code64, 32 => EngineArea.Code32, _ => Code16 };
         state.Ss = state.Ds = state.Es = EngineArea.Data;
         state.Fs = state.Gs = 0;
         state.Is32Bit = bits != 64;
-        state.Root = guest.Frame(TestGuest.L4);
+        state.Root = guest.Frame(EngineGuest.L4);
         Trap trap = guest.Run(thread, milliseconds: milliseconds);
         for (int round = 0; round < 20 && trap is { Kind: TrapKind.Preempted, IsInterruptible: false }; round++)
             trap = guest.Run(thread, milliseconds: milliseconds);
@@ -139,25 +140,25 @@ internal sealed class EntryPointTests : EngineFixture
         Assert.That(trap.Kind, Is.Not.EqualTo(TrapKind.Fatal), what);
     }
 
-    private TestGuest Prepare()
+    private EngineGuest Prepare()
     {
-        TestGuest guest = new(Engine);
-        guest.Words(TestGuest.L2)[0] = guest.Frame(LowTable).Address | TestGuest.Rights;
-        guest.Words(LowTable).Fill(guest.Frame(LowCode).Address | TestGuest.Rights);
+        EngineGuest guest = new(Engine);
+        guest.Words(EngineGuest.L2)[0] = guest.Frame(LowTable).Address | EngineGuest.Rights;
+        guest.Words(LowTable).Fill(guest.Frame(LowCode).Address | EngineGuest.Rights);
         Span<byte> low = System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(LowCode));
         // Any entry reaches an `out` soon: from ring 0 that is fatal and names the ring.
         low.Fill(0x90);
         for (int place = 30; place + 1 < low.Length; place += 32)
             (low[place], low[place + 1]) = (0xe6, Port);
         // 16-bit code of ring 3: 64 KiB from the code pages on.
-        guest.Words(Gdt)[Code16 >> 3] = 0x0000fb000000ffff | (TestGuest.Code << 16);
+        guest.Words(Gdt)[Code16 >> 3] = 0x0000fb000000ffff | (EngineGuest.Code << 16);
         guest.Cpus[0].SetDescriptorTables([guest.Frame(Gdt)], 8, [], 0);
         return guest;
     }
 
-    private static void MemoryOf(TestGuest guest, ulong address, ReadOnlySpan<byte> bytes)
+    private static void MemoryOf(EngineGuest guest, ulong address, ReadOnlySpan<byte> bytes)
     {
-        ulong entry = guest.Words(TestGuest.L1)[TestGuest.EntryOf(address)];
+        ulong entry = guest.Words(EngineGuest.L1)[EngineGuest.EntryOf(address)];
         int frame = (int)(Mfn.FromEntry(entry).Value - guest.Frame(0).Value);
         bytes.CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(frame))[(int)(address & 0xfff)..]);
     }

@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -10,18 +11,18 @@ internal sealed class HostileGuestTests : EngineFixture
 {
     private const byte Port = EngineArea.Port;
 
-    private ulong Slot(TestGuest guest) => (ulong)((long)((ulong)guest.Machine.RootEntries[0].Slot << 55) >> 16);
+    private ulong Slot(EngineGuest guest) => (ulong)((long)((ulong)guest.Machine.RootEntries[0].Slot << 55) >> 16);
 
     [TestCase("in")]
     [TestCase("outs")]
     [TestCase("rep outs")]
     public void Other_accesses_to_the_port_do_nothing_but_run_on_or_fault(string access) => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         guest.Assemble(code =>
         {
             code.mov(edx, (int)Port);
-            code.mov(rsi, TestGuest.Data);
+            code.mov(rsi, EngineGuest.Data);
             code.mov(ecx, 2);
             if (access == "in")
                 code.@in(al, dx);
@@ -47,7 +48,7 @@ internal sealed class HostileGuestTests : EngineFixture
     [TestCase("outFar")]
     public void Other_ports_and_wider_accesses_are_protection_faults(string access) => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         guest.Assemble(code =>
         {
             code.mov(edx, access == "outFar" ? 0xfff0 : Port + (access == "outWide" ? 0 : 1));
@@ -62,22 +63,22 @@ internal sealed class HostileGuestTests : EngineFixture
         });
         Trap trap = guest.Run(thread);
         Assert.That((trap.Kind, trap.Vector, trap.ErrorCode), Is.EqualTo((TrapKind.Exception, (byte)13, 0u)), trap.Diagnosis);
-        Assert.That(guest.State.Rip, Is.EqualTo(TestGuest.Code + 5));
+        Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code + 5));
     });
 
     [Test]
     public void Jumping_to_the_syscall_stub_is_a_syscall_and_elsewhere_in_it_an_exception() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         ulong stub = SyscallStub(guest);
         guest.State.Rip = stub;
-        guest.State.Rcx = TestGuest.Code + 0x40;
+        guest.State.Rcx = EngineGuest.Code + 0x40;
         guest.State.R11 = 0xffffffffffffffff;
         Trap trap = guest.Run(thread);
-        Assert.That((trap.Kind, guest.State.Rip), Is.EqualTo((TrapKind.Syscall, TestGuest.Code + 0x40)), trap.Diagnosis);
+        Assert.That((trap.Kind, guest.State.Rip), Is.EqualTo((TrapKind.Syscall, EngineGuest.Code + 0x40)), trap.Diagnosis);
 
         guest.Assemble(code => guest.Hypercall(code));
-        guest.State.Rip = TestGuest.Code;
+        guest.State.Rip = EngineGuest.Code;
         Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall), "flags of nonsense are cut to what ring 3 may have");
         Assert.That(guest.State.Rflags & 0x3000, Is.Zero, "no I/O privilege");
 
@@ -94,7 +95,7 @@ internal sealed class HostileGuestTests : EngineFixture
     [Test]
     public void Nothing_else_of_the_engines_slot_can_be_read_written_or_run() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         ulong stub = SyscallStub(guest);
         guest.Assemble(code =>
         {
@@ -122,7 +123,7 @@ internal sealed class HostileGuestTests : EngineFixture
                 EngineArea area = ((KvmMachine)guest.Machine).Area;
                 if ((area.IsRedirectedEntry(address) || area.IsRedirectedEntry(address - 4096)) && (offset != 0 || execute))
                     continue;
-                guest.State.Rip = execute ? address : TestGuest.Code + (ulong)offset;
+                guest.State.Rip = execute ? address : EngineGuest.Code + (ulong)offset;
                 guest.State.Rbx = address;
                 Trap trap = guest.Run(thread);
                 Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)14)), $"{address:x} {offset} {execute} {trap.Diagnosis}");
@@ -134,12 +135,12 @@ internal sealed class HostileGuestTests : EngineFixture
     [Test]
     public void An_address_that_is_not_canonical_is_a_protection_fault() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         guest.State.Rip = 0x8000_0000_0000;
         Trap trap = guest.Run(thread);
         Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)13)));
         guest.State.FsBase = 0x1234_8000_0000_0000;
-        guest.State.Rip = TestGuest.Code;
+        guest.State.Rip = EngineGuest.Code;
         guest.Assemble(code => guest.Hypercall(code));
         Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
     });
@@ -150,23 +151,23 @@ internal sealed class HostileGuestTests : EngineFixture
     [TestCase(8)]
     public void Software_interrupts_are_exceptions(int number) => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         guest.Assemble(code => code.@int((byte)number));
         Trap trap = guest.Run(thread);
         Assert.That(trap.Kind, Is.EqualTo(TrapKind.Exception), trap.Diagnosis);
         Assert.That(trap.Vector, Is.EqualTo(6).Or.EqualTo(13).Or.EqualTo(11));
-        Assert.That(guest.State.Rip, Is.EqualTo(TestGuest.Code));
+        Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code));
     });
 
     [Test]
     public void No_stack_at_all_does_not_hurt_the_engine() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         guest.Assemble(code => code.ud2());
         foreach (ulong stack in (ulong[])[0, 0xffff_ffff_ffff_ffff, 0x8000_0000_0000, Slot(guest) + 0x5000])
         {
             guest.State.Rsp = stack;
-            guest.State.Rip = TestGuest.Code;
+            guest.State.Rip = EngineGuest.Code;
             Trap trap = guest.Run(thread);
             Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)6)), trap.Diagnosis);
             Assert.That(guest.State.Rsp, Is.EqualTo(stack));
@@ -176,7 +177,7 @@ internal sealed class HostileGuestTests : EngineFixture
     [Test]
     public void Random_bytes_as_code_never_get_out() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         const int Seed = 20260711;
         TestContext.Out.WriteLine($"seed {Seed}");
         Random random = new(Seed);
@@ -195,11 +196,11 @@ internal sealed class HostileGuestTests : EngineFixture
             {
                 Trap trap = guest.Run(thread, milliseconds: 2);
                 Assert.That(trap.Kind, Is.Not.EqualTo(TrapKind.Fatal), $"round {round}: {trap.Diagnosis}");
-                guest.State.Rip = TestGuest.Code + (ulong)random.Next(512);
+                guest.State.Rip = EngineGuest.Code + (ulong)random.Next(512);
             }
         }
     });
 
     /// <summary>Where `syscall` goes, learnt as a guest would: the one page of the slot that it can read.</summary>
-    private static ulong SyscallStub(TestGuest guest) => ((KvmMachine)guest.Machine).Area.SyscallEntry;
+    private static ulong SyscallStub(EngineGuest guest) => ((KvmMachine)guest.Machine).Area.SyscallEntry;
 }

@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Sdk;
+using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -31,18 +32,18 @@ internal sealed class OwnedMachineTests : EngineFixture
     public void Code_and_tables_of_the_engine_cannot_be_written_by_any_mapping() => OnEngineThread(thread =>
     {
         int constant;
-        using (TestGuest probe = new(Engine))
+        using (EngineGuest probe = new(Engine))
             constant = ((KvmMachine)probe.Machine).Area.ConstantFrameCount;
         Assert.That(constant, Is.GreaterThan(10));
         for (int frame = 0; frame < constant; frame++)
         {
-            using TestGuest guest = Mapping(frame);
+            using EngineGuest guest = Mapping(frame);
             guest.Assemble(code =>
             {
                 code.mov(__qword_ptr[rbx], rax);
                 guest.Hypercall(code);
             });
-            guest.State.Rbx = TestGuest.Data;
+            guest.State.Rbx = EngineGuest.Data;
             Trap trap = guest.Run(thread);
             Assert.That((trap.Kind, trap.Diagnosis), Is.EqualTo((TrapKind.Fatal, trap.Diagnosis)), $"frame {frame}");
         }
@@ -58,12 +59,12 @@ internal sealed class OwnedMachineTests : EngineFixture
             for (int frame = 0; frame < 3; frame++)
             {
                 int first;
-                using (TestGuest probe = new(Engine))
+                using (EngineGuest probe = new(Engine))
                     first = ((KvmMachine)probe.Machine).Area.ConstantFrameCount;
-                using TestGuest guest = Mapping(first + frame);
+                using EngineGuest guest = Mapping(first + frame);
                 guest.Assemble(code =>
                 {
-                    code.mov(rdi, TestGuest.Data);
+                    code.mov(rdi, EngineGuest.Data);
                     code.mov(rax, pattern * 0x7f7f_7f7f_7f7f_7f7f);
                     code.mov(ecx, 512);
                     code.rep.stosq();
@@ -100,7 +101,7 @@ internal sealed class OwnedMachineTests : EngineFixture
     [TestCase("unbacked")]
     public void Ring_0_is_no_place_to_stay(string what) => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         OwnEngineSlot(guest, code =>
         {
             Label self = code.CreateLabel();
@@ -140,24 +141,24 @@ internal sealed class OwnedMachineTests : EngineFixture
     [Test]
     public void The_engines_own_changes_still_come_out_when_its_slot_was_replaced() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         OwnEngineSlot(guest, code => code.hlt());
         guest.Assemble(code =>
         {
             code.mov(rax, __qword_ptr[rbx]);
             guest.Hypercall(code);
         });
-        guest.State.Rbx = TestGuest.Data;
-        guest.Words(TestGuest.FirstData)[0] = 1;
-        guest.Words(TestGuest.FirstData + 1)[0] = 2;
+        guest.State.Rbx = EngineGuest.Data;
+        guest.Words(EngineGuest.FirstData)[0] = 1;
+        guest.Words(EngineGuest.FirstData + 1)[0] = 2;
         Assert.That((guest.Run(thread).Kind, guest.State.Rax), Is.EqualTo((TrapKind.Hypercall, 1UL)));
-        guest.Change(TestGuest.L1, TestGuest.EntryOf(TestGuest.Data), guest.Frame(TestGuest.FirstData + 1).Address | TestGuest.Rights);
-        guest.State.Rip = TestGuest.Code;
+        guest.Change(EngineGuest.L1, EngineGuest.EntryOf(EngineGuest.Data), guest.Frame(EngineGuest.FirstData + 1).Address | EngineGuest.Rights);
+        guest.State.Rip = EngineGuest.Code;
         Assert.That((guest.Run(thread).Kind, guest.State.Rax), Is.EqualTo((TrapKind.Hypercall, 2UL)), "the notification runs on tables of the engine's own");
     });
 
     /// <summary>Runs a guest, turn by turn, until it is fatal.</summary>
-    public static void RunToTheEnd(TestGuest guest, IEngineThread thread, string expected)
+    public static void RunToTheEnd(EngineGuest guest, IEngineThread thread, string expected)
     {
         Trap trap = default;
         for (int run = 0; run < MostRuns && trap.Kind != TrapKind.Fatal; run++)
@@ -169,27 +170,27 @@ internal sealed class OwnedMachineTests : EngineFixture
 
     private void StillWorks(IEngineThread thread)
     {
-        using TestGuest other = new(Engine);
+        using EngineGuest other = new(Engine);
         other.Assemble(code => other.Hypercall(code));
         Assert.That(other.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
     }
 
-    private TestGuest Mapping(int frame)
+    private EngineGuest Mapping(int frame)
     {
-        TestGuest guest = new(Engine);
-        guest.Words(TestGuest.L1)[TestGuest.EntryOf(TestGuest.Data)] = ((ulong)frame << 12) | TestGuest.Rights;
+        EngineGuest guest = new(Engine);
+        guest.Words(EngineGuest.L1)[EngineGuest.EntryOf(EngineGuest.Data)] = ((ulong)frame << 12) | EngineGuest.Rights;
         return guest;
     }
 
     // The engine's slot, rebuilt from tables of the guest: the same frames at the same places, but the exception stubs are the guest's.
-    private static void OwnEngineSlot(TestGuest guest, Action<Assembler> ring0)
+    private static void OwnEngineSlot(EngineGuest guest, Action<Assembler> ring0)
     {
         KvmMachine machine = (KvmMachine)guest.Machine;
         EngineArea area = machine.Area;
-        guest.Words(TestGuest.L4)[machine.RootEntries[0].Slot] = guest.Frame(OwnL3).Address | TestGuest.Rights;
-        guest.Words(OwnL3)[0] = guest.Frame(OwnL2).Address | TestGuest.Rights;
-        guest.Words(OwnL2)[0] = guest.Frame(OwnL1).Address | TestGuest.Rights;
-        guest.Words(OwnL2)[1] = guest.Frame(OwnCpuL1).Address | TestGuest.Rights;
+        guest.Words(EngineGuest.L4)[machine.RootEntries[0].Slot] = guest.Frame(OwnL3).Address | EngineGuest.Rights;
+        guest.Words(OwnL3)[0] = guest.Frame(OwnL2).Address | EngineGuest.Rights;
+        guest.Words(OwnL2)[0] = guest.Frame(OwnL1).Address | EngineGuest.Rights;
+        guest.Words(OwnL2)[1] = guest.Frame(OwnCpuL1).Address | EngineGuest.Rights;
         for (int frame = 0; frame < area.FrameCount; frame++)
             guest.Words(OwnL1)[frame] = ((ulong)frame << 12) | 0x63;
         int stubs = (int)((area.ExceptionEntry - area.Base) >> 12);

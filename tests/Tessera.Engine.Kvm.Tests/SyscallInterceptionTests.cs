@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -21,7 +22,7 @@ internal sealed class SyscallInterceptionTests : EngineFixture
     [Test]
     public void A_call_is_answered_without_an_exit_or_left_to_the_VMM_as_it_came() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         ISyscallInterception interception = Intercept(guest, code =>
         {
             Label exit = code.CreateLabel();
@@ -41,12 +42,12 @@ internal sealed class SyscallInterceptionTests : EngineFixture
             code.mov(eax, 8);
             code.syscall();
         });
-        interception.Entry = TestGuest.Code + CodeOffset;
+        interception.Entry = EngineGuest.Code + CodeOffset;
         Trap trap = guest.Run(thread);
         Assert.That((trap.Kind, guest.State.Rax, guest.State.Rbx), Is.EqualTo((TrapKind.Syscall, 8UL, 77UL)), trap.Diagnosis);
 
         interception.Entry = interception.Exit;
-        guest.State.Rip = TestGuest.Code;
+        guest.State.Rip = EngineGuest.Code;
         trap = guest.Run(thread);
         Assert.That((trap.Kind, guest.State.Rax), Is.EqualTo((TrapKind.Syscall, 7UL)), trap.Diagnosis);
     });
@@ -54,7 +55,7 @@ internal sealed class SyscallInterceptionTests : EngineFixture
     [Test]
     public void Segment_bases_set_in_ring_3_are_seen() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         guest.Assemble(code =>
         {
             code.mov(rax, 0x1234_5678_9000);
@@ -70,14 +71,14 @@ internal sealed class SyscallInterceptionTests : EngineFixture
     [Test]
     public void Preemption_waits_until_the_code_is_left_and_never_stops_inside() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         ISyscallInterception interception = Intercept(guest, code =>
         {
             for (int step = 0; step < 40; step++)
                 code.inc(rax);
             code.jmp(rcx);
         });
-        interception.Entry = TestGuest.Code + CodeOffset;
+        interception.Entry = EngineGuest.Code + CodeOffset;
         guest.Assemble(code =>
         {
             Label again = code.CreateLabel();
@@ -91,21 +92,21 @@ internal sealed class SyscallInterceptionTests : EngineFixture
             Trap trap = guest.Run(thread, milliseconds: 1);
             Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), trap.Diagnosis);
             if (trap.IsInterruptible)
-                Assert.That(guest.State.Rip, Is.InRange(TestGuest.Code, TestGuest.Code + 64));
+                Assert.That(guest.State.Rip, Is.InRange(EngineGuest.Code, EngineGuest.Code + 64));
         }
     });
 
     [Test]
     public void A_stale_signal_inside_the_code_does_not_lose_the_deadline() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         _ = Intercept(guest, code =>
         {
             Label inside = code.CreateLabel();
             code.Label(ref inside);
             code.dec(rcx);
             code.jne(inside);
-            code.mov(rbx, TestGuest.Code);
+            code.mov(rbx, EngineGuest.Code);
             code.jmp(rbx);
         });
         guest.Assemble(code =>
@@ -129,7 +130,7 @@ internal sealed class SyscallInterceptionTests : EngineFixture
             // The kick is taken by the first Run; its signal ends the second one's first round, inside the code.
             thread.Kick();
             Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Preempted));
-            guest.State.Rip = TestGuest.Code + CodeOffset;
+            guest.State.Rip = EngineGuest.Code + CodeOffset;
             guest.State.Rcx = (ulong)(turn + 1) * 100_000;
             Trap trap = guest.Run(thread, milliseconds: 20);
             Assert.That((trap.Kind, rescued), Is.EqualTo((TrapKind.Preempted, false)), trap.Diagnosis);
@@ -139,24 +140,24 @@ internal sealed class SyscallInterceptionTests : EngineFixture
     [Test]
     public void Code_that_is_never_left_ends_the_guest() => OnEngineThread(thread =>
     {
-        using TestGuest guest = new(Engine);
+        using EngineGuest guest = new(Engine);
         ISyscallInterception interception = Intercept(guest, code =>
         {
             Label forever = code.CreateLabel();
             code.Label(ref forever);
             code.jmp(forever);
         });
-        interception.Entry = TestGuest.Code + CodeOffset;
+        interception.Entry = EngineGuest.Code + CodeOffset;
         guest.Assemble(code => code.syscall());
         OwnedMachineTests.RunToTheEnd(guest, thread, "hangs");
     });
 
-    private ISyscallInterception Intercept(TestGuest guest, Action<Assembler> code)
+    private ISyscallInterception Intercept(EngineGuest guest, Action<Assembler> code)
     {
         ISyscallInterception interception = (ISyscallInterception)guest.Cpus[0];
         _interceptionExit = interception.Exit;
         guest.Assemble(code, CodeOffset);
-        interception.Declare(TestGuest.Code + CodeOffset, 0x200);
+        interception.Declare(EngineGuest.Code + CodeOffset, 0x200);
         return interception;
     }
 }

@@ -14,14 +14,16 @@ public abstract partial class CpuEngineConformance
     {
         using EngineGuest guest = Looping(Engine);
         ulong before = 0;
-        for (int slice = 0; slice < 5; slice++)
+        // A busy host may let a deadline pass before the first instruction: what counts is the slices in which something was done.
+        for (int done = 0; done < 5;)
         {
             Nanoseconds deadline = new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(5);
             Trap trap = guest.Cpus[0].Run(thread, deadline);
             Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), trap.Diagnosis);
             Assert.That(trap.IsInterruptible);
             Assert.That(Stopwatch.GetTimestamp(), Is.GreaterThanOrEqualTo(deadline.Value));
-            Assert.That(guest.State.Rax, Is.GreaterThan(before));
+            Assert.That(guest.State.Rax, Is.GreaterThanOrEqualTo(before));
+            done += guest.State.Rax > before ? 1 : 0;
             before = guest.State.Rax;
         }
     });

@@ -124,8 +124,11 @@ public sealed unsafe class EngineGuest : IDisposable
             (Machine as ITracksWrites)?.MemoryWritten(Frame(FirstCode + page));
     }
 
-    /// <summary>Runs a CPU for so long at most.</summary>
-    public Trap Run(IEngineThread thread, int cpu = 0, int milliseconds = 2000) =>
+    /// <summary>Runs a CPU until a trap or the deadline; on a busy host a short one may have passed before the first instruction.</summary>
+    /// <param name="thread">The calling thread's engine thread.</param>
+    /// <param name="cpu">Which CPU.</param>
+    /// <param name="milliseconds">For how long at most; ten minutes unless given, which only a hung guest takes.</param>
+    public Trap Run(IEngineThread thread, int cpu = 0, long milliseconds = 600_000) =>
         Cpus[cpu].Run(thread, new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(milliseconds));
 
     /// <inheritdoc/>
