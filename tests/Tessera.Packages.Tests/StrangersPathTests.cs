@@ -110,7 +110,7 @@ internal sealed class StrangersPathTests
         {
             Assert.That(browser.Complaints, Is.Empty);
             Assert.That(browser.Requests, Is.Empty);
-            Assert.That(text, Does.Contain("MyPolicy").And.Contain("bvt"));
+            Assert.That(text, Does.Contain("my-policy").And.Contain("bvt"));
             Assert.That(plots, Is.Positive);
         });
     }
