@@ -106,8 +106,9 @@ internal sealed class ControlClient(CliHost host)
         try
         {
             connection.Connect(new UnixDomainSocketEndPoint(path));
-            Send(connection, request);
+            // Before the request: once sending has failed, the socket does not pass for connected any more, though the answer may be there.
             using NetworkStream stream = new(connection);
+            Send(connection, request);
             using StreamReader reader = new(stream, Encoding.UTF8);
             return reader.ReadLine() is { } line
                 ? ControlProtocol.ReadReply(line)
