@@ -44,7 +44,8 @@ internal sealed partial class PseudoTerminalTests
     {
         string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"hangup-{Guid.NewGuid():N}");
         string said = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"pid-{Guid.NewGuid():N}");
-        ProcessStartInfo start = new(Script, ["-qec", $"echo $$ >{said}; exec dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 600 --out {folder}", "/dev/null"])
+        // Whoever runs the tests may have let them ignore hang-ups (nohup), which children inherit.
+        ProcessStartInfo start = new(Script, ["-qec", $"echo $$ >{said}; exec env --default-signal=HUP dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 600 --out {folder}", "/dev/null"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
