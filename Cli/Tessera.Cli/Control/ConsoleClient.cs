@@ -38,7 +38,10 @@ internal static class ConsoleClient
         {
             connection.Connect(new UnixDomainSocketEndPoint(socket));
             connection.Send(Encoding.UTF8.GetBytes(ControlProtocol.Write(ConsoleCommand.RequestFor(domain)) + "\n"));
-            ControlReply reply = ControlProtocol.ReadReply(FirstLine(connection));
+            string line = FirstLine(connection);
+            if (line.Length == 0)
+                return ConsoleEnd.Ended;
+            ControlReply reply = ControlProtocol.ReadReply(line);
             if (!reply.Ok)
                 throw ControlCode.IsUsage(reply.Code) ? new UsageException(reply.Message) : new FailedException(reply.Message);
         }

@@ -29,10 +29,14 @@ internal enum BootEnd
 internal sealed class BootSession : IDisposable
 {
     private static readonly Nanoseconds Poll = Nanoseconds.FromMilliseconds(20);
+
+    /// <summary>Whoever has not come to the console by then does not come.</summary>
+    private static readonly Nanoseconds Patience = Nanoseconds.FromSeconds(30);
     private readonly CliHost _host;
     private readonly IRunMachine _machine;
     private readonly IRunControl? _control;
     private readonly OutputPump? _output;
+    private readonly ConsoleFan? _console;
 
     /// <summary>Builds the domain.</summary>
     /// <param name="host">Where the console is, without a control socket.</param>
@@ -49,9 +53,9 @@ internal sealed class BootSession : IDisposable
             return;
         }
 
-        ConsoleFan fan = new();
-        control.Offer([fan]);
-        Domain = machine.Create(plan, fan.Append);
+        _console = new ConsoleFan();
+        control.Offer([_console]);
+        Domain = machine.Create(plan, _console.Append);
     }
 
     /// <summary>The domain.</summary>
@@ -59,8 +63,11 @@ internal sealed class BootSession : IDisposable
 
     /// <summary>Runs until the domain ends, or the time is over.</summary>
     /// <param name="limit">How long at most; <see cref="Nanoseconds.Never"/> for no limit.</param>
-    public BootEnd Run(Nanoseconds limit)
+    /// <param name="waitForConsole">Somebody is about to look at the console: the domain begins when they do, so that nothing ends before it is seen.</param>
+    public BootEnd Run(Nanoseconds limit, bool waitForConsole = false)
     {
+        if (waitForConsole)
+            WaitForConsole();
         using InputPump? input = _control is null ? new InputPump(_host.Input, bytes => Domain.WriteConsole(bytes), null) : null;
         Nanoseconds end = _host.Pacer.Now + limit;
         Domain.Start();
@@ -74,6 +81,13 @@ internal sealed class BootSession : IDisposable
 
     /// <summary>Writes the rest of the output.</summary>
     public void Dispose() => _output?.Dispose();
+
+    private void WaitForConsole()
+    {
+        Nanoseconds patience = _host.Pacer.Now + Patience;
+        while (_console is { HasListener: false } && _host.Pacer.Now < patience && !_host.Pacer.WaitUntil(_host.Pacer.Now + Poll))
+            _control?.Serve(_machine, [Domain], static () => { });
+    }
 
     private BootEnd Wait(Nanoseconds end)
     {

@@ -14,6 +14,10 @@ internal sealed class ConsoleFan
     private byte[] _last = [];
     private int _next;
     private bool _isFull;
+    private volatile bool _hasListener;
+
+    /// <summary>Whether anybody has listened yet.</summary>
+    public bool HasListener => _hasListener;
 
     /// <summary>Takes output.</summary>
     public void Append(ReadOnlyMemory<byte> output)
@@ -37,6 +41,7 @@ internal sealed class ConsoleFan
             _listeners.Add(listener);
         }
 
+        _hasListener = true;
         return new Listener(this, listener);
     }
 

@@ -51,8 +51,8 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             CheckRoot(request);
             Nanoseconds limit = parsed.GetValue(seconds) is { } most ? Nanoseconds.FromSeconds(most) : Nanoseconds.Never;
             if (!parsed.GetValue(serve) && (host.InIsTerminal || parsed.GetValue(detach)))
-                return new BootBehindConsole(host).Boot(Words(parsed, detach, request), DomainName, parsed.GetValue(detach));
-            return Boot(Configuration(request), limit, parsed.GetValue(serve));
+                return new BootBehindConsole(host).Boot(Words(parsed, request), DomainName, parsed.GetValue(detach));
+            return Boot(Configuration(request), limit, parsed.GetValue(serve), parsed.GetValue(detach));
         });
         return boot;
     }
@@ -67,9 +67,9 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
     }
 
     /// <summary>What the other process is told: the same, and what of the terminal the guest should know.</summary>
-    private IReadOnlyList<string> Words(ParseResult parsed, Option<bool> detach, BootRequest request)
+    private IReadOnlyList<string> Words(ParseResult parsed, BootRequest request)
     {
-        List<string> words = [.. parsed.Tokens.Select(token => token.Value).Where(word => word != detach.Name)];
+        List<string> words = [.. parsed.Tokens.Select(token => token.Value)];
         if (!IsLibraryGuest(request.Target) || host.TerminalSize() is not { } size)
             return words;
         string terminal = string.Create(CultureInfo.InvariantCulture, $"COLUMNS={size.Columns} LINES={size.Rows}{(host.Environment("TERM") is { Length: > 0 } kind ? $" TERM={kind}" : "")}");
@@ -96,7 +96,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
 
     private static bool IsFile(string target) => File.Exists(target) || target.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal);
 
-    private int Boot(Experiment experiment, Nanoseconds limit, bool serve)
+    private int Boot(Experiment experiment, Nanoseconds limit, bool serve, bool detach)
     {
         using PreparedExperiment prepared = planner.Prepare(experiment, machines.Begin);
         using IRunMachine machine = machines.Create(prepared);
@@ -104,7 +104,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
         using BootSession session = new(host, machine, prepared.Plan.Domains[0], control);
         if (control is not null)
             host.Error.WriteLine(BootBehindConsole.Announcement + control.Path);
-        BootEnd end = session.Run(limit);
+        BootEnd end = session.Run(limit, waitForConsole: serve && !detach);
         session.Dispose();
         switch (end)
         {
