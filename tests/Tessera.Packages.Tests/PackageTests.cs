@@ -50,7 +50,7 @@ internal sealed class PackageTests
         {
             Assert.That(Dependencies("Tessera.Sdk"), Is.Empty);
             Assert.That(Dependencies("Tessera.Sdk.Simulation"), Is.EqualTo(new[] { $"Tessera.Sdk {version}" }));
-            Assert.That(Dependencies("Tessera.Sdk.Conformance").Select(dependency => dependency.Split(' ')[0]), Is.EquivalentTo(new[] { "Tessera.Sdk", "Tessera.Sdk.Simulation", "FsCheck", "NUnit" }));
+            Assert.That(Dependencies("Tessera.Sdk.Conformance").Select(dependency => dependency.Split(' ')[0]), Is.EquivalentTo(new[] { "Tessera.Sdk", "Tessera.Sdk.Simulation", "FsCheck", "Iced", "NUnit" }));
             Assert.That(Dependencies("Tessera.Sdk.Conformance"), Is.SupersetOf(new[] { $"Tessera.Sdk {version}", $"Tessera.Sdk.Simulation {version}" }));
         });
         using ZipArchive templates = Open("Tessera.Templates", "nupkg");

@@ -236,8 +236,19 @@ internal sealed class ExitCodeTests
         });
     }
 
+    [Test]
+    public void Without_the_device_boot_translates_the_guests_code_and_says_so()
+    {
+        (int code, string output, string error) = Child.Run(Repository.Root, new() { ["TESSERA_KVM_DEVICE"] = NoDevice }, "boot", "hello");
+        Assert.Multiple(() =>
+        {
+            Assert.That(code, Is.Zero, error);
+            Assert.That(output, Does.Contain("Hello from a Tessera domain."));
+            Assert.That(error, Does.Contain("translated").And.Contain("docs/engines.md"));
+        });
+    }
+
     [TestCase("doctor")]
-    [TestCase("boot", "hello")]
     [TestCase("bench", "cpu")]
     public void Without_the_device_each_verb_that_needs_it_says_so_with_the_cure_and_what_works_and_ends_with_3(params string[] arguments)
     {
