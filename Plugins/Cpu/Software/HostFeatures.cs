@@ -1,18 +1,16 @@
 using System.Runtime.Intrinsics.X86;
-using Tessera.Plugins.Cpu.Software.Native;
 
 namespace Tessera.Plugins.Cpu.Software;
 
 /// <summary>What of the host's processor translated code may use beyond x86-64 itself. Everything has a plain sequence beside it.</summary>
 /// <param name="BitManipulation">BMI2: `rorx` and `pext`, which leave the flags alone.</param>
-/// <param name="WritesBases">`wrgsbase` in user mode: the GS base is set without a system call.</param>
 /// <param name="WideVectors">AVX: the guest has YMM registers.</param>
-internal readonly record struct HostFeatures(bool BitManipulation, bool WritesBases, bool WideVectors)
+internal readonly record struct HostFeatures(bool BitManipulation, bool WideVectors)
 {
     /// <summary>x87, SSE and, where the host has it, AVX: the components of XCR0 that guests get.</summary>
     public ulong VectorStates => WideVectors ? 7UL : 3UL;
 
     /// <summary>This host's; <paramref name="plain"/> leaves out what has a plain sequence beside it.</summary>
     public static HostFeatures Probe(bool plain) =>
-        new(!plain && Bmi2.X64.IsSupported, !plain && NativeCalls.MayWriteBases(), Avx.IsSupported);
+        new(!plain && Bmi2.X64.IsSupported, Avx.IsSupported);
 }

@@ -19,7 +19,6 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
     /// <summary>Guest instructions between two looks at the time and at kicks: some ten microseconds.</summary>
     private const long Quantum = 30_000;
     private const int MostContexts = 12;
-    private const int StackBytes = 256 << 10;
     private const int Bytes4K = 4096;
     private const ulong ArithmeticFlags = 0x8d5;
     private const ulong DirectionFlag = 0x400;
@@ -34,7 +33,6 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
     private readonly SoftwareMachine _machine;
     private readonly Translator _translator;
     private readonly List<RootContext> _contexts = [];
-    private readonly nint _stack;
     private GuestCpuState _state;
     private RootContext _context = null!;
     private long _tick;
@@ -50,9 +48,6 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
     {
         _machine = machine;
         _translator = machine.Translator;
-        _stack = NativeCalls.Map(0, StackBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
-        if (_stack == NativeCalls.Failed)
-            throw new EngineException("mmap of a stack for translated code failed.", "Free memory.");
         _state.Cs = FlatCode64;
         _state.Ss = _state.Ds = _state.Es = FlatData;
         _state.Dr6 = 0xffff0ff0;
@@ -140,8 +135,6 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
             if (context != _context)
                 context.Dispose();
         }
-
-        _ = NativeCalls.Unmap(_stack, StackBytes);
     }
 
     private Step Execute(SoftwareThread self, long deadline, ref Trap trap)
@@ -155,8 +148,6 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
 
         Switch(_state.Root.Value);
         Load();
-        if (!_machine.Features.WritesBases)
-            NativeCalls.SetGsBase((nint)_context.Block);
         delegate* unmanaged<byte*, nint, void> enter = (delegate* unmanaged<byte*, nint, void>)_translator.Thunks.Enter;
         nint code = 0;
         Step step = Step.LookUp;
@@ -397,7 +388,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
 
     private RootContext NewContext()
     {
-        RootContext context = new(_stack + StackBytes - 64);
+        RootContext context = new();
         _contexts.Add(context);
         return context;
     }
@@ -429,22 +420,22 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
 
     private ulong Flags() => (_context[StateBlock.Flags] & (ArithmeticFlags | DirectionFlag)) | _context[StateBlock.SoftFlags] | AlwaysSet;
 
-    /// <summary>From the contract's order (RAX RBX RCX RDX RSI RDI RSP RBP) to the hardware's (RAX RCX RDX RBX RSP RBP RSI RDI).</summary>
+    /// <summary>From the contract's order (RAX RBX RCX RDX RSI RDI RSP RBP R8 …) to the block's.</summary>
     private static void ToHardware(ulong* from, ulong* to)
     {
-        (to[0], to[1], to[2], to[3]) = (from[0], from[2], from[3], from[1]);
-        (to[4], to[5], to[6], to[7]) = (from[6], from[7], from[4], from[5]);
-        for (int register = 8; register < 16; register++)
-            to[register] = from[register];
+        for (int register = 0; register < 8; register++)
+            to[register] = from[register + 8];
+        (to[8], to[9], to[10], to[11]) = (from[0], from[2], from[3], from[1]);
+        (to[12], to[13], to[14], to[15]) = (from[6], from[7], from[4], from[5]);
     }
 
     /// <summary>And back.</summary>
     private static void FromHardware(ulong* from, ulong* to)
     {
-        (to[0], to[1], to[2], to[3]) = (from[0], from[3], from[1], from[2]);
-        (to[4], to[5], to[6], to[7]) = (from[6], from[7], from[4], from[5]);
-        for (int register = 8; register < 16; register++)
-            to[register] = from[register];
+        for (int register = 0; register < 8; register++)
+            to[register + 8] = from[register];
+        (to[0], to[1], to[2], to[3]) = (from[8], from[11], from[9], from[10]);
+        (to[4], to[5], to[6], to[7]) = (from[14], from[15], from[12], from[13]);
     }
 
     /// <summary>The x87 registers into the state block; the host's are new then.</summary>

@@ -7,7 +7,7 @@ namespace Tessera.Plugins.Cpu.Software;
 public sealed record SoftwareOptions
 {
     /// <summary>Leaves out what only some processors have.</summary>
-    [Option("Translate without BMI2 and FSGSBASE, as on processors that lack them.")]
+    [Option("Translate without BMI2, as on processors that lack it.")]
     public bool Plain { get; init; }
 }
 
@@ -42,7 +42,6 @@ public sealed class SoftwareEngine : ICpuEngine
             Findings =
             [
                 new EngineFinding("BMI2", _features.BitManipulation ? "used" : "not used", _features.BitManipulation ? string.Empty : "checks keep flags the slow way"),
-                new EngineFinding("FSGSBASE", _features.WritesBases ? "used" : "not used", _features.WritesBases ? string.Empty : "each entry sets a base by a system call"),
                 new EngineFinding("vector registers", _features.WideVectors ? "up to AVX2" : "up to SSE4.2", "AVX-512 is hidden from guests"),
                 new EngineFinding("32-bit code", "faults", "32-bit programs end with a protection fault"),
                 new EngineFinding("hardware breakpoints", "do not strike", "guests have no hardware breakpoints here"),

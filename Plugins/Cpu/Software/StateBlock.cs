@@ -1,50 +1,50 @@
 namespace Tessera.Plugins.Cpu.Software;
 
 /// <summary>
-/// Where things lie in a state block: what translated code reaches by the GS base while it runs on one page-table root. One block
-/// holds the registers that are not in host registers, the vector registers, the jump cache and the software TLB of its root.
+/// Where things lie in a state block: what translated code reaches by the host's RSP while it runs on one page-table root. One block
+/// holds the registers that are not in host registers, the vector registers, the jump cache and the software TLB of its root; below it lies a
+/// stack, for flags that are put aside and for handlers of signals. What is used most lies within 128 bytes of RSP: such addresses are a byte long.
 /// </summary>
 internal static class StateBlock
 {
-    /// <summary>Sixteen registers in the hardware's order: RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15.</summary>
-    public const int Registers = 0x000;
-    public const int Rip = 0x080;
-
-    /// <summary>The arithmetic flags and DF: what the host's own flags hold while translated code runs.</summary>
-    public const int Flags = 0x088;
-
     /// <summary>Guest instructions until translated code must come back; taken off at backward jumps, calls and indirect jumps.</summary>
-    public const int Budget = 0x090;
+    public const int Budget = 0x000;
+    public const int TlbMask = 0x008;
+    public const int OffsetMask = 0x010;
+    public const int JumpMask = 0x018;
+    public const int SignMask = 0x020;
+    public const int Temporary = 0x028;
 
     /// <summary>Why translated code came back: an <see cref="Translation.ExitReason"/>, 32 bits.</summary>
-    public const int Reason = 0x098;
+    public const int Reason = 0x030;
 
     /// <summary>What belongs to the reason: the number of a site, 32 bits.</summary>
-    public const int Argument = 0x09c;
+    public const int Argument = 0x034;
+    public const int Rip = 0x038;
+
+    /// <summary>The upper eight registers, of which some are only here, then the lower eight; see <see cref="Register"/>.</summary>
+    public const int Registers = 0x040;
+
+    /// <summary>The arithmetic flags and DF: what the host's own flags hold while translated code runs.</summary>
+    public const int Flags = 0x0c0;
 
     /// <summary>Flags that the host's must never hold (TF, NT, AC, ID): `pushfq` adds them.</summary>
-    public const int SoftFlags = 0x0a0;
-    public const int FsBase = 0x0a8;
-    public const int GsBase = 0x0b0;
-    public const int HostStack = 0x0b8;
-    public const int TranslatedStack = 0x0c0;
-    public const int Resume = 0x0c8;
+    public const int SoftFlags = 0x0c8;
+    public const int FsBase = 0x0d0;
+    public const int GsBase = 0x0d8;
+    public const int HostStack = 0x0e0;
+    public const int Resume = 0x0e8;
 
     /// <summary>The guest address of an access that missed the TLB.</summary>
-    public const int Address = 0x0d0;
-    public const int Temporary = 0x0d8;
-
-    /// <summary>Four host registers lent for an instruction.</summary>
-    public const int Borrowed = 0x0e0;
-    public const int TlbMask = 0x100;
-    public const int OffsetMask = 0x108;
-    public const int JumpMask = 0x110;
-    public const int SignMask = 0x118;
-    public const int Mxcsr = 0x120;
-    public const int HostMxcsr = 0x124;
+    public const int Address = 0x0f0;
 
     /// <summary>Whether the host's x87 registers are the guest's now, 64 bits.</summary>
-    public const int X87Live = 0x128;
+    public const int X87Live = 0x0f8;
+
+    /// <summary>Four host registers lent for an instruction.</summary>
+    public const int Borrowed = 0x100;
+    public const int Mxcsr = 0x120;
+    public const int HostMxcsr = 0x124;
     public const int FaultInstruction = 0x130;
     public const int FaultAddress = 0x138;
     public const int FaultSignal = 0x140;
@@ -83,9 +83,16 @@ internal static class StateBlock
     public const int TlbOrigin = TlbDelta + (TlbEntries * 8);
     public const int Bytes = TlbOrigin + (TlbEntries * 8);
 
+    /// <summary>The stack below the block, and a page that nobody may touch below that.</summary>
+    public const int StackBytes = 64 << 10;
+    public const int GuardBytes = 4096;
+
     /// <summary>A tag that no canonical address matches.</summary>
     public const ulong NoPage = 1UL << 62;
 
     /// <summary>A jump-cache tag that no block has: not canonical.</summary>
     public const ulong NoCode = ulong.MaxValue >> 1;
+
+    /// <summary>Where a register lies, by the hardware's number (RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15).</summary>
+    public static int Register(int number) => Registers + ((number ^ 8) * sizeof(ulong));
 }

@@ -10,18 +10,19 @@ internal sealed unsafe class RootContext : IDisposable
     // SAFETY: the block is mapped in the constructor and unmapped in Dispose; offsets are StateBlock's.
     private const ulong InitialControlWord = 0x37f;
     private const ulong InitialMxcsr = 0x1f80;
+    private const int MappedBytes = StateBlock.GuardBytes + StateBlock.StackBytes + StateBlock.Bytes;
+    private readonly nint _mapping;
 
-    public RootContext(nint translatedStack)
+    public RootContext()
     {
-        nint block = NativeCalls.Map(0, StateBlock.Bytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
-        if (block == NativeCalls.Failed)
+        _mapping = NativeCalls.Map(0, MappedBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
+        if (_mapping == NativeCalls.Failed || NativeCalls.Protect(_mapping, StateBlock.GuardBytes, 0) != 0)
             throw new EngineException($"mmap of a state block failed: {Marshal.GetLastPInvokeErrorMessage()}.", "Free memory.");
-        Block = (byte*)block;
+        Block = (byte*)_mapping + StateBlock.GuardBytes + StateBlock.StackBytes;
         this[StateBlock.TlbMask] = (ulong)(StateBlock.TlbEntries - 1) << 12;
         this[StateBlock.OffsetMask] = ~0xfffUL;
         this[StateBlock.JumpMask] = (StateBlock.JumpEntries - 1) << StateBlock.JumpShift;
         this[StateBlock.SignMask] = 1UL << 63;
-        this[StateBlock.TranslatedStack] = (ulong)translatedStack;
         this[StateBlock.Mxcsr] = InitialMxcsr;
         this[StateBlock.X87] = InitialControlWord;
         this[StateBlock.X87 + 24] = InitialMxcsr | (0xffffUL << 32);
@@ -29,7 +30,7 @@ internal sealed unsafe class RootContext : IDisposable
         Flush();
     }
 
-    /// <summary>The block, for the GS base.</summary>
+    /// <summary>The block, for the host's RSP.</summary>
     public byte* Block { get; }
 
     /// <summary>The root's frame; -1 for none.</summary>
@@ -48,7 +49,7 @@ internal sealed unsafe class RootContext : IDisposable
     public ref ulong this[int offset] => ref *(ulong*)(Block + offset);
 
     /// <summary>A guest register by number.</summary>
-    public ref ulong Register(int number) => ref *(ulong*)(Block + StateBlock.Registers + (number * 8));
+    public ref ulong Register(int number) => ref *(ulong*)(Block + StateBlock.Register(number));
 
     /// <summary>The TLB slot of an address.</summary>
     public static int SlotOf(ulong address) => (int)(address >> 12) & (StateBlock.TlbEntries - 1);
@@ -120,5 +121,5 @@ internal sealed unsafe class RootContext : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _ = NativeCalls.Unmap((nint)Block, StateBlock.Bytes);
+    public void Dispose() => _ = NativeCalls.Unmap(_mapping, MappedBytes);
 }

@@ -22,30 +22,11 @@ internal static unsafe class NativeCalls
 
     /// <summary>SA_SIGINFO, SA_ONSTACK and SA_NODEFER: with details, on the runtime's alternate stack, and a fault in the handler is not held back.</summary>
     private const int FaultHandlerFlags = 4 | 0x0800_0000 | 0x4000_0000;
-    private const int HardwareCapabilities2 = 26;
-    private const int SetGs = 0x1001;
-    private const int SysArchPrctl = 158;
     private const int SysMemoryFile = 319;
     private const int CloseOnExec = 1;
 
     /// <summary>MAP_FAILED.</summary>
     public static readonly nint Failed = -1;
-
-    /// <summary>Whether user code may write its FS and GS bases (the host's kernel says so, in the auxiliary vector).</summary>
-    public static bool MayWriteBases()
-    {
-        ReadOnlySpan<ulong> vector = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(File.ReadAllBytes("/proc/self/auxv"));
-        for (int index = 0; index + 1 < vector.Length; index += 2)
-        {
-            if (vector[index] == HardwareCapabilities2)
-                return (vector[index + 1] & 2) != 0;
-        }
-
-        return false;
-    }
-
-    /// <summary>Sets the calling thread's GS base.</summary>
-    public static void SetGsBase(nint address) => _ = LibC.syscall(SysArchPrctl, SetGs, (void*)address);
 
     /// <summary>The calling thread's affinity, <see cref="AffinityBytes"/> long.</summary>
     public static bool TryGetAffinity(Span<byte> mask)

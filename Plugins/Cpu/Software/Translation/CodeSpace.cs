@@ -97,6 +97,7 @@ internal sealed unsafe class CodeSpace
         const int Rsi = 6;
         const int Rdi = 7;
         const int AddressInSigInfo = 0x10;
+        const int RspInContext = 0xa0;
         const int RipInContext = 0xa8;
         emitter.Memory(wide: true, 0x8b, Rax, Rdx, RipInContext);
         emitter.MoveImmediate(Rcx, (ulong)_start);
@@ -105,10 +106,11 @@ internal sealed unsafe class CodeSpace
         emitter.MoveImmediate(Rcx, (ulong)SlotBytes * Slots);
         emitter.Registers(wide: true, 0x3b, 8, Rcx);
         nint elsewhere = emitter.JumpIfLater(3);
-        emitter.StoreState(StateBlock.FaultInstruction, Rax);
-        emitter.Memory(wide: true, 0x8b, Rcx, Rsi, AddressInSigInfo);
-        emitter.StoreState(StateBlock.FaultAddress, Rcx);
-        emitter.StoreState(StateBlock.FaultSignal, Rdi);
+        emitter.Memory(wide: true, 0x8b, Rcx, Rdx, RspInContext); // the state block
+        emitter.Memory(wide: true, 0x89, Rax, Rcx, StateBlock.FaultInstruction);
+        emitter.Memory(wide: true, 0x89, Rdi, Rcx, StateBlock.FaultSignal);
+        emitter.Memory(wide: true, 0x8b, Rsi, Rsi, AddressInSigInfo);
+        emitter.Memory(wide: true, 0x89, Rsi, Rcx, StateBlock.FaultAddress);
         emitter.MoveImmediate(Rcx, unchecked((ulong)-SlotBytes));
         emitter.Registers(wide: true, 0x23, Rax, Rcx);
         emitter.Arithmetic(0, Rax, Thunks.FaultOffset, wide: true);

@@ -9,7 +9,7 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 internal sealed unsafe class Emitter(nint distance) : CodeWriter
 {
     // SAFETY: Position stays inside the arena's writable mapping; the translator makes room before each block.
-    private const int SegmentGs = 0x65;
+    private const int StackPointer = 4;
 
     /// <summary>Where the next byte is written.</summary>
     public byte* Position { get; set; }
@@ -43,44 +43,65 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
         Position += sizeof(ulong);
     }
 
-    /// <summary>`op register, gs:[offset]`.</summary>
+    /// <summary>How many bytes lie on the translated stack: how far the state block is from RSP.</summary>
+    public int Depth { get; set; }
+
+    /// <summary>`op register, [state + offset]`.</summary>
     public void State(bool wide, int operation, int register, int offset)
     {
-        Byte(SegmentGs);
-        Prefix(wide, register, 0, 0);
+        Prefix(wide, register, 0, StackPointer);
         Operation(operation);
-        Byte(((register & 7) << 3) | 4);
-        Byte(0x25);
-        Int32(offset);
+        StateOperand(register, offset);
     }
 
-    /// <summary>`op register, gs:[index*8 + offset]`.</summary>
+    /// <summary>`op register, [state + index*8 + offset]`.</summary>
     public void StateIndexed(bool wide, int operation, int register, int index, int offset)
     {
-        Byte(SegmentGs);
-        Prefix(wide, register, index, 0);
+        Prefix(wide, register, index, StackPointer);
         Operation(operation);
-        Byte(((register & 7) << 3) | 4);
-        Byte(0xc0 | ((index & 7) << 3) | 5);
-        Int32(offset);
+        Byte(0x80 | ((register & 7) << 3) | 4);
+        Byte(0xc0 | ((index & 7) << 3) | StackPointer);
+        Int32(offset + Depth);
+    }
+
+    /// <summary>The rest of an instruction whose operand is in the state block: its address by RSP.</summary>
+    public void StateOperand(int register, int offset)
+    {
+        offset += Depth;
+        bool isShort = offset is >= -128 and <= 127;
+        Byte((isShort ? 0x40 : 0x80) | ((register & 7) << 3) | 4);
+        Byte(0x24);
+        if (isShort)
+            Byte(offset);
+        else
+            Int32(offset);
     }
 
     public void LoadState(int register, int offset) => State(wide: true, 0x8b, register, offset);
 
     public void StoreState(int offset, int register) => State(wide: true, 0x89, register, offset);
 
-    public void PushState(int offset) => State(wide: false, 0xff, 6, offset);
+    public void PushState(int offset)
+    {
+        State(wide: false, 0xff, 6, offset);
+        Depth += sizeof(ulong);
+    }
 
-    public void PopState(int offset) => State(wide: false, 0x8f, 0, offset);
+    /// <summary>`pop [state + offset]`: its address is computed after RSP has moved.</summary>
+    public void PopState(int offset)
+    {
+        Depth -= sizeof(ulong);
+        State(wide: false, 0x8f, 0, offset);
+    }
 
-    /// <summary>`mov dword gs:[offset], value`.</summary>
+    /// <summary>`mov dword [state + offset], value`.</summary>
     public void StoreState32(int offset, int value)
     {
         State(wide: false, 0xc7, 0, offset);
         Int32(value);
     }
 
-    /// <summary>`mov qword gs:[offset], value`, through a register when the value is long.</summary>
+    /// <summary>`mov qword [state + offset], value`, through a register when the value is long.</summary>
     public void StoreState64(int offset, ulong value, int scratch)
     {
         if ((long)value == (int)value)
@@ -173,7 +194,7 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
             Int32(value);
     }
 
-    /// <summary>`sub qword gs:[offset], value`.</summary>
+    /// <summary>`sub qword [state + offset], value`.</summary>
     public void SubtractState(int offset, int value)
     {
         bool isShort = value is >= -128 and <= 127;
@@ -204,22 +225,27 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
         Byte(count);
     }
 
-    /// <summary>`pext destination, source, gs:[offset]` (BMI2).</summary>
+    /// <summary>`pext destination, source, [state + offset]` (BMI2).</summary>
     public void ExtractState(int destination, int source, int offset)
     {
-        Byte(SegmentGs);
         Byte(0xc4);
         Byte((destination < 8 ? 0x80 : 0) | 0x40 | 0x20 | 2);
         Byte(0x80 | ((~source & 15) << 3) | 2);
         Byte(0xf5);
-        Byte(((destination & 7) << 3) | 4);
-        Byte(0x25);
-        Int32(offset);
+        StateOperand(destination, offset);
     }
 
-    public void PushFlags() => Byte(0x9c);
+    public void PushFlags()
+    {
+        Byte(0x9c);
+        Depth += sizeof(ulong);
+    }
 
-    public void PopFlags() => Byte(0x9d);
+    public void PopFlags()
+    {
+        Byte(0x9d);
+        Depth -= sizeof(ulong);
+    }
 
     /// <summary>`jmp target`.</summary>
     public nint Jump(nint target)
@@ -259,7 +285,7 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
     /// <param name="target">Where it goes, in the executable mapping.</param>
     public void Patch(nint place, nint target) => *(int*)place = (int)(target - (place + Distance + sizeof(int)));
 
-    /// <summary>`jmp qword gs:[index*8 + offset]`.</summary>
+    /// <summary>`jmp qword [state + index*8 + offset]`.</summary>
     public void JumpIndexed(int index, int offset) => StateIndexed(wide: false, 0xff, 4, index, offset);
 
     private void Prefix(bool wide, int register, int index, int @base)

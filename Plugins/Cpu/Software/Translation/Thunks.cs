@@ -3,8 +3,8 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 /// <summary>
 /// The ways into and out of translated code, written at the start of each arena.
 /// <para>
-/// While guest code runs: GS base is the state block; RSP a stack of the engine's own; guest RCX is in R10 and guest RSP in R15; guest R9 is
-/// in memory with R10, R11 and R15… see <see cref="Host"/>; RCX and R11 are scratch; everything else is where the guest has it. FS stays the runtime's.
+/// While guest code runs: RSP is the state block, with a stack of the engine's own below it; guest RCX is in R10 and guest RSP in R15; guest R15 is in
+/// R9, guest R9, R10 and R11 in memory (<see cref="Host"/>); RCX and R11 are scratch; everything else is where the guest has it. FS and GS stay the host's.
 /// </para>
 /// </summary>
 internal sealed unsafe class Thunks
@@ -27,6 +27,7 @@ internal sealed unsafe class Thunks
     public const int FaultOffset = 0;
 
     private const int StackPointer = 4;
+    private const int Rdi = 7;
     private const int InterruptsOn = 0x202;
 
     /// <summary>Guest registers, by number, to host registers; -1 is memory: the three that compiled code uses least beside RSP and RCX's places.</summary>
@@ -109,6 +110,7 @@ internal sealed unsafe class Thunks
     /// <summary>XRSTOR of nothing but the x87 registers: FXRSTOR would load vector registers as well. Leaves the flags and every register but RCX alone.</summary>
     private static void WriteLoadX87(Emitter emitter)
     {
+        emitter.Depth = sizeof(ulong); // the return address
         emitter.StoreState(StateBlock.Borrowed, 0);
         emitter.StoreState(StateBlock.Borrowed + 8, 2);
         emitter.MoveImmediate(0, 1);
@@ -118,16 +120,15 @@ internal sealed unsafe class Thunks
         emitter.LoadState(2, StateBlock.Borrowed + 8);
         emitter.StoreState64(StateBlock.X87Live, 1, Rcx);
         emitter.Byte(0xc3);
+        emitter.Depth = 0;
     }
 
     private void WriteEnter(Emitter emitter)
     {
         emitter.Bytes([0x55, 0x53, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57]); // push rbp, rbx, r12 to r15
-        if (_features.WritesBases)
-            emitter.Bytes([0xf3, 0x48, 0x0f, 0xae, 0xdf]); // wrgsbase rdi
-        emitter.StoreState(StateBlock.HostStack, StackPointer);
+        emitter.Memory(wide: true, 0x89, StackPointer, Rdi, StateBlock.HostStack);
+        emitter.Move(StackPointer, Rdi);
         emitter.State(wide: false, 0x0fae, 3, StateBlock.HostMxcsr); // stmxcsr
-        emitter.LoadState(StackPointer, StateBlock.TranslatedStack);
         Vectors(emitter, load: true);
         emitter.State(wide: false, 0x0fae, 2, StateBlock.Mxcsr); // ldmxcsr
         emitter.StoreState(StateBlock.Resume, 6);
@@ -136,10 +137,10 @@ internal sealed unsafe class Thunks
         for (int register = 0; register < 16; register++)
         {
             if (Host(register) >= 0)
-                emitter.LoadState(Host(register), StateBlock.Registers + (register * 8));
+                emitter.LoadState(Host(register), StateBlock.Register(register));
         }
 
-        emitter.State(wide: false, 0xff, 4, StateBlock.Resume); // jmp gs:[resume]
+        emitter.State(wide: false, 0xff, 4, StateBlock.Resume); // jmp [resume]
     }
 
     private void WriteExit(Emitter emitter)
@@ -147,14 +148,14 @@ internal sealed unsafe class Thunks
         for (int register = 0; register < 16; register++)
         {
             if (Host(register) >= 0)
-                emitter.StoreState(StateBlock.Registers + (register * 8), Host(register));
+                emitter.StoreState(StateBlock.Register(register), Host(register));
         }
 
         emitter.PushFlags();
         emitter.PopState(StateBlock.Flags);
         emitter.Byte(0x68); // push: DF clear again
         emitter.Int32(InterruptsOn);
-        emitter.PopFlags();
+        emitter.Byte(0x9d); // popfq
         Vectors(emitter, load: false);
         emitter.State(wide: false, 0x0fae, 3, StateBlock.Mxcsr);
         emitter.State(wide: false, 0x0fae, 2, StateBlock.HostMxcsr);
@@ -167,7 +168,6 @@ internal sealed unsafe class Thunks
     {
         for (int register = 0; register < 16; register++)
         {
-            emitter.Byte(0x65);
             if (_features.WideVectors)
                 emitter.Bytes([0xc5, (byte)(register < 8 ? 0xfc : 0x7c)]);
             else if (register < 8)
@@ -175,9 +175,7 @@ internal sealed unsafe class Thunks
             else
                 emitter.Bytes([0x44, 0x0f]);
             emitter.Byte(load ? 0x10 : 0x11);
-            emitter.Byte(((register & 7) << 3) | 4);
-            emitter.Byte(0x25);
-            emitter.Int32(StateBlock.Vectors + (register * 32));
+            emitter.StateOperand(register, StateBlock.Vectors + (register * 32));
         }
 
         if (!load && _features.WideVectors)

@@ -25,9 +25,9 @@ internal sealed unsafe partial class Translator
             int index = instruction.MemoryIndex == Register.None ? -1 : Thunks.Host(NumberOf(instruction.MemoryIndex));
             int scale = System.Numerics.BitOperations.Log2((uint)instruction.MemoryIndexScale);
             if (instruction.MemoryIndex != Register.None && index < 0)
-                _emit.LoadState(index = Thunks.Rcx, StateBlock.Registers + (NumberOf(instruction.MemoryIndex) * 8));
+                _emit.LoadState(index = Thunks.Rcx, StateBlock.Register(NumberOf(instruction.MemoryIndex)));
             if (instruction.MemoryBase != Register.None && @base < 0)
-                _emit.LoadState(@base = Thunks.R11, StateBlock.Registers + (NumberOf(instruction.MemoryBase) * 8));
+                _emit.LoadState(@base = Thunks.R11, StateBlock.Register(NumberOf(instruction.MemoryBase)));
             bool is32Bit = instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32();
             if (@base < 0 && index < 0)
                 _emit.MoveImmediate(Thunks.R11, instruction.MemoryDisplacement64);

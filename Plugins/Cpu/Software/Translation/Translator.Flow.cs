@@ -39,6 +39,7 @@ internal sealed unsafe partial class Translator
         {
             // Never a wrong answer: where it is reached it is an invalid opcode, and named.
             _emit.Position = position;
+            _emit.Depth = 0;
             _cold.RemoveRange(cold, _cold.Count - cold);
             LeaveForHelp(instruction, count);
         }
@@ -206,7 +207,7 @@ internal sealed unsafe partial class Translator
                 Stack(instruction.IP, -sizeof(ulong), write: true, flagsWanted);
                 int host = Thunks.Host(NumberOf(instruction.Op0Register));
                 if (host < 0)
-                    _emit.LoadState(host = Thunks.Rcx, StateBlock.Registers + (NumberOf(instruction.Op0Register) * 8));
+                    _emit.LoadState(host = Thunks.Rcx, StateBlock.Register(NumberOf(instruction.Op0Register)));
                 _emit.Memory(wide: true, 0x89, host, Thunks.R11);
                 break;
             case OpKind.Memory:
@@ -230,11 +231,10 @@ internal sealed unsafe partial class Translator
     {
         Stack(instruction.IP, -sizeof(ulong), write: true, flagsWanted: true);
         _emit.PushFlags();
-        _emit.PushFlags();
-        _emit.Byte(0x59); // pop rcx
-        _emit.State(wide: true, 0x0b, Thunks.Rcx, StateBlock.SoftFlags); // or rcx, gs:[soft flags]
-        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11);
+        _emit.LoadState(Thunks.Rcx, -sizeof(ulong)); // what was pushed last
+        _emit.State(wide: true, 0x0b, Thunks.Rcx, StateBlock.SoftFlags); // or rcx, soft flags
         _emit.PopFlags();
+        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11);
         _emit.AddQuietly(Thunks.GuestRsp, -sizeof(ulong));
     }
 
@@ -246,7 +246,7 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Register.IsGPR16())
         {
             if (host < 0)
-                _emit.LoadState(host = Thunks.Rcx, StateBlock.Registers + (number * 8));
+                _emit.LoadState(host = Thunks.Rcx, StateBlock.Register(number));
             _emit.Byte(0x66);
             _emit.Registers(wide: false, 0x8b, host, Thunks.R11);
             StoreRegister(number, host);
@@ -275,7 +275,7 @@ internal sealed unsafe partial class Translator
     private void LoadRegister(int host, int guest)
     {
         if (Thunks.Host(guest) < 0)
-            _emit.LoadState(host, StateBlock.Registers + (guest * 8));
+            _emit.LoadState(host, StateBlock.Register(guest));
         else if (Thunks.Host(guest) != host)
             _emit.Move(host, Thunks.Host(guest));
     }
@@ -283,7 +283,7 @@ internal sealed unsafe partial class Translator
     private void StoreRegister(int guest, int host)
     {
         if (Thunks.Host(guest) < 0)
-            _emit.StoreState(StateBlock.Registers + (guest * 8), host);
+            _emit.StoreState(StateBlock.Register(guest), host);
         else if (Thunks.Host(guest) != host)
             _emit.Move(Thunks.Host(guest), host);
     }

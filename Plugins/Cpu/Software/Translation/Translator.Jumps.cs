@@ -148,6 +148,7 @@ internal sealed unsafe partial class Translator
         {
             ColdCode cold = _cold[index];
             _emit.Patch(cold.Place, _emit.Here);
+            _emit.Depth = cold.FlagsPushed ? sizeof(ulong) : 0;
             switch (cold.What)
             {
                 case ColdCode.Kind.Miss:

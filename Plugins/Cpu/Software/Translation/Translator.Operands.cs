@@ -130,7 +130,7 @@ internal sealed unsafe partial class Translator
                 if (host < 0)
                 {
                     host = Take(ref rcxIsFree, ref r11IsFree, facts.Used, lent, ref lentCount);
-                    _emit.LoadState(host, StateBlock.Registers + (guest * 8));
+                    _emit.LoadState(host, StateBlock.Register(guest));
                     placed[placedCount++] = (guest, host);
                 }
             }
@@ -144,7 +144,7 @@ internal sealed unsafe partial class Translator
         if (facts.ResultInRcx)
             _emit.Move(Thunks.GuestRcx, Thunks.Rcx);
         foreach ((int guest, int host) in placed[..placedCount])
-            _emit.StoreState(StateBlock.Registers + (guest * 8), host);
+            _emit.StoreState(StateBlock.Register(guest), host);
         for (int index = 0; index < lentCount; index++)
             _emit.LoadState(lent[index], StateBlock.Borrowed + (index * 8));
     }

@@ -231,6 +231,7 @@ internal sealed unsafe partial class Translator : IDisposable
         _decoder.IP = rip;
         _cold.Clear();
         _wantedAt.Clear();
+        _emit.Depth = 0;
     }
 
     private nint Finish(ulong rip)
