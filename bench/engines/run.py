@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same programs on this host, in a domain of each engine, and in QEMU's software emulation (same kernel, same RAM disk), by turns in one run.
 
-  bench/engines/run.py [--rounds N] [--engines kvm,software] [--no-qemu] [--json]
+  bench/engines/run.py [--rounds N] [--engines kvm,software] [--no-qemu] [--only programs|system] [--json]
 
 Prints the median of the rounds and each figure's ratio to QEMU's, and for the programs the geometric mean of the ratio to the host.
 Needs gcc with a static libc, qemu-system-x86_64 (Debian: gcc, libc6-dev, qemu-system-x86) and `./tessera guest get debian`.
@@ -27,7 +27,6 @@ MARK = "engine-bench "
 UP = "tessera-guest: up"
 PROGRAMS = ["integer", "memset-memcpy", "chase-64M", "chase-L1", "sha256", "qsort", "interpreter", "nbody", "fib", "virtual-calls", "getppid-1M", "stride"]
 MEMORY = 512
-SCRIPT = "/engine-bench\n"
 
 
 def archive(files):
@@ -74,6 +73,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", default="kvm,software")
     parser.add_argument("--no-qemu", action="store_true")
+    parser.add_argument("--only", choices=["programs", "system"], help="measure only these")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not (guest / "vmlinuz").exists():
@@ -89,10 +89,11 @@ def main():
         own = (guest / "initrd.img").read_bytes()
         initrd.write_bytes(own + b"\0" * (-len(own) % 4) + gzip.compress(archive([("engine-bench", 0o100755, program.read_bytes())])))
         words = json.loads((guest / "guest.json").read_text())["commandLine"].replace("console=hvc0", "").strip()
-        extra = "tessera.exec=" + base64.b64encode(SCRIPT.encode()).decode()
+        only = [arguments.only] if arguments.only else []
+        extra = "tessera.exec=" + base64.b64encode(" ".join(["/engine-bench", *only]).encode()).decode()
         words += " " + extra
         cli = ["dotnet", root / "artifacts" / "product" / "cli" / "tessera.dll", "boot", "debian", "--initrd", initrd, "--memory", f"{MEMORY}MiB", "--seconds", "900", "--cmdline", extra]
-        hosts = {"native": lambda: follow([program], MARK + "end")}
+        hosts = {"native": lambda: follow([program, *only], MARK + "end")}
         for engine in engines:
             hosts[engine] = lambda engine=engine: follow([*cli, "--engine", engine], MARK + "end")
         if not arguments.no_qemu:
