@@ -139,15 +139,10 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
 
     private Step Execute(SoftwareThread self, long deadline, ref Trap trap)
     {
-        if (_state.Is32Bit)
-        {
-            // Compatibility code is not translated: its process gets the fault that a processor without that mode would raise.
-            trap = new Trap { Kind = TrapKind.Exception, Vector = Vectors.GeneralProtection, IsInterruptible = true };
-            return Step.Trap;
-        }
-
         Switch(_state.Root.Value);
         Load();
+        if (EnterMode(ref trap) == Step.Trap)
+            return Step.Trap;
         delegate* unmanaged<byte*, nint, void> enter = (delegate* unmanaged<byte*, nint, void>)_translator.Thunks.Enter;
         nint code = 0;
         Step step = Step.LookUp;
@@ -179,7 +174,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
             case ExitReason.Syscall:
                 Save(_context[StateBlock.Rip]);
                 _state.Rflags = _state.R11 = Flags();
-                _state.Cs = FlatCode64;
+                _state.Cs = _state.Is32Bit ? FlatCode32 : FlatCode64;
                 _state.Ss = FlatData;
                 trap = new Trap { Kind = TrapKind.Syscall, IsInterruptible = true };
                 return Step.Trap;
@@ -240,6 +235,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
     private Step Find(ulong rip, ref nint code, ref Trap trap)
     {
         _linkable = true;
+        if (_state.Is32Bit)
+            _context[StateBlock.Rip] = rip = (uint)rip;
         code = _context.CodeAt(rip);
         if (code != 0)
             return Step.Enter;
@@ -253,21 +250,21 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
         }
 
         long resets = _translator.Resets;
-        ulong second = (rip | (Bytes4K - 1)) + 1;
-        if (_translator.Cache.Crosses(rip, at.Address) || _translator.Crosses(rip, at.Host))
+        ulong second = PageAfter(rip);
+        if (_translator.Cache.Crosses(_translator.Key(rip), at.Address) || _translator.Crosses(rip, at.Host))
         {
             _linkable = false;
             if (!TryFetch(second, rip, out Walked next, ref trap))
                 return Step.Trap;
             if (!_machine.MayKeepCode(next.Address))
                 return Alone(ref code, ref trap, stepping: false);
-            code = _translator.Cache.Find(rip, at.Address, next.Address);
+            code = _translator.Cache.Find(_translator.Key(rip), at.Address, next.Address);
             if (code == 0)
                 code = _translator.TranslateCrossing(rip, at, next);
         }
         else
         {
-            code = _translator.Cache.Find(rip, at.Address, 0);
+            code = _translator.Cache.Find(_translator.Key(rip), at.Address, 0);
             if (code == 0)
                 code = _translator.Translate(rip, at);
         }
@@ -316,7 +313,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
             return true;
         }
 
-        if (!TryFetch((rip | (Bytes4K - 1)) + 1, rip, out Walked next, ref trap))
+        if (!TryFetch(PageAfter(rip), rip, out Walked next, ref trap))
             return false;
         instruction = _translator.Decode(rip, at.Host, next.Host);
         return true;

@@ -211,6 +211,13 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
             _unknown.Add($"{instruction.Code}");
     }
 
+    /// <summary>Notes code that is not translated.</summary>
+    public void Unknown(string what)
+    {
+        if (_unknown.Count < MostUnknown)
+            _unknown.Add(what);
+    }
+
     /// <summary>Everything translated is gone.</summary>
     public void CodeDropped() => CodeEpoch++;
 

@@ -91,9 +91,12 @@ public sealed unsafe class EngineGuest : IDisposable
     public Span<ulong> Words(int frame) => new((byte*)_memory + (frame * 4096L), 512);
 
     /// <summary>Assembles code at the start of the code pages, or some way further on.</summary>
-    public void Assemble(Action<Assembler> write, int offset = 0)
+    /// <param name="write">Writes it.</param>
+    /// <param name="offset">How far on.</param>
+    /// <param name="bits">64, or 32 for code that runs in a 32-bit segment.</param>
+    public void Assemble(Action<Assembler> write, int offset = 0, int bits = 64)
     {
-        Assembler assembler = new(64);
+        Assembler assembler = new(bits);
         write(assembler);
         using MemoryStream stream = new();
         assembler.Assemble(new StreamCodeWriter(stream), Code + (ulong)offset);

@@ -16,7 +16,7 @@ internal sealed unsafe partial class SoftwareCpu
     private const ulong ZeroFlag = 0x40;
     private const ulong CarryFlag = 1;
 
-    private Step Help(in Instruction instruction, ref Trap trap)
+    private Step CarryOut(in Instruction instruction, ref Trap trap)
     {
         ulong rip = instruction.IP;
         switch (_translator.TreatmentOf(instruction))
@@ -29,6 +29,8 @@ internal sealed unsafe partial class SoftwareCpu
                 break;
         }
 
+        if (instruction.CodeSize == CodeSize.Code32 && TryCarryOutCompat(instruction, ref trap, out Step step))
+            return step;
         if (instruction.IsStringInstruction)
             return CarryOutString(instruction, ref trap);
         if (HasSegmentOperand(instruction) || IsDescriptorInstruction(instruction.Mnemonic))
@@ -54,9 +56,9 @@ internal sealed unsafe partial class SoftwareCpu
                 _context.Register(2) = 0;
                 return Done(instruction);
             case Mnemonic.Xlatb:
-                ulong table = instruction.MemoryBase is Register.EBX
-                    ? (uint)(_context.Register(3) + (byte)_context.Register(0)) : _context.Register(3) + (byte)_context.Register(0);
-                if (!ReadWord(table + SegmentBase(instruction), 1, out ulong entry, rip, ref trap))
+                ulong table = _context.Register(3) + (byte)_context.Register(0);
+                table = instruction.MemoryBase switch { Register.EBX => (uint)table, Register.BX => (ushort)table, _ => table };
+                if (!ReadWord(Linear(instruction, table + SegmentBase(instruction)), 1, out ulong entry, rip, ref trap))
                     return Step.Trap;
                 SetRegister(Register.AL, entry);
                 return Done(instruction);
@@ -98,7 +100,7 @@ internal sealed unsafe partial class SoftwareCpu
         ulong index = GetRegister(instruction.Op1Register);
         long bit = bytes switch { 8 => (long)index, 4 => (int)index, _ => (short)index };
         int shift = System.Numerics.BitOperations.Log2((uint)bytes * 8);
-        ulong address = AddressOf(instruction) + (ulong)((bit >> shift) * bytes);
+        ulong address = Linear(instruction, AddressOf(instruction) + (ulong)((bit >> shift) * bytes));
         if (!ReadWord(address, bytes, out ulong value, instruction.IP, ref trap))
             return Step.Trap;
         ulong mask = 1UL << ((int)bit & ((bytes * 8) - 1));

@@ -22,6 +22,8 @@ internal sealed unsafe partial class SoftwareCpu
     {
         ulong address = _context[StateBlock.Address];
         ulong last = address + (ulong)site.Bytes - 1;
+        if (_state.Is32Bit && last > uint.MaxValue)
+            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
         if (!PageWalker.IsCanonical(address) || !PageWalker.IsCanonical(last))
             return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
         Access access = site.IsWrite ? Access.Write : Access.Read;
@@ -172,7 +174,9 @@ internal sealed unsafe partial class SoftwareCpu
             address += GetRegister(instruction.MemoryIndex) * (ulong)instruction.MemoryIndexScale;
         if (instruction.MemoryBase.IsGPR32() || instruction.MemoryIndex.IsGPR32())
             address = (uint)address;
-        return address + SegmentBase(instruction);
+        else if (instruction.MemoryBase.IsGPR16() || instruction.MemoryIndex.IsGPR16())
+            address = (ushort)address;
+        return Linear(instruction, address + SegmentBase(instruction));
     }
 
     private ulong SegmentBase(in Instruction instruction) => instruction.SegmentPrefix switch

@@ -52,7 +52,7 @@ internal sealed unsafe partial class SoftwareCpu
             || (instruction.Op1Kind == OpKind.Register && instruction.Op1Register.IsSegmentRegister()));
 
     private static bool IsDescriptorInstruction(Mnemonic mnemonic) => mnemonic is Mnemonic.Lar or Mnemonic.Lsl or Mnemonic.Verr or Mnemonic.Verw
-        or Mnemonic.Lss or Mnemonic.Lfs or Mnemonic.Lgs;
+        or Mnemonic.Lss or Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lds or Mnemonic.Les;
 
     private Step CarryOutSegment(in Instruction instruction, ref Trap trap)
     {
@@ -68,7 +68,7 @@ internal sealed unsafe partial class SoftwareCpu
                 return TryLoadSelector(instruction.Op0Register, (ushort)selector, rip, ref trap) ? Done(instruction) : Step.Trap;
             case Mnemonic.Mov:
                 return StoreValue(instruction, SelectorOf(instruction.Op1Register), sizeof(ushort), ref trap);
-            case Mnemonic.Lss or Mnemonic.Lfs or Mnemonic.Lgs:
+            case Mnemonic.Lss or Mnemonic.Lfs or Mnemonic.Lgs or Mnemonic.Lds or Mnemonic.Les:
                 return LoadFarPointer(instruction, ref trap);
             default:
                 return AskDescriptor(instruction, ref trap);
@@ -89,12 +89,19 @@ internal sealed unsafe partial class SoftwareCpu
         int bytes = instruction.Op0Register.GetSize();
         ulong address = AddressOf(instruction);
         if (!ReadWord(address, bytes, out ulong offset, instruction.IP, ref trap)
-            || !ReadWord(address + (ulong)bytes, sizeof(ushort), out ulong selector, instruction.IP, ref trap))
+            || !ReadWord(Linear(instruction, address + (ulong)bytes), sizeof(ushort), out ulong selector, instruction.IP, ref trap))
         {
             return Step.Trap;
         }
 
-        Register segment = instruction.Mnemonic switch { Mnemonic.Lss => Register.SS, Mnemonic.Lfs => Register.FS, _ => Register.GS };
+        Register segment = instruction.Mnemonic switch
+        {
+            Mnemonic.Lss => Register.SS,
+            Mnemonic.Lds => Register.DS,
+            Mnemonic.Les => Register.ES,
+            Mnemonic.Lfs => Register.FS,
+            _ => Register.GS,
+        };
         if (!TryLoadSelector(segment, (ushort)selector, instruction.IP, ref trap))
             return Step.Trap;
         SetRegister(instruction.Op0Register, offset);
@@ -140,7 +147,7 @@ internal sealed unsafe partial class SoftwareCpu
                 Span<byte> table = stackalloc byte[10];
                 table.Clear();
                 System.Buffers.Binary.BinaryPrimitives.WriteUInt16LittleEndian(table, TableLimit);
-                return Write(AddressOf(instruction), table, instruction.IP, ref trap) ? Done(instruction) : Step.Trap;
+                return Write(AddressOf(instruction), instruction.CodeSize == CodeSize.Code32 ? table[..6] : table, instruction.IP, ref trap) ? Done(instruction) : Step.Trap;
         }
     }
 
@@ -182,6 +189,7 @@ internal sealed unsafe partial class SoftwareCpu
             }
         }
 
+        _modeIsStale |= _state.Is32Bit;
         ulong @base = ((descriptor >> 16) & 0xff_ffff) | ((descriptor >> 32) & 0xff00_0000);
         switch (register)
         {
@@ -206,10 +214,6 @@ internal sealed unsafe partial class SoftwareCpu
 
         return true;
     }
-
-    private bool IsCode64(ushort selector) =>
-        (selector & 3) == 3 && TryDescriptor(selector, out ulong descriptor) && IsSegment(descriptor)
-        && (descriptor >> 43 & 1) != 0 && (descriptor >> 53 & 1) != 0 && ((descriptor >> 45) & 3) == 3 && (descriptor >> 47 & 1) != 0;
 
     private bool IsUsable(ushort stack) => (stack & ~3) == 0 || (TryDescriptor(stack, out ulong descriptor) && IsStackSegment(descriptor));
 

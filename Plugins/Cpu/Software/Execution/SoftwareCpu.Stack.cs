@@ -11,11 +11,13 @@ internal sealed unsafe partial class SoftwareCpu
     private const int FrameRegister = 5;
 
     private static bool HasStackEffect(in Instruction instruction) => instruction.Mnemonic is Mnemonic.Push or Mnemonic.Pop or Mnemonic.Call or Mnemonic.Ret
-        or Mnemonic.Leave or Mnemonic.Enter or Mnemonic.Pushf or Mnemonic.Pushfq or Mnemonic.Popf or Mnemonic.Popfq or Mnemonic.Iret or Mnemonic.Iretd
+        or Mnemonic.Leave or Mnemonic.Enter or Mnemonic.Pushf or Mnemonic.Pushfd or Mnemonic.Pushfq or Mnemonic.Popf or Mnemonic.Popfd or Mnemonic.Popfq or Mnemonic.Iret or Mnemonic.Iretd
         or Mnemonic.Iretq or Mnemonic.Retf or Mnemonic.Jmp;
 
     private Step CarryOutStack(in Instruction instruction, ref Trap trap)
     {
+        if (instruction.CodeSize == CodeSize.Code32)
+            return CarryOutStackCompat(instruction, ref trap);
         switch (instruction.Mnemonic)
         {
             case Mnemonic.Push or Mnemonic.Pushf or Mnemonic.Pushfq:
@@ -47,12 +49,15 @@ internal sealed unsafe partial class SoftwareCpu
                 _context.Register(FrameRegister) = _context.Register(StackRegister);
                 _context.Register(StackRegister) -= instruction.Immediate16;
                 return Done(instruction);
-            case Mnemonic.Iretq:
-                return CarryOutReturn(instruction, words: 5, ref trap);
-            case Mnemonic.Retf when instruction.Code is Code.Retfq or Code.Retfq_imm16:
-                return CarryOutReturn(instruction, words: 2, ref trap);
+            case Mnemonic.Iretq or Mnemonic.Iretd or Mnemonic.Iret:
+                return ReturnFromInterrupt(instruction, ref trap);
+            case Mnemonic.Retf:
+                return ReturnFar(instruction, ref trap);
+            case Mnemonic.Call when instruction.IsCallFar || instruction.IsCallFarIndirect:
+            case Mnemonic.Jmp when instruction.IsJmpFar || instruction.IsJmpFarIndirect:
+                return GoFar(instruction, ref trap);
             default:
-                // Far transfers through memory, and the narrow forms, which a 64-bit program cannot use: none leads to a segment that is translated.
+                // The narrow forms, which no 64-bit program uses.
                 return NotKnown(instruction, ref trap);
         }
     }
@@ -144,37 +149,6 @@ internal sealed unsafe partial class SoftwareCpu
         if (instruction.Mnemonic == Mnemonic.Call && !TryPush(instruction.NextIP, sizeof(ulong), instruction.IP, ref trap))
             return Step.Trap;
         _context[StateBlock.Rip] = target;
-        return Step.LookUp;
-    }
-
-    /// <summary>`iretq` (RIP, CS, RFLAGS, RSP, SS) and `retfq` (RIP, CS), to 64-bit code of ring 3.</summary>
-    private Step CarryOutReturn(in Instruction instruction, int words, ref Trap trap)
-    {
-        Span<ulong> frame = stackalloc ulong[5];
-        ulong at = _context.Register(StackRegister);
-        if (!Read(at, System.Runtime.InteropServices.MemoryMarshal.AsBytes(frame[..words]), instruction.IP, ref trap))
-            return Step.Trap;
-        ushort code = (ushort)frame[1];
-        if (!IsCode64(code))
-            return Raise(Vectors.GeneralProtection, (uint)(code & ~3), instruction.IP, ref trap);
-        if (!Memory.PageWalker.IsCanonical(frame[0]))
-            return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
-        if (words == 5)
-        {
-            ushort stack = (ushort)frame[4];
-            if (!IsUsable(stack))
-                return Raise(Vectors.GeneralProtection, (uint)(stack & ~3), instruction.IP, ref trap);
-            _state.Ss = stack;
-            SetFlags(frame[2]);
-            _context.Register(StackRegister) = frame[3];
-        }
-        else
-        {
-            _context.Register(StackRegister) = at + 16 + (instruction.OpCount == 1 ? instruction.Immediate16 : 0UL);
-        }
-
-        _state.Cs = code;
-        _context[StateBlock.Rip] = frame[0];
         return Step.LookUp;
     }
 

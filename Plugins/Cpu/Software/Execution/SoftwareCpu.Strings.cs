@@ -36,7 +36,7 @@ internal sealed unsafe partial class SoftwareCpu
             _ => StringKind.Compare,
         };
         if (IsNarrow(instruction))
-            return NotKnown(instruction, ref trap);
+            return CarryOutNarrowString(kind, instruction, ref trap);
         int bytes = instruction.MemorySize.GetSize();
         bool repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix;
         long left = BytesAtOnce;

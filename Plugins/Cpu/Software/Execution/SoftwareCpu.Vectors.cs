@@ -63,7 +63,7 @@ internal sealed unsafe partial class SoftwareCpu
             X87.Slice(X87Registers, X87RegisterBytes).CopyTo(area[X87Registers..]);
         }
 
-        for (int register = 0; register < 16; register++)
+        for (int register = 0; register < VectorCount(instruction); register++)
         {
             if ((components & SseComponent) != 0)
                 Vector(register)[..16].CopyTo(area[(VectorPlace + (register * 16))..]);
@@ -108,7 +108,7 @@ internal sealed unsafe partial class SoftwareCpu
             return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
         if ((components & X87Component) != 0)
             RestoreX87(area, (present & X87Component) != 0);
-        for (int register = 0; register < 16; register++)
+        for (int register = 0; register < VectorCount(instruction); register++)
         {
             if ((components & SseComponent) != 0)
                 Take(area, VectorPlace + (register * 16), (present & SseComponent) != 0, Vector(register)[..16]);
@@ -229,7 +229,7 @@ internal sealed unsafe partial class SoftwareCpu
             long offset = wideIndex
                 ? BinaryPrimitives.ReadInt64LittleEndian(Vector(index)[(element * 8)..])
                 : BinaryPrimitives.ReadInt32LittleEndian(Vector(index)[(element * 4)..]);
-            ulong address = start + (ulong)(offset * instruction.MemoryIndexScale);
+            ulong address = Linear(instruction, start + (ulong)(offset * instruction.MemoryIndexScale));
             if (!Read(address, Vector(destination).Slice(element * elementBytes, elementBytes), instruction.IP, ref trap))
                 return Step.Trap;
             wanted.Clear();
@@ -254,6 +254,7 @@ internal sealed unsafe partial class SoftwareCpu
         ReadOnlySpan<byte> values = isMmx ? X87.Slice(X87Registers + ((data - Register.MM0) * 16), 8) : Vector(VectorNumber(data))[..16];
         ReadOnlySpan<byte> wanted = isMmx ? X87.Slice(X87Registers + ((mask - Register.MM0) * 16), 8) : Vector(VectorNumber(mask))[..16];
         ulong address = (instruction.Op0Kind == OpKind.MemorySegEDI ? (uint)_context.Register(Rdi) : _context.Register(Rdi)) + SegmentBase(instruction);
+        address = Linear(instruction, address);
         for (int index = 0; index < values.Length; index++)
         {
             if ((wanted[index] & 0x80) != 0 && !Write(address + (ulong)index, values.Slice(index, 1), instruction.IP, ref trap))

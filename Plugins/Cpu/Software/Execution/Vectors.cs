@@ -6,6 +6,8 @@ internal static class Vectors
     public const byte DivideError = 0;
     public const byte Debug = 1;
     public const byte Breakpoint = 3;
+    public const byte Overflow = 4;
+    public const byte BoundRange = 5;
     public const byte InvalidOpcode = 6;
     public const byte SegmentNotPresent = 11;
     public const byte StackFault = 12;

@@ -42,6 +42,9 @@ internal sealed unsafe class RootContext : IDisposable
     /// <summary>The machine's count of changes of code when the jump cache was last flushed.</summary>
     public long CodeEpoch { get; set; }
 
+    /// <summary>The mode of the code in the jump cache.</summary>
+    public Translation.CodeMode Mode { get; set; }
+
     /// <summary>When it was used last.</summary>
     public long Used { get; set; }
 

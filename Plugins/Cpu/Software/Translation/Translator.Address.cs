@@ -15,6 +15,12 @@ internal sealed unsafe partial class Translator
     /// <summary>The operand's address into R11; uses RCX, leaves the flags alone.</summary>
     private void Address(in Instruction instruction, bool withSegment)
     {
+        if (instruction.CodeSize == CodeSize.Code32)
+        {
+            AddressCompat(instruction, withSegment);
+            return;
+        }
+
         if (instruction.IsIPRelativeMemoryOperand)
         {
             _emit.MoveImmediate(Thunks.R11, instruction.IPRelativeMemoryAddress);

@@ -33,7 +33,10 @@ internal sealed unsafe partial class Translator
         int cold = _cold.Count;
         try
         {
-            WriteNative(instruction, flagsWanted, count, isLast);
+            if (instruction.CodeSize == CodeSize.Code32)
+                WriteCompat(instruction, flagsWanted, count, isLast);
+            else
+                WriteNative(instruction, flagsWanted, count, isLast);
         }
         catch (InvalidOperationException)
         {

@@ -25,8 +25,8 @@ internal sealed unsafe partial class Translator : IDisposable
     private readonly InstructionInfoFactory _infos = new();
     private readonly PageReader _reader = new();
     private readonly PageReader _aheadReader = new();
-    private readonly Decoder _decoder;
-    private readonly Decoder _ahead;
+    private readonly Decoder[] _decoders;
+    private readonly Decoder[] _aheads;
     private readonly Instruction[] _instructions = new Instruction[MostInstructions];
     private readonly bool[] _flagsWanted = new bool[MostInstructions];
     private readonly Dictionary<ulong, bool> _wantedAt = [];
@@ -50,8 +50,8 @@ internal sealed unsafe partial class Translator : IDisposable
         _arena = new CodeArena();
         _emit = new Emitter(_arena.Distance) { Position = _arena.Start };
         _encoder = Encoder.Create(64, _emit);
-        _decoder = Decoder.Create(64, _reader);
-        _ahead = Decoder.Create(64, _aheadReader);
+        _decoders = [Decoder.Create(64, _reader), Decoder.Create(32, _reader)];
+        _aheads = [Decoder.Create(64, _aheadReader), Decoder.Create(32, _aheadReader)];
         Thunks = new Thunks(_emit, features);
         Cache = new CodeCache(frames);
         _single = _emit.Position;
@@ -88,8 +88,8 @@ internal sealed unsafe partial class Translator : IDisposable
     public Instruction Decode(ulong rip, byte* host)
     {
         _aheadReader.Begin(host);
-        _ahead.IP = rip;
-        _ahead.Decode(out Instruction instruction);
+        AheadDecoder.IP = rip;
+        AheadDecoder.Decode(out Instruction instruction);
         return instruction;
     }
 
@@ -97,8 +97,8 @@ internal sealed unsafe partial class Translator : IDisposable
     public Instruction Decode(ulong rip, byte* first, byte* second)
     {
         _aheadReader.Begin(first, second);
-        _ahead.IP = rip;
-        _ahead.Decode(out Instruction instruction);
+        AheadDecoder.IP = rip;
+        AheadDecoder.Decode(out Instruction instruction);
         return instruction;
     }
 
@@ -108,7 +108,7 @@ internal sealed unsafe partial class Translator : IDisposable
         if ((rip & 4095) <= 4096 - PageReader.LongestInstruction)
             return false;
         Instruction instruction = Decode(rip, host);
-        return instruction.IsInvalid && _ahead.LastError == DecoderError.NoMoreBytes;
+        return instruction.IsInvalid && AheadDecoder.LastError == DecoderError.NoMoreBytes;
     }
 
     /// <summary>Translates the block that begins at an address.</summary>
@@ -118,9 +118,9 @@ internal sealed unsafe partial class Translator : IDisposable
         CodeMarked |= Cache.Reserve(at.Address);
         _reader.Begin(at.Host);
         Begin(rip, at.Host);
-        while (_open && _count < MostInstructions && (_decoder.IP & ~4095UL) == _page)
+        while (_open && _count < MostInstructions && (BlockDecoder.IP & ~4095UL) == _page)
         {
-            _decoder.Decode(out Instruction instruction);
+            BlockDecoder.Decode(out Instruction instruction);
             // What cannot be decoded ends the block before it, and is one of its own when it is reached.
             if (instruction.IsInvalid && _count > 0)
                 break;
@@ -129,7 +129,7 @@ internal sealed unsafe partial class Translator : IDisposable
         }
 
         nint code = Finish(rip);
-        Cache.Add(rip, at.Address, code);
+        Cache.Add(Key(rip), at.Address, code);
         return code;
     }
 
@@ -144,7 +144,7 @@ internal sealed unsafe partial class Translator : IDisposable
         _instructions[_count++] = instruction;
         _open = GoesOn(instruction);
         nint code = Finish(rip);
-        Cache.Add(rip, first.Address, second.Address, code);
+        Cache.Add(Key(rip), first.Address, second.Address, code);
         return code;
     }
 
@@ -228,7 +228,7 @@ internal sealed unsafe partial class Translator : IDisposable
         _open = true;
         _page = rip & ~4095UL;
         _pageHost = (byte*)((nint)host & ~4095);
-        _decoder.IP = rip;
+        BlockDecoder.IP = rip;
         _cold.Clear();
         _wantedAt.Clear();
         _emit.Depth = 0;
@@ -296,10 +296,10 @@ internal sealed unsafe partial class Translator : IDisposable
         RflagsBits open = Liveness.All;
         bool wanted = true;
         _aheadReader.Begin(_pageHost + (rip & 4095));
-        _ahead.IP = rip;
+        AheadDecoder.IP = rip;
         for (int step = 0; step < LookAhead; step++)
         {
-            _ahead.Decode(out Instruction instruction);
+            AheadDecoder.Decode(out Instruction instruction);
             if (instruction.IsInvalid || (instruction.RflagsRead & open) != 0 || _treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing))
                 break;
             open &= ~Liveness.Killed(instruction);
@@ -312,9 +312,9 @@ internal sealed unsafe partial class Translator : IDisposable
             if (instruction.IsJmpShortOrNear && (instruction.NearBranchTarget & ~4095UL) == _page)
             {
                 _aheadReader.Begin(_pageHost + (instruction.NearBranchTarget & 4095));
-                _ahead.IP = instruction.NearBranchTarget;
+                AheadDecoder.IP = instruction.NearBranchTarget;
             }
-            else if (instruction.FlowControl != FlowControl.Next || (_ahead.IP & ~4095UL) != _page)
+            else if (instruction.FlowControl != FlowControl.Next || (AheadDecoder.IP & ~4095UL) != _page)
             {
                 break;
             }

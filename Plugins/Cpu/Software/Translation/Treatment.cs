@@ -29,7 +29,7 @@ internal enum Treatment : byte
 /// Says what is done with each instruction. A list of what may run, not of what may not: an instruction of a feature that is not named here
 /// is an invalid opcode, so that a new one of the host's can never do in a guest what nobody here has thought of.
 /// </summary>
-internal sealed class Treatments
+internal sealed partial class Treatments
 {
     private static readonly FrozenSet<CpuidFeature> Features = FrozenSet.ToFrozenSet(
     [
@@ -66,6 +66,8 @@ internal sealed class Treatments
     /// <summary>What is done with an instruction.</summary>
     public Treatment Of(in Instruction instruction)
     {
+        if (instruction.CodeSize == CodeSize.Code32)
+            return OfCompat(instruction);
         ref Treatment known = ref _known[(int)instruction.Code];
         if (known == Treatment.Unknown)
             known = Classify(instruction.Code);
@@ -111,7 +113,18 @@ internal sealed class Treatments
         or Code.Mov_moffs8_AL or Code.Mov_moffs16_AX or Code.Mov_moffs32_EAX or Code.Mov_moffs64_RAX;
 
     /// <summary>Segment registers, gathers, far pointers, stack operations of 16 bits, bit strings in memory.</summary>
-    private static bool OperandsNeedHelp(in Instruction instruction)
+    private static bool OperandsNeedHelp(in Instruction instruction) => HasSpecialOperand(instruction) || instruction.Mnemonic switch
+    {
+        Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => instruction.Op0Kind == OpKind.Memory && instruction.Op1Kind == OpKind.Register,
+        Mnemonic.Pop => instruction.Op0Kind == OpKind.Memory || instruction.StackPointerIncrement != 8,
+        Mnemonic.Push => instruction.StackPointerIncrement != -8,
+        Mnemonic.Call or Mnemonic.Jmp => instruction.IsCallFarIndirect || instruction.IsJmpFarIndirect || instruction.IsCallFar || instruction.IsJmpFar,
+        Mnemonic.Ret => instruction.Code is not (Code.Retnq or Code.Retnq_imm16),
+        Mnemonic.Leave => instruction.Code != Code.Leaveq,
+        _ => false,
+    };
+
+    private static bool HasSpecialOperand(in Instruction instruction)
     {
         for (int operand = 0; operand < instruction.OpCount; operand++)
         {
@@ -128,15 +141,6 @@ internal sealed class Treatments
             }
         }
 
-        return instruction.Mnemonic switch
-        {
-            Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => instruction.Op0Kind == OpKind.Memory && instruction.Op1Kind == OpKind.Register,
-            Mnemonic.Pop => instruction.Op0Kind == OpKind.Memory || instruction.StackPointerIncrement != 8,
-            Mnemonic.Push => instruction.StackPointerIncrement != -8,
-            Mnemonic.Call or Mnemonic.Jmp => instruction.IsCallFarIndirect || instruction.IsJmpFarIndirect || instruction.IsCallFar || instruction.IsJmpFar,
-            Mnemonic.Ret => instruction.Code is not (Code.Retnq or Code.Retnq_imm16),
-            Mnemonic.Leave => instruction.Code != Code.Leaveq,
-            _ => false,
-        };
+        return false;
     }
 }

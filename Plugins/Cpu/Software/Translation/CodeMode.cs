@@ -1,0 +1,24 @@
+namespace Tessera.Plugins.Cpu.Software.Translation;
+
+/// <summary>What code is translated for: its operand size, and which data segments it may use. Code of one mode is never run in another.</summary>
+[Flags]
+internal enum CodeMode : byte
+{
+    /// <summary>64-bit code.</summary>
+    Long = 0,
+
+    /// <summary>32-bit code in flat segments.</summary>
+    Compat = 1,
+
+    /// <summary>DS is null: an access through it faults.</summary>
+    NoDs = 2,
+
+    /// <summary>ES is null.</summary>
+    NoEs = 4,
+
+    /// <summary>FS is null.</summary>
+    NoFs = 8,
+
+    /// <summary>GS is null.</summary>
+    NoGs = 16,
+}
