@@ -6,6 +6,7 @@ using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Linux.Tests.Support;
@@ -13,16 +14,17 @@ namespace Tessera.Linux.Tests.Support;
 /// <summary>A machine for Linux guests, with the built-in plugins and a console for each domain.</summary>
 internal sealed class LinuxMachine : IDisposable
 {
-    private readonly KvmEngine _engine;
+    private readonly ICpuEngine _engine;
     private readonly Dictionary<Domain, LinuxConsole> _consoles = [];
     private readonly Dictionary<Domain, ManualResetEventSlim> _ends = [];
     private Exception? _failure;
 
     /// <param name="pcpus">Physical CPUs, each on a host CPU of its own where there are as many.</param>
     /// <param name="scheduler">The policy; round-robin when null.</param>
-    public LinuxMachine(int pcpus = 1, IScheduler? scheduler = null)
+    /// <param name="engine">The engine, which becomes the machine's; KVM when null.</param>
+    public LinuxMachine(int pcpus = 1, IScheduler? scheduler = null, ICpuEngine? engine = null)
     {
-        _engine = new KvmEngine(new KvmOptions());
+        _engine = engine ?? new KvmEngine(new KvmOptions());
         Machine = new Machine(new MachineConfiguration
         {
             HostCpus = [.. Enumerable.Range(0, pcpus).Select(index => (Environment.ProcessorCount - 1 + index) % Environment.ProcessorCount)],
