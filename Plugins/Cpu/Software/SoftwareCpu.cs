@@ -12,12 +12,10 @@ namespace Tessera.Plugins.Cpu.Software;
 /// One vCPU: enters translated code, and does in C# what translated code leaves for: TLB misses, jumps that are not linked, instructions that
 /// need help, faults of the host's processor. Registers are the state block's while it runs, <see cref="State"/>'s in between.
 /// </summary>
-internal sealed unsafe partial class SoftwareCpu : IGuestCpu
+internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
 {
     // SAFETY: state blocks live until Dispose; guest memory is only reached where the walker said it is; one thread at a time runs a machine.
 
-    /// <summary>Guest instructions between two looks at the time and at kicks: some ten microseconds.</summary>
-    private const long Quantum = 30_000;
     private const int MostContexts = 12;
     private const int Bytes4K = 4096;
     private const ulong ArithmeticFlags = 0x8d5;
@@ -48,6 +46,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
     {
         _machine = machine;
         _translator = machine.Translator;
+        _random = machine.Time?.Seed ?? 0;
         _state.Cs = FlatCode64;
         _state.Ss = _state.Ds = _state.Es = FlatData;
         _state.Dr6 = 0xffff0ff0;
@@ -62,6 +61,9 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
 
         /// <summary>Enter the code that was found.</summary>
         Enter,
+
+        /// <summary>Look at the time and at kicks before the next instruction.</summary>
+        Look,
 
         /// <summary>Come back with the trap.</summary>
         Trap,
@@ -80,7 +82,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
         Trap trap = new() { Kind = TrapKind.Preempted, IsInterruptible = true };
         while (true)
         {
-            if (self.TakeKick() || Stopwatch.GetTimestamp() >= deadline.Value || !_machine.TryEnter(self, deadline.Value))
+            if (self.TakeKick() || IsLate(deadline.Value) || !_machine.TryEnter(self, deadline.Value))
                 return trap;
             Step step;
             try
@@ -150,8 +152,16 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
         {
             if (step == Step.LookUp)
                 step = (_context[StateBlock.SoftFlags] & TrapFlag) != 0 ? Alone(ref code, ref trap) : Find(_context[StateBlock.Rip], ref code, ref trap);
+            if (step == Step.Look)
+            {
+                step = Late(self, deadline, ref trap);
+                if (step == Step.LookUp)
+                    continue;
+            }
+
             if (step is Step.Trap or Step.GiveWay)
             {
+                Settle();
                 if (_context[StateBlock.X87Live] != 0)
                     KeepX87();
                 return step;
@@ -184,7 +194,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
                 Step helped = Help(_translator.Helpers[argument], ref trap);
                 return helped == Step.LookUp ? AfterInstruction(ref trap) : helped;
             case ExitReason.Deadline:
-                return Late(self, deadline, ref trap);
+                return Step.Look;
             case ExitReason.Fault:
                 return HostFault(ref trap);
             default:
@@ -193,9 +203,10 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
         }
     }
 
-    /// <summary>After an instruction that was carried out alone: the trap of single stepping.</summary>
+    /// <summary>After an instruction that was carried out alone or in C#: it counts, and may be one that is stepped over.</summary>
     private Step AfterInstruction(ref Trap trap)
     {
+        Charge(1);
         if (!_stepping)
             return Step.LookUp;
         _stepping = false;
@@ -205,7 +216,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
     private Step Late(SoftwareThread self, long deadline, ref Trap trap)
     {
         ulong rip = _context[StateBlock.Rip];
-        if (self.TakeKick() || Stopwatch.GetTimestamp() >= deadline)
+        Settle();
+        if (self.TakeKick() || IsLate(deadline))
         {
             Save(rip);
             trap = new Trap { Kind = TrapKind.Preempted, IsInterruptible = true };
@@ -218,7 +230,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
             return Step.GiveWay;
         }
 
-        _context[StateBlock.Budget] = (ulong)Quantum;
+        Grant();
         return Step.LookUp;
     }
 
@@ -244,8 +256,11 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
             return Step.Trap;
         if (!_machine.MayKeepCode(at.Address))
         {
-            // Nobody tells when it is written: such code is read again each time.
+            // Nobody tells when it is written: such code is read again each time, and has no jumps that look at the time.
             _linkable = false;
+            _context[StateBlock.Rip] = rip;
+            if ((long)_context[StateBlock.Budget] < 0)
+                return Step.Look;
             return Alone(ref code, ref trap, stepping: false);
         }
 
@@ -399,7 +414,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu
         _context[StateBlock.SoftFlags] = _state.Rflags & SoftFlags;
         _context[StateBlock.FsBase] = _state.FsBase;
         _context[StateBlock.GsBase] = _state.GsBase;
-        _context[StateBlock.Budget] = (ulong)Quantum;
+        Grant();
         _context[StateBlock.X87Live] = 0;
         _bouncing = _stepping = false;
     }

@@ -39,6 +39,7 @@ public sealed class SoftwareEngine : ICpuEngine
             HardwareCpuidLeaks = false,
             CpuidFaults = true,
             VectorStates = _features.VectorStates,
+            OwnsTime = true,
             Findings =
             [
                 new EngineFinding("BMI2", _features.BitManipulation ? "used" : "not used", _features.BitManipulation ? string.Empty : "checks keep flags the slow way"),
@@ -52,11 +53,14 @@ public sealed class SoftwareEngine : ICpuEngine
     /// <inheritdoc/>
     public EngineFacts Facts { get; }
 
+    /// <summary>Guest instructions between two looks at the time and at kicks: some ten microseconds.</summary>
+    internal long Quantum { get; init; } = 30_000;
+
     /// <inheritdoc/>
     public IEngineThread EnterThread(int hostCpu) => new SoftwareThread(hostCpu);
 
     /// <inheritdoc/>
-    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new SoftwareMachine(layout, _features);
+    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new SoftwareMachine(layout, _features, Quantum);
 
     /// <inheritdoc/>
     public void Dispose()

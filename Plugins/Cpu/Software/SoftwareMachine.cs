@@ -34,21 +34,29 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
     private bool _flush;
     private bool _pending;
 
-    public SoftwareMachine(GuestMachineLayout layout, HostFeatures features)
+    public SoftwareMachine(GuestMachineLayout layout, HostFeatures features, long quantum)
     {
         Validate(layout);
         Name = layout.Name;
         Features = features;
+        Time = layout.Time;
+        Quantum = quantum;
         _mostCpus = layout.MaxCpus;
         Frames = new GuestFrames(layout.Regions);
         Walker = new PageWalker(Frames);
-        Translator = new Translator(Frames, features);
+        Translator = new Translator(Frames, features, counts: Time is not null);
     }
 
     /// <summary>The domain's name.</summary>
     public string Name { get; }
 
     public HostFeatures Features { get; }
+
+    /// <summary>How its time follows from its work; null for the host's time.</summary>
+    public GuestTime? Time { get; }
+
+    /// <summary>Guest instructions between two looks at the time and at kicks.</summary>
+    public long Quantum { get; }
 
     public GuestFrames Frames { get; }
 

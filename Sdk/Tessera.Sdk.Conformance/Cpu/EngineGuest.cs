@@ -41,7 +41,7 @@ public sealed unsafe class EngineGuest : IDisposable
     private readonly long _first;
 
     /// <summary>Creates the machine, its tables and its CPUs.</summary>
-    public EngineGuest(ICpuEngine engine, int cpus = 1, MemoryRegion? extra = null)
+    public EngineGuest(ICpuEngine engine, int cpus = 1, MemoryRegion? extra = null, GuestTime? time = null)
     {
         _first = engine.Facts.ReservedFrames;
         _memory = NativeMemory.AlignedAlloc(Frames * 4096, 4096);
@@ -49,7 +49,7 @@ public sealed unsafe class EngineGuest : IDisposable
         List<MemoryRegion> regions = [new MemoryRegion(new Mfn(_first), Frames, (nint)_memory, IsReadOnly: false)];
         if (extra is MemoryRegion more)
             regions.Add(more);
-        Machine = engine.CreateMachine(new GuestMachineLayout { Name = "test", Regions = regions, MaxCpus = cpus });
+        Machine = engine.CreateMachine(new GuestMachineLayout { Name = "test", Regions = regions, MaxCpus = cpus, Time = time });
         HypercallInstruction = [.. engine.Facts.HypercallInstruction];
         Words(L4)[0] = Frame(L3).Address | Rights;
         foreach (RootEntry entry in Machine.RootEntries)

@@ -150,6 +150,9 @@ public sealed record GuestMachineLayout
 
     /// <summary>How many CPUs will be created at most.</summary>
     public required int MaxCpus { get; init; }
+
+    /// <summary>How its time follows from its work (<see cref="IGuestClock"/>); null for the host's time. Only where <see cref="EngineFacts.OwnsTime"/>.</summary>
+    public GuestTime? Time { get; init; }
 }
 
 /// <summary>A run of machine frames and the host memory behind it.</summary>
@@ -199,6 +202,9 @@ public sealed record EngineFacts
 
     /// <summary>Why <see cref="InterceptsSyscalls"/> is what it is, for people: the end of a sentence.</summary>
     public string InterceptionReason { get; init; } = "the engine does not offer to answer `syscall` inside the guest";
+
+    /// <summary>Its CPUs can run by the work they do: they are <see cref="IGuestClock"/>s in machines with a <see cref="GuestMachineLayout.Time"/>.</summary>
+    public bool OwnsTime { get; init; }
 
     /// <summary>Each probe and its finding, in order, for `tessera doctor` and results.</summary>
     public required IReadOnlyList<EngineFinding> Findings { get; init; }

@@ -49,6 +49,10 @@ internal sealed unsafe partial class SoftwareCpu
                 return Raise(Vectors.Debug, 0, instruction.NextIP, ref trap);
             case Mnemonic.Int:
                 return Raise(Vectors.GeneralProtection, ((uint)instruction.Immediate8 << 3) | InterruptInIdt, rip, ref trap);
+            case Mnemonic.Rdtsc or Mnemonic.Rdtscp:
+                return CarryOutReadCounter(instruction);
+            case Mnemonic.Rdrand or Mnemonic.Rdseed:
+                return CarryOutRandom(instruction);
             case Mnemonic.Xgetbv:
                 if ((uint)_context.Register(1) != 0)
                     return Raise(Vectors.GeneralProtection, 0, rip, ref trap);

@@ -22,18 +22,23 @@ internal sealed unsafe partial class SoftwareCpu
     {
         ulong address = _context[StateBlock.Address];
         ulong last = address + (ulong)site.Bytes - 1;
-        if (_state.Is32Bit && last > uint.MaxValue)
-            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
-        if (!PageWalker.IsCanonical(address) || !PageWalker.IsCanonical(last))
-            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
         Access access = site.IsWrite ? Access.Write : Access.Read;
+        bool isCanonical = PageWalker.IsCanonical(address) && PageWalker.IsCanonical(last) && !(_state.Is32Bit && last > uint.MaxValue);
+        bool wasCode = false;
+        if (isCanonical && (address ^ last) >> 12 == 0 && TryFill(address, access, site.Rip, out wasCode, ref trap) && !wasCode)
+        {
+            code = site.Retry;
+            return Step.Enter;
+        }
+
+        // The block is left here.
+        Charge(site.Before);
+        if (!isCanonical)
+            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
         if ((address ^ last) >> 12 != 0)
             return Across(site, address, access, ref code, ref trap);
-        if (!TryFill(address, access, site.Rip, out bool wasCode, ref trap))
-            return Step.Trap;
-        code = site.Retry;
         if (!wasCode)
-            return Step.Enter;
+            return Step.Trap;
         // Perhaps the very block that runs: this one instruction, then what is there now.
         if (!TryDecode(site.Rip, out Instruction instruction, ref trap))
             return Step.Trap;

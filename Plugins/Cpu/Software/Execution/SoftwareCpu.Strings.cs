@@ -12,6 +12,9 @@ internal sealed unsafe partial class SoftwareCpu
 
     /// <summary>A repeated instruction comes back to be looked at after so many bytes, with RIP still on it.</summary>
     private const long BytesAtOnce = 64 << 10;
+
+    /// <summary>Bytes that `rep movs` and `rep stos` copy or fill in the time of an instruction.</summary>
+    private const int BytesPerWork = 32;
     private const int Rcx = 1;
     private const int Rsi = 6;
     private const int Rdi = 7;
@@ -46,8 +49,7 @@ internal sealed unsafe partial class SoftwareCpu
             {
                 // Long ones are interruptible: the registers say how far it is.
                 _context[StateBlock.Rip] = instruction.IP;
-                _context[StateBlock.Budget] = 0;
-                return Step.LookUp;
+                return Step.Look;
             }
 
             int run = repeats && (_context[StateBlock.Flags] & DirectionFlag) == 0 && kind is StringKind.Store or StringKind.Move ? RunLength(kind, bytes, SegmentBase(instruction)) : 0;
@@ -56,13 +58,19 @@ internal sealed unsafe partial class SoftwareCpu
             left -= Math.Max(run, 1) * (long)bytes;
             if (!repeats)
                 break;
+            ulong before = _context.Register(Rcx);
             _context.Register(Rcx) -= (ulong)Math.Max(run, 1);
+            Charge(WorkOf(kind, before, bytes) - WorkOf(kind, _context.Register(Rcx), bytes));
             if (kind is StringKind.Scan or StringKind.Compare && ((_context[StateBlock.Flags] & ZeroFlag) != 0) == instruction.HasRepnePrefix)
                 break;
         }
 
         return Done(instruction);
     }
+
+    /// <summary>What so many elements count, so that the parts of a repeated instruction add up to the same however it is cut: comparisons one each, copies by the vector.</summary>
+    private static long WorkOf(StringKind kind, ulong elements, int bytes) =>
+        (long)(kind is StringKind.Store or StringKind.Move ? elements / (ulong)(BytesPerWork / bytes) : elements);
 
     private static bool IsNarrow(in Instruction instruction)
     {

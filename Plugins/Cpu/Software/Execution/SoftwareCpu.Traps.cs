@@ -37,6 +37,7 @@ internal sealed unsafe partial class SoftwareCpu
     {
         _bouncing = false;
         ulong rip = _translator.RipOf(_context[StateBlock.FaultInstruction]);
+        Charge(_translator.BeforeOf(_context[StateBlock.FaultInstruction]));
         switch ((int)_context[StateBlock.FaultSignal])
         {
             case NativeCalls.ArithmeticFault:

@@ -6,7 +6,8 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 /// <param name="Bytes">How many bytes are reached.</param>
 /// <param name="IsWrite">Whether they are written.</param>
 /// <param name="IsStack">Whether a fault of the address itself is the stack's.</param>
-internal readonly record struct Site(ulong Rip, nint Retry, int Bytes, bool IsWrite, bool IsStack);
+/// <param name="Before">How many instructions of its block come before.</param>
+internal readonly record struct Site(ulong Rip, nint Retry, int Bytes, bool IsWrite, bool IsStack, int Before);
 
 /// <summary>A jump inside a page that is linked when it is first taken.</summary>
 /// <param name="Target">Where it goes.</param>
@@ -42,6 +43,9 @@ internal struct ColdCode
     /// <summary>The flags lie on the translated stack (plain sequences).</summary>
     public bool FlagsPushed;
     public bool FlagsLive;
+
+    /// <summary>Whether a jump looks at what is left of the budget.</summary>
+    public bool Looks;
 
     /// <summary>The jump that leads here.</summary>
     public nint Place;

@@ -69,7 +69,7 @@ internal sealed unsafe partial class Translator
         bytes = Math.Max(bytes, 1);
         int tags = write ? StateBlock.TlbWrite : StateBlock.TlbRead;
         int site = Sites.Count;
-        Sites.Add(new Site(rip, retry, bytes, write, isStack));
+        Sites.Add(new Site(rip, retry, bytes, write, isStack, _before));
         ColdCode miss = new() { What = ColdCode.Kind.Miss, Number = site };
         if (flagsWanted && _features.BitManipulation)
         {

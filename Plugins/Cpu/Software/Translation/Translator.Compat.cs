@@ -59,14 +59,14 @@ internal sealed unsafe partial class Translator
         switch (instruction.Mnemonic == Mnemonic.Syscall ? FlowControl.Next : instruction.FlowControl)
         {
             case FlowControl.UnconditionalBranch:
-                GoTo(instruction.NearBranchTarget, instruction.NearBranchTarget <= instruction.IP ? count : 0, WantedAt(instruction.NearBranchTarget));
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: instruction.NearBranchTarget <= instruction.IP);
                 break;
             case FlowControl.ConditionalBranch:
                 Conditional(instruction, count, isLast);
                 break;
             case FlowControl.Call:
                 PushNextCompat(instruction, flagsWanted);
-                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget));
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: true);
                 break;
             case FlowControl.Return:
                 StackCompat(instruction.IP, 0, write: false, flagsWanted);

@@ -53,14 +53,14 @@ internal sealed unsafe partial class Translator
         switch (instruction.Mnemonic == Mnemonic.Syscall ? FlowControl.Next : instruction.FlowControl)
         {
             case FlowControl.UnconditionalBranch:
-                GoTo(instruction.NearBranchTarget, instruction.NearBranchTarget <= instruction.IP ? count : 0, WantedAt(instruction.NearBranchTarget));
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: instruction.NearBranchTarget <= instruction.IP);
                 break;
             case FlowControl.ConditionalBranch:
                 Conditional(instruction, count, isLast);
                 break;
             case FlowControl.Call:
                 Push(instruction, flagsWanted);
-                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget));
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: true);
                 break;
             case FlowControl.Return:
                 Stack(instruction.IP, 0, write: false, flagsWanted);
@@ -142,11 +142,12 @@ internal sealed unsafe partial class Translator
             What = ColdCode.Kind.Branch,
             Place = _emit.JumpIfLater(ConditionOf(instruction.ConditionCode)),
             Target = target,
-            Count = target <= instruction.IP ? count : 0,
+            Count = count,
+            Looks = target <= instruction.IP,
             FlagsLive = WantedAt(target),
         });
         if (isLast && !_open)
-            GoTo(instruction.NextIP, 0, WantedAt(instruction.NextIP));
+            GoTo(instruction.NextIP, count, WantedAt(instruction.NextIP), looks: false);
     }
 
     /// <summary>`loop` and `jrcxz`, with their narrow forms; the flags stay.</summary>
@@ -166,10 +167,10 @@ internal sealed unsafe partial class Translator
         nint place = _emit.JumpUnlessZeroLater();
         ulong whenNot0 = isLoop ? instruction.NearBranchTarget : instruction.NextIP;
         ulong when0 = isLoop ? instruction.NextIP : instruction.NearBranchTarget;
-        _cold.Add(new ColdCode { What = ColdCode.Kind.Branch, Place = place, Target = whenNot0, Count = count, FlagsLive = true });
+        _cold.Add(new ColdCode { What = ColdCode.Kind.Branch, Place = place, Target = whenNot0, Count = count, Looks = true, FlagsLive = true });
         if (other != 0)
-            _cold.Add(new ColdCode { What = ColdCode.Kind.Branch, Place = other, Target = instruction.NextIP, FlagsLive = true });
-        GoTo(when0, count, flagsLive: true);
+            _cold.Add(new ColdCode { What = ColdCode.Kind.Branch, Place = other, Target = instruction.NextIP, Count = count, FlagsLive = true });
+        GoTo(when0, count, flagsLive: true, looks: true);
     }
 
     private void Indirect(in Instruction instruction, bool flagsWanted, int count)
@@ -293,7 +294,9 @@ internal sealed unsafe partial class Translator
 
     private void LeaveForHelp(in Instruction instruction, int count)
     {
-        TakeOff(count);
+        // The instruction itself counts when it has been carried out.
+        if (!_counts || count > 1)
+            TakeOff(_counts ? count - 1 : count);
         _emit.StoreState32(StateBlock.Argument, Helpers.Count);
         _emit.StoreState64(StateBlock.Rip, instruction.IP, Thunks.Rcx);
         Helpers.Add(instruction);

@@ -7,7 +7,11 @@ internal sealed unsafe partial class Translator
     private const int Negative = 8;
 
     /// <summary>Goes on at an address: to its block in this page, or by the jump cache.</summary>
-    private void GoTo(ulong target, int count, bool flagsLive)
+    /// <param name="target">The address.</param>
+    /// <param name="count">How many instructions of the block have been carried out.</param>
+    /// <param name="flagsLive">Whether the flags must survive.</param>
+    /// <param name="looks">Whether the budget is looked at. Where it is not, it is only taken off if every instruction is counted.</param>
+    private void GoTo(ulong target, int count, bool flagsLive, bool looks)
     {
         if (_alone)
         {
@@ -15,8 +19,10 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        if (count != 0)
+        if (looks)
             Spend(count, flagsLive, target, isIndirect: false);
+        else if (_counts)
+            TakeOff(count);
         bool mayCross = (target & 4095) > PageBytes - PageReader.LongestInstruction;
         if ((target & ~4095UL) != _page || mayCross)
         {
@@ -118,7 +124,7 @@ internal sealed unsafe partial class Translator
     /// <param name="isIndirect">R11 says where instead.</param>
     private void Spend(int count, bool flagsLive, ulong target, bool isIndirect)
     {
-        ColdCode late = new() { What = isIndirect ? ColdCode.Kind.DeadlineAtR11 : ColdCode.Kind.Deadline, Target = target };
+        ColdCode late = new() { What = isIndirect ? ColdCode.Kind.DeadlineAtR11 : ColdCode.Kind.Deadline, Target = target, FlagsLive = flagsLive };
         if (!flagsLive)
         {
             _emit.SubtractState(StateBlock.Budget, count);
@@ -142,6 +148,9 @@ internal sealed unsafe partial class Translator
         _cold.Add(late);
     }
 
+    /// <summary>Flags that nobody reads as if nothing had been in them: what is there comes from host addresses and from the budget, and an exception's frame shows it.</summary>
+    private void ForgetFlags() => _emit.Bytes([0x31, 0xc9]); // xor ecx, ecx
+
     private void WriteCold()
     {
         for (int index = 0; index < _cold.Count; index++)
@@ -156,6 +165,8 @@ internal sealed unsafe partial class Translator
                         _emit.StateIndexed(wide: true, 0x2b, Thunks.R11, Thunks.Rcx, cold.Argument);
                     if (cold.FlagsPushed)
                         _emit.PopFlags();
+                    else if (cold.Argument != 0)
+                        ForgetFlags();
                     _emit.StoreState(StateBlock.Address, Thunks.R11);
                     _emit.StoreState32(StateBlock.Argument, cold.Number);
                     _emit.Jump(Thunks.Miss);
@@ -164,6 +175,8 @@ internal sealed unsafe partial class Translator
                 case ColdCode.Kind.DeadlineAtR11:
                     if (cold.FlagsPushed)
                         _emit.PopFlags();
+                    else if (!cold.FlagsLive)
+                        ForgetFlags();
                     if (cold.What == ColdCode.Kind.DeadlineAtR11)
                         _emit.StoreState(StateBlock.Rip, Thunks.R11);
                     else
@@ -171,7 +184,7 @@ internal sealed unsafe partial class Translator
                     _emit.Jump(Thunks.Deadline);
                     break;
                 case ColdCode.Kind.Branch:
-                    GoTo(cold.Target, cold.Count, cold.FlagsLive);
+                    GoTo(cold.Target, cold.Count, cold.FlagsLive, cold.Looks);
                     break;
                 case ColdCode.Kind.Link:
                     _emit.StoreState32(StateBlock.Argument, Links.Count);

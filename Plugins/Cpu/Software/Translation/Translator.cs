@@ -21,7 +21,8 @@ internal sealed unsafe partial class Translator : IDisposable
     private readonly CodeArena _arena;
     private readonly Emitter _emit;
     private readonly Encoder _encoder;
-    private readonly Treatments _treatments = new();
+    private readonly bool _counts;
+    private readonly Treatments _treatments;
     private readonly InstructionInfoFactory _infos = new();
     private readonly PageReader _reader = new();
     private readonly PageReader _aheadReader = new();
@@ -33,10 +34,14 @@ internal sealed unsafe partial class Translator : IDisposable
     private readonly List<ColdCode> _cold = [];
     private readonly List<int> _hostPlaces = [];
     private readonly List<ulong> _guestPlaces = [];
+    private readonly List<byte> _placesBefore = [];
     private readonly byte* _blocks;
     private readonly byte* _limit;
     private readonly byte* _single;
     private int _count;
+
+    /// <summary>How many instructions of the block come before the one that is written.</summary>
+    private int _before;
     private bool _open;
     private ulong _page;
     private byte* _pageHost;
@@ -44,9 +49,14 @@ internal sealed unsafe partial class Translator : IDisposable
     private ulong _aloneRip;
     private nint _operand;
 
-    public Translator(GuestFrames frames, HostFeatures features)
+    /// <param name="frames">The machine's memory.</param>
+    /// <param name="features">What of the host's processor may be used.</param>
+    /// <param name="counts">Whether each instruction is counted, and those whose results are the host's are carried out in C#.</param>
+    public Translator(GuestFrames frames, HostFeatures features, bool counts = false)
     {
         _features = features;
+        _counts = counts;
+        _treatments = new Treatments(counts);
         _arena = new CodeArena();
         _emit = new Emitter(_arena.Distance) { Position = _arena.Start };
         _encoder = Encoder.Create(64, _emit);
@@ -164,6 +174,7 @@ internal sealed unsafe partial class Translator : IDisposable
         nint code = _emit.Here;
         Begin(instruction.IP, null);
         _page = 1;
+        _before = 0;
         (_alone, _aloneRip, _operand) = (true, instruction.IP, operand);
         try
         {
@@ -188,6 +199,16 @@ internal sealed unsafe partial class Translator : IDisposable
             return _aloneRip;
         int found = _hostPlaces.BinarySearch(offset);
         return _guestPlaces[found >= 0 ? found : ~found - 1];
+    }
+
+    /// <summary>How many instructions of its block come before the one that a place in translated code belongs to.</summary>
+    public int BeforeOf(ulong hostPlace)
+    {
+        int offset = (int)(hostPlace - (ulong)_arena.CodeStart);
+        if (offset < _blocks - _arena.Start)
+            return 0;
+        int found = _hostPlaces.BinarySearch(offset);
+        return _placesBefore[found >= 0 ? found : ~found - 1];
     }
 
     /// <summary>Lets a link's jump go straight to its target.</summary>
@@ -219,6 +240,7 @@ internal sealed unsafe partial class Translator : IDisposable
         Helpers.Clear();
         _hostPlaces.Clear();
         _guestPlaces.Clear();
+        _placesBefore.Clear();
         _emit.Position = _blocks;
     }
 
@@ -244,11 +266,13 @@ internal sealed unsafe partial class Translator : IDisposable
         {
             _hostPlaces.Add((int)(_emit.Position - _arena.Start));
             _guestPlaces.Add(_instructions[index].IP);
+            _placesBefore.Add((byte)index);
+            _before = index;
             Write(_instructions[index], _flagsWanted[index], index + 1, index == _count - 1);
         }
 
         if (_open)
-            GoTo(_instructions[_count - 1].NextIP, 0, WantedAt(_instructions[_count - 1].NextIP));
+            GoTo(_instructions[_count - 1].NextIP, _count, WantedAt(_instructions[_count - 1].NextIP), looks: false);
         WriteCold();
         Written = (Written.Blocks + 1, Written.Instructions + _count, Written.Bytes + (_emit.Position - start));
         return code;

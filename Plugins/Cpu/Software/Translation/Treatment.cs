@@ -29,7 +29,8 @@ internal enum Treatment : byte
 /// Says what is done with each instruction. A list of what may run, not of what may not: an instruction of a feature that is not named here
 /// is an invalid opcode, so that a new one of the host's can never do in a guest what nobody here has thought of.
 /// </summary>
-internal sealed partial class Treatments
+/// <param name="counts">Whether guests may see nothing of the host's clock and its random numbers.</param>
+internal sealed partial class Treatments(bool counts = false)
 {
     private static readonly FrozenSet<CpuidFeature> Features = FrozenSet.ToFrozenSet(
     [
@@ -54,6 +55,9 @@ internal sealed partial class Treatments
         Mnemonic.Fnstenv, Mnemonic.Fnsave, Mnemonic.Fstenv, Mnemonic.Fsave,
     ]);
 
+    /// <summary>What tells of the host: carried out in C# where time follows from work.</summary>
+    private static readonly FrozenSet<Mnemonic> OfTheHost = FrozenSet.ToFrozenSet([Mnemonic.Rdtsc, Mnemonic.Rdtscp, Mnemonic.Rdrand, Mnemonic.Rdseed]);
+
     private static readonly FrozenSet<Mnemonic> Privileged = FrozenSet.ToFrozenSet(
     [
         Mnemonic.Hlt, Mnemonic.Cli, Mnemonic.Sti, Mnemonic.In, Mnemonic.Insb, Mnemonic.Insw, Mnemonic.Insd, Mnemonic.Outsb, Mnemonic.Outsw, Mnemonic.Outsd,
@@ -70,7 +74,7 @@ internal sealed partial class Treatments
             return OfCompat(instruction);
         ref Treatment known = ref _known[(int)instruction.Code];
         if (known == Treatment.Unknown)
-            known = Classify(instruction.Code);
+            known = Classify(instruction.Code) is Treatment.Native && counts && OfTheHost.Contains(instruction.Mnemonic) ? Treatment.Helper : Classify(instruction.Code);
         return known == Treatment.Native && OperandsNeedHelp(instruction) ? Treatment.Helper : known;
     }
 
