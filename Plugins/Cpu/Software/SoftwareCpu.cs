@@ -29,7 +29,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     private const ushort FlatData = 0xe02b;
 
     private readonly SoftwareMachine _machine;
-    private readonly Translator _translator;
+    private Translator _translator;
+    private AloneCode _alone = null!;
     private readonly List<RootContext> _contexts = [];
     private GuestCpuState _state;
     private RootContext _context = null!;
@@ -79,6 +80,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     public Trap Run(IEngineThread thread, Nanoseconds deadline)
     {
         SoftwareThread self = (SoftwareThread)thread;
+        _alone = self.Alone;
         Trap trap = new() { Kind = TrapKind.Preempted, IsInterruptible = true };
         while (true)
         {
@@ -141,6 +143,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
 
     private Step Execute(SoftwareThread self, long deadline, ref Trap trap)
     {
+        _translator = _machine.Translator;
         Switch(_state.Root.Value);
         Load();
         if (EnterMode(ref trap) == Step.Trap)
@@ -189,9 +192,11 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
                 trap = new Trap { Kind = TrapKind.Syscall, IsInterruptible = true };
                 return Step.Trap;
             case ExitReason.Miss:
-                return Miss(_translator.Sites[argument], ref code, ref trap);
+                return Miss(argument < 0 ? _alone[argument] : _translator.Sites[argument], ref code, ref trap);
             case ExitReason.Helper:
-                Step helped = Help(_translator.Helpers[argument], ref trap);
+                Instruction instruction = Translator.At(argument < 0 ? _alone.Helper : _translator.Helpers[argument], _context[StateBlock.PageBase]);
+                _context[StateBlock.Rip] = instruction.IP;
+                Step helped = Help(instruction, ref trap);
                 return helped == Step.LookUp ? AfterInstruction(ref trap) : helped;
             case ExitReason.Deadline:
                 return Step.Look;
@@ -236,11 +241,18 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
 
     private Step FollowLink(in Link link, ref nint code, ref Trap trap)
     {
-        long resets = _translator.Resets;
-        Step step = Find(link.Target, ref code, ref trap);
-        if (step == Step.Enter && resets == _translator.Resets && code != 0 && _linkable)
+        ulong rip = RipAt(link.Target);
+        Step step = Find(rip, ref code, ref trap);
+        if (step == Step.Enter && _linkable && _context.PageAt(rip) == link.Page)
             _translator.Connect(link, code);
         return step;
+    }
+
+    /// <summary>The guest address of a place in the page that runs.</summary>
+    private ulong RipAt(int offset)
+    {
+        ulong rip = _context[StateBlock.PageBase] + (ulong)offset;
+        return _state.Is32Bit ? (uint)rip : rip;
     }
 
     /// <summary>Finds or makes the code for an address.</summary>
@@ -248,56 +260,76 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     {
         _linkable = true;
         if (_state.Is32Bit)
-            _context[StateBlock.Rip] = rip = (uint)rip;
+            rip = (uint)rip;
+        _context[StateBlock.Rip] = rip;
         code = _context.CodeAt(rip);
         if (code != 0)
             return Step.Enter;
-        if (!TryFetch(rip, rip, out Walked at, ref trap))
-            return Step.Trap;
-        if (!_machine.MayKeepCode(at.Address))
+        PageCode? page = _context.PageAt(rip);
+        if (page is null)
         {
-            // Nobody tells when it is written: such code is read again each time, and has no jumps that look at the time.
-            _linkable = false;
-            _context[StateBlock.Rip] = rip;
-            if ((long)_context[StateBlock.Budget] < 0)
-                return Step.Look;
-            return Alone(ref code, ref trap, stepping: false);
-        }
-
-        long resets = _translator.Resets;
-        ulong second = PageAfter(rip);
-        if (_translator.Cache.Crosses(_translator.Key(rip), at.Address) || _translator.Crosses(rip, at.Host))
-        {
-            _linkable = false;
-            if (!TryFetch(second, rip, out Walked next, ref trap))
+            if (!TryFetch(rip, rip, out Walked at, ref trap))
                 return Step.Trap;
-            if (!_machine.MayKeepCode(next.Address))
+            if (!_machine.MayKeepCode(at.Address))
+            {
+                // Nobody tells when it is written: such code is read again each time, and has no jumps that look at the time.
+                _linkable = false;
+                if ((long)_context[StateBlock.Budget] < 0)
+                    return Step.Look;
                 return Alone(ref code, ref trap, stepping: false);
-            code = _translator.Cache.Find(_translator.Key(rip), at.Address, next.Address);
-            if (code == 0)
-                code = _translator.TranslateCrossing(rip, at, next);
-        }
-        else
-        {
-            code = _translator.Cache.Find(_translator.Key(rip), at.Address, 0);
-            if (code == 0)
-                code = _translator.Translate(rip, at);
+            }
+
+            page = _machine.PageOf(at.Address, at.Host);
+            _context.RememberPage(rip, page);
         }
 
-        if (_translator.CodeMarked)
+        int offset = (int)(rip & (Bytes4K - 1));
+        code = page.At(_context.Mode, offset);
+        if (code == 0)
         {
-            _translator.CodeMarked = false;
-            _machine.CodeMarked();
+            if (_translator.IsFull)
+                return Renew(rip);
+            long before = _translator.Written.Bytes;
+            code = _translator.Translate(page, offset, _context.Mode);
+            _machine.Translated(_translator.Written.Bytes - before);
         }
 
-        if (resets != _translator.Resets)
+        if (code == PageCode.Crossing)
         {
-            _machine.CodeDropped();
-            FollowCode();
+            Step step = FindCrossing(rip, page, ref code, ref trap);
+            if (step != Step.LookUp)
+                return step;
         }
 
         _context.Remember(rip, code);
         return Step.Enter;
+    }
+
+    /// <summary>The code of an instruction that lies across two pages: <see cref="Step.LookUp"/> when it is found.</summary>
+    private Step FindCrossing(ulong rip, PageCode page, ref nint code, ref Trap trap)
+    {
+        _linkable = false;
+        if (!TryFetch(PageAfter(rip), rip, out Walked next, ref trap))
+            return Step.Trap;
+        if (!_machine.MayKeepCode(next.Address))
+            return Alone(ref code, ref trap, stepping: false);
+        PageCode second = _machine.PageOf(next.Address, next.Host);
+        int offset = (int)(rip & (Bytes4K - 1));
+        code = page.At(_context.Mode, offset, second);
+        if (code != 0)
+            return Step.LookUp;
+        if (_translator.IsFull)
+            return Renew(rip);
+        code = _translator.TranslateCrossing(page, second, offset, _context.Mode);
+        return Step.LookUp;
+    }
+
+    /// <summary>Comes back with an empty generation of code.</summary>
+    private Step Renew(ulong rip)
+    {
+        _machine.RenewCode();
+        Save(rip);
+        return Step.GiveWay;
     }
 
     /// <summary>Makes the one instruction at RIP, to be carried out alone, or carries it out.</summary>
@@ -309,7 +341,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         _stepping = stepping;
         if (_translator.TreatmentOf(instruction) is Treatment.Native or Treatment.Nothing)
         {
-            code = _translator.TranslateAlone(instruction, 0);
+            code = TranslateAlone(instruction, 0);
             return Step.Enter;
         }
 
@@ -317,20 +349,26 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         return step == Step.LookUp ? AfterInstruction(ref trap) : step;
     }
 
+    private nint TranslateAlone(in Instruction instruction, nint operand)
+    {
+        _context[StateBlock.PageBase] = instruction.IP & ~(ulong)(Bytes4K - 1);
+        return _translator.TranslateAlone(_alone, instruction, operand, _context.Mode);
+    }
+
     private bool TryDecode(ulong rip, out Instruction instruction, ref Trap trap)
     {
         instruction = default;
         if (!TryFetch(rip, rip, out Walked at, ref trap))
             return false;
-        if (!_translator.Crosses(rip, at.Host))
+        if (!_machine.Reader.Crosses(_context.Mode, rip, at.Host))
         {
-            instruction = _translator.Decode(rip, at.Host);
+            instruction = _machine.Reader.Decode(_context.Mode, rip, at.Host);
             return true;
         }
 
         if (!TryFetch(PageAfter(rip), rip, out Walked next, ref trap))
             return false;
-        instruction = _translator.Decode(rip, at.Host, next.Host);
+        instruction = _machine.Reader.Decode(_context.Mode, rip, at.Host, next.Host);
         return true;
     }
 

@@ -1,3 +1,4 @@
+using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Plugins;
 
@@ -23,12 +24,16 @@ public sealed class SoftwareEngine : ICpuEngine
     private const int XenSlots = 16;
 
     private readonly HostFeatures _features;
+    private readonly Lazy<CodeStore> _code;
+    private readonly Lazy<CodeStore> _countedCode;
 
     /// <summary>Looks at the host's processor.</summary>
     /// <param name="options">The engine's options.</param>
     public SoftwareEngine(SoftwareOptions options)
     {
         _features = HostFeatures.Probe(options.Plain);
+        _code = new(() => new CodeStore(_features, counts: false));
+        _countedCode = new(() => new CodeStore(_features, counts: true));
         Facts = new EngineFacts
         {
             Name = "software",
@@ -60,10 +65,14 @@ public sealed class SoftwareEngine : ICpuEngine
     public IEngineThread EnterThread(int hostCpu) => new SoftwareThread(hostCpu);
 
     /// <inheritdoc/>
-    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new SoftwareMachine(layout, _features, Quantum);
+    public IGuestMachine CreateMachine(GuestMachineLayout layout) => new SoftwareMachine(layout, _features, Quantum, (layout.Time is null ? _code : _countedCode).Value);
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_code.IsValueCreated)
+            _code.Value.Dispose();
+        if (_countedCode.IsValueCreated)
+            _countedCode.Value.Dispose();
     }
 }

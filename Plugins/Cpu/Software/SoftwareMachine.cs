@@ -14,6 +14,9 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
 {
     private const int MostChanges = 256;
     private const int MostUnknown = 64;
+
+    /// <summary>How much one machine may add to code that others share before it gets a store of its own: nobody else's is dropped on its account.</summary>
+    private const long MostSharedBytes = CodeSpace.SlotBytes / 2;
     private const ulong AddressMask = 0x000f_ffff_ffff_f000;
     private const ulong Present = 1;
     private const ulong NoExecute = 1UL << 63;
@@ -28,13 +31,19 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
     /// <summary>Frames that may be written at any moment, and for how many reasons.</summary>
     private readonly Dictionary<long, int> _open = [];
     private readonly HashSet<string> _unknown = [];
+
+    /// <summary>What is translated of the frames that hold code.</summary>
+    private readonly Dictionary<long, PageCode> _pages = [];
     private readonly int _mostCpus;
     private int _changeCount;
     private int _waiting;
     private bool _flush;
     private bool _pending;
+    private CodeStore _store;
+    private bool _ownsStore;
+    private long _translatedBytes;
 
-    public SoftwareMachine(GuestMachineLayout layout, HostFeatures features, long quantum)
+    public SoftwareMachine(GuestMachineLayout layout, HostFeatures features, long quantum, CodeStore store)
     {
         Validate(layout);
         Name = layout.Name;
@@ -44,7 +53,8 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
         _mostCpus = layout.MaxCpus;
         Frames = new GuestFrames(layout.Regions);
         Walker = new PageWalker(Frames);
-        Translator = new Translator(Frames, features, counts: Time is not null);
+        _store = store;
+        Translator = store.Current;
     }
 
     /// <summary>The domain's name.</summary>
@@ -62,7 +72,11 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
 
     public PageWalker Walker { get; }
 
-    public Translator Translator { get; }
+    /// <summary>The generation of translated code that it uses.</summary>
+    public Translator Translator { get; private set; }
+
+    /// <summary>Decodes what its CPUs carry out themselves.</summary>
+    public InstructionReader Reader { get; } = new();
 
     /// <summary>Counts changes that make every TLB stale.</summary>
     public long Epoch { get; private set; }
@@ -197,6 +211,9 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
             }
         }
 
+        Translator current = _store.Current;
+        if (thread.Held != current || Translator != current)
+            Adopt(_store.Hold(thread));
         if (Volatile.Read(ref _pending))
             Apply();
         return true;
@@ -208,8 +225,43 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
     /// <summary>Code of a frame was or will be written: nothing translated from it is used again.</summary>
     public void InvalidateCode(ulong address)
     {
-        Translator.Cache.Invalidate(address);
-        CodeEpoch++;
+        Frames.ClearCode(address);
+        if (_pages.Remove((long)(address >> 12)))
+            CodeEpoch++;
+    }
+
+    /// <summary>What is translated of the frame at an address.</summary>
+    /// <param name="address">An address in it.</param>
+    /// <param name="host">The same in this process.</param>
+    public unsafe PageCode PageOf(ulong address, byte* host)
+    {
+        // SAFETY: the caller has walked to the address; its whole page is memory of the machine.
+        ref PageCode? page = ref CollectionsMarshal.GetValueRefOrAddDefault(_pages, (long)(address >> 12), out _);
+        if (page is not null)
+            return page;
+        // Marked before it is read: whoever writes it from now on says so.
+        Frames.MarkCode(address);
+        Interlocked.MemoryBarrier();
+        if (Frames.TakeWritten(address))
+        {
+            foreach (SoftwareCpu cpu in _cpus)
+                cpu.FlushWrites();
+        }
+
+        return page = Translator.PageWith((byte*)((nint)host & ~(nint)(PageCode.Bytes - 1)));
+    }
+
+    /// <summary>Makes room for more code, from the next entry on.</summary>
+    public void RenewCode() => _store.Renew(Translator);
+
+    /// <summary>Counts what was translated for it.</summary>
+    public void Translated(long bytes)
+    {
+        _translatedBytes += bytes;
+        if (_ownsStore || _translatedBytes < MostSharedBytes)
+            return;
+        _store = new CodeStore(Features, counts: Time is not null);
+        _ownsStore = true;
     }
 
     /// <summary>Notes an instruction that is not translated.</summary>
@@ -226,22 +278,24 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
             _unknown.Add(what);
     }
 
-    /// <summary>Everything translated is gone.</summary>
-    public void CodeDropped() => CodeEpoch++;
-
-    /// <summary>Frames have come to hold code: no TLB may let them be written without notice.</summary>
-    public void CodeMarked()
-    {
-        foreach (SoftwareCpu cpu in _cpus)
-            cpu.FlushWrites();
-    }
-
     /// <inheritdoc/>
     public void Dispose()
     {
         foreach (SoftwareCpu cpu in _cpus)
             cpu.Dispose();
-        Translator.Dispose();
+        if (_ownsStore)
+            _store.Dispose();
+    }
+
+    private void Adopt(Translator current)
+    {
+        if (Translator == current)
+            return;
+        Translator = current;
+        _translatedBytes = 0;
+        _pages.Clear();
+        Frames.ClearAllCode();
+        CodeEpoch++;
     }
 
     private void Apply()

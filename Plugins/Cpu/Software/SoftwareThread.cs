@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Plugins.Cpu.Software;
@@ -7,9 +8,13 @@ namespace Tessera.Plugins.Cpu.Software;
 /// <summary>A host thread that runs guests. Nothing interrupts it: translated code comes back by itself every few thousand instructions, and then kicks and the time are looked at.</summary>
 internal sealed class SoftwareThread : IEngineThread
 {
+    private static readonly Lock SlotGate = new();
+    private static readonly Stack<int> FreeSlots = new(Enumerable.Range(0, Translator.MostThreads).Reverse());
+
     private readonly byte[] _affinityBefore = new byte[NativeCalls.AffinityBytes];
     private readonly bool _restore;
     private int _kicked;
+    private bool _disposed;
 
     /// <param name="hostCpu">The host CPU to stay on.</param>
     public SoftwareThread(int hostCpu)
@@ -27,7 +32,20 @@ internal sealed class SoftwareThread : IEngineThread
                 $"Pinning a thread to host CPU {hostCpu} failed: {Marshal.GetPInvokeErrorMessage(errno)}.",
                 "Name host CPUs that exist and that this process may use (taskset -p shows them).");
         }
+
+        lock (SlotGate)
+        {
+            if (!FreeSlots.TryPop(out int slot))
+                throw new EngineException($"{Translator.MostThreads} threads that run guests are as many as one process can hold.", "Use fewer physical CPUs.");
+            Alone = new AloneCode(slot);
+        }
     }
+
+    /// <summary>The generation of translated code that this thread may be in.</summary>
+    public Translator? Held { get; set; }
+
+    /// <summary>What it keeps for instructions that are carried out alone.</summary>
+    public AloneCode Alone { get; }
 
     /// <inheritdoc/>
     public void Kick() => Volatile.Write(ref _kicked, 1);
@@ -38,6 +56,12 @@ internal sealed class SoftwareThread : IEngineThread
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_disposed)
+            return;
+        _disposed = true;
+        Held = null;
+        lock (SlotGate)
+            FreeSlots.Push(Alone.Slot);
         if (_restore)
             _ = NativeCalls.SetAffinity(_affinityBefore);
     }

@@ -15,11 +15,8 @@ internal static class StateBlock
     public const int SignMask = 0x020;
     public const int Temporary = 0x028;
 
-    /// <summary>Why translated code came back: an <see cref="Translation.ExitReason"/>, 32 bits.</summary>
-    public const int Reason = 0x030;
-
-    /// <summary>What belongs to the reason: the number of a site, 32 bits.</summary>
-    public const int Argument = 0x034;
+    /// <summary>The guest address of the page whose code runs: code itself knows only its place in the page.</summary>
+    public const int PageBase = 0x030;
     public const int Rip = 0x038;
 
     /// <summary>The upper eight registers, of which some are only here, then the lower eight; see <see cref="Register"/>.</summary>
@@ -45,6 +42,12 @@ internal static class StateBlock
     public const int Borrowed = 0x100;
     public const int Mxcsr = 0x120;
     public const int HostMxcsr = 0x124;
+
+    /// <summary>Why translated code came back: an <see cref="Translation.ExitReason"/>, 32 bits.</summary>
+    public const int Reason = 0x128;
+
+    /// <summary>What belongs to the reason: the number of a site, 32 bits.</summary>
+    public const int Argument = 0x12c;
     public const int FaultInstruction = 0x130;
     public const int FaultAddress = 0x138;
     public const int FaultSignal = 0x140;

@@ -43,7 +43,6 @@ internal sealed unsafe partial class SoftwareCpu
             }
         }
 
-        _translator.Mode = mode;
         if (_context.Mode != mode)
         {
             _context.Mode = mode;
@@ -101,7 +100,7 @@ internal sealed unsafe partial class SoftwareCpu
     private bool TryCarryOutCompat(in Instruction instruction, ref Trap trap, out Step step)
     {
         ulong rip = instruction.IP;
-        if (_translator.IsRefused(instruction))
+        if (_translator.IsRefused(instruction, _context.Mode))
         {
             step = Raise(Vectors.GeneralProtection, 0, rip, ref trap);
             return true;

@@ -20,12 +20,13 @@ internal sealed unsafe partial class SoftwareCpu
     /// <summary>An access that missed the TLB: the page is entered and the access tried again, or the fault raised.</summary>
     private Step Miss(in Site site, ref nint code, ref Trap trap)
     {
+        ulong rip = RipAt(site.Offset);
         ulong address = _context[StateBlock.Address];
         ulong last = address + (ulong)site.Bytes - 1;
         Access access = site.IsWrite ? Access.Write : Access.Read;
         bool isCanonical = PageWalker.IsCanonical(address) && PageWalker.IsCanonical(last) && !(_state.Is32Bit && last > uint.MaxValue);
         bool wasCode = false;
-        if (isCanonical && (address ^ last) >> 12 == 0 && TryFill(address, access, site.Rip, out wasCode, ref trap) && !wasCode)
+        if (isCanonical && (address ^ last) >> 12 == 0 && TryFill(address, access, rip, out wasCode, ref trap) && !wasCode)
         {
             code = site.Retry;
             return Step.Enter;
@@ -34,15 +35,15 @@ internal sealed unsafe partial class SoftwareCpu
         // The block is left here.
         Charge(site.Before);
         if (!isCanonical)
-            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, site.Rip, ref trap);
+            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, rip, ref trap);
         if ((address ^ last) >> 12 != 0)
-            return Across(site, address, access, ref code, ref trap);
+            return Across(site, rip, address, access, ref code, ref trap);
         if (!wasCode)
             return Step.Trap;
         // Perhaps the very block that runs: this one instruction, then what is there now.
-        if (!TryDecode(site.Rip, out Instruction instruction, ref trap))
+        if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
-        code = _translator.TranslateAlone(instruction, 0);
+        code = TranslateAlone(instruction, 0);
         return Step.Enter;
     }
 
@@ -64,7 +65,10 @@ internal sealed unsafe partial class SoftwareCpu
             (wasCode, holdsCode) = (true, false);
         }
 
-        _context.Fill(address, at.Host - (address & (Bytes4K - 1)), at.IsWritable && !holdsCode, at.Origin);
+        bool writable = at.IsWritable && !holdsCode;
+        if (writable)
+            _machine.Frames.MarkWritten(at.Address);
+        _context.Fill(address, at.Host - (address & (Bytes4K - 1)), writable, at.Origin);
         return true;
     }
 
@@ -127,22 +131,22 @@ internal sealed unsafe partial class SoftwareCpu
         Write(address, new ReadOnlySpan<byte>(&value, bytes), rip, ref trap);
 
     /// <summary>An access across two pages: the instruction works on a copy, which goes back in two parts.</summary>
-    private Step Across(in Site site, ulong address, Access access, ref nint code, ref Trap trap)
+    private Step Across(in Site site, ulong rip, ulong address, Access access, ref nint code, ref Trap trap)
     {
-        if (!TryDecode(site.Rip, out Instruction instruction, ref trap))
+        if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
         if (site.Bytes > StateBlock.BounceBytes)
-            return Fatal($"an access of {site.Bytes} bytes across two pages, by {instruction} at 0x{site.Rip:x}", site.Rip, ref trap);
+            return Fatal($"an access of {site.Bytes} bytes across two pages, by {instruction} at 0x{rip:x}", rip, ref trap);
         if (HasStackEffect(instruction))
         {
             Step step = CarryOutStack(instruction, ref trap);
             return step == Step.LookUp ? AfterInstruction(ref trap) : step;
         }
 
-        _bounceFirst = Pointer(address, access, site.Rip, ref trap);
+        _bounceFirst = Pointer(address, access, rip, ref trap);
         if (_bounceFirst == null)
             return Step.Trap;
-        _bounceSecond = Pointer((address | (Bytes4K - 1)) + 1, access, site.Rip, ref trap);
+        _bounceSecond = Pointer((address | (Bytes4K - 1)) + 1, access, rip, ref trap);
         if (_bounceSecond == null)
             return Step.Trap;
         _bounceFirstBytes = Bytes4K - (int)(address & (Bytes4K - 1));
@@ -151,7 +155,7 @@ internal sealed unsafe partial class SoftwareCpu
         Buffer.MemoryCopy(_bounceFirst, copy, StateBlock.BounceBytes, _bounceFirstBytes);
         Buffer.MemoryCopy(_bounceSecond, copy + _bounceFirstBytes, StateBlock.BounceBytes - _bounceFirstBytes, _bounceSecondBytes);
         (_bouncing, _bounceWrites) = (true, site.IsWrite);
-        code = _translator.TranslateAlone(instruction, (nint)copy);
+        code = TranslateAlone(instruction, (nint)copy);
         return Step.Enter;
     }
 

@@ -36,8 +36,9 @@ internal sealed unsafe partial class SoftwareCpu
     private Step HostFault(ref Trap trap)
     {
         _bouncing = false;
-        ulong rip = _translator.RipOf(_context[StateBlock.FaultInstruction]);
-        Charge(_translator.BeforeOf(_context[StateBlock.FaultInstruction]));
+        (int offset, int before) = _translator.PlaceOf(_context[StateBlock.FaultInstruction], _alone);
+        ulong rip = RipAt(offset);
+        Charge(before);
         switch ((int)_context[StateBlock.FaultSignal])
         {
             case NativeCalls.ArithmeticFault:

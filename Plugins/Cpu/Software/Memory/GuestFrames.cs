@@ -34,6 +34,9 @@ internal sealed unsafe class GuestFrames
 
         /// <summary>Holds translated code.</summary>
         Code = 2,
+
+        /// <summary>A TLB has let it be written since it last came to hold code.</summary>
+        Written = 4,
     }
 
     /// <summary>Where a machine address lies in this process; null for what the machine does not have.</summary>
@@ -70,6 +73,17 @@ internal sealed unsafe class GuestFrames
     public void MarkCode(ulong address) => Mark(address, Kind.Code);
 
     public void ClearCode(ulong address) => Clear(address, Kind.Code);
+
+    /// <summary>Notes that a TLB lets a frame be written.</summary>
+    public void MarkWritten(ulong address) => Mark(address, Kind.Written);
+
+    /// <summary>Whether a TLB may let a frame be written; the caller makes sure that none does any more.</summary>
+    public bool TakeWritten(ulong address)
+    {
+        bool was = Has(address, Kind.Written);
+        Clear(address, Kind.Written);
+        return was;
+    }
 
     public bool IsUpperTable(ulong address) => Has(address, Kind.UpperTable);
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Tessera.Plugins.Cpu.Software.Native;
+using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Plugins.Cpu.Software.Memory;
@@ -11,7 +12,9 @@ internal sealed unsafe class RootContext : IDisposable
     private const ulong InitialControlWord = 0x37f;
     private const ulong InitialMxcsr = 0x1f80;
     private const int MappedBytes = StateBlock.GuardBytes + StateBlock.StackBytes + StateBlock.Bytes;
+    private const int PageEntries = 128;
     private readonly nint _mapping;
+    private readonly (ulong Page, PageCode? Code)[] _pages = new (ulong, PageCode?)[PageEntries];
 
     public RootContext()
     {
@@ -43,7 +46,7 @@ internal sealed unsafe class RootContext : IDisposable
     public long CodeEpoch { get; set; }
 
     /// <summary>The mode of the code in the jump cache.</summary>
-    public Translation.CodeMode Mode { get; set; }
+    public CodeMode Mode { get; set; }
 
     /// <summary>When it was used last.</summary>
     public long Used { get; set; }
@@ -75,6 +78,7 @@ internal sealed unsafe class RootContext : IDisposable
     {
         new Span<ulong>(Block + StateBlock.JumpTags, StateBlock.JumpEntries).Fill(StateBlock.NoCode);
         new Span<ulong>(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries).Fill(unchecked(0 - StateBlock.NoCode));
+        _pages.AsSpan().Clear();
     }
 
     /// <summary>Forgets what came from one L1 entry: at most two slots can hold it.</summary>
@@ -115,6 +119,16 @@ internal sealed unsafe class RootContext : IDisposable
         this[StateBlock.JumpNegatives + at] = 0 - rip;
         this[StateBlock.JumpTargets + at] = (ulong)code;
     }
+
+    /// <summary>What is translated of the page at an address, if it is known; holds as long as the targets of jumps do.</summary>
+    public PageCode? PageAt(ulong rip)
+    {
+        ref readonly (ulong Page, PageCode? Code) entry = ref _pages[(int)(rip >> 12) & (PageEntries - 1)];
+        return entry.Page == rip >> 12 ? entry.Code : null;
+    }
+
+    /// <summary>Remembers it.</summary>
+    public void RememberPage(ulong rip, PageCode page) => _pages[(int)(rip >> 12) & (PageEntries - 1)] = (rip >> 12, page);
 
     /// <summary>Takes over what is the CPU's and not the root's: vector and x87 state.</summary>
     public void TakeOver(RootContext from)

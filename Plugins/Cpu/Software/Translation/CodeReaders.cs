@@ -35,3 +35,58 @@ internal sealed unsafe class PageReader : CodeReader
     public override int ReadByte() =>
         _next < _end ? *_next++ : _crossingNext < _crossingEnd ? _crossing[_crossingNext++] : -1;
 }
+
+/// <summary>Decodes single instructions.</summary>
+internal sealed unsafe class InstructionReader
+{
+    // SAFETY: reads as PageReader does.
+    private readonly PageReader _reader = new();
+    private readonly Decoder[] _decoders;
+
+    public InstructionReader() => _decoders = [Decoder.Create(64, _reader), Decoder.Create(32, _reader)];
+
+    /// <summary>Decodes one instruction whose bytes lie in one page.</summary>
+    public Instruction Decode(CodeMode mode, ulong rip, byte* host)
+    {
+        _reader.Begin(host);
+        return Decode(mode, rip);
+    }
+
+    /// <summary>Decodes one instruction whose bytes may lie in two pages.</summary>
+    public Instruction Decode(CodeMode mode, ulong rip, byte* first, byte* second)
+    {
+        _reader.Begin(first, second);
+        return Decode(mode, rip);
+    }
+
+    /// <summary>Whether the instruction at an address reaches into the next page.</summary>
+    public bool Crosses(CodeMode mode, ulong rip, byte* host)
+    {
+        if ((rip & 4095) <= 4096 - PageReader.LongestInstruction)
+            return false;
+        Instruction instruction = Decode(mode, rip, host);
+        return instruction.IsInvalid && Of(mode).LastError == DecoderError.NoMoreBytes;
+    }
+
+    /// <summary>The decoder of a mode, for what begins at an address of this process.</summary>
+    public Decoder Begin(CodeMode mode, ulong rip, byte* host)
+    {
+        _reader.Begin(host);
+        Decoder decoder = Of(mode);
+        decoder.IP = rip;
+        return decoder;
+    }
+
+    /// <summary>Goes on elsewhere in the same page.</summary>
+    public void GoOn(byte* host) => _reader.Begin(host);
+
+    private Decoder Of(CodeMode mode) => _decoders[(int)(mode & CodeMode.Compat)];
+
+    private Instruction Decode(CodeMode mode, ulong rip)
+    {
+        Decoder decoder = Of(mode);
+        decoder.IP = rip;
+        decoder.Decode(out Instruction instruction);
+        return instruction;
+    }
+}

@@ -13,8 +13,8 @@ internal sealed unsafe class CodeSpace
 {
     // SAFETY: the handler is written once into a page of its own that is never unmapped, since signals may come at any time; slots are only
     // given out whole and taken back by the arena that had them.
-    public const int SlotBytes = 64 << 20;
-    private const int Slots = 512;
+    public const int SlotBytes = 128 << 20;
+    private const int Slots = 256;
     private const int HandlerBytes = 4096;
     private const ulong ReservedBytes = (ulong)SlotBytes * (Slots + 1);
     private static readonly int[] Faults = [NativeCalls.SegmentationFault, NativeCalls.ArithmeticFault, NativeCalls.BusError, NativeCalls.IllegalInstruction];
@@ -47,7 +47,7 @@ internal sealed unsafe class CodeSpace
         {
             return _free.TryPop(out int slot)
                 ? _start + ((nint)slot * SlotBytes)
-                : throw new EngineException($"{Slots} machines of the software engine is as many as one process can hold.", "Run fewer domains at once.");
+                : throw new EngineException($"{Slots} arenas of translated code are as many as one process can hold.", "Run fewer domains at once.");
         }
     }
 

@@ -155,6 +155,29 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
             Byte(displacement);
     }
 
+    /// <summary>`lea destination, [@base + displacement]` with a displacement of 32 bits whatever its value: seven bytes.</summary>
+    public void LoadAddressLong(int destination, int @base, int displacement)
+    {
+        Prefix(wide: true, destination, 0, @base);
+        Byte(0x8d);
+        Byte(0x80 | ((destination & 7) << 3) | (@base & 7));
+        Int32(displacement);
+    }
+
+    /// <summary>Skips to where the four bytes after some others can be changed at once while another thread executes them.</summary>
+    public void AlignForPatch(int bytesBefore)
+    {
+        int at = (int)((nint)Position + bytesBefore) & 15;
+        int pad = at > 12 ? 16 - at : 0;
+        Bytes(pad switch
+        {
+            1 => [0x90],
+            2 => [0x66, 0x90],
+            3 => [0x0f, 0x1f, 0x00],
+            _ => [],
+        });
+    }
+
     /// <summary>`lea register, [register + value]`: an addition that leaves the flags alone.</summary>
     public void AddQuietly(int register, int value) => LoadAddress(wide: true, register, register, -1, 0, value);
 

@@ -1,18 +1,53 @@
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
 /// <summary>A place where guest memory is reached.</summary>
-/// <param name="Rip">The instruction.</param>
+/// <param name="Offset">The instruction, from the start of its page.</param>
 /// <param name="Retry">Host code that computes the address again.</param>
 /// <param name="Bytes">How many bytes are reached.</param>
 /// <param name="IsWrite">Whether they are written.</param>
 /// <param name="IsStack">Whether a fault of the address itself is the stack's.</param>
 /// <param name="Before">How many instructions of its block come before.</param>
-internal readonly record struct Site(ulong Rip, nint Retry, int Bytes, bool IsWrite, bool IsStack, int Before);
+internal readonly record struct Site(int Offset, nint Retry, int Bytes, bool IsWrite, bool IsStack, int Before);
 
 /// <summary>A jump inside a page that is linked when it is first taken.</summary>
-/// <param name="Target">Where it goes.</param>
+/// <param name="Page">The page.</param>
+/// <param name="Target">Where it goes, from the start of the page.</param>
 /// <param name="Place">Its displacement, in the writable mapping.</param>
-internal readonly record struct Link(ulong Target, nint Place);
+/// <param name="Branch">The displacement of the conditional jump that leads to it and could go straight to the target; 0 for none.</param>
+internal readonly record struct Link(PageCode Page, int Target, nint Place, nint Branch);
+
+/// <summary>
+/// What a host thread's own code for single instructions refers to, and where that code lies. Sites of such code have negative numbers.
+/// </summary>
+/// <param name="slot">Its place among those of all threads.</param>
+internal sealed class AloneCode(int slot)
+{
+    private const int MostSites = 8;
+
+    private readonly Site[] _sites = new Site[MostSites];
+    private int _count;
+
+    public int Slot { get; } = slot;
+
+    /// <summary>The instruction, if translated code leaves it to C#; its addresses are from the start of its page.</summary>
+    public Iced.Intel.Instruction Helper { get; set; }
+
+    /// <summary>The offset of the instruction in its page.</summary>
+    public int Offset { get; private set; }
+
+    /// <summary>A site by the number that code gives.</summary>
+    public ref readonly Site this[int number] => ref _sites[~number];
+
+    /// <summary>Begins with another instruction.</summary>
+    public void Begin(int offset) => (_count, Offset) = (0, offset);
+
+    /// <summary>Adds a site; answers its number.</summary>
+    public int Add(in Site site)
+    {
+        _sites[_count] = site;
+        return ~_count++;
+    }
+}
 
 /// <summary>What is written behind a block: what seldom runs.</summary>
 internal struct ColdCode
@@ -49,6 +84,9 @@ internal struct ColdCode
 
     /// <summary>The jump that leads here.</summary>
     public nint Place;
+
+    /// <summary>A conditional jump that may be linked with it.</summary>
+    public nint Branch;
     public int Number;
     public int Argument;
     public int Count;

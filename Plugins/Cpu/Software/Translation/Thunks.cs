@@ -140,6 +140,7 @@ internal sealed unsafe class Thunks
                 emitter.LoadState(Host(register), StateBlock.Register(register));
         }
 
+        emitter.LoadState(R11, StateBlock.Rip); // what a block that is entered from elsewhere wants to know
         emitter.State(wide: false, 0xff, 4, StateBlock.Resume); // jmp [resume]
     }
 

@@ -12,6 +12,24 @@ internal sealed unsafe partial class Translator
 
     private static int NumberOf(Register register) => register.GetFullRegister() - Register.RAX;
 
+    /// <summary>A guest address, given by its distance from the start of the page, into a register. Leaves the flags alone.</summary>
+    private void LoadGuestAddress(int register, ulong distance, bool isNarrow)
+    {
+        _emit.LoadState(register, StateBlock.PageBase);
+        long left = isNarrow ? (int)distance : (long)distance;
+        while (left != 0 || isNarrow)
+        {
+            // A displacement of the instruction plus its place in the page may be more than 32 bits.
+            int part = (int)Math.Clamp(left, int.MinValue, int.MaxValue);
+            _emit.LoadAddress(!isNarrow, register, register, -1, 0, part);
+            left -= part;
+            if (left == 0)
+                break;
+        }
+    }
+
+    private void LoadGuestAddress(int register, ulong distance) => LoadGuestAddress(register, distance, isNarrow: Mode != CodeMode.Long);
+
     /// <summary>The operand's address into R11; uses RCX, leaves the flags alone.</summary>
     private void Address(in Instruction instruction, bool withSegment)
     {
@@ -23,7 +41,7 @@ internal sealed unsafe partial class Translator
 
         if (instruction.IsIPRelativeMemoryOperand)
         {
-            _emit.MoveImmediate(Thunks.R11, instruction.IPRelativeMemoryAddress);
+            LoadGuestAddress(Thunks.R11, instruction.MemoryDisplacement64, isNarrow: instruction.MemoryBase == Register.EIP);
         }
         else
         {
@@ -68,8 +86,8 @@ internal sealed unsafe partial class Translator
 
         bytes = Math.Max(bytes, 1);
         int tags = write ? StateBlock.TlbWrite : StateBlock.TlbRead;
-        int site = Sites.Count;
-        Sites.Add(new Site(rip, retry, bytes, write, isStack, _before));
+        Site place = new((int)rip, retry, bytes, write, isStack, _before);
+        int site = _alone is null ? Sites.Add(place) : _alone.Add(place);
         ColdCode miss = new() { What = ColdCode.Kind.Miss, Number = site };
         if (flagsWanted && _features.BitManipulation)
         {

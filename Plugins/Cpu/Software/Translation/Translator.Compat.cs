@@ -6,21 +6,19 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 internal sealed unsafe partial class Translator
 {
     // SAFETY: only writes through the emitter.
-    private const int ModeShift = 56;
     private const int Word = 4;
 
-    /// <summary>What the code is that is decoded and translated from here on.</summary>
-    public CodeMode Mode { get; set; }
-
-    private Decoder BlockDecoder => _decoders[(int)(Mode & CodeMode.Compat)];
-
-    private Decoder AheadDecoder => _aheads[(int)(Mode & CodeMode.Compat)];
-
-    /// <summary>By what the cache knows the code at an address: no canonical address has a mode's bits.</summary>
-    public ulong Key(ulong rip) => rip ^ ((ulong)Mode << ModeShift);
+    /// <summary>The mode of the code that is translated.</summary>
+    private CodeMode Mode { get; set; }
 
     /// <summary>Whether an instruction reaches memory by a segment that is null, or writes by CS.</summary>
-    public bool IsRefused(in Instruction instruction)
+    public bool IsRefused(in Instruction instruction, CodeMode mode)
+    {
+        lock (_gate)
+            return Refuses(instruction, mode);
+    }
+
+    private bool Refuses(in Instruction instruction, CodeMode mode)
     {
         if (instruction.Mnemonic is Mnemonic.Lea or Mnemonic.Nop)
             return false;
@@ -35,10 +33,10 @@ internal sealed unsafe partial class Translator
             bool refused = segment switch
             {
                 Register.CS => WritesMemory(instruction),
-                Register.DS => (Mode & CodeMode.NoDs) != 0,
-                Register.ES => (Mode & CodeMode.NoEs) != 0,
-                Register.FS => (Mode & CodeMode.NoFs) != 0,
-                Register.GS => (Mode & CodeMode.NoGs) != 0,
+                Register.DS => (mode & CodeMode.NoDs) != 0,
+                Register.ES => (mode & CodeMode.NoEs) != 0,
+                Register.FS => (mode & CodeMode.NoFs) != 0,
+                Register.GS => (mode & CodeMode.NoGs) != 0,
                 _ => false,
             };
             if (refused)
@@ -50,7 +48,7 @@ internal sealed unsafe partial class Translator
 
     private void WriteCompat(Instruction instruction, bool flagsWanted, int count, bool isLast)
     {
-        if (IsRefused(instruction))
+        if (Refuses(instruction, Mode))
         {
             LeaveForHelp(instruction, count);
             return;
@@ -144,7 +142,8 @@ internal sealed unsafe partial class Translator
     private void PushNextCompat(in Instruction instruction, bool flagsWanted)
     {
         StackCompat(instruction.IP, -Word, write: true, flagsWanted);
-        StoreImmediateCompat((int)instruction.NextIP);
+        LoadGuestAddress(Thunks.Rcx, instruction.NextIP);
+        _emit.Memory(wide: false, 0x89, Thunks.Rcx, Thunks.R11);
         MoveStackCompat(-Word);
     }
 

@@ -9,7 +9,7 @@ internal sealed unsafe partial class Translator
     private const int NotEqual = 5;
     private const int ZeroFlagSet = 4;
 
-    private (ulong Rip, nint Code) _blockStart;
+    private (ulong Offset, nint Code) _blockStart;
 
     /// <summary>Writes one instruction.</summary>
     /// <param name="instruction">The instruction.</param>
@@ -83,7 +83,7 @@ internal sealed unsafe partial class Translator
         {
             case Mnemonic.Syscall:
                 TakeOff(count);
-                _emit.MoveImmediate(Thunks.GuestRcx, instruction.NextIP);
+                LoadGuestAddress(Thunks.GuestRcx, instruction.NextIP);
                 _emit.StoreState(StateBlock.Rip, Thunks.GuestRcx);
                 _emit.Jump(Thunks.Syscall);
                 break;
@@ -137,15 +137,34 @@ internal sealed unsafe partial class Translator
             return;
         }
 
-        _cold.Add(new ColdCode
+        int condition = ConditionOf(instruction.ConditionCode);
+        bool looks = target <= instruction.IP;
+        bool flagsLive = WantedAt(target);
+        if (looks && _alone is null)
         {
-            What = ColdCode.Kind.Branch,
-            Place = _emit.JumpIfLater(ConditionOf(instruction.ConditionCode)),
-            Target = target,
-            Count = count,
-            Looks = target <= instruction.IP,
-            FlagsLive = WantedAt(target),
-        });
+            // The budget is looked at on the way back only.
+            nint other = _emit.JumpIfLater(condition ^ 1);
+            GoTo(target, count, flagsLive, looks: true);
+            _emit.Patch(other, _emit.Here);
+        }
+        else if (!_counts && !looks && KnownBlock(target) is var known and not 0)
+        {
+            _emit.Patch(_emit.JumpIfLater(condition), known);
+        }
+        else
+        {
+            _emit.AlignForPatch(bytesBefore: 2);
+            _cold.Add(new ColdCode
+            {
+                What = ColdCode.Kind.Branch,
+                Place = _emit.JumpIfLater(condition),
+                Target = target,
+                Count = count,
+                Looks = looks,
+                FlagsLive = flagsLive,
+            });
+        }
+
         if (isLast && !_open)
             GoTo(instruction.NextIP, count, WantedAt(instruction.NextIP), looks: false);
     }
@@ -199,7 +218,8 @@ internal sealed unsafe partial class Translator
     private void Push(in Instruction instruction, bool flagsWanted)
     {
         Stack(instruction.IP, -sizeof(ulong), write: true, flagsWanted);
-        StoreImmediate(instruction.NextIP);
+        LoadGuestAddress(Thunks.Rcx, instruction.NextIP);
+        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11);
         _emit.AddQuietly(Thunks.GuestRsp, -sizeof(ulong));
     }
 
@@ -297,9 +317,14 @@ internal sealed unsafe partial class Translator
         // The instruction itself counts when it has been carried out.
         if (!_counts || count > 1)
             TakeOff(_counts ? count - 1 : count);
-        _emit.StoreState32(StateBlock.Argument, Helpers.Count);
-        _emit.StoreState64(StateBlock.Rip, instruction.IP, Thunks.Rcx);
-        Helpers.Add(instruction);
+        if (_alone is null)
+            _emit.StoreState32(StateBlock.Argument, Helpers.Add(instruction));
+        else
+        {
+            _alone.Helper = instruction;
+            _emit.StoreState32(StateBlock.Argument, -1);
+        }
+
         _emit.Jump(Thunks.Helper);
     }
 

@@ -6,6 +6,9 @@ internal sealed unsafe partial class Translator
     // SAFETY: only writes through the emitter.
     private const int Negative = 8;
 
+    /// <summary>The conditional jump whose other way is written.</summary>
+    private nint _branch;
+
     /// <summary>Goes on at an address: to its block in this page, or by the jump cache.</summary>
     /// <param name="target">The address.</param>
     /// <param name="count">How many instructions of the block have been carried out.</param>
@@ -13,7 +16,7 @@ internal sealed unsafe partial class Translator
     /// <param name="looks">Whether the budget is looked at. Where it is not, it is only taken off if every instruction is counted.</param>
     private void GoTo(ulong target, int count, bool flagsLive, bool looks)
     {
-        if (_alone)
+        if (_alone is not null)
         {
             LeaveAlone(target);
             return;
@@ -23,27 +26,39 @@ internal sealed unsafe partial class Translator
             Spend(count, flagsLive, target, isIndirect: false);
         else if (_counts)
             TakeOff(count);
-        bool mayCross = (target & 4095) > PageBytes - PageReader.LongestInstruction;
-        if ((target & ~4095UL) != _page || mayCross)
+        if (!IsInPage(target))
         {
-            _emit.MoveImmediate(Thunks.R11, target);
+            LoadGuestAddress(Thunks.R11, target);
             LookUp(flagsLive);
             return;
         }
 
-        if (target == _blockStart.Rip)
+        if (KnownBlock(target) is var known and not 0)
         {
-            _emit.Jump(_blockStart.Code);
+            _emit.Jump(known);
             return;
         }
 
+        _emit.AlignForPatch(bytesBefore: 1);
         nint place = _emit.JumpLater();
-        _cold.Add(new ColdCode { What = ColdCode.Kind.Link, Place = place, Target = target });
+        _cold.Add(new ColdCode { What = ColdCode.Kind.Link, Place = place, Target = target, Branch = _branch });
+    }
+
+    /// <summary>Whether a jump can go there without the jump cache: to this page, and not to an instruction that may reach into the next.</summary>
+    private bool IsInPage(ulong target) => (target & ~4095UL) == _page && (target & 4095) <= PageBytes - PageReader.LongestInstruction;
+
+    /// <summary>Where jumps inside the page find the block that begins at an offset; 0 if there is none yet.</summary>
+    private nint KnownBlock(ulong target)
+    {
+        if (_alone is not null || !IsInPage(target))
+            return 0;
+        nint code = target == _blockStart.Offset ? _blockStart.Code : _pageCode!.At(Mode, (int)target);
+        return code is 0 or PageCode.Crossing ? 0 : code + ArrivalBytes;
     }
 
     private void GoToR11(int count)
     {
-        if (_alone)
+        if (_alone is not null)
         {
             _emit.StoreState(StateBlock.Rip, Thunks.R11);
             _emit.Jump(Thunks.Single);
@@ -56,7 +71,8 @@ internal sealed unsafe partial class Translator
 
     private void LeaveAlone(ulong target)
     {
-        _emit.StoreState64(StateBlock.Rip, target, Thunks.Rcx);
+        LoadGuestAddress(Thunks.Rcx, target);
+        _emit.StoreState(StateBlock.Rip, Thunks.Rcx);
         _emit.Jump(Thunks.Single);
     }
 
@@ -177,18 +193,19 @@ internal sealed unsafe partial class Translator
                         _emit.PopFlags();
                     else if (!cold.FlagsLive)
                         ForgetFlags();
-                    if (cold.What == ColdCode.Kind.DeadlineAtR11)
-                        _emit.StoreState(StateBlock.Rip, Thunks.R11);
-                    else
-                        _emit.StoreState64(StateBlock.Rip, cold.Target, Thunks.Rcx);
+                    if (cold.What == ColdCode.Kind.Deadline)
+                        LoadGuestAddress(Thunks.R11, cold.Target);
+                    _emit.StoreState(StateBlock.Rip, Thunks.R11);
                     _emit.Jump(Thunks.Deadline);
                     break;
                 case ColdCode.Kind.Branch:
+                    // Where nothing is done on the way, the branch itself is linked.
+                    _branch = cold.Looks || _counts ? 0 : cold.Place;
                     GoTo(cold.Target, cold.Count, cold.FlagsLive, cold.Looks);
+                    _branch = 0;
                     break;
                 case ColdCode.Kind.Link:
-                    _emit.StoreState32(StateBlock.Argument, Links.Count);
-                    Links.Add(new Link(cold.Target, cold.Place));
+                    _emit.StoreState32(StateBlock.Argument, Links.Add(new Link(_pageCode!, (int)cold.Target, cold.Place, cold.Branch)));
                     _emit.Jump(Thunks.Link);
                     break;
                 default:

@@ -1,22 +1,33 @@
+using System.Diagnostics;
 using Iced.Intel;
-using Tessera.Plugins.Cpu.Software.Memory;
 
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
 /// <summary>
 /// Translates guest code block by block: decodes up to the end of the page or a jump that is always taken, finds out which flags are
-/// wanted, and writes the same instructions with other registers and checked addresses. One a machine; only the thread that runs the machine uses it.
+/// wanted, and writes the same instructions with other registers and checked addresses. Code names guest addresses by their distance from the start of
+/// its page. A generation of the <see cref="CodeStore"/>: what is written is never changed but for jumps that are linked, and is run by many threads; one
+/// at a time translates.
 /// </summary>
 internal sealed unsafe partial class Translator : IDisposable
 {
-    // SAFETY: code is written into the arena between its start and its limit; guest code is read from pages that the caller has walked.
+    // SAFETY: code is written into the arena between its start and its limit, by whoever holds the gate; guest code is read from copies of pages, or from pages that the caller has walked.
+
+    /// <summary>Host threads that run guests.</summary>
+    public const int MostThreads = 512;
+
+    /// <summary>A block's first instructions, for whoever comes from another page with its address in R11; jumps inside the page skip them.</summary>
+    public const int ArrivalBytes = 12;
+
     private const int MostInstructions = 64;
     private const int LookAhead = 8;
 
     /// <summary>More than a block and what is behind it can take.</summary>
     private const int BlockRoom = 256 << 10;
-    private const int SingleRoom = 4096;
+    private const int AloneRoom = 4096;
+    private const int MostPages = 24 << 10;
 
+    private readonly Lock _gate = new();
     private readonly HostFeatures _features;
     private readonly CodeArena _arena;
     private readonly Emitter _emit;
@@ -24,35 +35,32 @@ internal sealed unsafe partial class Translator : IDisposable
     private readonly bool _counts;
     private readonly Treatments _treatments;
     private readonly InstructionInfoFactory _infos = new();
-    private readonly PageReader _reader = new();
-    private readonly PageReader _aheadReader = new();
-    private readonly Decoder[] _decoders;
-    private readonly Decoder[] _aheads;
+    private readonly InstructionReader _reader = new();
+    private readonly InstructionReader _aheadReader = new();
+    private readonly PageStore _pages = new();
     private readonly Instruction[] _instructions = new Instruction[MostInstructions];
     private readonly bool[] _flagsWanted = new bool[MostInstructions];
     private readonly Dictionary<ulong, bool> _wantedAt = [];
     private readonly List<ColdCode> _cold = [];
     private readonly List<int> _hostPlaces = [];
-    private readonly List<ulong> _guestPlaces = [];
-    private readonly List<byte> _placesBefore = [];
-    private readonly byte* _blocks;
+    private readonly List<(short Offset, byte Before)> _guestPlaces = [];
+    private readonly byte* _alones;
     private readonly byte* _limit;
-    private readonly byte* _single;
     private int _count;
 
     /// <summary>How many instructions of the block come before the one that is written.</summary>
     private int _before;
     private bool _open;
+
+    /// <summary>The page whose code is written, by its distance from itself: 0; 1 where nothing lies in that page.</summary>
     private ulong _page;
-    private byte* _pageHost;
-    private bool _alone;
-    private ulong _aloneRip;
+    private PageCode? _pageCode;
+    private AloneCode? _alone;
     private nint _operand;
 
-    /// <param name="frames">The machine's memory.</param>
     /// <param name="features">What of the host's processor may be used.</param>
     /// <param name="counts">Whether each instruction is counted, and those whose results are the host's are carried out in C#.</param>
-    public Translator(GuestFrames frames, HostFeatures features, bool counts = false)
+    public Translator(HostFeatures features, bool counts = false)
     {
         _features = features;
         _counts = counts;
@@ -60,33 +68,26 @@ internal sealed unsafe partial class Translator : IDisposable
         _arena = new CodeArena();
         _emit = new Emitter(_arena.Distance) { Position = _arena.Start };
         _encoder = Encoder.Create(64, _emit);
-        _decoders = [Decoder.Create(64, _reader), Decoder.Create(32, _reader)];
-        _aheads = [Decoder.Create(64, _aheadReader), Decoder.Create(32, _aheadReader)];
         Thunks = new Thunks(_emit, features);
-        Cache = new CodeCache(frames);
-        _single = _emit.Position;
-        _blocks = _single + SingleRoom;
+        _alones = _emit.Position;
+        _emit.Position = _alones + (MostThreads * AloneRoom);
         _limit = _arena.Start + CodeSpace.SlotBytes - BlockRoom;
-        _emit.Position = _blocks;
     }
 
     /// <summary>The ways in and out.</summary>
     public Thunks Thunks { get; }
 
-    /// <summary>The blocks there are.</summary>
-    public CodeCache Cache { get; }
-
     /// <summary>Places that reach memory, by the number translated code gives.</summary>
-    public List<Site> Sites { get; } = [];
+    public AppendList<Site> Sites { get; } = new();
 
     /// <summary>Jumps to be linked, likewise.</summary>
-    public List<Link> Links { get; } = [];
+    public AppendList<Link> Links { get; } = new();
 
-    /// <summary>Instructions that are carried out in C#, likewise.</summary>
-    public List<Instruction> Helpers { get; } = [];
+    /// <summary>Instructions that are carried out in C#, likewise; their addresses are from the start of their page.</summary>
+    public AppendList<Instruction> Helpers { get; } = new();
 
-    /// <summary>How often the arena was full and everything dropped.</summary>
-    public long Resets { get; private set; }
+    /// <summary>Whether there is no room for another block or page.</summary>
+    public bool IsFull => _emit.Position >= _limit || _pages.Count >= MostPages;
 
     /// <summary>Blocks, guest instructions and bytes of code written so far.</summary>
     public (long Blocks, long Instructions, long Bytes) Written { get; private set; }
@@ -94,128 +95,156 @@ internal sealed unsafe partial class Translator : IDisposable
     /// <summary>What is done with an instruction.</summary>
     public Treatment TreatmentOf(in Instruction instruction) => _treatments.Of(instruction);
 
-    /// <summary>Decodes one instruction whose bytes lie in one page.</summary>
-    public Instruction Decode(ulong rip, byte* host)
+    /// <summary>An instruction whose addresses are from the start of its page, at another place.</summary>
+    public static Instruction At(in Instruction instruction, ulong pageBase)
     {
-        _aheadReader.Begin(host);
-        AheadDecoder.IP = rip;
-        AheadDecoder.Decode(out Instruction instruction);
-        return instruction;
-    }
-
-    /// <summary>Decodes one instruction whose bytes may lie in two pages.</summary>
-    public Instruction Decode(ulong rip, byte* first, byte* second)
-    {
-        _aheadReader.Begin(first, second);
-        AheadDecoder.IP = rip;
-        AheadDecoder.Decode(out Instruction instruction);
-        return instruction;
-    }
-
-    /// <summary>Whether the instruction at an address reaches into the next page.</summary>
-    public bool Crosses(ulong rip, byte* host)
-    {
-        if ((rip & 4095) <= 4096 - PageReader.LongestInstruction)
-            return false;
-        Instruction instruction = Decode(rip, host);
-        return instruction.IsInvalid && AheadDecoder.LastError == DecoderError.NoMoreBytes;
-    }
-
-    /// <summary>Translates the block that begins at an address.</summary>
-    public nint Translate(ulong rip, in Walked at)
-    {
-        MakeRoom();
-        CodeMarked |= Cache.Reserve(at.Address);
-        _reader.Begin(at.Host);
-        Begin(rip, at.Host);
-        while (_open && _count < MostInstructions && (BlockDecoder.IP & ~4095UL) == _page)
+        Instruction moved = instruction;
+        bool isNarrow = moved.CodeSize != CodeSize.Code64;
+        moved.NextIP = isNarrow ? (uint)(moved.NextIP + pageBase) : moved.NextIP + pageBase;
+        if (moved.IsIPRelativeMemoryOperand)
+            moved.MemoryDisplacement64 = moved.MemoryBase == Register.EIP ? (uint)(moved.MemoryDisplacement64 + pageBase) : moved.MemoryDisplacement64 + pageBase;
+        switch (moved.OpCount > 0 ? moved.Op0Kind : OpKind.Register)
         {
-            BlockDecoder.Decode(out Instruction instruction);
-            // What cannot be decoded ends the block before it, and is one of its own when it is reached.
-            if (instruction.IsInvalid && _count > 0)
+            case OpKind.NearBranch16:
+                moved.NearBranch16 += (ushort)pageBase;
                 break;
-            _instructions[_count++] = instruction;
-            _open = GoesOn(instruction);
+            case OpKind.NearBranch32:
+                moved.NearBranch32 += (uint)pageBase;
+                break;
+            case OpKind.NearBranch64:
+                moved.NearBranch64 += pageBase;
+                break;
+            default:
+                break;
         }
 
-        nint code = Finish(rip);
-        Cache.Add(Key(rip), at.Address, code);
-        return code;
+        return moved;
     }
 
-    /// <summary>Translates an instruction that lies across two pages, as a block.</summary>
-    public nint TranslateCrossing(ulong rip, in Walked first, in Walked second)
+    /// <summary>The code of a page with the contents that lie at an address of this process.</summary>
+    public PageCode PageWith(byte* contents)
     {
-        MakeRoom();
-        CodeMarked |= Cache.Reserve(first.Address) | Cache.Reserve(second.Address);
-        Instruction instruction = Decode(rip, first.Host, second.Host);
-        Begin(rip, first.Host);
-        _page = 1; // no page: nothing is linked to it, and what follows lies elsewhere
-        _instructions[_count++] = instruction;
-        _open = GoesOn(instruction);
-        nint code = Finish(rip);
-        Cache.Add(Key(rip), first.Address, second.Address, code);
-        return code;
+        lock (_gate)
+            return _pages.Of(contents);
     }
 
-    /// <summary>Whether a frame has come to hold code since this was last cleared: such frames may not be written without notice.</summary>
-    public bool CodeMarked { get; set; }
+    /// <summary>Translates the block that begins at an offset of a page; <see cref="PageCode.Crossing"/> where the instruction there reaches into the next.</summary>
+    public nint Translate(PageCode page, int offset, CodeMode mode)
+    {
+        lock (_gate)
+        {
+            nint code = page.At(mode, offset);
+            if (code != 0)
+                return code;
+            if (_aheadReader.Crosses(mode, (ulong)offset, page.Contents + offset))
+            {
+                page.Add(mode, offset, PageCode.Crossing);
+                return PageCode.Crossing;
+            }
+
+            Begin(page, mode);
+            Decoder decoder = _reader.Begin(mode, (ulong)offset, page.Contents + offset);
+            while (_open && _count < MostInstructions && decoder.IP < PageCode.Bytes)
+            {
+                decoder.Decode(out Instruction instruction);
+                // What cannot be decoded ends the block before it, and is one of its own when it is reached.
+                if (instruction.IsInvalid && _count > 0)
+                    break;
+                _instructions[_count++] = instruction;
+                _open = GoesOn(instruction);
+            }
+
+            code = Finish(offset);
+            page.Add(mode, offset, code);
+            return code;
+        }
+    }
+
+    /// <summary>Translates an instruction that begins at an offset of a page and ends in another, as a block.</summary>
+    public nint TranslateCrossing(PageCode first, PageCode second, int offset, CodeMode mode)
+    {
+        lock (_gate)
+        {
+            nint code = first.At(mode, offset, second);
+            if (code != 0)
+                return code;
+            Begin(first, mode);
+            _page = 1; // nothing is linked to it, and what follows lies elsewhere
+            _instructions[_count++] = _aheadReader.Decode(mode, (ulong)offset, first.Contents + offset, second.Contents);
+            _open = GoesOn(_instructions[0]);
+            code = Finish(offset);
+            first.Add(mode, offset, second, code);
+            return code;
+        }
+    }
 
     /// <summary>
-    /// Translates one instruction alone, into a place that the next one overwrites: for stepping, and for an operand that is not where the
+    /// Translates one instruction alone, into a place that the thread's next one overwrites: for stepping, and for an operand that is not where the
     /// tables say.
     /// </summary>
+    /// <param name="alone">What the calling thread keeps for it.</param>
     /// <param name="instruction">The instruction.</param>
     /// <param name="operand">Where its memory operand is instead, in this process; 0 for where the tables say.</param>
-    public nint TranslateAlone(in Instruction instruction, nint operand)
+    /// <param name="mode">The mode it is in.</param>
+    public nint TranslateAlone(AloneCode alone, in Instruction instruction, nint operand, CodeMode mode)
     {
-        byte* position = _emit.Position;
-        _emit.Position = _single;
-        nint code = _emit.Here;
-        Begin(instruction.IP, null);
-        _page = 1;
-        _before = 0;
-        (_alone, _aloneRip, _operand) = (true, instruction.IP, operand);
-        try
+        lock (_gate)
         {
-            Write(instruction, flagsWanted: true, count: 1, isLast: true);
-            LeaveAlone(instruction.NextIP);
-            WriteCold();
+            byte* position = _emit.Position;
+            _emit.Position = _alones + (alone.Slot * AloneRoom);
+            nint code = _emit.Here;
+            ulong pageBase = instruction.IP & ~(ulong)(PageCode.Bytes - 1);
+            Begin(null, mode);
+            _page = 1;
+            _before = 0;
+            alone.Begin((int)(instruction.IP - pageBase));
+            (_alone, _operand) = (alone, operand);
+            try
+            {
+                Instruction moved = At(instruction, 0 - pageBase);
+                Write(moved, flagsWanted: true, count: 1, isLast: true);
+                LeaveAlone(moved.NextIP);
+                WriteCold();
+            }
+            finally
+            {
+                (_alone, _operand) = (null, 0);
+                _emit.Position = position;
+            }
+
+            return code;
         }
-        finally
+    }
+
+    /// <summary>The guest instruction that a place in translated code belongs to, from the start of its page, and how many of its block come before it.</summary>
+    public (int Offset, int Before) PlaceOf(ulong hostPlace, AloneCode alone)
+    {
+        lock (_gate)
         {
-            (_alone, _operand) = (false, 0);
-            _emit.Position = position;
+            int offset = (int)(hostPlace - (ulong)_arena.CodeStart);
+            int found = _hostPlaces.BinarySearch(offset);
+            int place = found >= 0 ? found : ~found - 1;
+            return place < 0 ? (alone.Offset, 0) : _guestPlaces[place];
         }
-
-        return code;
     }
 
-    /// <summary>The guest instruction that a place in translated code belongs to.</summary>
-    public ulong RipOf(ulong hostPlace)
+    /// <summary>Lets a link's jumps go straight to its target.</summary>
+    public void Connect(in Link link, nint code)
     {
-        int offset = (int)(hostPlace - (ulong)_arena.CodeStart);
-        if (offset < _blocks - _arena.Start)
-            return _aloneRip;
-        int found = _hostPlaces.BinarySearch(offset);
-        return _guestPlaces[found >= 0 ? found : ~found - 1];
+        lock (_gate)
+        {
+            _emit.Patch(link.Place, code + ArrivalBytes);
+            if (link.Branch != 0)
+                _emit.Patch(link.Branch, code + ArrivalBytes);
+        }
     }
-
-    /// <summary>How many instructions of its block come before the one that a place in translated code belongs to.</summary>
-    public int BeforeOf(ulong hostPlace)
-    {
-        int offset = (int)(hostPlace - (ulong)_arena.CodeStart);
-        if (offset < _blocks - _arena.Start)
-            return 0;
-        int found = _hostPlaces.BinarySearch(offset);
-        return _placesBefore[found >= 0 ? found : ~found - 1];
-    }
-
-    /// <summary>Lets a link's jump go straight to its target.</summary>
-    public void Connect(in Link link, nint code) => _emit.Patch(link.Place, code);
 
     /// <inheritdoc/>
-    public void Dispose() => _arena.Dispose();
+    public void Dispose()
+    {
+        _arena.Dispose();
+        _pages.Dispose();
+    }
 
     private bool GoesOn(in Instruction instruction)
     {
@@ -229,44 +258,31 @@ internal sealed unsafe partial class Translator : IDisposable
         };
     }
 
-    private void MakeRoom()
-    {
-        if (_emit.Position < _limit)
-            return;
-        Resets++;
-        Cache.Clear();
-        Sites.Clear();
-        Links.Clear();
-        Helpers.Clear();
-        _hostPlaces.Clear();
-        _guestPlaces.Clear();
-        _placesBefore.Clear();
-        _emit.Position = _blocks;
-    }
-
-    private void Begin(ulong rip, byte* host)
+    private void Begin(PageCode? page, CodeMode mode)
     {
         _count = 0;
         _open = true;
-        _page = rip & ~4095UL;
-        _pageHost = (byte*)((nint)host & ~4095);
-        BlockDecoder.IP = rip;
+        _page = 0;
+        _pageCode = page;
+        Mode = mode;
         _cold.Clear();
         _wantedAt.Clear();
         _emit.Depth = 0;
     }
 
-    private nint Finish(ulong rip)
+    private nint Finish(int offset)
     {
         FindWantedFlags();
         byte* start = _emit.Position;
         nint code = _emit.Here;
-        _blockStart = (rip, code);
+        _blockStart = ((ulong)offset, code);
+        _emit.LoadAddressLong(Thunks.R11, Thunks.R11, -offset);
+        _emit.StoreState(StateBlock.PageBase, Thunks.R11);
+        Debug.Assert(_emit.Here == code + ArrivalBytes, "jumps inside the page skip as many bytes");
         for (int index = 0; index < _count; index++)
         {
             _hostPlaces.Add((int)(_emit.Position - _arena.Start));
-            _guestPlaces.Add(_instructions[index].IP);
-            _placesBefore.Add((byte)index);
+            _guestPlaces.Add(((short)_instructions[index].IP, (byte)index));
             _before = index;
             Write(_instructions[index], _flagsWanted[index], index + 1, index == _count - 1);
         }
@@ -319,11 +335,10 @@ internal sealed unsafe partial class Translator : IDisposable
             return known;
         RflagsBits open = Liveness.All;
         bool wanted = true;
-        _aheadReader.Begin(_pageHost + (rip & 4095));
-        AheadDecoder.IP = rip;
+        Decoder ahead = _aheadReader.Begin(Mode, rip, _pageCode!.Contents + rip);
         for (int step = 0; step < LookAhead; step++)
         {
-            AheadDecoder.Decode(out Instruction instruction);
+            ahead.Decode(out Instruction instruction);
             if (instruction.IsInvalid || (instruction.RflagsRead & open) != 0 || _treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing))
                 break;
             open &= ~Liveness.Killed(instruction);
@@ -335,10 +350,10 @@ internal sealed unsafe partial class Translator : IDisposable
 
             if (instruction.IsJmpShortOrNear && (instruction.NearBranchTarget & ~4095UL) == _page)
             {
-                _aheadReader.Begin(_pageHost + (instruction.NearBranchTarget & 4095));
-                AheadDecoder.IP = instruction.NearBranchTarget;
+                _aheadReader.GoOn(_pageCode.Contents + instruction.NearBranchTarget);
+                ahead.IP = instruction.NearBranchTarget;
             }
-            else if (instruction.FlowControl != FlowControl.Next || (AheadDecoder.IP & ~4095UL) != _page)
+            else if (instruction.FlowControl != FlowControl.Next || (ahead.IP & ~4095UL) != _page)
             {
                 break;
             }
