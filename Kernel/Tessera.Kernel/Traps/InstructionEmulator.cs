@@ -81,7 +81,10 @@ internal sealed class InstructionEmulator
                     return false;
                 PatchWhenHot(vcpu);
                 break;
-            case Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Wbnoinvd or Mnemonic.Clts or Mnemonic.Xsetbv:
+            case Mnemonic.Wbinvd or Mnemonic.Invd or Mnemonic.Wbnoinvd or Mnemonic.Xsetbv:
+                break;
+            case Mnemonic.Clts:
+                state.TaskSwitched = false;
                 break;
             case Mnemonic.Rdmsr:
                 if (!MsrPolicy.TryRead(vcpu, (uint)state.Rcx, out ulong value))

@@ -146,6 +146,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         _translator = _machine.Translator;
         Switch(_state.Root.Value);
         Load();
+        Arm();
         if (EnterMode(ref trap) == Step.Trap)
             return Step.Trap;
         delegate* unmanaged<byte*, nint, void> enter = (delegate* unmanaged<byte*, nint, void>)_translator.Thunks.Enter;
@@ -212,6 +213,9 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     private Step AfterInstruction(ref Trap trap)
     {
         Charge(1);
+        _resumed = Nowhere;
+        if (_struck != 0)
+            return RaiseStruck(_context[StateBlock.Rip], ref trap);
         if (!_stepping)
             return Step.LookUp;
         _stepping = false;
@@ -262,6 +266,14 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         if (_state.Is32Bit)
             rip = (uint)rip;
         _context[StateBlock.Rip] = rip;
+        if (_breaking && HasBreakpoint(rip))
+        {
+            _linkable = false;
+            if ((long)_context[StateBlock.Budget] < 0)
+                return Step.Look;
+            return Alone(ref code, ref trap, stepping: false);
+        }
+
         code = _context.CodeAt(rip);
         if (code != 0)
             return Step.Enter;
@@ -336,6 +348,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     private Step Alone(ref nint code, ref Trap trap, bool stepping = true)
     {
         ulong rip = _context[StateBlock.Rip];
+        if (_breaking && Strikes(rip))
+            return RaiseStruck(rip, ref trap);
         if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
         _stepping = stepping;

@@ -50,7 +50,7 @@ public sealed class SoftwareEngine : ICpuEngine
                 new EngineFinding("BMI2", _features.BitManipulation ? "used" : "not used", _features.BitManipulation ? string.Empty : "checks keep flags the slow way"),
                 new EngineFinding("vector registers", _features.WideVectors ? "up to AVX2" : "up to SSE4.2", "AVX-512 is hidden from guests"),
                 new EngineFinding("32-bit code", "translated", string.Empty),
-                new EngineFinding("hardware breakpoints", "do not strike", "guests have no hardware breakpoints here"),
+                new EngineFinding("hardware breakpoints", "strike", "pages that hold one run instruction by instruction"),
             ],
         };
     }

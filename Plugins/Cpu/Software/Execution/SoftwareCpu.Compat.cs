@@ -43,6 +43,8 @@ internal sealed unsafe partial class SoftwareCpu
             }
         }
 
+        if (_state.TaskSwitched)
+            mode |= CodeMode.NoVectors;
         if (_context.Mode != mode)
         {
             _context.Mode = mode;

@@ -29,6 +29,8 @@ internal sealed unsafe partial class SoftwareCpu
                 break;
         }
 
+        if (Translator.IsSwitchedOff(instruction, _context.Mode))
+            return Raise(Vectors.DeviceNotAvailable, 0, rip, ref trap);
         if (instruction.CodeSize == CodeSize.Code32 && TryCarryOutCompat(instruction, ref trap, out Step step))
             return step;
         if (instruction.IsStringInstruction)
@@ -130,6 +132,7 @@ internal sealed unsafe partial class SoftwareCpu
         byte* at = Pointer(address, Memory.Access.Write, instruction.IP, ref trap);
         if (at == null)
             return false;
+        Note(address, bytes, isWrite: true);
         ulong changed = before ^ after;
         bool set = (after & changed) != 0 || instruction.Mnemonic == Mnemonic.Bts;
         if (bytes == sizeof(ulong))

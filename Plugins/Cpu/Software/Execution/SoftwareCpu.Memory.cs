@@ -25,8 +25,11 @@ internal sealed unsafe partial class SoftwareCpu
         ulong last = address + (ulong)site.Bytes - 1;
         Access access = site.IsWrite ? Access.Write : Access.Read;
         bool isCanonical = PageWalker.IsCanonical(address) && PageWalker.IsCanonical(last) && !(_state.Is32Bit && last > uint.MaxValue);
+        if (isCanonical)
+            Note(address, site.Bytes, site.IsWrite);
         bool wasCode = false;
-        if (isCanonical && (address ^ last) >> 12 == 0 && TryFill(address, access, rip, out wasCode, ref trap) && !wasCode)
+        bool isFilled = isCanonical && (address ^ last) >> 12 == 0 && TryFill(address, access, rip, out wasCode, ref trap);
+        if (isFilled && !wasCode && !IsWatched(address, access))
         {
             code = site.Retry;
             return Step.Enter;
@@ -38,8 +41,10 @@ internal sealed unsafe partial class SoftwareCpu
             return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, rip, ref trap);
         if ((address ^ last) >> 12 != 0)
             return Across(site, rip, address, access, ref code, ref trap);
-        if (!wasCode)
+        if (!isFilled)
             return Step.Trap;
+        if (IsWatched(address, access))
+            return WatchedAccess(rip, address, ref code, ref trap);
         // Perhaps the very block that runs: this one instruction, then what is there now.
         if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
@@ -69,6 +74,7 @@ internal sealed unsafe partial class SoftwareCpu
         if (writable)
             _machine.Frames.MarkWritten(at.Address);
         _context.Fill(address, at.Host - (address & (Bytes4K - 1)), writable, at.Origin);
+        HideWatched(address);
         return true;
     }
 
@@ -95,6 +101,7 @@ internal sealed unsafe partial class SoftwareCpu
         byte* at = Pointer(address, Access.Read, rip, ref trap);
         if (at == null)
             return false;
+        Note(address, first, isWrite: false);
         new ReadOnlySpan<byte>(at, first).CopyTo(to);
         return first == to.Length || Read(address + (ulong)first, to[first..], rip, ref trap);
     }
@@ -114,6 +121,7 @@ internal sealed unsafe partial class SoftwareCpu
                 return false;
         }
 
+        Note(address, from.Length, isWrite: true);
         from[..first].CopyTo(new Span<byte>(at, first));
         if (next != null)
             from[first..].CopyTo(new Span<byte>(next, from.Length - first));

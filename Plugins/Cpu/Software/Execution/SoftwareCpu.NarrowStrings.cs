@@ -16,15 +16,16 @@ internal sealed unsafe partial class SoftwareCpu
         long left = BytesAtOnce;
         while (!repeats || (_context.Register(Rcx) & mask) != 0)
         {
-            if (left <= 0)
+            if (left <= 0 || _struck != 0)
             {
                 // Long ones are interruptible: the registers say how far it is.
                 _context[StateBlock.Rip] = instruction.IP;
-                _context[StateBlock.Budget] = 0;
+                if (_struck == 0)
+                    _context[StateBlock.Budget] = 0;
                 return Step.LookUp;
             }
 
-            int done = repeats && (_context[StateBlock.Flags] & DirectionFlag) == 0 && kind is StringKind.Store or StringKind.Move
+            int done = repeats && !_watching && (_context[StateBlock.Flags] & DirectionFlag) == 0 && kind is StringKind.Store or StringKind.Move
                 ? NarrowRun(kind, bytes, mask, instruction, ref trap) : 0;
             if (done < 0 || (done == 0 && !NarrowOne(kind, bytes, mask, instruction, ref trap)))
                 return Step.Trap;

@@ -45,14 +45,14 @@ internal sealed unsafe partial class SoftwareCpu
         long left = BytesAtOnce;
         while (!repeats || _context.Register(Rcx) != 0)
         {
-            if (left <= 0)
+            if (left <= 0 || _struck != 0)
             {
                 // Long ones are interruptible: the registers say how far it is.
                 _context[StateBlock.Rip] = instruction.IP;
-                return Step.Look;
+                return _struck == 0 ? Step.Look : Step.LookUp;
             }
 
-            int run = repeats && (_context[StateBlock.Flags] & DirectionFlag) == 0 && kind is StringKind.Store or StringKind.Move ? RunLength(kind, bytes, SegmentBase(instruction)) : 0;
+            int run = repeats && !_watching && (_context[StateBlock.Flags] & DirectionFlag) == 0 && kind is StringKind.Store or StringKind.Move ? RunLength(kind, bytes, SegmentBase(instruction)) : 0;
             if (run > 0 ? !Run(kind, bytes, run, instruction, ref trap) : !One(kind, bytes, instruction, ref trap))
                 return Step.Trap;
             left -= Math.Max(run, 1) * (long)bytes;

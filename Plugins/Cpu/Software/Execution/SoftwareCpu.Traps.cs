@@ -10,7 +10,11 @@ internal sealed unsafe partial class SoftwareCpu
     // SAFETY: reads the state block only.
     private Step Raise(byte vector, uint errorCode, ulong rip, ref Trap trap)
     {
+        _struck = 0;
         Save(rip);
+        // A fault of the instruction that RF lets pass comes back to it.
+        if (rip == _resumed)
+            _state.Rflags |= ResumeFlag;
         trap = new Trap { Kind = TrapKind.Exception, Vector = vector, ErrorCode = errorCode, IsInterruptible = true };
         return Step.Trap;
     }

@@ -9,6 +9,7 @@ internal static class Vectors
     public const byte Overflow = 4;
     public const byte BoundRange = 5;
     public const byte InvalidOpcode = 6;
+    public const byte DeviceNotAvailable = 7;
     public const byte SegmentNotPresent = 11;
     public const byte StackFault = 12;
     public const byte GeneralProtection = 13;

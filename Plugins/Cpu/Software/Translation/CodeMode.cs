@@ -1,6 +1,6 @@
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
-/// <summary>What code is translated for: its operand size, and which data segments it may use. Code of one mode is never run in another.</summary>
+/// <summary>What code is translated for: its operand size, which data segments it may use, and whether vector registers. Code of one mode is never run in another.</summary>
 [Flags]
 internal enum CodeMode : byte
 {
@@ -21,4 +21,7 @@ internal enum CodeMode : byte
 
     /// <summary>GS is null.</summary>
     NoGs = 16,
+
+    /// <summary>CR0.TS: x87 and vector instructions raise #NM.</summary>
+    NoVectors = 32,
 }

@@ -28,7 +28,7 @@ internal sealed unsafe partial class Translator
         }
     }
 
-    private void LoadGuestAddress(int register, ulong distance) => LoadGuestAddress(register, distance, isNarrow: Mode != CodeMode.Long);
+    private void LoadGuestAddress(int register, ulong distance) => LoadGuestAddress(register, distance, isNarrow: (Mode & CodeMode.Compat) != 0);
 
     /// <summary>The operand's address into R11; uses RCX, leaves the flags alone.</summary>
     private void Address(in Instruction instruction, bool withSegment)

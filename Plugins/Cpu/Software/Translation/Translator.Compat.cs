@@ -11,6 +11,9 @@ internal sealed unsafe partial class Translator
     /// <summary>The mode of the code that is translated.</summary>
     private CodeMode Mode { get; set; }
 
+    /// <summary>Whether an instruction raises #NM, since its registers belong to another task.</summary>
+    public static bool IsSwitchedOff(in Instruction instruction, CodeMode mode) => (mode & CodeMode.NoVectors) != 0 && instruction.Code.NeedsVectorState();
+
     /// <summary>Whether an instruction reaches memory by a segment that is null, or writes by CS.</summary>
     public bool IsRefused(in Instruction instruction, CodeMode mode)
     {

@@ -29,6 +29,12 @@ internal sealed unsafe partial class Translator
                 return;
         }
 
+        if (IsSwitchedOff(instruction, Mode))
+        {
+            LeaveForHelp(instruction, count);
+            return;
+        }
+
         byte* position = _emit.Position;
         int cold = _cold.Count;
         try

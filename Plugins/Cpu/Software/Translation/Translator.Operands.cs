@@ -227,26 +227,56 @@ internal sealed unsafe partial class Translator
 /// <summary>What Iced does not say itself.</summary>
 internal static class CodeFacts
 {
-    private static readonly bool[] X87 = Table();
+    private static readonly bool[] X87 = Table(IsX87);
+    private static readonly bool[] Vector = Table(IsVector);
 
     /// <summary>Whether it is an instruction of the x87 unit or MMX.</summary>
     public static bool CpuidFeaturesAreX87(this Code code) => X87[(int)code];
 
-    private static bool[] Table()
+    /// <summary>Whether CR0.TS lets it raise #NM.</summary>
+    public static bool NeedsVectorState(this Code code) => Vector[(int)code];
+
+    private static bool[] Table(Func<Code, bool> holds)
     {
         Code[] codes = Enum.GetValues<Code>();
         bool[] table = new bool[(int)codes.Max() + 1];
         foreach (Code code in codes)
-            table[(int)code] = IsX87(code);
+            table[(int)code] = holds(code);
         return table;
     }
 
     private static bool IsX87(Code code)
     {
+        if (code == Code.Wait)
+            return true;
         foreach (CpuidFeature feature in code.CpuidFeatures())
         {
             if (feature is CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 or CpuidFeature.MMX)
                 return true;
+        }
+
+        return false;
+    }
+
+    private static bool IsVector(Code code)
+    {
+        if (code == Code.Wait)
+            return true;
+        if (code.Mnemonic() is Mnemonic.Sfence or Mnemonic.Lfence or Mnemonic.Mfence or Mnemonic.Movnti or Mnemonic.Crc32 or Mnemonic.Pause or Mnemonic.Prefetchnta
+            or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Xgetbv or Mnemonic.Xsetbv)
+        {
+            return false;
+        }
+
+        foreach (CpuidFeature feature in code.CpuidFeatures())
+        {
+            if (feature is CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 or CpuidFeature.MMX or CpuidFeature.FXSR or CpuidFeature.XSAVE or CpuidFeature.XSAVEOPT
+                or CpuidFeature.SSE or CpuidFeature.SSE2 or CpuidFeature.SSE3 or CpuidFeature.SSSE3 or CpuidFeature.SSE4_1 or CpuidFeature.SSE4_2 or CpuidFeature.SSE4A
+                or CpuidFeature.AES or CpuidFeature.VAES or CpuidFeature.PCLMULQDQ or CpuidFeature.VPCLMULQDQ or CpuidFeature.SHA or CpuidFeature.GFNI
+                or CpuidFeature.AVX or CpuidFeature.AVX2 or CpuidFeature.F16C or CpuidFeature.FMA)
+            {
+                return true;
+            }
         }
 
         return false;
