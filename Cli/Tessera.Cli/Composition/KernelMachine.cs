@@ -192,6 +192,7 @@ internal sealed class KernelMachine : IRunMachine
         ResidentBytes = snapshot.ResidentBytes,
         Disks = domain.Disks.ToDictionary(disk => disk.Name, disk => disk.Read()),
         Nics = domain.Nics.ToDictionary(nic => nic.Number, nic => (nic.Address, nic.Read())),
+        UnknownCode = domain.UnknownCode,
         Report = ReportPage.TryRead(domain.ReadReportPage(), out GuestReport? report) ? report : null,
     };
 }

@@ -87,6 +87,7 @@ internal static class ResultBuilder
             Nics = [.. after.Nics.Select(nic => DeviceResults.Of(nic.Key, nic.Value.Address, nic.Value.Reading, seconds))],
             BootMilliseconds = record.BootTimes[index]?.TotalMilliseconds,
             ConsoleTail = record.Consoles[index].Tail(),
+            UnknownCode = [.. after.UnknownCode.Select(code => new UnknownCodeResult(code.What, code.Bytes, code.Count))],
             ConsoleProblem = record.Consoles[index].Problem,
         };
     }

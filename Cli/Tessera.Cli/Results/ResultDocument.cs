@@ -193,7 +193,16 @@ public sealed record DomainResult
 
     /// <summary>Why the file of its console lacks output, a sentence; null when it lacks none.</summary>
     public string? ConsoleProblem { get; init; }
+
+    /// <summary>Code that its engine does not run, and that raised an exception for that reason; empty when there was none.</summary>
+    public IReadOnlyList<UnknownCodeResult> UnknownCode { get; init; } = [];
 }
+
+/// <summary>Code that an engine does not run.</summary>
+/// <param name="What">The instruction's name.</param>
+/// <param name="Bytes">Its bytes, hexadecimal, as they were first met.</param>
+/// <param name="Count">How often it was met.</param>
+public sealed record UnknownCodeResult(string What, string Bytes, long Count);
 
 /// <summary>A distribution of times in nanoseconds.</summary>
 /// <param name="P50">Median.</param>

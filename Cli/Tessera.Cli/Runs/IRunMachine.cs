@@ -269,6 +269,9 @@ internal sealed record DomainReading
     /// <summary>Host memory it takes.</summary>
     public required long ResidentBytes { get; init; }
 
+    /// <summary>Code that its engine does not run, since it began.</summary>
+    public IReadOnlyList<UnknownCode> UnknownCode { get; init; } = [];
+
     /// <summary>What a built-in guest reports; null for others.</summary>
     public GuestReport? Report { get; init; }
 

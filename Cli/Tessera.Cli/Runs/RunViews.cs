@@ -113,6 +113,7 @@ internal static class RunViews
         List<IRenderable> parts = [table];
         if (DeviceViews.Of(result) is { } devices)
             parts.Add(devices);
+        parts.AddRange(result.Domains.SelectMany(domain => domain.UnknownCode.Select(code => new Text($"  {UnknownCodeText.Of(domain.Name, code)}", new Style(Color.Red)))));
         foreach (PcpuResult pcpu in result.Pcpus)
         {
             // Of its own account: the readings at both ends of the window take a moment, in which the machine goes on.

@@ -97,6 +97,9 @@ public sealed class Domain
 
     internal IGuestMachine GuestMachine { get; }
 
+    /// <summary>Code of the guest's that the engine does not run, if it is one that names such.</summary>
+    public IReadOnlyList<UnknownCode> UnknownCode => (GuestMachine as INamesUnknownCode)?.UnknownCode ?? [];
+
     internal MmuHost MmuHost { get; }
 
     internal IDomainMmu Mmu { get; }

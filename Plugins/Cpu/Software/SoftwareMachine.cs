@@ -10,11 +10,9 @@ namespace Tessera.Plugins.Cpu.Software;
 /// One domain's machine: its memory, its translated code, and what has changed since its CPUs last looked. Its CPUs take turns: one is in
 /// <see cref="SoftwareCpu"/>.Run at a time, so that whoever runs owns the code, the TLBs and the marks of frames.
 /// </summary>
-internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITracksWrites, IKeepsTranslations
+internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITracksWrites, IKeepsTranslations
 {
     private const int MostChanges = 256;
-    private const int MostUnknown = 64;
-
     /// <summary>How much one machine may add to code that others share before it gets a store of its own: nobody else's is dropped on its account.</summary>
     private const long MostSharedBytes = CodeSpace.SlotBytes / 2;
     private const ulong AddressMask = 0x000f_ffff_ffff_f000;
@@ -30,7 +28,6 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
 
     /// <summary>Frames that may be written at any moment, and for how many reasons.</summary>
     private readonly Dictionary<long, int> _open = [];
-    private readonly HashSet<string> _unknown = [];
 
     /// <summary>What is translated of the frames that hold code.</summary>
     private readonly Dictionary<long, PageCode> _pages = [];
@@ -86,9 +83,6 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
 
     /// <summary>Whether another CPU waits for its turn.</summary>
     public bool IsContended => Volatile.Read(ref _waiting) != 0;
-
-    /// <summary>Instructions that were met and are not translated, each once.</summary>
-    public IReadOnlyCollection<string> UnknownInstructions => _unknown;
 
     /// <inheritdoc/>
     public IReadOnlyList<RootEntry> RootEntries { get; } = [];
@@ -262,20 +256,6 @@ internal sealed class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITra
             return;
         _store = new CodeStore(Features, counts: Time is not null);
         _ownsStore = true;
-    }
-
-    /// <summary>Notes an instruction that is not translated.</summary>
-    public void Unknown(in Iced.Intel.Instruction instruction)
-    {
-        if (_unknown.Count < MostUnknown)
-            _unknown.Add($"{instruction.Code}");
-    }
-
-    /// <summary>Notes code that is not translated.</summary>
-    public void Unknown(string what)
-    {
-        if (_unknown.Count < MostUnknown)
-            _unknown.Add(what);
     }
 
     /// <inheritdoc/>

@@ -19,7 +19,7 @@ internal sealed class ResultTests
     private static readonly string[] DomainKeys =
     [
         "name", "id", "guest", "state", "exitReason", "crashRegisters", "weight", "cpuSeconds", "share", "expectedShare", "work", "wakes", "wakeLatencyNs",
-        "missedDeadlines", "responseTimeNs", "traps", "hypercalls", "memory", "disks", "nics", "bootMilliseconds", "consoleTail", "consoleProblem",
+        "missedDeadlines", "responseTimeNs", "traps", "hypercalls", "memory", "disks", "nics", "bootMilliseconds", "consoleTail", "consoleProblem", "unknownCode",
     ];
 
     private static readonly string[] DiskKeys =

@@ -37,10 +37,7 @@ internal sealed unsafe partial class SoftwareCpu
         {
             ulong rip = _context[StateBlock.Rip] = (uint)_context[StateBlock.Rip];
             if (!TryCompatMode(out mode))
-            {
-                _machine.Unknown("32-bit code in segments that are not flat, or 16-bit code");
-                return Raise(Vectors.GeneralProtection, 0, rip, ref trap);
-            }
+                return NotFlat(rip, ref trap);
         }
 
         if (_state.TaskSwitched)

@@ -24,7 +24,7 @@ internal sealed unsafe partial class SoftwareCpu
             case Treatment.Privileged:
                 return Raise(Vectors.GeneralProtection, 0, rip, ref trap);
             case Treatment.Undefined:
-                return Raise(Vectors.InvalidOpcode, 0, rip, ref trap);
+                return Undefined(instruction, ref trap);
             default:
                 break;
         }

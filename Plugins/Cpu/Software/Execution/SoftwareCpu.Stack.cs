@@ -151,11 +151,4 @@ internal sealed unsafe partial class SoftwareCpu
         _context[StateBlock.Rip] = target;
         return Step.LookUp;
     }
-
-    /// <summary>What is not translated is an invalid opcode, never a wrong answer.</summary>
-    private Step NotKnown(in Instruction instruction, ref Trap trap)
-    {
-        _machine.Unknown(instruction);
-        return Raise(Vectors.InvalidOpcode, 0, instruction.IP, ref trap);
-    }
 }
