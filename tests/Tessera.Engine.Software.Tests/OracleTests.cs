@@ -10,10 +10,16 @@ namespace Tessera.Engine.Software.Tests;
 /// The host's processor is the oracle: random instructions with random registers, flags and memory leave the same registers, flags and memory
 /// behind as there. The memory lies across two pages of the guest whose frames do not adjoin.
 /// </summary>
-[TestFixture(false)]
-[TestFixture(true)]
-internal sealed class OracleTests(bool plain)
+[TestFixtureSource(nameof(Ways))]
+internal sealed class OracleTests(EngineWay way)
 {
+    /// <summary>With what this processor has, without, and with what makes the rare ways the common ones.</summary>
+    internal static readonly EngineWay[] Ways =
+    [
+        new("usual", new SoftwareOptions(), 1), new("plain", new SoftwareOptions { Plain = true }, 1), new("one page", new SoftwareOptions { OnePage = true }, 4),
+        new("one instruction", new SoftwareOptions { OneInstruction = true }, 4), new("all at once", new SoftwareOptions { Plain = true, OnePage = true, OneInstruction = true }, 4),
+    ];
+
     private const int WindowBytes = 0x1000;
     private const int Middle = 0x800;
     private const int VectorsIn = 0x400;
@@ -28,9 +34,10 @@ internal sealed class OracleTests(bool plain)
     [TestCase(2, 5, 2000)]
     public void Random_instructions_do_what_they_do_on_the_host(int seed, int length, int rounds)
     {
+        rounds /= way.Share;
         rounds *= int.TryParse(Environment.GetEnvironmentVariable(Thoroughness), out int times) ? times : 1;
         Assume.That(System.Runtime.Intrinsics.X86.Avx.IsSupported, "This host has no AVX.");
-        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
+        using SoftwareEngine engine = new(way.Options);
         using IEngineThread thread = engine.EnterThread(0);
         using NativeRunner native = new();
         Random random = new(seed);

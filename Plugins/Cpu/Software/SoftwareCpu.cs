@@ -452,7 +452,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
 
     private RootContext NewContext()
     {
-        RootContext context = new();
+        RootContext context = new() { OnePage = _machine.Features.OnePage };
         _contexts.Add(context);
         return context;
     }

@@ -10,6 +10,12 @@ public sealed record SoftwareOptions
     /// <summary>Leaves out what only some processors have.</summary>
     [Option("Translate without BMI2, as on processors that lack it.")]
     public bool Plain { get; init; }
+
+    /// <summary>For tests: the TLB holds one page at a time, so that nearly every access misses.</summary>
+    internal bool OnePage { get; init; }
+
+    /// <summary>For tests: blocks have one instruction, so that nothing is known of what comes next.</summary>
+    internal bool OneInstruction { get; init; }
 }
 
 /// <summary>
@@ -31,7 +37,7 @@ public sealed class SoftwareEngine : ICpuEngine
     /// <param name="options">The engine's options.</param>
     public SoftwareEngine(SoftwareOptions options)
     {
-        _features = HostFeatures.Probe(options.Plain);
+        _features = HostFeatures.Probe(options.Plain) with { OnePage = options.OnePage, OneInstruction = options.OneInstruction };
         _code = new(() => new CodeStore(_features, counts: false));
         _countedCode = new(() => new CodeStore(_features, counts: true));
         Facts = new EngineFacts

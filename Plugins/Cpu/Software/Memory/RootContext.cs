@@ -16,6 +16,8 @@ internal sealed unsafe class RootContext : IDisposable
     private readonly nint _mapping;
     private readonly (ulong Page, PageCode? Code)[] _pages = new (ulong, PageCode?)[PageEntries];
 
+    private int _lastFilled;
+
     public RootContext()
     {
         _mapping = NativeCalls.Map(0, MappedBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
@@ -47,6 +49,9 @@ internal sealed unsafe class RootContext : IDisposable
 
     /// <summary>The mode of the code in the jump cache.</summary>
     public CodeMode Mode { get; set; }
+
+    /// <summary>For tests: a page that is entered replaces the one before, wherever it lies.</summary>
+    public bool OnePage { get; init; }
 
     /// <summary>When it was used last.</summary>
     public long Used { get; set; }
@@ -96,6 +101,9 @@ internal sealed unsafe class RootContext : IDisposable
     public void Fill(ulong address, byte* host, bool writable, ulong origin)
     {
         int at = SlotOf(address) * 8;
+        if (OnePage)
+            this[StateBlock.TlbRead + _lastFilled] = this[StateBlock.TlbWrite + _lastFilled] = StateBlock.NoPage;
+        _lastFilled = at;
         ulong page = address & ~0xfffUL;
         this[StateBlock.TlbRead + at] = 0 - page;
         this[StateBlock.TlbWrite + at] = writable ? 0 - page : StateBlock.NoPage;

@@ -144,7 +144,7 @@ internal sealed unsafe partial class Translator : IDisposable
 
             Begin(page, mode);
             Decoder decoder = _reader.Begin(mode, (ulong)offset, page.Contents + offset);
-            while (_open && _count < MostInstructions && decoder.IP < PageCode.Bytes)
+            while (_open && _count < (_features.OneInstruction ? 1 : MostInstructions) && decoder.IP < PageCode.Bytes)
             {
                 decoder.Decode(out Instruction instruction);
                 // What cannot be decoded ends the block before it, and is one of its own when it is reached.
