@@ -36,7 +36,7 @@ internal static class CommandLine
         using ServiceProvider services = collection.BuildServiceProvider();
         try
         {
-            RootCommand root = new("Tessera: unmodified Xen PV guests over KVM, every policy a plugin.");
+            RootCommand root = new("Tessera: unmodified Xen PV guests, on KVM or without it, every policy a plugin.");
             foreach (IVerb verb in services.GetServices<IVerb>())
                 root.Subcommands.Add(verb.Build());
             ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -57,7 +57,7 @@ internal static class CommandLine
         }
         catch (Exception e)
         {
-            return ExplainWhateverHappens(e, host);
+            return ExplainWhateverHappens(e, host, services);
         }
     }
 
@@ -94,11 +94,11 @@ internal static class CommandLine
     }
 
     /// <summary>Explaining needs memory, files and descriptors too, and may fail for want of what failed before: the first cause is said in any case.</summary>
-    private static int ExplainWhateverHappens(Exception exception, CliHost host)
+    private static int ExplainWhateverHappens(Exception exception, CliHost host, IServiceProvider services)
     {
         try
         {
-            return Explain(exception, host);
+            return Explain(exception, host, services);
         }
         catch (Exception)
         {
@@ -107,7 +107,7 @@ internal static class CommandLine
         }
     }
 
-    private static int Explain(Exception exception, CliHost host)
+    private static int Explain(Exception exception, CliHost host, IServiceProvider services)
     {
         switch (exception)
         {
@@ -124,7 +124,8 @@ internal static class CommandLine
                 return report.IsHostsFault ? ExitCode.HostCannot : ExitCode.Usage;
             case EngineException:
                 host.Error.WriteLine($"tessera: {exception.Message}");
-                SayWhatWorks(host);
+                if (services.GetRequiredService<EngineChoice>().IsKvm)
+                    SayWhatWorks(host);
                 return ExitCode.HostCannot;
             case GuestException { IsMisuse: true }:
                 host.Error.WriteLine($"tessera: {exception.Message}");
@@ -151,15 +152,13 @@ internal static class CommandLine
         }
     }
 
-    /// <summary>Where it is KVM that cannot be used: what helps, and what can be done without it.</summary>
+    /// <summary>Where KVM was wanted and cannot be used: what helps, and what can be done without it.</summary>
     private static void SayWhatWorks(CliHost host)
     {
         KvmState state = KvmPresence.Of(host);
-        if (state is KvmState.Usable)
-            return;
         if (state is KvmState.Forbidden)
             host.Error.WriteLine($"tessera: {KvmPresence.Cure(state, KvmPresence.Device(host))}");
-        foreach (string line in KvmPresence.Without)
+        foreach (string line in state is KvmState.Usable ? [KvmPresence.Instead] : KvmPresence.Without)
             host.Error.WriteLine($"tessera: {line}");
     }
 }

@@ -44,6 +44,9 @@ internal sealed record CompareRequest
     /// <summary>Within which time simulated domains begin to work; zero for all at once.</summary>
     public Nanoseconds Stagger { get; init; }
 
+    /// <summary>The CPU engine instead of the configured one; null for that.</summary>
+    public string? Engine { get; init; }
+
     /// <summary>Seed of the order and of simulated workloads.</summary>
     public required long Seed { get; init; }
 
@@ -75,13 +78,14 @@ internal sealed record SchedulerChoice(string? Label, string? Name);
 /// <param name="Cell">The varied values.</param>
 /// <param name="Edits">The edits that all variants have.</param>
 /// <param name="Varied">The varied values as edits.</param>
-internal sealed record CompareVariant(string Label, SchedulerChoice Choice, IReadOnlyList<FactorValue> Cell, IReadOnlyList<string> Edits, IReadOnlyList<string> Varied)
+/// <param name="Engine">The CPU engine instead of the configured one; null for that.</param>
+internal sealed record CompareVariant(string Label, SchedulerChoice Choice, IReadOnlyList<FactorValue> Cell, IReadOnlyList<string> Edits, IReadOnlyList<string> Varied, string? Engine = null)
 {
     /// <summary>For messages.</summary>
     public string Title => Cell.Count == 0 ? Label : $"{Label}, {FactorialDesign.Title(Cell)}";
 
     /// <summary>Reads the configuration as this variant has it.</summary>
-    public Experiment Load(string config, HostResources resources) => ConfigurationLoader.Load(config, Edits, resources, Choice.Name, Varied);
+    public Experiment Load(string config, HostResources resources) => ConfigurationLoader.Load(config, Edits, resources, Choice.Name, Varied, Engine);
 }
 
 /// <summary>Reads the command line's lists.</summary>

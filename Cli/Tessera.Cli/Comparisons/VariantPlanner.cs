@@ -91,7 +91,7 @@ internal sealed class VariantPlanner(CliHost host, ExperimentPlanner planner, Ho
         List<(SchedulerChoice, IReadOnlyList<FactorValue>, ConfigurationException)> bad)
     {
         string[] varied = [.. cell.Where(value => value.Value != FactorialDesign.NotTaken).Select(value => CompareArguments.EditOf(configured, value))];
-        CompareVariant variant = new("", scheduler, cell, request.Edits, varied);
+        CompareVariant variant = new("", scheduler, cell, request.Edits, varied, request.Engine);
         try
         {
             using PreparedExperiment prepared = planner.Prepare(variant.Load(request.Config, resources));

@@ -19,6 +19,7 @@ internal static class CliServices
         .AddSingleton(_ => HostResources.Read())
         .AddSingleton(_ => new GuestLibrary(GuestLibrary.DefaultFolder(host.Environment)))
         .AddSingleton<GuestSources>()
+        .AddSingleton<EngineChoice>()
         .AddSingleton<ExperimentPlanner>()
         .AddSingleton<KernelMachineFactory>()
         .AddSingleton<IMachineFactory>(provider => provider.GetRequiredService<KernelMachineFactory>())

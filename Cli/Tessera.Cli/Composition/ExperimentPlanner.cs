@@ -10,7 +10,7 @@ namespace Tessera.Cli.Composition;
 /// <summary>An experiment with everything looked up: ready for a machine.</summary>
 internal sealed record PreparedExperiment : IDisposable
 {
-    /// <summary>What was configured.</summary>
+    /// <summary>What was configured, with the engine that "auto" means here.</summary>
     public required Experiment Experiment { get; init; }
 
     /// <summary>The plugins.</summary>
@@ -34,7 +34,7 @@ internal sealed record PreparedExperiment : IDisposable
 }
 
 /// <summary>Looks up plugins and guests and binds their options; everything wrong is one <see cref="ConfigurationException"/>.</summary>
-internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests)
+internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests, EngineChoice engines)
 {
     /// <summary>Prepares an experiment. Nothing of the host's virtualization is touched yet.</summary>
     /// <param name="experiment">What was configured.</param>
@@ -43,6 +43,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
     public PreparedExperiment Prepare(Experiment experiment, Action<PluginSet>? loaded = null)
     {
         List<ConfigurationError> errors = [.. experiment.Errors];
+        experiment = engines.Resolve(experiment);
 
         // That there are too many is said already; to look each of them up would take long and say nothing more.
         if (experiment.Domains.Sum(domain => (long)domain.Count) > ConfigurationKeys.MaxDomains)

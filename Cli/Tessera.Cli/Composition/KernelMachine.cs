@@ -13,7 +13,7 @@ using Tessera.Sdk.Scheduling;
 namespace Tessera.Cli.Composition;
 
 /// <summary>Makes the kernel's machines from plugins.</summary>
-internal sealed class KernelMachineFactory(IServiceProvider services, CliHost host) : IMachineFactory, IDisposable
+internal sealed class KernelMachineFactory(IServiceProvider services, CliHost host, EngineChoice engines) : IMachineFactory, IDisposable
 {
     private Task<ICpuEngine>? _begun;
 
@@ -44,6 +44,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services, CliHost ho
     public (Machine Machine, ICpuEngine Engine) Assemble(PreparedExperiment prepared)
     {
         PluginSet plugins = prepared.Plugins;
+        engines.Say(prepared.Experiment);
         ICpuEngine engine = Interlocked.Exchange(ref _begun, null)?.GetAwaiter().GetResult() ?? plugins.Engine.Create<ICpuEngine>(services);
         try
         {

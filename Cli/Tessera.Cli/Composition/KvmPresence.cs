@@ -16,7 +16,7 @@ internal enum KvmState
     Missing,
 }
 
-/// <summary>Whether this host has the device that the default engine needs, whether this user may use it, and what helps.</summary>
+/// <summary>Whether this host has the device that the engine kvm needs, whether this user may use it, and what helps.</summary>
 internal static class KvmPresence
 {
     /// <summary>The engine that needs it.</summary>
@@ -24,6 +24,9 @@ internal static class KvmPresence
 
     /// <summary>The engine that does not.</summary>
     public const string EngineWithout = "software";
+
+    /// <summary>What runs guests without it.</summary>
+    public const string Instead = "Guests run without KVM on the engine software, which translates their code: `--engine software`, or machine.engine left at \"auto\" (docs/engines.md).";
 
     private const int ReadWriteForGroup = 0x30;
     private const int ReadWriteForOthers = 0x06;
@@ -95,8 +98,7 @@ internal static class KvmPresence
     /// <summary>What can be done without it, a line each.</summary>
     public static IReadOnlyList<string> Without { get; } =
     [
-        "Real guests run without it, their code translated: `tessera boot debian`, `tessera run CONFIG --set machine.engine=software` (docs/engines.md).",
-        "Everything in virtual time works without it: `tessera simulate CONFIG`, `tessera compare CONFIG --simulate-only`, `tessera plugins check`, `tessera report` (docs/without-kvm.md).",
-        "`tessera run` and `tessera compare` simulate by themselves where every guest is a built-in one; others need a model: `tessera simulate CONFIG --model NAME=cpu`.",
+        Instead,
+        "In virtual time: `tessera simulate CONFIG`, `tessera compare CONFIG --simulate-only`; guests that are not built in need a model there, `--model NAME=cpu` (docs/without-kvm.md).",
     ];
 }

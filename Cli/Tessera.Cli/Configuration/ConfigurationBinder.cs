@@ -40,7 +40,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
 
     private MachineSettings BindMachine(SectionReader reader) => new()
     {
-        Engine = Choice(reader, ConfigurationKeys.Engine, ConfigurationKeys.EngineOptions, "kvm"),
+        Engine = Choice(reader, ConfigurationKeys.Engine, ConfigurationKeys.EngineOptions, ConfigurationKeys.Auto),
         Mmu = Choice(reader, ConfigurationKeys.Mmu, ConfigurationKeys.MmuOptions, "direct-paging"),
         MemoryPolicy = Choice(reader, ConfigurationKeys.MemoryPolicy, ConfigurationKeys.MemoryPolicyOptions, "static-partition"),
         FastPaths = BindFastPaths(reader),

@@ -25,6 +25,8 @@ internal static class ConfigurationChecks
         if (total > ConfigurationKeys.MaxDomains)
             Fail(errors, experiment.Document, ConfigurationKeys.Domains, $"These are {total} domains.", $"A machine has at most {ConfigurationKeys.MaxDomains}.");
         CheckMemory(experiment, errors);
+        if (experiment.Machine.Engine is { Name: ConfigurationKeys.Auto, Options.Members.Count: > 0 } engine)
+            errors.Add(new(experiment.Document.Nearest(engine.OptionsPath).Position, engine.OptionsPath, "These are options of no engine in particular.", $"Name the engine that has them in machine.{ConfigurationKeys.Engine}; with \"{ConfigurationKeys.Auto}\" it is another on other hosts."));
     }
 
     private static void CheckGuest(DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)

@@ -110,7 +110,7 @@ internal static class ConfigurationKeys
     /// <summary>`machine`.</summary>
     public static ConfigurationSection MachineSection { get; } = new(Machine, "The machine that the domains share.",
     [
-        new(Engine, "The CPU engine plugin: name or path of its DLL.", Text, "\"kvm\""),
+        new(Engine, "The CPU engine plugin: \"auto\" (kvm where this user can use it, else software), a name, or the path of its DLL.", Text, "\"auto\""),
         new(EngineOptions, "Options of the engine plugin.", OptionsObject, "{}"),
         new(Pcpus, "Physical CPUs: \"auto\" (every host CPU this process may use), how many of those, or a list of host CPU numbers.",
             """{"anyOf":[{"const":"auto"},{"type":"integer","minimum":1},{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"integer","minimum":0}}]}""", "\"auto\""),

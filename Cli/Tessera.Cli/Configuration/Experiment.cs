@@ -53,6 +53,9 @@ public sealed record MachineSettings
     /// <summary>The CPU engine.</summary>
     public required PluginChoice Engine { get; init; }
 
+    /// <summary>The engine was left to this host, and <see cref="Engine"/> is what it came to.</summary>
+    public bool IsEngineChosen { get; init; }
+
     /// <summary>The MMU virtualization.</summary>
     public required PluginChoice Mmu { get; init; }
 

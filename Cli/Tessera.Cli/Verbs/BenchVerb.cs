@@ -28,6 +28,7 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
         Option<int> domains = new("--domains") { Description = "Domains in the crowd.", HelpName = "N", DefaultValueFactory = _ => DefaultDomains };
         Option<int> pairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };
         Option<double?> window = CommonOptions.Seconds("Length of one window; 1 s by default.");
+        Option<string?> engine = CommonOptions.Engine();
         Option<Nanoseconds> allowance = CommonOptions.Time("--allowance", "BVT's context-switch allowance; 5 ms by default.");
         foreach (Option<int> count in new[] { domains, pairs })
         {
@@ -38,7 +39,7 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
             });
         }
 
-        Command density = new("density", "The work of many CPU-bound domains against one alone, by alternating windows; time lost; wake latency beside them.") { json, domains, pairs, window, allowance };
+        Command density = new("density", "The work of many CPU-bound domains against one alone, by alternating windows; time lost; wake latency beside them.") { json, domains, pairs, window, allowance, engine };
         density.SetAction(parsed => Density(
             new DensityPlan(
                 parsed.GetValue(domains),
@@ -46,20 +47,22 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
                 Nanoseconds.FromSeconds(parsed.GetValue(window) ?? DefaultWindowSeconds),
                 Nanoseconds.FromSeconds(DefaultLatencySeconds),
                 parsed.GetResult(allowance) is null ? Nanoseconds.FromMilliseconds(DefaultAllowanceMilliseconds) : parsed.GetValue(allowance)),
-            parsed.GetValue(json)));
+            parsed.GetValue(json),
+            parsed.GetValue(engine)));
         Option<bool> cpuJson = CommonOptions.Json("the result");
         Option<int> cpuPairs = new("--pairs") { Description = "Pairs of windows.", HelpName = "N", DefaultValueFactory = _ => DefaultPairs };
         Option<double?> cpuWindow = CommonOptions.Seconds("Length of one window; 1 s by default.");
-        Command cpu = new("cpu", "CPU-bound guest code against the same code on the host, by alternating windows on one host CPU.") { cpuJson, cpuPairs, cpuWindow };
+        Option<string?> cpuEngine = CommonOptions.Engine();
+        Command cpu = new("cpu", "CPU-bound guest code against the same code on the host, by alternating windows on one host CPU.") { cpuJson, cpuPairs, cpuWindow, cpuEngine };
         cpu.SetAction(parsed => Cpu(
-            Math.Max(1, parsed.GetValue(cpuPairs)), Nanoseconds.FromSeconds(parsed.GetValue(cpuWindow) ?? DefaultWindowSeconds), parsed.GetValue(cpuJson)));
+            Math.Max(1, parsed.GetValue(cpuPairs)), Nanoseconds.FromSeconds(parsed.GetValue(cpuWindow) ?? DefaultWindowSeconds), parsed.GetValue(cpuJson), parsed.GetValue(cpuEngine)));
         return new Command("bench", "Measure this host.") { density, cpu };
     }
 
-    private int Density(DensityPlan plan, bool json)
+    private int Density(DensityPlan plan, bool json, string? engineName)
     {
         byte[] text = Encoding.UTF8.GetBytes(DensityBench.Configuration(plan).ToJsonString());
-        Experiment experiment = ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, scheduler: null);
+        Experiment experiment = ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, scheduler: null, engineName);
         using PreparedExperiment prepared = planner.Prepare(experiment);
         (Machine machine, ICpuEngine engine) = machines.Assemble(prepared);
         using (engine)
@@ -81,10 +84,10 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
         }
     }
 
-    private int Cpu(int pairs, Nanoseconds window, bool json)
+    private int Cpu(int pairs, Nanoseconds window, bool json, string? engineName)
     {
         byte[] text = Encoding.UTF8.GetBytes(CpuBench.Configuration().ToJsonString());
-        Experiment experiment = ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, scheduler: null);
+        Experiment experiment = ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, scheduler: null, engineName);
         using PreparedExperiment prepared = planner.Prepare(experiment);
         (Machine machine, ICpuEngine engine) = machines.Assemble(prepared);
         using (engine)

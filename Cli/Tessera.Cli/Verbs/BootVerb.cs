@@ -33,7 +33,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
         Option<string?> memory = CommonOptions.Memory();
         Option<double?> seconds = CommonOptions.Seconds("End the domain after this long, with exit code 1.");
         Option<string?> scheduler = CommonOptions.Scheduler();
-        Option<string?> engine = new("--engine") { Description = "The CPU engine plugin; by default kvm, and software where this user cannot use KVM.", HelpName = "NAME-or-DLL" };
+        Option<string?> engine = CommonOptions.Engine();
         Option<bool> detach = new("--detach") { Description = "Leave the console at once: the domain goes on." };
         Option<bool> serve = new(BootBehindConsole.ServeOption) { Description = "Be the process behind the console.", Hidden = true };
         Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves the console, and the domain goes on.") { target, initrd, cmdline, root, disk, memory, seconds, scheduler, engine, detach, serve };
@@ -47,7 +47,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
                 parsed.GetValue(disk) ?? [],
                 parsed.GetValue(memory),
                 parsed.GetValue(scheduler),
-                parsed.GetValue(engine) ?? EngineOfThisHost());
+                parsed.GetValue(engine));
             CheckRoot(request);
             Nanoseconds limit = parsed.GetValue(seconds) is { } most ? Nanoseconds.FromSeconds(most) : Nanoseconds.Never;
             if (!parsed.GetValue(serve) && (host.InIsTerminal || parsed.GetValue(detach)))
@@ -55,15 +55,6 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             return Boot(Configuration(request), limit, parsed.GetValue(serve), parsed.GetValue(detach));
         });
         return boot;
-    }
-
-    /// <summary>KVM where this user can use it, translation elsewhere; which is said.</summary>
-    private string EngineOfThisHost()
-    {
-        if (KvmPresence.Of(host) is KvmState.Usable)
-            return KvmPresence.Engine;
-        host.Error.WriteLine("tessera: no KVM for this user here, so the guest's code is translated (--engine software; docs/engines.md).");
-        return KvmPresence.EngineWithout;
     }
 
     /// <summary>What the other process is told: the same, and what of the terminal the guest should know.</summary>
@@ -160,11 +151,11 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             domain[ConfigurationKeys.Disks] = disks;
         JsonObject document = new()
         {
-            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1, [ConfigurationKeys.Engine] = request.Engine },
+            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
             [ConfigurationKeys.Domains] = new JsonArray(domain),
         };
         byte[] text = System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
-        return ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, request.Scheduler);
+        return ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, request.Scheduler, request.Engine);
     }
 
     private static JsonNode Disk(string name, string backend, JsonObject options) => new JsonObject
@@ -175,5 +166,5 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
     };
 
     /// <summary>What the command line asks for.</summary>
-    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler, string Engine);
+    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler, string? Engine);
 }

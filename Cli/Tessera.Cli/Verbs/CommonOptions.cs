@@ -19,6 +19,13 @@ internal static class CommonOptions
     /// <summary>`--scheduler NAME-or-DLL`.</summary>
     public static Option<string?> Scheduler() => new("--scheduler") { Description = "The scheduler plugin, by name or by the path of its DLL.", HelpName = "NAME-or-DLL" };
 
+    /// <summary>`--engine NAME-or-DLL` in place of the configured one.</summary>
+    public static Option<string?> Engine() => new("--engine")
+    {
+        Description = "The CPU engine plugin, by name or by the path of its DLL: kvm, software, or auto, which is kvm where this user can use it.",
+        HelpName = "NAME-or-DLL",
+    };
+
     /// <summary>`--seconds N`.</summary>
     public static Option<double?> Seconds(string description)
     {

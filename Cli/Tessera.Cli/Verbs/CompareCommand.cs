@@ -22,13 +22,12 @@ internal sealed class CompareCommand(
     /// <returns>The exit code.</returns>
     public int Run(CompareRequest request)
     {
-        Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources);
+        Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources, engine: request.Engine);
         if (request.Factors.GroupBy(factor => factor.Path).FirstOrDefault(same => same.Count() > 1) is { } twice)
             throw new UsageException($"--vary {twice.Key}: it is there twice; give all its values at once.");
         IReadOnlyList<CompareVariant> variants = new VariantPlanner(host, planner, resources).Plan(request, configured);
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
         IReadOnlyList<FactorValue>[] cells = [.. variants.Select(variant => variant.Cell).DistinctBy(FactorialDesign.Title)];
-        request = EnginesFor(request, configured, variants);
         SayWhetherRunsSuffice(request, variants);
         using OutputFolder output = OutputFolder.ForComparison(request.Output);
         host.CheckFolder(request.Output);
@@ -122,24 +121,6 @@ internal sealed class CompareCommand(
                 + $"{(family == 1 ? "" : $", to be multiplied by {family} comparisons of each metric")}, and it must be below {ComparisonStatistics.Significance}. --repeat {fewest} is the least that can."
                 + (isPaired ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 says all there is to say." : ""));
         }
-    }
-
-    /// <summary>Where KVM cannot be used and everything can be modelled, the simulator only; says so.</summary>
-    private CompareRequest EnginesFor(CompareRequest request, Experiment configured, IReadOnlyList<CompareVariant> variants)
-    {
-        if (request.SimulateOnly || KvmPresence.Of(host) is KvmState.Usable || configured.Machine.Engine.Name != KvmPresence.Engine)
-            return request;
-        bool canModel = request.Models.Count > 0;
-        if (!canModel)
-        {
-            using PreparedExperiment prepared = planner.Prepare(variants[0].Load(request.Config, resources));
-            canModel = SimulatedMachineFactory.CanModel(prepared);
-        }
-
-        if (!canModel)
-            return request;
-        host.Error.WriteLine($"tessera: {KvmPresence.Device(host)} {(KvmPresence.Of(host) is KvmState.Forbidden ? "may not be used by this user" : "is not there")}, so every run is SIMULATED in virtual time; its figures are a model's (docs/without-kvm.md).");
-        return request with { SimulateOnly = true };
     }
 
     /// <summary>The costs given; what is not given is measured once and kept with the comparison, or nothing where only the simulator runs.</summary>

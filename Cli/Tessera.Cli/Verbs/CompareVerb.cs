@@ -38,6 +38,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         Option<Sdk.Nanoseconds> switchCost = CommonOptions.Time("--switch-cost", "What a context switch costs in the simulator; by default it is measured, or nothing with --simulate-only.");
         Option<Sdk.Nanoseconds> wakeCost = CommonOptions.Time("--wake-cost", "What a wake costs in the simulator; by default it is measured, or nothing with --simulate-only.");
         Option<Sdk.Nanoseconds> stagger = CommonOptions.Time("--stagger", "In the simulator, let each domain begin to work at a random instant within this time after its start, by the run's seed; by default all begin at once.");
+        Option<string?> engine = CommonOptions.Engine();
         Option<string[]> set = CommonOptions.Set();
         Option<double?> seconds = CommonOptions.Seconds("Measure this long in each run instead of the configured duration.");
         Option<long> seed = new("--seed") { Description = "Seed of the runs' order and of simulated workloads.", HelpName = "N", DefaultValueFactory = _ => 1 };
@@ -47,7 +48,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         Option<bool> quiet = CommonOptions.Quiet();
         Command compare = new("compare", "Run an experiment with several schedulers and values, repeated and interleaved, and say what differs.")
         {
-            config, schedulers, vary, repeat, output, simulate, simulateOnly, model, switchCost, wakeCost, stagger, set, seconds, seed, noSchedules, restart, json, quiet,
+            config, schedulers, vary, repeat, output, simulate, simulateOnly, model, switchCost, wakeCost, stagger, engine, set, seconds, seed, noSchedules, restart, json, quiet,
         };
         compare.SetAction(parsed => command.Run(new CompareRequest
         {
@@ -63,6 +64,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
             SwitchCost = parsed.GetResult(switchCost) is null ? null : parsed.GetValue(switchCost),
             WakeCost = parsed.GetResult(wakeCost) is null ? null : parsed.GetValue(wakeCost),
             Stagger = parsed.GetValue(stagger),
+            Engine = parsed.GetValue(engine),
             Seed = parsed.GetValue(seed),
             KeepSchedules = !parsed.GetValue(noSchedules),
             Restart = parsed.GetValue(restart),

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
 using Tessera.Cli.Composition;
+using Tessera.Cli.Configuration;
 using Tessera.Cli.Native;
 using Tessera.Cli.Results;
 using Tessera.Hosting;
@@ -14,17 +15,15 @@ using Tessera.Sdk.Plugins;
 namespace Tessera.Cli.Verbs;
 
 /// <summary>`tessera doctor`: what this host can do, what was probed, which strategy was chosen, and what each kind of trap costs.</summary>
-internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServiceProvider services) : IVerb
+internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, EngineChoice engines, IServiceProvider services) : IVerb
 {
-    private const string DefaultEngine = "kvm";
-
     /// <inheritdoc/>
     public Command Build()
     {
         Option<bool> json = CommonOptions.Json("the findings");
-        Option<string> engine = new("--engine") { Description = "The CPU engine plugin to examine.", HelpName = "NAME-or-DLL", DefaultValueFactory = _ => DefaultEngine };
+        Option<string?> engine = CommonOptions.Engine();
         Command doctor = new("doctor", "Show what this host can do, what was probed, the strategy chosen, and the cost of each kind of trap.") { json, engine };
-        doctor.SetAction(parsed => Examine(parsed.GetValue(engine)!, parsed.GetValue(json)));
+        doctor.SetAction(parsed => Examine(engines.Resolve(parsed.GetValue(engine) ?? ConfigurationKeys.Auto), parsed.GetValue(json)));
         return doctor;
     }
 
@@ -37,7 +36,7 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
         {
             created = plugin.Create<ICpuEngine>(null, services);
         }
-        catch (EngineException cannot) when (json || KvmPresence.Of(host) is not KvmState.Usable)
+        catch (EngineException cannot) when (json || (engines.IsKvm && KvmPresence.Of(host) is not KvmState.Usable))
         {
             return ExplainWithoutEngine(cannot, kvm, json);
         }
@@ -87,6 +86,8 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, IServicePr
         IAnsiConsole console = host.OutConsole;
         console.WriteLine(Line(report.Host));
         console.WriteLine($"KVM: {report.Kvm.Summary}.", new Style(decoration: Decoration.Bold));
+        if (report.Kvm.Cure.Length > 0)
+            console.WriteLine(report.Kvm.Cure);
         console.WriteLine($"Engine: {report.Engine!.Name}", new Style(decoration: Decoration.Bold));
         console.WriteLine($"Strategy: {report.Engine.Strategy}");
         console.WriteLine($"Fast paths: {report.FastPaths!.State}: {report.FastPaths.Reason}.");

@@ -7,7 +7,6 @@ using Tessera.Cli.Results;
 using Tessera.Cli.Runs;
 using Tessera.Hosting;
 using Tessera.Sdk;
-using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Verbs;
 
@@ -20,7 +19,8 @@ namespace Tessera.Cli.Verbs;
 /// <param name="Quiet">Whether progress is not shown.</param>
 /// <param name="Control">The control socket; null for none.</param>
 /// <param name="Force">Whether results in the output folder are replaced.</param>
-internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null, bool Force = false);
+/// <param name="Engine">The CPU engine instead of the configured one; null for that.</param>
+internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null, bool Force = false, string? Engine = null);
 
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
 internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, IHostDelay delay, TimeProvider time)
@@ -31,26 +31,14 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     private static readonly Nanoseconds LiveInterval = Nanoseconds.FromMilliseconds(500);
     private static readonly Nanoseconds LineInterval = Nanoseconds.FromSeconds(5);
 
-    /// <summary>Runs it on the machine of the configuration; where KVM cannot be used and every guest can be modelled, in the simulator.</summary>
+    /// <summary>Runs it on the machine of the configuration.</summary>
     /// <returns>The exit code.</returns>
     public int Run(RunRequest request, HostResources resources) => Run(request, resources, prepared =>
     {
         if (request.Output is not null)
             host.CheckFolder(request.Output);
-        try
-        {
-            if (prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine)
-                OpenFiles.Check(prepared.Plan.Domains.Count, OpenFiles.Most);
-            return machines.Create(prepared);
-        }
-        catch (EngineException missing) when (KvmPresence.Of(host) is not KvmState.Usable && prepared.Experiment.Machine.Engine.Name == KvmPresence.Engine && SimulatedMachineFactory.CanModel(prepared))
-        {
-            host.Error.WriteLine($"tessera: {missing.Message}");
-            if (KvmPresence.Of(host) is KvmState.Forbidden)
-                host.Error.WriteLine($"tessera: {KvmPresence.Cure(KvmState.Forbidden, KvmPresence.Device(host))}");
-            host.Error.WriteLine("tessera: no KVM for this user here and every guest is a built-in one, so this run is SIMULATED in virtual time; its figures are a model's (docs/without-kvm.md).");
-            return Simulated(prepared, new SimulationSettings());
-        }
+        OpenFiles.Check(prepared.Plan.Domains.Count, OpenFiles.Most);
+        return machines.Create(prepared);
     });
 
     /// <summary>Runs it in the simulator.</summary>
@@ -68,7 +56,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
 
     private int Run(RunRequest request, HostResources resources, Func<PreparedExperiment, IRunMachine> create)
     {
-        Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler);
+        Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler, engine: request.Engine);
         using PreparedExperiment prepared = planner.Prepare(experiment);
         using OutputFolder? output = request.Output is null ? null : OutputFolder.ForRun(request.Output, request.Force);
         PluginInfo scheduler = prepared.Plugins.Scheduler.Plugin.Info;

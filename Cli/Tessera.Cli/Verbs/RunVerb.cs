@@ -13,12 +13,13 @@ internal sealed class RunVerb(RunCommand command, HostResources resources) : IVe
         Option<string[]> set = CommonOptions.Set();
         Option<double?> seconds = CommonOptions.Seconds("Measure this long instead of the configured duration.");
         Option<string?> scheduler = CommonOptions.Scheduler();
+        Option<string?> engine = CommonOptions.Engine();
         Option<string?> output = CommonOptions.Output();
         Option<bool> force = CommonOptions.Force();
         Option<bool> json = CommonOptions.Json("the result");
         Option<bool> quiet = CommonOptions.Quiet();
         Option<string?> control = CommonOptions.Control();
-        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, output, force, json, quiet, control };
+        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, engine, output, force, json, quiet, control };
         run.SetAction(parsed => command.Run(new RunRequest(
             parsed.GetRequiredValue(config),
             CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)),
@@ -27,7 +28,8 @@ internal sealed class RunVerb(RunCommand command, HostResources resources) : IVe
             parsed.GetValue(json),
             parsed.GetValue(quiet),
             parsed.GetValue(control),
-            parsed.GetValue(force)), resources));
+            parsed.GetValue(force),
+            parsed.GetValue(engine)), resources));
         return run;
     }
 }

@@ -240,19 +240,6 @@ internal sealed class CompareTests
     }
 
     [Test]
-    public void Without_KVM_a_comparison_is_simulated_and_says_so()
-    {
-        using Support.Cli cli = new() { Kvm = KvmState.Missing };
-        cli.Environment["TESSERA_KVM_DEVICE"] = "/nonexistent/kvm";
-        Assert.Multiple(() =>
-        {
-            Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.Zero, cli.Error);
-            Assert.That(cli.Error, Does.Contain("/nonexistent/kvm").And.Contain("SIMULATED"));
-            Assert.That(Document().Engines, Is.EqualTo(new[] { "simulated" }));
-        });
-    }
-
-    [Test]
     public void On_KVM_machine_and_simulator_stand_side_by_side()
     {
         Kvm.Require();

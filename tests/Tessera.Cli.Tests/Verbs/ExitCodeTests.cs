@@ -244,13 +244,15 @@ internal sealed class ExitCodeTests
         {
             Assert.That(code, Is.Zero, error);
             Assert.That(output, Does.Contain("Hello from a Tessera domain."));
-            Assert.That(error, Does.Contain("translated").And.Contain("docs/engines.md"));
+            Assert.That(error, Does.Contain("translates").And.Contain("docs/engines.md"));
         });
     }
 
-    [TestCase("doctor")]
-    [TestCase("bench", "cpu")]
-    public void Without_the_device_each_verb_that_needs_it_says_so_with_the_cure_and_what_works_and_ends_with_3(params string[] arguments)
+    [TestCase("doctor", "--engine", "kvm")]
+    [TestCase("bench", "cpu", "--engine", "kvm")]
+    [TestCase("boot", "hello", "--engine", "kvm")]
+    [TestCase("run", "samples/quickstart.json", "--engine", "kvm")]
+    public void Without_the_device_each_verb_that_was_told_to_use_it_says_so_with_the_cure_and_what_works_and_ends_with_3(params string[] arguments)
     {
         // The engine reads the process's own environment; a child process has one of its own.
         (int code, string output, string error) = Child.Run(Repository.Root, new() { ["TESSERA_KVM_DEVICE"] = NoDevice }, arguments);
@@ -258,7 +260,7 @@ internal sealed class ExitCodeTests
         {
             Assert.That(code, Is.EqualTo(3), error);
             Assert.That(error, Does.Contain(NoDevice).And.Contain("modprobe"));
-            Assert.That(output + error, Does.Contain("tessera simulate").And.Contain("container"));
+            Assert.That(output + error, Does.Contain("--engine software").And.Contain("tessera simulate").And.Contain("container"));
         });
     }
 }

@@ -5,7 +5,7 @@ using Tessera.Hosting.Tests;
 
 namespace Tessera.Cli.Tests.Verbs;
 
-/// <summary>`simulate`, the simulator in place of a missing KVM, and `plugins check`.</summary>
+/// <summary>`simulate` and `plugins check`.</summary>
 internal sealed class SimulateTests
 {
     [Test]
@@ -231,19 +231,6 @@ internal sealed class SimulateTests
         Assert.That(cli.Run("simulate", file, "--model", "a=cpu", "--json", "--quiet"), Is.Zero, cli.Error);
         JsonElement result = JsonDocument.Parse(cli.Out).RootElement;
         Assert.That(result.GetProperty("domains")[0].GetProperty("share").GetDouble(), Is.EqualTo(1).Within(1e-9));
-    }
-
-    [Test]
-    public void Without_KVM_a_run_of_built_in_guests_is_simulated_and_says_so()
-    {
-        (int code, string output, string error) = Child.Run(
-            Repository.Root, new() { ["TESSERA_KVM_DEVICE"] = "/nonexistent/kvm" }, "run", "samples/quickstart.json", "--seconds", "1", "--json");
-        Assert.Multiple(() =>
-        {
-            Assert.That(code, Is.Zero, error);
-            Assert.That(error, Does.Contain("/nonexistent/kvm").And.Contain("SIMULATED"));
-            Assert.That(JsonDocument.Parse(output).RootElement.GetProperty("engine").GetProperty("name").GetString(), Is.EqualTo("simulated"));
-        });
     }
 
     [Test]
