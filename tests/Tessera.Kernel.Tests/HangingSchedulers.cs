@@ -13,8 +13,8 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Kernel.Tests;
 
 /// <summary>A scheduler that does not come back, in each call that it can hang in, on real guests: it is thrown out, and the guest whose trap it hung in goes on as well.</summary>
-[TestFixture]
-public sealed class HangingSchedulers
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class HangingSchedulers(string engine)
 {
     private const int Port = 4;
     private const int Ports = 0x40;
@@ -25,7 +25,7 @@ public sealed class HangingSchedulers
     public void A_hang_in_the_wake_of_a_hypercall_costs_neither_the_sender_nor_the_receiver()
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start(scheduler);
+        using TestMachine test = TestMachine.Start(engine, scheduler);
         OwnTables receiver = new(test);
         OwnTables sender = new(test);
         ulong data = receiver.Data;
@@ -61,7 +61,7 @@ public sealed class HangingSchedulers
     public void A_hang_in_the_wake_of_a_backends_event_does_not_keep_the_backend()
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start(scheduler);
+        using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain spin = test.Run("spin");
         OwnTables receiver = new(test);
         receiver.Start(code => AwaitEvent(code, receiver.Data, new DomainId(0)));
@@ -82,7 +82,7 @@ public sealed class HangingSchedulers
     public void A_hang_in_the_wake_of_a_timer_is_survived()
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start(scheduler);
+        using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain spin = test.Run("spin");
         Domain beat = test.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(5) });
         test.WaitForUnits(beat, 3);
@@ -97,7 +97,7 @@ public sealed class HangingSchedulers
     public void A_hang_in_a_yield_is_survived()
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start(scheduler);
+        using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain yielding = test.Run("fuzz", new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 });
         test.WaitForUnits(yielding, 10);
         scheduler.HangIn(HangingCall.Yield, yielding);
@@ -110,7 +110,7 @@ public sealed class HangingSchedulers
     public void A_hang_in_the_removal_of_a_domain_that_ended_is_survived()
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start(scheduler);
+        using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain spin = test.Run("spin");
         scheduler.HangIn(HangingCall.Remove, domain: null);
         Domain hello = test.Run("hello");
@@ -130,7 +130,7 @@ public sealed class HangingSchedulers
     public void A_hang_in_a_call_of_the_control_side_lets_its_caller_go(HangingCall call)
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start(scheduler);
+        using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain spin = test.Run("spin");
         Domain other = test.Run("spin");
         test.WaitForUnits(spin, 100);
@@ -153,7 +153,7 @@ public sealed class HangingSchedulers
     public void A_scheduler_that_hangs_while_it_takes_over_is_refused_and_the_fallback_goes_on()
     {
         HangingScheduler scheduler = new();
-        using TestMachine test = TestMachine.Start();
+        using TestMachine test = TestMachine.Start(engine);
         Domain spin = test.Run("spin");
         test.WaitForUnits(spin, 100);
         scheduler.HangIn(HangingCall.Add, domain: null);

@@ -3,8 +3,8 @@ using Tessera.Guests;
 namespace Tessera.Kernel.Tests;
 
 /// <summary>The way of a trap, from the engine through the router, the hypercall and the scheduler and back, allocates nothing.</summary>
-[TestFixture]
-public sealed class TrapPathAllocation
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class TrapPathAllocation(string engine)
 {
     private const int Traps = 50_000;
     private const long WarmUpTraps = 10_000;
@@ -17,7 +17,7 @@ public sealed class TrapPathAllocation
     [TestCase("fuzz", FuzzMode.HltStorm)]
     public void A_storm_of_traps_allocates_no_managed_memory(string guest, FuzzMode mode)
     {
-        using TestMachine test = TestMachine.Start();
+        using TestMachine test = TestMachine.Start(engine);
         Domain domain = test.Run(guest, new FuzzOptions { Mode = mode, Count = 100_000_000 });
         Assert.That(test.WaitFor(() => TrapsOf(test) > WarmUpTraps, Hang.Limit), TestMachine.Describe(domain));
         long traps = TrapsOf(test);

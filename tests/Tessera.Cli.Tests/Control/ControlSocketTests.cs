@@ -171,11 +171,10 @@ internal sealed class ControlSocketTests
         Assert.That(cli.Error, Does.Contain("16 connections"));
     }
 
-    [Test]
-    public void A_console_is_both_ways_and_ends_with_its_domain()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void A_console_is_both_ways_and_ends_with_its_domain(string engine)
     {
-        Kvm.Require();
-        using ControlledMachine machine = ControlledMachine.Run();
+        using ControlledMachine machine = ControlledMachine.Run(engine);
         using Socket connection = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         connection.Connect(new UnixDomainSocketEndPoint(machine.Socket));
         using NetworkStream stream = new(connection);

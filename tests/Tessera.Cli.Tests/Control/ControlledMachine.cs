@@ -36,9 +36,9 @@ internal sealed class ControlledMachine : IDisposable
     public static ControlledMachine Simulate(string socket = "s", params string[] arguments) =>
         Started(new ControlledMachine("simulate", socket, [Repository.Sample("quickstart.json"), "--seconds", "3000000000", .. arguments]));
 
-    /// <summary>The same on KVM.</summary>
-    public static ControlledMachine Run(params string[] arguments) =>
-        Started(new ControlledMachine("run", "s", [Repository.Sample("quickstart.json"), "--seconds", "3000000000", .. arguments]));
+    /// <summary>The same on an engine, one of <see cref="Engines"/>.</summary>
+    public static ControlledMachine Run(string engine, params string[] arguments) =>
+        Started(new ControlledMachine("run", "s", [Repository.Sample("quickstart.json"), "--engine", engine, "--seconds", "3000000000", .. arguments]));
 
     /// <summary>One `tessera ctl` in this process.</summary>
     public (int Code, string Out, string Error) Ctl(params string[] arguments)

@@ -7,11 +7,10 @@ namespace Tessera.Cli.Tests.Control;
 [NonParallelizable]
 internal sealed class DeviceCommandTests
 {
-    [Test]
-    public void Disks_and_interfaces_are_plugged_in_and_out_and_the_result_says_so()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void Disks_and_interfaces_are_plugged_in_and_out_and_the_result_says_so(string engine)
     {
-        Kvm.Require();
-        using ControlledMachine machine = ControlledMachine.Run();
+        using ControlledMachine machine = ControlledMachine.Run(engine);
         Assert.That(machine.Do("attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB"), Does.Contain("one: xvdb is attached"));
         Assert.That(machine.Do("attach-nic", "one", "switch", "--set", "network=lan", "--address", "10.0.0.1", "--address", "fe80::1"), Does.Contain("one: interface 0 is attached"));
         Refused(machine, "has a disk xvdb already", "attach-disk", "one", "xvdb", "ram", "--set", "size=8 MiB");
@@ -27,13 +26,12 @@ internal sealed class DeviceCommandTests
             Is.SupersetOf(new[] { "attach-disk", "attach-nic", "detach-disk", "detach-nic" }));
     }
 
-    [Test]
-    public void A_disk_that_has_grown_is_told_of()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void A_disk_that_has_grown_is_told_of(string engine)
     {
-        Kvm.Require();
         string file = Path.GetTempFileName();
         File.WriteAllBytes(file, new byte[1 << 20]);
-        using ControlledMachine machine = ControlledMachine.Run();
+        using ControlledMachine machine = ControlledMachine.Run(engine);
         _ = machine.Do("attach-disk", "one", "xvdb", "raw-file", "--set", $"path={file}");
         // As an administrator does it: .NET would want the lock that the disk has.
         using (System.Diagnostics.Process truncate = System.Diagnostics.Process.Start("truncate", ["-s", "3M", file]))
@@ -43,11 +41,10 @@ internal sealed class DeviceCommandTests
         File.Delete(file);
     }
 
-    [Test]
-    public void A_mistake_is_named_with_its_cure_and_changes_nothing()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void A_mistake_is_named_with_its_cure_and_changes_nothing(string engine)
     {
-        Kvm.Require();
-        using ControlledMachine machine = ControlledMachine.Run();
+        using ControlledMachine machine = ControlledMachine.Run(engine);
         Refused(machine, "copy-on-write", "attach-disk", "one", "xvdb", "rum");
         Refused(machine, "size", "attach-disk", "one", "xvdb", "ram", "--set", "sice=8 MiB");
         Refused(machine, "xvda to xvdz", "attach-disk", "one", "sdb", "ram", "--set", "size=8 MiB");

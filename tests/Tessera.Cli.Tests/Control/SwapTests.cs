@@ -60,20 +60,18 @@ internal sealed class SwapTests
     }
 
     [Test]
-    public void A_hundred_swaps_on_kvm_leave_no_old_plugin_in_memory_and_the_guests_go_on()
+    public void A_hundred_swaps_on_the_machine_leave_no_old_plugin_in_memory_and_the_guests_go_on()
     {
-        Kvm.Require();
-        using ControlledMachine machine = ControlledMachine.Run();
+        using ControlledMachine machine = ControlledMachine.Run(Engines.FirstUsable);
         HundredSwaps(machine);
         JsonElement result = machine.End();
         Assert.That(result.GetProperty("domains").EnumerateArray().Select(domain => domain.GetProperty("state").GetString()), Is.All.EqualTo("destroyed"));
     }
 
-    [Test]
-    public void Shares_on_kvm_follow_the_new_policy()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void Shares_on_the_machine_follow_the_new_policy(string engine)
     {
-        Kvm.Require();
-        using ControlledMachine machine = ControlledMachine.Run("--scheduler", "round-robin");
+        using ControlledMachine machine = ControlledMachine.Run(engine, "--scheduler", "round-robin");
         ExpectShares(machine, 1 / 3.0, 1 / 3.0, 1 / 3.0);
         machine.Do("swap-scheduler", "bvt");
         ExpectShares(machine, 1 / 7.0, 2 / 7.0, 4 / 7.0);
@@ -100,14 +98,13 @@ internal sealed class SwapTests
     }
 
     [Test]
-    public void A_build_that_goes_wrong_later_on_kvm_is_ejected_by_name_version_and_source_line_and_the_guests_go_on()
+    public void A_build_that_goes_wrong_later_on_the_machine_is_ejected_by_name_version_and_source_line_and_the_guests_go_on()
     {
-        Kvm.Require();
         using PluginForge forge = new();
         string path = forge.Plugin("Fair", Fair.Replace("VERSION", "1.3.0", StringComparison.Ordinal).Replace(
             "SchedulableVcpu? least = null;", "SchedulableVcpu? least = null; if (++_decisions > 50) throw new System.InvalidOperationException(\"fifty are enough\");", StringComparison.Ordinal)
             .Replace("_machine = null!;", "_machine = null!; private int _decisions;", StringComparison.Ordinal));
-        using ControlledMachine machine = ControlledMachine.Run();
+        using ControlledMachine machine = ControlledMachine.Run(Engines.FirstUsable);
         machine.Do("swap-scheduler", path);
         Assert.That(SpinWait.SpinUntil(() => machine.List().GetProperty("ejected").ValueKind == JsonValueKind.String, Hang.Limit), "no ejection");
         Assert.That(SharesOfASecond(machine), Is.All.Positive);

@@ -7,11 +7,10 @@ namespace Tessera.Cli.Tests.Native;
 /// <summary>What a process that runs guests has left of its rights, as the kernel shows it.</summary>
 internal sealed class HardeningTests
 {
-    [Test]
-    public void Every_thread_of_a_run_is_without_capabilities_and_under_the_filter()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void Every_thread_of_a_run_is_without_capabilities_and_under_the_filter(string engine)
     {
-        Kvm.Require();
-        using Process process = Start([]);
+        using Process process = Start(engine, []);
         try
         {
             WaitForGuests(process);
@@ -43,8 +42,7 @@ internal sealed class HardeningTests
     [Test]
     public void It_can_be_turned_off()
     {
-        Kvm.Require();
-        using Process process = Start(new() { [ProcessHardening.Variable] = ProcessHardening.Off });
+        using Process process = Start(Engines.FirstUsable, new() { [ProcessHardening.Variable] = ProcessHardening.Off });
         try
         {
             WaitForGuests(process);
@@ -65,9 +63,9 @@ internal sealed class HardeningTests
     [Test]
     public void What_is_refused_is_refused_once() => Assert.That(SystemCallFilter.Refused.ToArray(), Is.Unique);
 
-    private static Process Start(Dictionary<string, string> environment)
+    private static Process Start(string engine, Dictionary<string, string> environment)
     {
-        ProcessStartInfo start = new("dotnet", [Child.Program, "run", Repository.Sample("quickstart.json"), "--seconds", "600"]) { RedirectStandardError = true, RedirectStandardOutput = true };
+        ProcessStartInfo start = new("dotnet", [Child.Program, "run", Repository.Sample("quickstart.json"), "--engine", engine, "--seconds", "600"]) { RedirectStandardError = true, RedirectStandardOutput = true };
         start.Environment["TESSERA_PLUGINS"] = Repository.Plugins;
         foreach ((string name, string value) in environment)
             start.Environment[name] = value;

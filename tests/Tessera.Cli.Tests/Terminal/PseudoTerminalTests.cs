@@ -14,7 +14,6 @@ internal sealed partial class PseudoTerminalTests
     [SetUp]
     public void SetUp()
     {
-        Kvm.Require();
         if (!File.Exists(Script))
             Assert.Ignore($"{Script} (bsdutils) is not installed.");
     }
@@ -117,7 +116,7 @@ internal sealed partial class PseudoTerminalTests
     {
         string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"signal-{Guid.NewGuid():N}");
         // A job in the background inherits an ignored SIGINT, which .NET respects: the child gets the default back.
-        ProcessStartInfo start = new("env", [$"--default-signal={signal}", "dotnet", Child.Program, "run", Repository.Sample("quickstart.json"), "--seconds", "60", "--out", folder])
+        ProcessStartInfo start = new("env", [$"--default-signal={signal}", "dotnet", Child.Program, "run", Repository.Sample("quickstart.json"), "--engine", Engines.FirstUsable, "--seconds", "60", "--out", folder])
         {
             RedirectStandardError = true,
             RedirectStandardOutput = true,

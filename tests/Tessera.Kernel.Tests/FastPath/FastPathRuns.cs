@@ -9,13 +9,14 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Kernel.Tests.FastPath;
 
 /// <summary>Hypercalls answered inside the guest: right for those who play by the rules, and deadly for those who do not, alone.</summary>
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
 [NonParallelizable]
-internal sealed class FastPathRuns
+internal sealed class FastPathRuns(string engine)
 {
     private TestMachine _machine = null!;
 
     [SetUp]
-    public void StartMachine() => _machine = TestMachine.Start();
+    public void StartMachine() => _machine = TestMachine.Start(engine);
 
     [TearDown]
     public void StopMachine() => _machine?.Dispose();
@@ -24,7 +25,7 @@ internal sealed class FastPathRuns
     [TestCase(FastPathMode.Off)]
     public void Paging_finds_nothing_wrong_and_every_count_ends_at_zero(FastPathMode mode)
     {
-        using TestMachine machine = TestMachine.Start(fastPaths: mode);
+        using TestMachine machine = TestMachine.Start(engine, fastPaths: mode);
         Domain paging = machine.Run("paging", new PagingOptions { Pages = 16, Rounds = 300 });
         Assert.That(paging.FastPath is not null, Is.EqualTo(mode == FastPathMode.Auto && machine.Machine.Engine.Facts.InterceptsSyscalls));
         machine.WaitForEnd(paging);
@@ -239,7 +240,7 @@ internal sealed class FastPathRuns
     private OwnTables Own()
     {
         if (!_machine.Machine.Engine.Facts.InterceptsSyscalls)
-            Assert.Ignore("On this host hypercalls are not answered inside the guest.");
+            Assert.Ignore($"On the engine {engine} hypercalls are not answered inside the guest here.");
         return new OwnTables(_machine);
     }
 

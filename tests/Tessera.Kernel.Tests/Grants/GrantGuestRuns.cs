@@ -10,8 +10,9 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Kernel.Tests;
 
 /// <summary>Grants mapped by guests that run: what the CPU sees is exactly what was granted, as long as it is.</summary>
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
 [NonParallelizable]
-internal sealed class GrantGuestRuns
+internal sealed class GrantGuestRuns(string engine)
 {
     private const int Page = 200;
     private const int Target = 210;
@@ -21,7 +22,7 @@ internal sealed class GrantGuestRuns
     [Test]
     public void A_mapped_page_is_read_and_written_and_gone_after_unmapping([Values] FastPathMode fastPaths)
     {
-        using TestMachine machine = TestMachine.Start(fastPaths: fastPaths);
+        using TestMachine machine = TestMachine.Start(engine, fastPaths: fastPaths);
         HandDomain granter = Create(machine), grantee = Create(machine);
         MemoryMarshal.Write(granter.Page(Page), Secret);
         granter.Grant(9, grantee.Id, Page);
@@ -46,7 +47,7 @@ internal sealed class GrantGuestRuns
     [Test]
     public void A_read_only_mapping_is_not_written_whatever_the_guest_makes_of_its_entry([Values] FastPathMode fastPaths)
     {
-        using TestMachine machine = TestMachine.Start(fastPaths: fastPaths);
+        using TestMachine machine = TestMachine.Start(engine, fastPaths: fastPaths);
         HandDomain granter = Create(machine), grantee = Create(machine);
         MemoryMarshal.Write(granter.Page(Page), Secret);
         granter.Grant(9, grantee.Id, Page, GrantEntryFlags.PermitAccess | GrantEntryFlags.Readonly);
@@ -66,7 +67,7 @@ internal sealed class GrantGuestRuns
     [Test]
     public void A_page_stays_mapped_when_its_domain_is_destroyed()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         HandDomain granter = Create(machine), grantee = Create(machine);
         MemoryMarshal.Write(granter.Page(Page), Secret);
         granter.Grant(9, grantee.Id, Page);

@@ -5,13 +5,14 @@ using Tessera.Sdk;
 namespace Tessera.Kernel.Tests;
 
 /// <summary>Every built-in guest, for real.</summary>
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
 [NonParallelizable]
-internal sealed class BuiltinGuestRuns
+internal sealed class BuiltinGuestRuns(string engine)
 {
     [Test]
     public void Hello_writes_to_the_ring_and_by_hypercall_and_powers_off()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain hello = machine.Run("hello", new HelloOptions { Message = "good morning" });
         machine.WaitForEnd(hello);
         Assert.That((hello.State, hello.ExitReason), Is.EqualTo((DomainState.Shutdown, "poweroff")), TestMachine.Describe(hello));
@@ -22,14 +23,14 @@ internal sealed class BuiltinGuestRuns
     [Test]
     public void Spin_counts()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         machine.WaitForUnits(machine.Run("spin"), 10_000);
     }
 
     [Test]
     public void Beat_records_every_wake()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain beat = machine.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(2) });
         machine.WaitForUnits(beat, 100);
         machine.Machine.Pause(beat);
@@ -41,7 +42,7 @@ internal sealed class BuiltinGuestRuns
     [Test]
     public void A_wake_by_the_timer_counts_from_the_timers_deadline()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain beat = machine.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(2) });
         machine.WaitForUnits(beat, 10);
         machine.Machine.StartRecording(10_000);
@@ -57,7 +58,7 @@ internal sealed class BuiltinGuestRuns
     [Test]
     public void Burst_works_and_sleeps()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain burst = machine.Run("burst", new BurstOptions { Period = Nanoseconds.FromMilliseconds(20), Duty = 25 });
         Assert.That(machine.WaitFor(() => TestMachine.ReportOf(burst).Latency!.Count >= 20, Hang.Limit), Is.True, TestMachine.Describe(burst));
     }
@@ -67,7 +68,7 @@ internal sealed class BuiltinGuestRuns
     [TestCase(64)]
     public void Paging_finds_nothing_wrong(int pages)
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain paging = machine.Run("paging", new PagingOptions { Pages = pages, Rounds = 50 });
         machine.WaitForEnd(paging);
         Assert.That((paging.ExitReason, TestMachine.ReportOf(paging).Units), Is.EqualTo(("poweroff", 50UL)), TestMachine.Describe(paging));
@@ -76,7 +77,7 @@ internal sealed class BuiltinGuestRuns
     [Test]
     public void Spins_share_by_weight()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain[] spins = [.. new[] { 100, 200, 400 }.Select(weight => machine.Run("spin", weight: weight))];
         double[] times = [];
         double[] work = [];
@@ -108,7 +109,7 @@ internal sealed class BuiltinGuestRuns
     {
         double Busy(int duty)
         {
-            using TestMachine machine = TestMachine.Start();
+            using TestMachine machine = TestMachine.Start(engine);
             Domain burst = machine.Run("burst", new BurstOptions { Period = Nanoseconds.FromMilliseconds(100), Duty = duty });
             Assert.That(machine.WaitFor(() => TestMachine.ReportOf(burst).Latency!.Count >= 15, Hang.Limit), Is.True, TestMachine.Describe(burst));
             return machine.CpuTimeOf(burst).TotalSeconds / (machine.Machine.Now - burst.StartedAt).TotalSeconds;
@@ -123,7 +124,7 @@ internal sealed class BuiltinGuestRuns
     [Test]
     public void Two_pagings_do_not_see_each_other()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain[] pagings = [.. Enumerable.Range(0, 3).Select(_ => machine.Run("paging", new PagingOptions { Rounds = 200 }))];
         foreach (Domain paging in pagings)
         {
@@ -135,7 +136,7 @@ internal sealed class BuiltinGuestRuns
     [Test]
     public void Every_guest_runs_in_the_least_memory_beside_the_others()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain[] domains = [.. BuiltinGuests.Names.Where(name => name != "hello").Select(name => machine.Run(name, name == "fuzz" ? new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 } : null))];
         foreach (Domain domain in domains)
             machine.WaitForUnits(domain, 20);

@@ -7,8 +7,9 @@ namespace Tessera.Kernel.Tests;
 /// The hostile guest beside two that mind their business: `spin`, which must keep its share, and `paging`, which checks its memory all
 /// the time. Whatever is tried, the right error comes back or the attacker dies alone.
 /// </summary>
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
 [NonParallelizable]
-internal sealed class HostileGuests
+internal sealed class HostileGuests(string engine)
 {
     private const long CallsOfADomain = 100_000;
     private static readonly TimeSpan StuckLimit = TimeSpan.FromSeconds(2);
@@ -18,7 +19,7 @@ internal sealed class HostileGuests
     [Test]
     public void A_million_random_hypercalls_hurt_nobody_else()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         long first = FirstSeed(), calls = 0, refusals = 0;
         int domains = 0, died = 0, stopped = 0;
@@ -55,7 +56,7 @@ internal sealed class HostileGuests
     [Test]
     public void Frames_that_are_not_its_own_are_refused_by_every_call()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.MapForeign, 0);
         Domain neighbour = machine.Run("paging");
@@ -72,7 +73,7 @@ internal sealed class HostileGuests
     [Test]
     public void Page_tables_are_never_writable()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.WriteTable, 0);
         AssertFinished(fuzz);
@@ -85,7 +86,7 @@ internal sealed class HostileGuests
     [Test]
     public void A_page_table_that_is_executed_stays_what_it_is([Values] FastPathMode fastPaths)
     {
-        using TestMachine machine = TestMachine.Start(fastPaths: fastPaths);
+        using TestMachine machine = TestMachine.Start(engine, fastPaths: fastPaths);
         Domain spin = machine.Run("spin");
         Domain fuzz = Attack(machine, FuzzMode.ExecuteTable, 0);
         AssertFinished(fuzz);
@@ -100,7 +101,7 @@ internal sealed class HostileGuests
     [TestCase(3)]
     public void A_trap_into_handlers_that_are_no_code_ends_its_domain_alone(long variant)
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.BadTrapTable, variant);
         AssertDiedOfItsStack(fuzz);
@@ -110,7 +111,7 @@ internal sealed class HostileGuests
     [Test]
     public void A_handler_at_an_address_that_is_none_is_refused()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain fuzz = Attack(machine, FuzzMode.BadTrapTable, 2);
         AssertFinished(fuzz);
         Assert.That(TestMachine.ReportOf(fuzz).Fuzz!.Records, Is.EqualTo(new[] { new AttackRecord(FuzzAttack.SetBadTrapTable, 2, -(long)XenErrno.EINVAL) }));
@@ -122,7 +123,7 @@ internal sealed class HostileGuests
     [TestCase(3)]
     public void A_trap_without_a_stack_ends_its_domain_alone(long variant)
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.BadStack, variant);
         AssertDiedOfItsStack(fuzz);
@@ -133,7 +134,7 @@ internal sealed class HostileGuests
     [Test]
     public void A_return_frame_it_may_not_have_gives_nothing([Range(0, 7)] int variant)
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.BadIret, variant);
         AssertFinished(fuzz);
@@ -144,7 +145,7 @@ internal sealed class HostileGuests
     [Test]
     public void The_hypervisors_range_cannot_be_written_and_a_jump_into_it_comes_back()
     {
-        using TestMachine machine = TestMachine.Start(fastPaths: FastPathMode.Off);
+        using TestMachine machine = TestMachine.Start(engine, fastPaths: FastPathMode.Off);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = Attack(machine, FuzzMode.JumpStub, 0);
         AssertFinished(fuzz);
@@ -159,7 +160,7 @@ internal sealed class HostileGuests
     [Test]
     public void A_jump_into_the_middle_of_the_fast_paths_hurts_nobody_else()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain fuzz = machine.Run("fuzz", new FuzzOptions { Mode = FuzzMode.JumpStub, Count = 0 });
         machine.WaitForEnd(fuzz);
@@ -173,7 +174,7 @@ internal sealed class HostileGuests
     [TestCase(FuzzMode.EventStorm)]
     public void A_storm_takes_no_more_than_its_share(FuzzMode mode)
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain spin = machine.Run("spin"), paging = machine.Run("paging");
         Domain storm = machine.Run("fuzz", new FuzzOptions { Mode = mode, Count = 0 });
         machine.WaitForUnits(storm, 1000);
@@ -190,7 +191,7 @@ internal sealed class HostileGuests
     [Test]
     public void Shares_hold_while_domains_come_attack_and_die()
     {
-        using TestMachine machine = TestMachine.Start();
+        using TestMachine machine = TestMachine.Start(engine);
         Domain one = machine.Run("spin", weight: 100), three = machine.Run("spin", weight: 300);
         (FuzzMode Mode, long Variant)[] attacks = [(FuzzMode.BadTrapTable, 0), (FuzzMode.BadStack, 1), (FuzzMode.BadIret, 4), (FuzzMode.MapForeign, 0), (FuzzMode.WriteTable, 0)];
         for (int round = 0; round < 8; round++)

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Plugins.Cpu.Software;
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.Bvt;
@@ -12,7 +13,7 @@ using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Kernel.Tests;
 
-/// <summary>A real machine of one physical CPU under BVT, with built-in guests; the test is ignored with the host's own words where KVM is not usable.</summary>
+/// <summary>A real machine of one physical CPU under BVT, with built-in guests, on the engine of the fixture; the test is ignored with the engine's own words where it cannot be made.</summary>
 internal sealed class TestMachine : IDisposable
 {
     private readonly ICpuEngine _engine;
@@ -47,23 +48,25 @@ internal sealed class TestMachine : IDisposable
 
     public Machine Machine { get; }
 
-    public static TestMachine Start(BvtOptions? options = null, FastPathMode fastPaths = FastPathMode.Auto) =>
-        Start(new BvtScheduler(options ?? new BvtOptions()), fastPaths: fastPaths);
+    /// <summary>Starts one under BVT.</summary>
+    /// <param name="engine">One of <see cref="Engines"/>.</param>
+    /// <param name="options">BVT's.</param>
+    /// <param name="fastPaths">Whether there are fast paths where they pay.</param>
+    public static TestMachine Start(string engine, BvtOptions? options = null, FastPathMode fastPaths = FastPathMode.Auto) =>
+        Start(engine, new BvtScheduler(options ?? new BvtOptions()), fastPaths: fastPaths);
 
-    public static TestMachine Start(IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto)
+    /// <summary>Starts one under a scheduler of a test's own.</summary>
+    public static TestMachine Start(string engine, IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto)
     {
-        ICpuEngine engine;
         try
         {
-            engine = new KvmEngine(new KvmOptions());
+            return new TestMachine(engine == Engines.Kvm ? new KvmEngine(new KvmOptions()) : new SoftwareEngine(new SoftwareOptions()), scheduler, starvationLimit, fastPaths);
         }
         catch (EngineException exception)
         {
             Assert.Ignore(exception.Message);
             throw;
         }
-
-        return new TestMachine(engine, scheduler, starvationLimit, fastPaths);
     }
 
     /// <summary>Builds and starts a domain of the least memory.</summary>
