@@ -9,7 +9,6 @@ namespace Tessera.Kernel.Hypercalls;
 /// <summary>The hypercalls by number (public/xen.h). Numbers without a handler answer -ENOSYS.</summary>
 internal sealed class HypercallTable
 {
-    private const int EnterInstructionBytes = 2; // `syscall`, and the engines' own entry instruction
     private readonly HypercallHandler?[] _handlers = new HypercallHandler?[TrapCounters.Hypercalls];
 
     public HypercallTable(Machine machine)
@@ -44,7 +43,10 @@ internal sealed class HypercallTable
     }
 
     /// <summary>Runs the hypercall that a vCPU in kernel mode asked for with its registers.</summary>
-    public TrapOutcome Run(Vcpu vcpu, PhysicalCpu pcpu)
+    /// <param name="vcpu">The vCPU.</param>
+    /// <param name="pcpu">Where it runs.</param>
+    /// <param name="instructionBytes">How long the instruction was that it came by: a call that goes on later is made by it again.</param>
+    public TrapOutcome Run(Vcpu vcpu, PhysicalCpu pcpu, int instructionBytes)
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
         HypercallCall call = new()
@@ -65,7 +67,7 @@ internal sealed class HypercallTable
         if (call.Continues)
         {
             (state.Rdi, state.Rsi, state.Rdx, state.R10, state.R8, state.R9) = (call.A0, call.A1, call.A2, call.A3, call.A4, call.A5);
-            state.Rip -= EnterInstructionBytes;
+            state.Rip -= (uint)instructionBytes;
             return TrapOutcome.Reschedule;
         }
 

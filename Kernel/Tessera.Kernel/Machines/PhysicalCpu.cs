@@ -40,7 +40,7 @@ internal sealed class PhysicalCpu : IDisposable
     public PhysicalCpu(Machine machine, PcpuId id, int hostCpu, TimerQueue timers, WakeInbox inbox)
     {
         (_machine, Id, _hostCpu, Timers, Inbox) = (machine, id, hostCpu, timers, inbox);
-        _router = new TrapRouter(machine.Hypercalls, machine.Cpuid);
+        _router = new TrapRouter(machine.Hypercalls, machine.Cpuid, machine.Engine.Facts.HypercallInstruction.Count);
         _thread = new Thread(Loop) { Name = $"tessera {id}", IsBackground = true };
     }
 

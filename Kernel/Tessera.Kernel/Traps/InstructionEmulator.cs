@@ -63,6 +63,13 @@ internal sealed class InstructionEmulator
         return matches;
     }
 
+    /// <summary>How long the `int n` at Rip is: it may have prefixes, which mean nothing.</summary>
+    public int SoftwareInterruptBytes(Vcpu vcpu)
+    {
+        const int Plain = 2;
+        return TryDecode(vcpu, out Instruction instruction) && instruction.Mnemonic == Mnemonic.Int ? instruction.Length : Plain;
+    }
+
     /// <summary>Whether these are the bytes at Rip.</summary>
     public bool IsAtRip(Vcpu vcpu, ReadOnlySpan<byte> instruction) =>
         Fetch(vcpu) >= instruction.Length && _bytes.AsSpan(0, instruction.Length).SequenceEqual(instruction);

@@ -11,7 +11,10 @@ namespace Tessera.Kernel.Traps;
 /// Where a trap goes: a hypercall from the guest's kernel, a system call bounced into it, an exception emulated or delivered by its
 /// trap table. One a physical CPU (it owns a decoder).
 /// </summary>
-internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
+/// <param name="hypercalls">The hypercalls.</param>
+/// <param name="cpuid">What CPUID says.</param>
+/// <param name="hypercallBytes">How long the engine's <see cref="EngineFacts.HypercallInstruction"/> is.</param>
+internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, int hypercallBytes)
 {
     private const int Debug = 1;
     private const int InvalidOpcode = 6;
@@ -30,8 +33,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
     private const ulong TrapFlag = 1UL << 8;
     private const ulong SingleStep = 1UL << 14;
     private const int SpuriousLimit = 8;
-    private const int SoftwareInterruptBytes = 2;
-    private const int SystemCallBytes = 2;
+    private const int SystemCallBytes = 2; // `syscall`, which the processor alone defines
     private const ushort NullUserSelector = 3;
     private static ReadOnlySpan<byte> SyscallInstruction => [0x0f, 0x05];
     private static ReadOnlySpan<byte> SysenterInstruction => [0x0f, 0x34];
@@ -53,16 +55,16 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
                 vcpu.Cpu.State.Rip -= SystemCallBytes;
                 return Deliver(vcpu, InvalidOpcode, 0);
             case TrapKind.Hypercall or TrapKind.Syscall when !vcpu.UserMode:
-                return hypercalls.Run(vcpu, pcpu);
+                return hypercalls.Run(vcpu, pcpu, trap.Kind == TrapKind.Hypercall ? hypercallBytes : SystemCallBytes);
             case TrapKind.Syscall:
                 return SystemCall(vcpu);
             case TrapKind.Hypercall:
                 // User mode has no business with it: the instruction faults like any other access to a port.
-                vcpu.Cpu.State.Rip -= SoftwareInterruptBytes;
+                vcpu.Cpu.State.Rip -= (uint)hypercallBytes;
                 lock (vcpu.Domain.Gate)
                     return Exception(vcpu, new Trap { Kind = TrapKind.Exception, Vector = GeneralProtection });
             case TrapKind.Exception when vcpu.FastPath is { } fast && fast.TryRestart():
-                return hypercalls.Run(vcpu, pcpu);
+                return hypercalls.Run(vcpu, pcpu, SystemCallBytes);
             case TrapKind.Exception:
                 lock (vcpu.Domain.Gate)
                     return Exception(vcpu, trap);
@@ -155,13 +157,13 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid)
     }
 
     /// <summary>`int n`: a gate that the guest opened to its caller's privilege, or #GP.</summary>
-    private static TrapOutcome OnSoftwareInterrupt(Vcpu vcpu, byte vector)
+    private TrapOutcome OnSoftwareInterrupt(Vcpu vcpu, byte vector)
     {
         int privilege = vcpu.UserMode ? 3 : 1;
         TrapGate gate = vcpu.TrapTable[vector];
         if (gate.Address == 0 || (gate.Flags & TrapInfoFlags.DplMask) < privilege)
             return Deliver(vcpu, GeneralProtection, ((uint)vector << 3) | SoftwareInterrupt);
-        vcpu.Cpu.State.Rip += SoftwareInterruptBytes;
+        vcpu.Cpu.State.Rip += (uint)_emulator.SoftwareInterruptBytes(vcpu);
         return Deliver(vcpu, vector, 0);
     }
 

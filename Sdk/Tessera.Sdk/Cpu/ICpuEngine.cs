@@ -179,7 +179,10 @@ public sealed record EngineFacts
     /// <summary>Machine frames 0 up to here belong to the engine in every machine; no region may use them.</summary>
     public required long ReservedFrames { get; init; }
 
-    /// <summary>The instruction (a few bytes, clobbers nothing) that enters the VMM as <see cref="TrapKind.Hypercall"/> from a hypercall page.</summary>
+    /// <summary>
+    /// The instruction (a few bytes, clobbers nothing) that enters the VMM as <see cref="TrapKind.Hypercall"/> from a hypercall page. To
+    /// make a call once more the kernel sets Rip back by its length; a guest that writes it in another way goes on where that leads.
+    /// </summary>
     public required IReadOnlyList<byte> HypercallInstruction { get; init; }
 
     /// <summary>L4 slots of Xen's own range (256 to 271) that work here and the engine does not use, for the kernel's read-only tables.</summary>

@@ -4,14 +4,14 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Kernel.Tests;
 
 /// <summary>An engine that runs nothing: domains are built and called by hand, without /dev/kvm. It remembers which foreign frames each machine shows.</summary>
-internal sealed class HandEngine(long counterShift = 0) : ICpuEngine
+internal sealed class HandEngine(long counterShift = 0, byte[]? hypercallInstruction = null) : ICpuEngine
 {
     public EngineFacts Facts { get; } = new()
     {
         Name = "by hand",
         Strategy = "The test makes the calls.",
         ReservedFrames = 16,
-        HypercallInstruction = [0x0f, 0x05],
+        HypercallInstruction = hypercallInstruction ?? [0x0f, 0x05],
         FreeSlots = [258],
         HardwareCpuidLeaks = false,
         Findings = [],

@@ -17,9 +17,9 @@ internal sealed class HandMachine : IDisposable
     private readonly HandEngine _engine;
     private int _number;
 
-    public HandMachine(long counterShift = 0)
+    public HandMachine(long counterShift = 0, byte[]? hypercallInstruction = null)
     {
-        _engine = new HandEngine(counterShift);
+        _engine = new HandEngine(counterShift, hypercallInstruction);
         Machine = new Machine(new MachineConfiguration
         {
             HostCpus = [0],

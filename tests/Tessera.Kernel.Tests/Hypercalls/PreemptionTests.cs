@@ -125,6 +125,22 @@ internal sealed class PreemptionTests
         Assert.That((result, steps), Is.EqualTo((0L, Count)));
     }
 
+    [TestCase(TrapKind.Hypercall, 1, 1)]
+    [TestCase(TrapKind.Hypercall, 5, 5)]
+    [TestCase(TrapKind.Syscall, 5, 2)]
+    public void A_call_that_is_not_done_is_made_again_by_the_instruction_it_came_by(TrapKind kind, int bytes, int back)
+    {
+        const ulong Place = 0x1000;
+        using HandMachine machine = new(hypercallInstruction: new byte[bytes]);
+        HandDomain guest = machine.Create();
+        Vcpu vcpu = guest.Domain.Vcpus[0];
+        MemoryMarshal.AsBytes<ulong>([(ulong)Hypercall.XenVersion, 99, (ulong)VersionOp.Version, 0, 0, 0, 0, 0, (ulong)Hypercall.XenVersion, 99, 0, 0, 0, 0, 0, 0]).CopyTo(guest.Page(RequestPage));
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        (state.Rax, state.Rdi, state.Rsi, state.Rip) = ((ulong)Hypercall.Multicall, guest.Address(RequestPage), 2, Place);
+        Assert.That(new TrapRouter(machine.Machine.Hypercalls, machine.Machine.Cpuid, bytes).Handle(vcpu, machine.Pcpu, new Trap { Kind = kind, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Reschedule));
+        Assert.That((state.Rip, state.Rsi), Is.EqualTo((Place - (ulong)back, 1UL)));
+    }
+
     private void Reserve(MemoryOp operation, int count, out int steps)
     {
         ulong[] frames = [.. Enumerable.Range(0, count).Select(index => operation == MemoryOp.DecreaseReservation ? (ulong)_guest.Frame(FirstTable + index).Value : (ulong)(FirstTable + index))];
@@ -169,7 +185,7 @@ internal sealed class PreemptionTests
         do
         {
             state.Rip = Place;
-            _ = _machine.Machine.Hypercalls.Run(vcpu, _machine.Pcpu);
+            _ = _machine.Machine.Hypercalls.Run(vcpu, _machine.Pcpu, 2);
             entries++;
         }
         while (state.Rip != Place);

@@ -27,7 +27,7 @@ internal sealed class GuestWritesTests
         Vcpu vcpu = _guest.Domain.Vcpus[0];
         ref GuestCpuState state = ref vcpu.Cpu.State;
         (state.Rax, state.Rdi, state.Rsi) = ((ulong)Hypercall.PhysdevOp, (ulong)PhysdevOp.SetIopl, _guest.Address(ArgumentPage));
-        _ = _machine.Machine.Hypercalls.Run(vcpu, _machine.Pcpu);
+        _ = _machine.Machine.Hypercalls.Run(vcpu, _machine.Pcpu, 2);
         Assert.That(state.Rax, Is.Zero);
     }
 

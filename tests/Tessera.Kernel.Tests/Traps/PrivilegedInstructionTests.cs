@@ -231,7 +231,7 @@ internal sealed class PrivilegedInstructionTests
     }
 
     private void Handle(in Trap trap) =>
-        Assert.That(new TrapRouter(_machine.Machine.Hypercalls, _machine.Machine.Cpuid).Handle(Vcpu, _machine.Pcpu, trap), Is.EqualTo(TrapOutcome.Resume));
+        Assert.That(new TrapRouter(_machine.Machine.Hypercalls, _machine.Machine.Cpuid, 2).Handle(Vcpu, _machine.Pcpu, trap), Is.EqualTo(TrapOutcome.Resume));
 
     private long SetIopl(uint level)
     {

@@ -110,6 +110,36 @@ internal sealed class SystemCallTests
         Assert.That(vcpu.Cpu.State.Is32Bit, Is.False);
     }
 
+    [TestCase(new byte[] { 0xcd, 0x80 })]
+    [TestCase(new byte[] { 0x48, 0xcd, 0x80 })]
+    [TestCase(new byte[] { 0x66, 0x2e, 0xcd, 0x80 })]
+    public void A_software_interrupt_returns_to_what_follows_it_whatever_its_prefixes(byte[] code)
+    {
+        using HandMachine machine = new();
+        HandDomain domain = machine.Create();
+        Vcpu vcpu = User(domain, code);
+        vcpu.Cpu.State.Is32Bit = false;
+        ulong rip = vcpu.Cpu.State.Rip;
+        vcpu.TrapTable[0x80] = new TrapGate { Address = Handler, Flags = TrapInfoFlags.DplMask };
+        Assert.That(Handle(machine, vcpu, new Trap { Kind = TrapKind.Exception, Vector = 13, ErrorCode = (0x80 << 3) | 2, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Resume));
+        Assert.That(Frame(domain, 7)[2], Is.EqualTo(rip + (ulong)code.Length));
+    }
+
+    [TestCase(1)]
+    [TestCase(3)]
+    public void The_engines_instruction_faults_in_user_mode_where_it_stands_whatever_its_length(int bytes)
+    {
+        using HandMachine machine = new(hypercallInstruction: new byte[bytes]);
+        HandDomain domain = machine.Create();
+        Vcpu vcpu = User(domain, []);
+        vcpu.Cpu.State.Is32Bit = false;
+        ulong rip = vcpu.Cpu.State.Rip;
+        vcpu.Cpu.State.Rip += (ulong)bytes;
+        vcpu.TrapTable[13] = new TrapGate { Address = Handler };
+        Assert.That(Handle(machine, vcpu, new Trap { Kind = TrapKind.Hypercall, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Resume));
+        Assert.That(Frame(domain, 8)[3], Is.EqualTo(rip));
+    }
+
     /// <summary>A process of 32 bits about to run code; the kernel's own tables are its tables too.</summary>
     private static Vcpu User(HandDomain domain, byte[] code)
     {
@@ -125,7 +155,7 @@ internal sealed class SystemCallTests
     }
 
     private static TrapOutcome Handle(HandMachine machine, Vcpu vcpu, in Trap trap) =>
-        new TrapRouter(machine.Machine.Hypercalls, machine.Machine.Cpuid).Handle(vcpu, machine.Pcpu, trap);
+        new TrapRouter(machine.Machine.Hypercalls, machine.Machine.Cpuid, machine.Engine.Facts.HypercallInstruction.Count).Handle(vcpu, machine.Pcpu, trap);
 
     private static void AssertEntered(HandDomain domain, ulong rcx, ulong r11, ulong rip, ushort cs, ulong rsp)
     {
