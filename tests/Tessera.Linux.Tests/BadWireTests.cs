@@ -11,7 +11,8 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Linux.Tests;
 
 /// <summary>Stock Linux over a bad wire, and in another's name.</summary>
-internal sealed class BadWireTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.First))]
+internal sealed class BadWireTests(string engine)
 {
     private readonly SharedThings _shared = new();
 
@@ -19,7 +20,7 @@ internal sealed class BadWireTests
     public void Linux_gets_everything_over_a_bad_wire_and_nothing_in_anothers_name()
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new(2);
+        using LinuxMachine machine = new(engine, 2);
         LossOptions bad = new() { Loss = 2, Duplication = 2, Delay = Nanoseconds.FromMilliseconds(20), Jitter = Nanoseconds.FromMilliseconds(5), Seed = 4 };
         Domain first = Create(machine, guest, 1, new Loss(bad, Port(), TimeProvider.System));
         Domain second = Create(machine, guest, 2, Port());

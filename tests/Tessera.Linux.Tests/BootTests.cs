@@ -5,7 +5,8 @@ using Tessera.Linux.Tests.Support;
 namespace Tessera.Linux.Tests;
 
 /// <summary>Stock Debian kernels boot to a shell that answers, in little memory, and power off.</summary>
-internal sealed class BootTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class BootTests(string engine)
 {
     // Documented as the least are 80; how much of them a kernel keeps for itself differs from one security update to the next.
     private const int LittleMebibytes = 96;
@@ -15,7 +16,7 @@ internal sealed class BootTests
     public void A_stock_kernel_boots_to_a_shell_that_obeys_and_powers_off(string name)
     {
         GuestEntry guest = LinuxGuests.Require(name);
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         (Domain domain, LinuxConsole console) = machine.Boot("linux", guest, LittleMebibytes);
         using (Assert.EnterMultipleScope())
         {
@@ -36,7 +37,7 @@ internal sealed class BootTests
     public void Control_C_ends_a_foreground_program_and_reboot_says_so()
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         (Domain domain, LinuxConsole console) = machine.Boot("linux", guest);
         // The program itself says that it runs: a Control-C before the shell has put it in the foreground would be the shell's.
         console.Type("sh -c 'echo started; exec sleep 1000'; echo was $?\n");
@@ -53,7 +54,7 @@ internal sealed class BootTests
     public void Much_output_and_much_pasted_input_arrive_whole()
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         (_, LinuxConsole console) = machine.Boot("linux", guest);
         string output = console.Run("dd if=/dev/zero bs=1k count=60 2>/dev/null | tr '\\0' x; echo; seq 1 1500");
         Assert.That(output, Is.EqualTo(new string('x', 60 << 10) + "\n" + string.Join('\n', Enumerable.Range(1, 1500))));

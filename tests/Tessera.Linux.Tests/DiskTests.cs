@@ -17,7 +17,8 @@ using Tessera.Sdk.Plugins;
 namespace Tessera.Linux.Tests;
 
 /// <summary>A stock Debian from its root disk, with its own xen-blkfront, on each writable backend.</summary>
-internal sealed class DiskTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.First))]
+internal sealed class DiskTests(string engine)
 {
     private const long DiskBytes = 96 << 20;
 
@@ -48,7 +49,7 @@ internal sealed class DiskTests
     {
         GuestEntry guest = LinuxGuests.RequireRootDisk();
         IBlockBackend backend = Backend(disk.Split(',')[0], disk.Contains("direct", StringComparison.Ordinal));
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         Domain domain = Create(machine, guest, """
             set -e
             mkfs.ext4 -q /dev/xvdb
@@ -91,7 +92,7 @@ internal sealed class DiskTests
     public async Task A_disk_is_plugged_and_unplugged_while_the_guest_runs()
     {
         GuestEntry guest = LinuxGuests.RequireRootDisk();
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         Domain domain = Create(machine, guest, """
             set -e
             for round in 1 2 3; do
@@ -121,7 +122,7 @@ internal sealed class DiskTests
     public void A_disk_grows_while_its_file_system_is_mounted(string backend)
     {
         GuestEntry guest = LinuxGuests.RequireRootDisk();
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         Domain domain = Create(machine, guest, $$"""
             set -e
             mkfs.ext4 -q /dev/xvdb
@@ -155,7 +156,7 @@ internal sealed class DiskTests
         const int LargeWrites = 400;
         const int LargeBytes = 64 << 10;
         GuestEntry guest = LinuxGuests.RequireRootDisk();
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         // Kilobytes written and the milliseconds it took, by fio's own count and the guest's clock.
         Domain domain = Create(machine, guest, $$"""
             set -e

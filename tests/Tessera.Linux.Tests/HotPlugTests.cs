@@ -5,7 +5,8 @@ using Tessera.Linux.Tests.Support;
 namespace Tessera.Linux.Tests;
 
 /// <summary>A stock Debian that gets a disk and an interface by `tessera ctl` while it runs, uses them, and lets go of them.</summary>
-internal sealed class HotPlugTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.First))]
+internal sealed class HotPlugTests(string engine)
 {
     [Test]
     public void A_disk_and_an_interface_are_plugged_in_and_out_by_ctl_while_the_guest_runs()
@@ -17,7 +18,7 @@ internal sealed class HotPlugTests
             string socket = Path.Combine(folder, "s");
             string output = Path.Combine(folder, "out");
             File.WriteAllText(Path.Combine(folder, "machine.json"), Configuration().ToJsonString());
-            using TesseraProcess machine = new("run", Path.Combine(folder, "machine.json"), "--quiet", "--out", output, "--control", socket);
+            using TesseraProcess machine = new("run", Path.Combine(folder, "machine.json"), "--quiet", "--out", output, "--control", socket, "--engine", engine);
             WaitFor("waits for a disk");
             TesseraProcess.Do("ctl", "--socket", socket, "attach-disk", "guest", "xvdb", "ram", "--set", "size=8 MiB");
             WaitFor("wrote and read its disk");

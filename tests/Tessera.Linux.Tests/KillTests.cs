@@ -10,7 +10,8 @@ namespace Tessera.Linux.Tests;
 /// The whole VMM is killed while a guest writes and synchronizes, at a random moment; the next one mounts the disk, looks for everything that
 /// was acknowledged, checks the file system, and goes on writing, to be killed in its turn. TESSERA_KILLS and TESSERA_KILL_SEED make it long and another.
 /// </summary>
-internal sealed class KillTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.First))]
+internal sealed class KillTests(string engine)
 {
     private const int MostRecords = 250;
     private const int MostPasses = 4;
@@ -32,7 +33,7 @@ internal sealed class KillTests
         for (int kill = 1; kill <= Kills + 1; kill++)
         {
             (long records, long passes) = (folder.Records, folder.Passes);
-            using KilledMachine machine = new(folder, disk);
+            using KilledMachine machine = new(engine, folder, disk);
             string verdict = machine.WaitForVerdict();
             Assert.That(verdict, Is.EqualTo($"verified {records} {passes}"), $"{backend}, seed {Seed}, after kill {kill - 1} of {Kills}");
             if (kill > Kills)
@@ -61,7 +62,7 @@ internal sealed class KillTests
         string layer = forge.Plugin(broken, broken == "late" ? BrokenBackends.Late : BrokenBackends.Deaf);
         using KillFolder folder = new();
         using KillDisk disk = new(folder, backend) { Layers = [layer] };
-        using (KilledMachine machine = new(folder, disk))
+        using (KilledMachine machine = new(engine, folder, disk))
         {
             Assert.That(machine.WaitForVerdict(), Is.EqualTo("verified 0 0"));
             machine.WaitFor(records: 100, passes: 1);
@@ -69,7 +70,7 @@ internal sealed class KillTests
         }
 
         disk.KillServer();
-        using KilledMachine next = new(folder, disk);
+        using KilledMachine next = new(engine, folder, disk);
         string verdict = next.WaitForVerdict();
         TestContext.Out.WriteLine(verdict);
         Assert.That(verdict, Does.StartWith("lost: "));

@@ -13,7 +13,8 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Linux.Tests;
 
 /// <summary>Stock Linux with its own xen-netfront and DHCP client, and the outside through libslirp.</summary>
-internal sealed class NatTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.First))]
+internal sealed class NatTests(string engine)
 {
     private const int FileBytes = 24 << 20;
 
@@ -28,7 +29,7 @@ internal sealed class NatTests
         using FileServer server = new(file);
         int forwarded = FreePort();
 
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         Domain domain = machine.Create("inside", guest, 256, arguments: "tessera.ip=dhcp");
         NatOptions options = new() { HostLoopback = true, Hostname = "inside", Forwards = $"tcp {forwarded} 80" };
         Nic nic = machine.Machine.AttachNic(domain, new NicConfiguration { Number = 0, Address = new MacAddress(0x0016_3E00_0001), Backend = new Nat(options, new SharedThings()) });

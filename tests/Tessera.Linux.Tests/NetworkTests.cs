@@ -8,7 +8,8 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Linux.Tests;
 
 /// <summary>Stock Linux with its own xen-netfront on a switch.</summary>
-internal sealed class NetworkTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class NetworkTests(string engine)
 {
     private const int Megabytes = 16;
 
@@ -19,7 +20,7 @@ internal sealed class NetworkTests
     public void Two_domains_on_a_switch_ping_and_send_what_arrives_unchanged(int pcpus)
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new(pcpus);
+        using LinuxMachine machine = new(engine, pcpus);
         Domain first = Create(machine, guest, 1);
         Domain second = Create(machine, guest, 2);
         LinuxConsole one = Start(machine, first);
@@ -46,7 +47,7 @@ internal sealed class NetworkTests
     public async Task An_interface_is_plugged_in_and_out_while_Linux_runs()
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         Domain domain = Create(machine, guest, 1);
         LinuxConsole console = Start(machine, domain);
         Nic added = machine.Machine.AttachNic(domain, Configuration(1, 9));

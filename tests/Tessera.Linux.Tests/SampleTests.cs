@@ -12,11 +12,11 @@ internal sealed partial class SampleTests
 {
     private const int Megabytes = 24;
 
-    [Test]
-    public void Web_and_db_send_and_store_what_arrives_unchanged_and_every_device_has_throughput_and_latency()
+    [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
+    public void Web_and_db_send_and_store_what_arrives_unchanged_and_every_device_has_throughput_and_latency(string engine)
     {
         _ = LinuxGuests.RequireRootDisk();
-        using SampleRun run = SampleRun.Of("web-and-db.json", text => Changed(text, "mb=954", $"mb={Megabytes}"));
+        using SampleRun run = SampleRun.Of("web-and-db.json", text => Changed(text, "mb=954", $"mb={Megabytes}"), "--engine", engine);
         string web = run.Console("web");
         string db = run.Console("db");
         TestContext.Out.WriteLine(Fetched().Match(db).Value);
@@ -56,7 +56,7 @@ internal sealed partial class SampleTests
     public void Beside_a_fork_bomb_and_a_disk_hog_the_measured_domains_have_the_shares_of_their_weights()
     {
         _ = LinuxGuests.RequireRootDisk();
-        using SampleRun run = SampleRun.Of("isolation.json", text => Changed(text, " s=20\"", " s=600\""), "--seconds", "40", "--set", "domains[0].startDelay=6 s", "--set", "domains[1].startDelay=6 s");
+        using SampleRun run = SampleRun.Of("isolation.json", text => Changed(text, " s=20\"", " s=600\""), "--seconds", "40", "--set", "domains[0].startDelay=6 s", "--set", "domains[1].startDelay=6 s", "--engine", Engines.FirstUsable);
         JsonElement hog = run.Domain("hog").GetProperty("disks").EnumerateArray().Single(disk => disk.GetProperty("name").GetString() == "xvdb");
         JsonElement web = run.Domain("web");
         foreach (JsonElement domain in run.Result.GetProperty("domains").EnumerateArray())

@@ -18,7 +18,7 @@ internal sealed class SoftwareProgramTests(string name)
     [OneTimeSetUp]
     public void Boot()
     {
-        GuestEntry guest = LinuxGuests.RequireAnywhere(name);
+        GuestEntry guest = LinuxGuests.Require(name);
         byte[] initrd = HostRootFilesystem.Build(guest, new Dictionary<string, byte[]>
         {
             ["vectors"] = HostRootFilesystem.TryCompile("vectors.c"),
@@ -26,7 +26,7 @@ internal sealed class SoftwareProgramTests(string name)
             ["i386"] = HostRootFilesystem.TryCompile("i386.c", Freestanding),
             ["compat"] = HostRootFilesystem.TryCompile("compat.c", Freestanding),
         });
-        _machine = new LinuxMachine(engine: new SoftwareEngine(new SoftwareOptions()));
+        _machine = new LinuxMachine(Engines.Software);
         (_, _console) = _machine.Boot("linux", guest, initrd: initrd);
     }
 

@@ -7,14 +7,15 @@ using Tessera.Sdk;
 namespace Tessera.Linux.Tests;
 
 /// <summary>Stock Linux with the store: what its own drivers write at boot, the shutdown request it watches for, and its user space through /dev/xen/xenbus.</summary>
-internal sealed class StoreTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class StoreTests(string engine)
 {
     [TestCase("debian")]
     [TestCase("debian-6.12")]
     public void Linux_says_what_it_can_do_and_powers_off_when_the_store_asks(string name)
     {
         GuestEntry guest = LinuxGuests.Require(name);
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         (Domain domain, LinuxConsole console) = machine.Boot("linux", guest, 128);
         StoreClient store = machine.Machine.StoreClient;
         string home = $"/local/domain/{domain.Id.Value}";
@@ -37,7 +38,7 @@ internal sealed class StoreTests
         byte[] program = HostRootFilesystem.TryCompile("store.c");
         if (program.Length == 0)
             Assert.Ignore("gcc with a static C library is needed to compile store.c.");
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         (Domain domain, LinuxConsole console) = machine.Boot("linux", guest, 256, HostRootFilesystem.Build(guest, new Dictionary<string, byte[]> { ["store"] = program }));
         if (console.Run("ls /dev/xen/xenbus 2>/dev/null || echo none") == "none")
             Assert.Ignore("This kernel has no /dev/xen/xenbus.");

@@ -7,7 +7,8 @@ using Tessera.Sdk;
 namespace Tessera.Linux.Tests;
 
 /// <summary>Several Linux domains on one machine: they share its CPUs by weight, stop and go on, and die alone.</summary>
-internal sealed class TogetherTests
+[TestFixtureSource(typeof(Engines), nameof(Engines.First))]
+internal sealed class TogetherTests(string engine)
 {
     [TestCase(1)]
     [TestCase(2)]
@@ -15,7 +16,7 @@ internal sealed class TogetherTests
     {
         GuestEntry guest = LinuxGuests.Require("debian");
         GuestEntry newer = LinuxGuests.Require("debian-6.12");
-        using LinuxMachine machine = new(pcpus);
+        using LinuxMachine machine = new(engine, pcpus);
         Domain doomed = machine.Create("doomed", guest);
         Domain other = machine.Create("other", newer);
         machine.Machine.Start(doomed);
@@ -40,7 +41,7 @@ internal sealed class TogetherTests
     public void Pausing_holds_a_domain_and_destroying_one_at_work_frees_its_memory()
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new();
+        using LinuxMachine machine = new(engine);
         (Domain held, LinuxConsole console) = machine.Boot("held", guest);
         (Domain other, LinuxConsole second) = machine.Boot("other", guest);
         for (int round = 0; round < 20; round++)
@@ -82,7 +83,7 @@ internal sealed class TogetherTests
     public void Two_busy_domains_share_a_cpu_by_their_weights_and_both_shells_answer()
     {
         GuestEntry guest = LinuxGuests.Require("debian");
-        using LinuxMachine machine = new(pcpus: 1, new BvtScheduler(new BvtOptions()));
+        using LinuxMachine machine = new(engine, pcpus: 1, new BvtScheduler(new BvtOptions()));
         Domain light = machine.Create("light", guest, arguments: GuestInit.CpuLoadArgument, weight: 100);
         Domain heavy = machine.Create("heavy", guest, arguments: GuestInit.CpuLoadArgument, weight: 300);
         machine.Machine.Start(light);

@@ -29,7 +29,7 @@ internal static class BrokenBackends
         }
         """;
 
-    /// <summary>Acknowledges a write, and the flush after it, a twentieth of a second before it writes; in order, and reads see it.</summary>
+    /// <summary>Acknowledges a write, and the flush after it, two seconds before it writes; in order, and reads see it.</summary>
     public const string Late = Usings + """
         [Plugin("late", PluginKind.BlockBackend, "1.0.0")]
         public sealed class Late : IBlockBackend
@@ -84,7 +84,7 @@ internal static class BrokenBackends
                         own.Prepare(request.Operation, request.Offset, request.Length);
                     }
 
-                    _queue.Enqueue((Environment.TickCount64 + 50, own));
+                    _queue.Enqueue((Environment.TickCount64 + 2000, own));
                 }
 
                 request.Complete(BlockStatus.Ok);

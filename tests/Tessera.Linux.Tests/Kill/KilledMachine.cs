@@ -11,14 +11,14 @@ internal sealed class KilledMachine : IDisposable
     private readonly TesseraProcess _process;
     private readonly string _output;
 
-    public KilledMachine(KillFolder folder, KillDisk disk)
+    public KilledMachine(string engine, KillFolder folder, KillDisk disk)
     {
         _folder = folder;
         _output = folder.At("out");
         if (Directory.Exists(_output))
             Directory.Delete(_output, recursive: true);
         folder.Verdict = "";
-        File.WriteAllText(folder.At("machine.json"), Configuration(folder, disk).ToJsonString());
+        File.WriteAllText(folder.At("machine.json"), Configuration(engine, folder, disk).ToJsonString());
         _process = new TesseraProcess("run", folder.At("machine.json"), "--quiet", "--out", _output);
     }
 
@@ -38,9 +38,9 @@ internal sealed class KilledMachine : IDisposable
 
     public void Dispose() => _process.Dispose();
 
-    private static JsonObject Configuration(KillFolder folder, KillDisk disk) => new()
+    private static JsonObject Configuration(string engine, KillFolder folder, KillDisk disk) => new()
     {
-        ["machine"] = new JsonObject { ["pcpus"] = 1 },
+        ["machine"] = new JsonObject { ["engine"] = engine, ["pcpus"] = 1 },
         ["duration"] = "never",
         ["domains"] = new JsonArray(new JsonObject
         {

@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
 using Tessera.Cli.Guests;
-using Tessera.Plugins.Cpu.Kvm;
-using Tessera.Sdk.Cpu;
 
 namespace Tessera.Linux.Tests.Support;
 
@@ -12,21 +10,6 @@ internal static class LinuxGuests
 
     /// <summary>A guest for a test, or the test is ignored.</summary>
     public static GuestEntry Require(string name)
-    {
-        try
-        {
-            using KvmEngine engine = new(new KvmOptions());
-        }
-        catch (EngineException exception)
-        {
-            Assert.Ignore(exception.Message);
-        }
-
-        return RequireAnywhere(name);
-    }
-
-    /// <summary>A guest for a test that needs no KVM, or the test is ignored.</summary>
-    public static GuestEntry RequireAnywhere(string name)
     {
         try
         {

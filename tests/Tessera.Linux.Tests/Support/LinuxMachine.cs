@@ -2,6 +2,7 @@ using Tessera.Cli.Guests;
 using Tessera.Images;
 using Tessera.Kernel;
 using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Plugins.Cpu.Software;
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
@@ -19,12 +20,21 @@ internal sealed class LinuxMachine : IDisposable
     private readonly Dictionary<Domain, ManualResetEventSlim> _ends = [];
     private Exception? _failure;
 
+    /// <param name="engine">One of <see cref="Engines"/>.</param>
     /// <param name="pcpus">Physical CPUs, each on a host CPU of its own where there are as many.</param>
     /// <param name="scheduler">The policy; round-robin when null.</param>
-    /// <param name="engine">The engine, which becomes the machine's; KVM when null.</param>
-    public LinuxMachine(int pcpus = 1, IScheduler? scheduler = null, ICpuEngine? engine = null)
+    public LinuxMachine(string engine, int pcpus = 1, IScheduler? scheduler = null)
     {
-        _engine = engine ?? new KvmEngine(new KvmOptions());
+        try
+        {
+            _engine = engine == Engines.Kvm ? new KvmEngine(new KvmOptions()) : new SoftwareEngine(new SoftwareOptions());
+        }
+        catch (EngineException exception)
+        {
+            Assert.Ignore(exception.Message);
+            throw;
+        }
+
         Machine = new Machine(new MachineConfiguration
         {
             HostCpus = [.. Enumerable.Range(0, pcpus).Select(index => (Environment.ProcessorCount - 1 + index) % Environment.ProcessorCount)],
@@ -51,6 +61,9 @@ internal sealed class LinuxMachine : IDisposable
 
     /// <summary>The engine found that a guest's hardware breakpoints strike here.</summary>
     public bool HasHardwareBreakpoints => _engine.Facts.Findings.Any(finding => finding.Probe == "hardware breakpoint in ring 3" && finding.Finding.Equals("strikes", StringComparison.Ordinal));
+
+    /// <summary>The engine says that it does not run 32-bit code.</summary>
+    public bool RefusesOldCode => _engine.Facts.Findings.Any(finding => finding.Probe == "32-bit code" && finding.Finding.Equals("faults", StringComparison.Ordinal));
 
     /// <summary>Builds a domain of a fetched guest, without starting it.</summary>
     public Domain Create(string name, GuestEntry guest, int mebibytes = 256, byte[]? initrd = null, string arguments = "", int weight = 256)
