@@ -21,9 +21,12 @@ internal sealed class RandomInstructions
     public static int Count => Codes.Length;
 
     /// <summary>One by number, with random operands; false where these operands have no encoding.</summary>
-    public static bool TryCreate(int number, Random random, out Instruction instruction)
+    public static bool TryCreate(int number, Random random, out Instruction instruction) =>
+        TryCreate(Codes[number % Codes.Length], random, out instruction);
+
+    /// <summary>One of a kind, with random operands; false where these operands have no encoding.</summary>
+    public static bool TryCreate(Code code, Random random, out Instruction instruction)
     {
-        Code code = Codes[number % Codes.Length];
         OpCodeInfo info = code.ToOpCode();
         instruction = default;
         instruction.Code = code;
@@ -40,10 +43,17 @@ internal sealed class RandomInstructions
         return Treatments.Of(instruction) == Treatment.Native && encoder.TryEncode(instruction, 0x40_0000, out _, out _);
     }
 
+    /// <summary>Whether it has an MMX register: what those hold is not the oracle's to know.</summary>
+    public static bool HasMmx(Code code)
+    {
+        OpCodeInfo info = code.ToOpCode();
+        return Enumerable.Range(0, info.OpCount).Any(operand => info.GetOpKind(operand) is OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_or_mem or OpCodeOperandKind.mm_rm);
+    }
+
     private static bool Runs(Code code)
     {
         OpCodeInfo info = code.ToOpCode();
-        if (code == Code.INVALID || !info.Mode64 || code.FlowControl() != FlowControl.Next || code.IsStackInstruction() || code.CpuidFeaturesAreX87() || info.OpCount > 4)
+        if (code == Code.INVALID || !info.Mode64 || code.FlowControl() != FlowControl.Next || code.IsStackInstruction() || code.CpuidFeaturesAreX87() || HasMmx(code) || info.OpCount > 4)
             return false;
         Instruction probe = default;
         probe.Code = code;
@@ -94,6 +104,14 @@ internal sealed class RandomInstructions
                 return memory ? Memory(ref instruction, operand, random) : Set(ref instruction, operand, Register.XMM0 + random.Next(8));
             case OpCodeOperandKind.ymm_or_mem:
                 return memory ? Memory(ref instruction, operand, random) : Set(ref instruction, operand, Register.YMM0 + random.Next(8));
+            case OpCodeOperandKind.mm_or_mem:
+                return memory ? Memory(ref instruction, operand, random) : Set(ref instruction, operand, Register.MM0 + random.Next(8));
+            case OpCodeOperandKind.mm_reg or OpCodeOperandKind.mm_rm:
+                return Set(ref instruction, operand, Register.MM0 + random.Next(8));
+            case OpCodeOperandKind.st0:
+                return Set(ref instruction, operand, Register.ST0);
+            case OpCodeOperandKind.sti_opcode:
+                return Set(ref instruction, operand, Register.ST0 + random.Next(8));
             case OpCodeOperandKind.mem:
                 return Memory(ref instruction, operand, random);
             case OpCodeOperandKind.r8_reg or OpCodeOperandKind.r8_opcode:

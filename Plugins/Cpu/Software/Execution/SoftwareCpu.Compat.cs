@@ -24,7 +24,10 @@ internal sealed unsafe partial class SoftwareCpu
 
     private Step Help(in Instruction instruction, ref Trap trap)
     {
+        _isNotCanonical = false;
         Step step = CarryOut(instruction, ref trap);
+        if (step == Step.Trap)
+            MayBeStackFault(instruction, ref trap);
         return step == Step.LookUp && _modeIsStale ? EnterMode(ref trap) : step;
     }
 

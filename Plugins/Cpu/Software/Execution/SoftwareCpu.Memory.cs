@@ -38,11 +38,11 @@ internal sealed unsafe partial class SoftwareCpu
         // The block is left here.
         Charge(site.Before);
         if (!isCanonical)
-            return Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, rip, ref trap);
+            return site.IsSpecial && GoesAnotherWay(rip, address, ref trap, out Step step) ? step : Raise(site.IsStack ? Vectors.StackFault : Vectors.GeneralProtection, 0, rip, ref trap);
         if ((address ^ last) >> 12 != 0)
             return Across(site, rip, address, access, ref code, ref trap);
         if (!isFilled)
-            return Step.Trap;
+            return site.IsSpecial && GoesAnotherWay(rip, address, ref trap, out Step other) ? other : Step.Trap;
         if (IsWatched(address, access))
             return WatchedAccess(rip, address, ref code, ref trap);
         // Perhaps the very block that runs: this one instruction, then what is there now.
@@ -83,6 +83,7 @@ internal sealed unsafe partial class SoftwareCpu
     {
         if (!PageWalker.IsCanonical(address))
         {
+            _isNotCanonical = true;
             _ = Raise(Vectors.GeneralProtection, 0, rip, ref trap);
             return null;
         }
@@ -143,6 +144,8 @@ internal sealed unsafe partial class SoftwareCpu
     {
         if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
+        if (GoesAnotherWay(instruction, address, ref trap, out Step other))
+            return other;
         if (site.Bytes > StateBlock.BounceBytes)
             return Fatal($"an access of {site.Bytes} bytes across two pages, by {instruction} at 0x{rip:x}", rip, ref trap);
         if (HasStackEffect(instruction))

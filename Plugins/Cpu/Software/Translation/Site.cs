@@ -7,7 +7,8 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 /// <param name="IsWrite">Whether they are written.</param>
 /// <param name="IsStack">Whether a fault of the address itself is the stack's.</param>
 /// <param name="Before">How many instructions of its block come before.</param>
-internal readonly record struct Site(int Offset, nint Retry, int Bytes, bool IsWrite, bool IsStack, int Before);
+/// <param name="IsSpecial">Whether the instruction looks at its alignment before it faults, or at a mask.</param>
+internal readonly record struct Site(int Offset, nint Retry, int Bytes, bool IsWrite, bool IsStack, int Before, bool IsSpecial);
 
 /// <summary>A jump inside a page that is linked when it is first taken.</summary>
 /// <param name="Page">The page.</param>

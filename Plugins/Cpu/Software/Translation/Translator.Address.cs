@@ -76,7 +76,8 @@ internal sealed unsafe partial class Translator
     /// <param name="flagsWanted">Whether the flags must survive.</param>
     /// <param name="retry">Code that computes the address again.</param>
     /// <param name="isStack">Whether the address is the stack pointer's.</param>
-    private void Check(ulong rip, int bytes, bool write, bool flagsWanted, nint retry, bool isStack = false)
+    /// <param name="isSpecial">Whether the instruction looks at its alignment before it faults, or at a mask.</param>
+    private void Check(ulong rip, int bytes, bool write, bool flagsWanted, nint retry, bool isStack = false, bool isSpecial = false)
     {
         if (_operand != 0)
         {
@@ -86,7 +87,7 @@ internal sealed unsafe partial class Translator
 
         bytes = Math.Max(bytes, 1);
         int tags = write ? StateBlock.TlbWrite : StateBlock.TlbRead;
-        Site place = new((int)rip, retry, bytes, write, isStack, _before);
+        Site place = new((int)rip, retry, bytes, write, isStack, _before, isSpecial);
         int site = _alone is null ? Sites.Add(place) : _alone.Add(place);
         ColdCode miss = new() { What = ColdCode.Kind.Miss, Number = site };
         if (flagsWanted && _features.BitManipulation)
@@ -146,7 +147,8 @@ internal sealed unsafe partial class Translator
     {
         nint retry = _emit.Here;
         Address(instruction, withSegment: true);
-        Check(instruction.IP, bytes, write, flagsWanted, retry, instruction.MemoryBase is Register.RSP or Register.RBP);
+        bool isSpecial = instruction.Code.AlignmentOf(bytes) > 1 || instruction.Mnemonic is Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq;
+        Check(instruction.IP, bytes, write, flagsWanted, retry, instruction.MemoryBase is Register.RSP or Register.RBP, isSpecial);
     }
 
     private bool WritesMemory(in Instruction instruction)

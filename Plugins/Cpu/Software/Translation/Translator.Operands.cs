@@ -281,4 +281,18 @@ internal static class CodeFacts
 
         return false;
     }
+
+    /// <summary>To what its memory operand must be aligned, or the processor faults; 1 for most.</summary>
+    public static int AlignmentOf(this Code code, int bytes)
+    {
+        if (code.Mnemonic() is Mnemonic.Vmovaps or Mnemonic.Vmovapd or Mnemonic.Vmovdqa or Mnemonic.Vmovntps or Mnemonic.Vmovntpd or Mnemonic.Vmovntdq or Mnemonic.Vmovntdqa
+            or Mnemonic.Cmpxchg16b)
+        {
+            return bytes;
+        }
+
+        bool isLegacyVector = bytes == 16 && code.Encoding() == EncodingKind.Legacy && NeedsVectorState(code);
+        return isLegacyVector && code.Mnemonic() is not (Mnemonic.Movups or Mnemonic.Movupd or Mnemonic.Movdqu or Mnemonic.Lddqu or Mnemonic.Pcmpestri or Mnemonic.Pcmpestrm
+            or Mnemonic.Pcmpistri or Mnemonic.Pcmpistrm or Mnemonic.Pcmpestri64 or Mnemonic.Pcmpestrm64) ? bytes : 1;
+    }
 }
