@@ -23,6 +23,9 @@ public sealed record PluginInfo
     /// <summary>The DLL's full path.</summary>
     public required string Path { get; init; }
 
+    /// <summary>Whether a device backend's far end is not part of the machine.</summary>
+    public bool ReachesOutside { get; init; }
+
     /// <summary>Its options; empty for none.</summary>
     public required IReadOnlyList<OptionInfo> Options { get; init; }
 

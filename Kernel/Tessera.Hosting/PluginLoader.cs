@@ -28,6 +28,7 @@ internal static class PluginLoader
                 Summary = manifest.Summary,
                 SdkVersion = manifest.Sdk.ToString(2),
                 Path = manifest.Path,
+                ReachesOutside = attribute.ReachesOutside,
                 Options = Describe(manifest, attribute.Options),
                 DomainOptions = Describe(manifest, attribute.DomainOptions),
             };

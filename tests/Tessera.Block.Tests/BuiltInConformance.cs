@@ -49,7 +49,8 @@ internal sealed class ThrottleConformance : BlockConformance
         return new VolatileBlockStorage(() => new Throttle(
             new ThrottleOptions { Iops = 100_000, BytesPerSecond = new ByteSize(1L << 30), Group = "all", GroupIops = 90_000 },
             new RamDisk(new RamOptions { Size = new ByteSize(200 << 10) }),
-            scope));
+            scope,
+            TimeProvider.System));
     }
 }
 

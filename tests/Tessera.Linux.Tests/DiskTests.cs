@@ -184,7 +184,7 @@ internal sealed class DiskTests(string engine)
         Disk Attach(string name, ThrottleOptions options) => machine.Machine.AttachDisk(domain, new DiskConfiguration
         {
             Name = name,
-            Backend = new Throttle(options, new RamDisk(new RamOptions { Size = new ByteSize(DiskBytes) }), _shared),
+            Backend = new Throttle(options, new RamDisk(new RamOptions { Size = new ByteSize(DiskBytes) }), _shared, TimeProvider.System),
         });
 
         (double Bytes, double Seconds) Count(string name)
@@ -222,7 +222,7 @@ internal sealed class DiskTests(string engine)
                 File.WriteAllBytes(file, new byte[1 << 20]);
                 return new CopyOnWrite(new CopyOnWriteOptions { Base = file, Overlay = Path.Combine(_folder, "overlay"), Size = new ByteSize(DiskBytes) });
             case "throttle":
-                return new Throttle(new ThrottleOptions { Iops = 20_000, Group = "all", GroupBytesPerSecond = new ByteSize(400 << 20) }, Backend("raw-file", direct: false), _shared);
+                return new Throttle(new ThrottleOptions { Iops = 20_000, Group = "all", GroupBytesPerSecond = new ByteSize(400 << 20) }, Backend("raw-file", direct: false), _shared, TimeProvider.System);
             case "checksum":
                 return new ChecksumDisk.ChecksumDisk(Backend("raw-file", direct: false));
             default:

@@ -43,6 +43,16 @@ public sealed unsafe class DomainConsole
     /// <summary>Bytes of output so far.</summary>
     public long BytesWritten => Interlocked.Read(ref _written);
 
+    /// <summary>Bytes of input that the guest's ring has not taken.</summary>
+    public int Queued
+    {
+        get
+        {
+            lock (_gate)
+                return _closed ? 0 : _input.Count;
+        }
+    }
+
     /// <summary>Queues input for the guest, which is told; what its ring cannot take follows as it reads. The caller bounds the queue by what is answered.</summary>
     /// <returns>Bytes still queued; 0 when the domain is gone.</returns>
     public int Write(ReadOnlySpan<byte> input)

@@ -1,3 +1,5 @@
+using Tessera.Kernel.Time;
+
 namespace Tessera.Kernel.Devices;
 
 /// <summary>One device's work, done by a <see cref="DeviceWorker"/> a piece at a time. To be derived by backends.</summary>
@@ -32,9 +34,11 @@ internal sealed class DeviceWorker : IDisposable
     private readonly AutoResetEvent _news = new(initialState: false);
     private readonly string _name;
     private readonly int _budget;
-    private readonly Timer _watch;
+    private readonly VirtualTime? _virtual;
+    private readonly Timer? _watch;
     private readonly HashSet<DeviceTask> _hung = [];
-    private Thread _thread;
+    private Thread? _thread;
+    private bool _isPlanned;
     private int _generation;
     private long _lookedAt = -1;
     private DeviceTask? _first;
@@ -45,12 +49,29 @@ internal sealed class DeviceWorker : IDisposable
     /// <summary>Starts the thread.</summary>
     /// <param name="name">Its name, for debuggers.</param>
     /// <param name="budget">Requests of one device in one turn.</param>
-    public DeviceWorker(string name, int budget = 32)
+    /// <param name="virtualTime">In virtual time there is no thread: turns are planned, and come when whoever drives the machine is there.</param>
+    public DeviceWorker(string name, int budget = 32, VirtualTime? virtualTime = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(budget, 1);
-        (_name, _budget) = (name, budget);
+        (_name, _budget, _virtual) = (name, budget, virtualTime);
+        if (virtualTime is not null)
+            return;
         _thread = Start();
         _watch = new Timer(static worker => ((DeviceWorker)worker!).Look(), this, LookEvery, LookEvery);
+    }
+
+    /// <summary>Whether it has no thread, and turns come in virtual time.</summary>
+    public bool IsVirtual => _virtual is not null;
+
+    /// <summary>The time of devices.</summary>
+    public TimeProvider Time => _virtual ?? TimeProvider.System;
+
+    /// <summary>In virtual time: does something when a device's answer is due.</summary>
+    /// <returns>False in the host's time, in which answers take what they take.</returns>
+    public bool TryDelay(Action answer)
+    {
+        _virtual?.After(_virtual.Options.DeviceDelay, answer);
+        return _virtual is not null;
     }
 
     /// <summary>Turns given so far.</summary>
@@ -65,6 +86,12 @@ internal sealed class DeviceWorker : IDisposable
                 return;
             bool wasIdle = _first is null;
             Append(task);
+            if (_virtual is not null)
+            {
+                Plan();
+                return;
+            }
+
             // The worker looks at the queue before it sleeps, under the lock; and the event is there as long as nobody stops it.
             if (wasIdle && _running is null)
                 _ = _news.Set();
@@ -102,7 +129,7 @@ internal sealed class DeviceWorker : IDisposable
             _ = _news.Set();
         }
 
-        while (true)
+        while (_thread is not null)
         {
             Thread thread;
             lock (_gate)
@@ -112,7 +139,7 @@ internal sealed class DeviceWorker : IDisposable
                 break;
         }
 
-        _watch.Dispose();
+        _watch?.Dispose();
         _news.Dispose();
     }
 
@@ -135,6 +162,40 @@ internal sealed class DeviceWorker : IDisposable
         }
 
         task.Hung();
+    }
+
+    private void Plan()
+    {
+        if (_isPlanned)
+            return;
+        _isPlanned = true;
+        _virtual!.After(_virtual.Options.DeviceDelay, TakeTurn);
+    }
+
+    /// <summary>One task's turn in virtual time; the next one's, if there is one, is planned.</summary>
+    private void TakeTurn()
+    {
+        DeviceTask? task;
+        lock (_gate)
+        {
+            _isPlanned = false;
+            task = _first;
+            if (task is null || _stopping)
+                return;
+            Unlink(task);
+            _running = task;
+        }
+
+        bool more = RunOne(task);
+        lock (_gate)
+        {
+            Turns++;
+            _running = null;
+            if (more && !task.IsQueued)
+                Append(task);
+            if (_first is not null)
+                Plan();
+        }
     }
 
     private Thread Start()

@@ -52,6 +52,7 @@ public sealed partial class Machine
     {
         _ = domain.TryEnd(DomainState.Destroyed, "destroyed");
         SpinWait wait = default;
+        Virtual?.LetGo(domain);
         while (domain.Vcpus.Any(vcpu => vcpu.IsOnPcpu))
         {
             foreach (PhysicalCpu pcpu in _pcpus)
@@ -195,7 +196,7 @@ public sealed partial class Machine
         {
             memory = new DomainMemory(first, request.Frames, Engine.Facts);
             fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1 });
+            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = Virtual?.Time.GuestsOf(id) });
             GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
             MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
             mmu = _mmu.Attach(host);

@@ -36,9 +36,9 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
     private readonly PhysicalCpu[] _pcpus;
     private readonly List<PhysicalCpu> _replaced = [];
-    private readonly Timer _watchdog;
-    private readonly DeviceWorker _blockWorker = new("tessera-blkback");
-    private readonly DeviceWorker _networkWorker = new("tessera-netback");
+    private readonly Timer? _watchdog;
+    private readonly DeviceWorker _blockWorker;
+    private readonly DeviceWorker _networkWorker;
     private readonly System.Collections.Concurrent.ConcurrentDictionary<DomainId, Domain> _byId = new();
     private Action? _beforeGuests;
     private int _disposed;
@@ -55,9 +55,23 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);
         (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
         _beforeGuests = configuration.BeforeGuests;
-        Clock = new MachineClock();
+        if (configuration.VirtualTime is { } options)
+        {
+            if (!Engine.Facts.OwnsTime)
+                throw new EngineException($"The engine {Engine.Facts.Name} cannot own time: its guests run by the host's clock.", "Take one that counts what they do: --engine software.");
+            Virtual = new VirtualMachineDriver(this, new VirtualTime(options));
+        }
+
+        Clock = Virtual is null ? new HostClock() : Virtual.Time.Clock;
+        Store = Virtual is null ? new XenStore() : new XenStore { Post = Virtual.Post };
         StoreClient = new StoreClient(Store);
-        StoreServer = new StoreServer(TimeProvider.System, (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"), OnFailure);
+        StoreServer = new StoreServer(
+            Time,
+            (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"),
+            OnFailure,
+            startThread: Virtual is null,
+            Virtual is null ? null : Virtual.StoreHasNews);
+        (_blockWorker, _networkWorker) = (new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time), new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time));
         Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
@@ -68,8 +82,15 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             configuration.Scheduler,
             configuration.SchedulerName,
             configuration.FallbackScheduler,
-            new SchedulerCoreOptions { PcpuCount = configuration.HostCpus.Count, HostClock = TimeProvider.System, StarvationLimit = configuration.StarvationLimit },
+            new SchedulerCoreOptions
+            {
+                PcpuCount = configuration.HostCpus.Count,
+                HostClock = Virtual is null ? TimeProvider.System : null,
+                StarvationLimit = configuration.StarvationLimit,
+            },
             this);
+        if (Virtual is not null)
+            return;
         foreach (PhysicalCpu pcpu in _pcpus)
             pcpu.Start();
         _watchdog = new Timer(_ => Watch(), null, WatchInterval, WatchInterval);
@@ -100,13 +121,28 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         }
     }
 
+    /// <summary>What devices of this machine go by: the host's time, or the machine's where that is virtual.</summary>
+    public TimeProvider Time => Virtual?.Time ?? TimeProvider.System;
+
+    /// <summary>What comes from outside into a machine in virtual time; null for one that goes by the host's.</summary>
+    public Outside? Outside => Virtual?.Outside;
+
     internal ICpuEngine Engine { get; }
+
+    /// <summary>What drives it in virtual time; null in the host's.</summary>
+    internal VirtualMachineDriver? Virtual { get; }
+
+    internal IReadOnlyList<PhysicalCpu> Pcpus => _pcpus;
+
+    internal int FirstHostCpu => _hostCpus[0];
 
     /// <summary>The physical CPU whose thread this is; null on any other thread.</summary>
     internal PhysicalCpu? CurrentPcpu
     {
         get
         {
+            if (Virtual is not null)
+                return Virtual.CurrentHere;
             int thread = Environment.CurrentManagedThreadId;
             foreach (PhysicalCpu pcpu in _pcpus)
             {
@@ -133,7 +169,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>The store, in the name of domain 0.</summary>
     public StoreClient StoreClient { get; }
 
-    internal XenStore Store { get; } = new();
+    internal XenStore Store { get; }
 
     internal StoreServer StoreServer { get; }
 
@@ -248,6 +284,13 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <returns>It, in machine time; null when none was going on.</returns>
     public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
 
+    /// <summary>Lets the machine go on, in virtual time, to an instant; everything it does is done on the calling thread.</summary>
+    /// <param name="instant">The instant; <see cref="Now"/> is not before it afterwards.</param>
+    /// <param name="isOver">Asked now and then whether to stop before.</param>
+    /// <exception cref="InvalidOperationException">The machine goes by the host's time.</exception>
+    public void RunUntil(Nanoseconds instant, Func<bool>? isOver = null) =>
+        (Virtual ?? throw new InvalidOperationException("This machine goes by the host's time, by itself.")).RunUntil(instant, isOver);
+
     /// <summary>Stops every physical CPU and frees every domain.</summary>
     public void Dispose()
     {
@@ -255,7 +298,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             return;
         using MachineClock clock = Clock;
         using PolicyErrands errands = _errands;
-        using Timer watchdog = _watchdog;
+        using Timer? watchdog = _watchdog;
         foreach (PhysicalCpu pcpu in _pcpus)
             pcpu.Leave();
         foreach (PhysicalCpu pcpu in _pcpus)
@@ -288,7 +331,8 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     {
         PhysicalCpu pcpu = _pcpus[vcpu.Pcpu?.Id.Index ?? 0];
         pcpu.Timers.Arm(alarm, deadline);
-        if (Environment.CurrentManagedThreadId != pcpu.ThreadId && deadline <= pcpu.Timers.Next)
+        // Who drives virtual time looks at all alarms before it chooses whose turn it is.
+        if (Virtual is null && Environment.CurrentManagedThreadId != pcpu.ThreadId && deadline <= pcpu.Timers.Next)
             pcpu.Kick();
     }
 

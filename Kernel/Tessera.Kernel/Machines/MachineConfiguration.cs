@@ -38,6 +38,9 @@ public sealed record MachineConfiguration
     /// <summary>Called once, before the first domain runs an instruction: here the process gives up what only building needed.</summary>
     public Action? BeforeGuests { get; init; }
 
+    /// <summary>How the machine's time follows from its work; null for the host's time. The caller drives such a machine (<see cref="Machine.RunUntil"/>).</summary>
+    public Time.VirtualTimeOptions? VirtualTime { get; init; }
+
     /// <summary>How long a runnable vCPU may wait before its scheduler is ejected.</summary>
     public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
 }

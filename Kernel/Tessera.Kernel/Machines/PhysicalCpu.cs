@@ -12,15 +12,15 @@ namespace Tessera.Kernel;
 /// One physical CPU: a thread pinned to a host CPU, the only place that runs guest code. Asks the scheduler, runs the vCPU it names
 /// until its time is over, handles its traps, and idles when there is nothing to run.
 /// </summary>
-internal sealed class PhysicalCpu : IDisposable
+internal sealed partial class PhysicalCpu : IDisposable
 {
     private static readonly TimeSpan JoinLimit = TimeSpan.FromSeconds(2);
 
     private readonly Machine _machine;
     private readonly int _hostCpu;
     private readonly TrapRouter _router;
-    private readonly WakeEvent _wake = new();
-    private readonly Thread _thread;
+    private readonly WakeEvent? _wake;
+    private readonly Thread? _thread;
     private IEngineThread? _engineThread;
     private int _kicked;
     private int _idle;
@@ -41,6 +41,10 @@ internal sealed class PhysicalCpu : IDisposable
     {
         (_machine, Id, _hostCpu, Timers, Inbox) = (machine, id, hostCpu, timers, inbox);
         _router = new TrapRouter(machine.Hypercalls, machine.Cpuid, machine.Engine.Facts.HypercallInstruction.Count);
+        _virtual = machine.Virtual;
+        if (_virtual is not null)
+            return;
+        _wake = new WakeEvent();
         _thread = new Thread(Loop) { Name = $"tessera {id}", IsBackground = true };
     }
 
@@ -62,10 +66,17 @@ internal sealed class PhysicalCpu : IDisposable
     public long AllocatedBytes => Volatile.Read(ref _allocatedBytes);
 
     /// <summary>Managed id of its thread.</summary>
-    public int ThreadId => _thread.ManagedThreadId;
+    public int ThreadId => _thread?.ManagedThreadId ?? -1;
 
     /// <summary>Somebody else's turn has come, or an alarm's; for handlers of long hypercalls.</summary>
-    public bool ShouldLeaveGuest => Volatile.Read(ref _kicked) != 0 || _machine.Clock.Now >= Nanoseconds.Min(_until, Timers.Next);
+    public bool ShouldLeaveGuest
+    {
+        get
+        {
+            _virtual?.SpendItem();
+            return Volatile.Read(ref _kicked) != 0 || _machine.Clock.Now >= Nanoseconds.Min(_until, Timers.Next);
+        }
+    }
 
     /// <summary>Does what a domain's MMU has left to do, as long as it is nobody else's turn; under the domain's gate.</summary>
     /// <returns>Whether nothing is left.</returns>
@@ -73,6 +84,7 @@ internal sealed class PhysicalCpu : IDisposable
     {
         while (!domain.Mmu.Work(MmuLimits.EntriesAtOnce))
         {
+            _virtual?.SpendEntries();
             if (ShouldLeaveGuest)
                 return false;
         }
@@ -80,7 +92,7 @@ internal sealed class PhysicalCpu : IDisposable
         return true;
     }
 
-    public void Start() => _thread.Start();
+    public void Start() => _thread!.Start();
 
     /// <summary>A wake that a trap or an alarm on this thread asks for: told to the scheduler before guest code runs again.</summary>
     /// <param name="vcpu">The vCPU.</param>
@@ -114,10 +126,13 @@ internal sealed class PhysicalCpu : IDisposable
     /// <summary>Makes it ask the scheduler soon. Any thread.</summary>
     public void Kick()
     {
-        if (Interlocked.Exchange(ref _kicked, 1) != 0 || Environment.CurrentManagedThreadId == _thread.ManagedThreadId)
+        if (Interlocked.Exchange(ref _kicked, 1) != 0)
+            return;
+        _kickedAt = _virtual?.Time.Clock.Work ?? 0;
+        if (_virtual is not null || Environment.CurrentManagedThreadId == _thread!.ManagedThreadId)
             return;
         if (Volatile.Read(ref _idle) != 0)
-            _wake.Set();
+            _wake!.Set();
         else
             Volatile.Read(ref _engineThread)?.Kick();
     }
@@ -127,7 +142,7 @@ internal sealed class PhysicalCpu : IDisposable
     {
         Volatile.Write(ref _leaving, 1);
         _ = Interlocked.Exchange(ref _kicked, 1);
-        _wake.Set();
+        _wake?.Set();
         Volatile.Read(ref _engineThread)?.Kick();
     }
 
@@ -135,8 +150,8 @@ internal sealed class PhysicalCpu : IDisposable
     public void Dispose()
     {
         Leave();
-        if (_thread.Join(JoinLimit))
-            _wake.Dispose();
+        if (_thread?.Join(JoinLimit) == true)
+            _wake!.Dispose();
     }
 
     private void Loop()
@@ -198,12 +213,18 @@ internal sealed class PhysicalCpu : IDisposable
 
     private void Idle(Nanoseconds until)
     {
+        if (_virtual is not null)
+        {
+            (_idle, _idleUntil) = (1, until);
+            return;
+        }
+
         until = Nanoseconds.Min(until, Timers.Next);
         Volatile.Write(ref _idle, 1);
         Interlocked.MemoryBarrier();
         long wait = until == Nanoseconds.Never ? 1_000_000_000 : Math.Min(1_000_000_000, (until - _machine.Clock.Now).Value);
         if (Volatile.Read(ref _kicked) == 0 && wait > 0)
-            _wake.Wait(wait);
+            _wake!.Wait(wait);
         Volatile.Write(ref _idle, 0);
     }
 
@@ -242,12 +263,20 @@ internal sealed class PhysicalCpu : IDisposable
 
     private void RunVcpu(Vcpu vcpu, IEngineThread engineThread)
     {
+        _virtual?.Meet(vcpu);
         if (!vcpu.TryBeginRun(this, _machine.Clock.Now))
             return;
         _running = vcpu;
+        GoOn(vcpu, engineThread);
+    }
+
+    /// <summary>Runs the vCPU it has until its time is over, or, in virtual time, this turn's.</summary>
+    private void GoOn(Vcpu vcpu, IEngineThread engineThread)
+    {
+        bool isOnlyTurn = false;
         try
         {
-            RunUntilDue(vcpu, engineThread);
+            isOnlyTurn = RunUntilDue(vcpu, engineThread);
         }
         catch (TamperedTablesException exception)
         {
@@ -259,9 +288,10 @@ internal sealed class PhysicalCpu : IDisposable
             vcpu.Domain.Crash(vcpu, $"the VMM failed: {exception.GetType().Name}: {exception.Message}");
         }
 
-        if (_lost)
+        if (_lost || isOnlyTurn)
             return;
         _running = null;
+        vcpu.WorkedUntil = _virtual?.Time.Clock.Work ?? 0;
         vcpu.EndRun(_machine.Clock.Now);
         if (vcpu.Yielded && !_machine.Core.Yield(vcpu.Schedulable, _machine.Clock.Now))
             _ = Lose();
@@ -273,43 +303,54 @@ internal sealed class PhysicalCpu : IDisposable
             return FinishMmuWork(domain);
     }
 
-    private void RunUntilDue(Vcpu vcpu, IEngineThread engineThread)
+    /// <returns>True when only the turn of virtual time is over, and the vCPU goes on in the next.</returns>
+    private bool RunUntilDue(Vcpu vcpu, IEngineThread engineThread)
     {
-        IGuestCpu cpu = vcpu.Cpu;
         while (Volatile.Read(ref _kicked) == 0)
         {
+            if (_virtual is not null && _virtual.Time.Clock.Work >= _turnEnds)
+                return true;
             if (vcpu.Domain.Mmu.HasWork && !FinishMmuWorkOf(vcpu.Domain))
-                return;
+                return false;
             if (!vcpu.MidDelivery && vcpu.CanTakeEvent && !GuestEntry.Event(vcpu))
-                return;
+                return false;
             Nanoseconds deadline = Nanoseconds.Min(_until, Timers.Next);
-            if (deadline != _deadline)
-            {
-                _deadline = deadline;
-                _monotonicDeadline = _machine.Clock.ToMonotonic(deadline);
-            }
-
             vcpu.FastPath?.BeforeRun();
             Nanoseconds entered = _machine.Clock.Now;
-            Trap trap = cpu.Run(engineThread, _monotonicDeadline);
+            Trap trap = _virtual is null ? Enter(vcpu.Cpu, engineThread, deadline) : EnterInVirtualTime(vcpu.Cpu, engineThread, deadline);
             Volatile.Write(ref _guestTime, _guestTime + (_machine.Clock.Now - entered).Value);
             if (vcpu.FastPath is { } fast && !fast.AfterRun())
-                return;
+                return false;
+            if (trap.Kind == TrapKind.Preempted && _virtual is not null && _machine.Clock.Now < deadline)
+                continue;
             TrapOutcome outcome = _router.Handle(vcpu, this, trap);
             if (trap.Kind == TrapKind.Preempted)
             {
                 Nanoseconds now = _machine.Clock.Now;
                 Timers.Expire(now);
                 if (now >= _until)
-                    return;
+                    return false;
             }
             else if (outcome != TrapOutcome.Resume)
             {
-                return;
+                return false;
             }
 
             if (_wakeCount != 0 && !TellWakes())
-                return;
+                return false;
         }
+
+        return false;
+    }
+
+    private Trap Enter(IGuestCpu cpu, IEngineThread engineThread, Nanoseconds deadline)
+    {
+        if (deadline != _deadline)
+        {
+            _deadline = deadline;
+            _monotonicDeadline = _machine.Clock.ToMonotonic(deadline);
+        }
+
+        return cpu.Run(engineThread, _monotonicDeadline);
     }
 }

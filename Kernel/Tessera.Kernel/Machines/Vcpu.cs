@@ -181,6 +181,9 @@ internal sealed unsafe class Vcpu
     /// <summary>Where it runs, or ran last; its timers are armed there.</summary>
     public PhysicalCpu? Pcpu { get; private set; }
 
+    /// <summary>Where it has got to in virtual time, in instructions: a physical CPU that takes it up is not behind that.</summary>
+    public long WorkedUntil { get; set; }
+
     /// <summary>A physical CPU is inside its context.</summary>
     public bool IsOnPcpu => Volatile.Read(ref _onPcpu) != 0;
 

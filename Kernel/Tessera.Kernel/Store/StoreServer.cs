@@ -20,6 +20,7 @@ internal sealed class StoreServer : IDisposable
     private readonly Queue<(StoreConnection Connection, long Due)> _looks = new();
     private readonly Action<DomainId, Exception> _failed;
     private readonly Action<Exception>? _broken;
+    private readonly Action? _news;
     private readonly Thread? _thread;
     private bool _stopping;
 
@@ -27,9 +28,10 @@ internal sealed class StoreServer : IDisposable
     /// <param name="failed">Told of a connection whose service failed; it is closed.</param>
     /// <param name="broken">Told of what ended the thread; nobody is served any more.</param>
     /// <param name="startThread">False leaves the turns to the caller (<see cref="ServeNext"/>).</param>
-    public StoreServer(TimeProvider time, Action<DomainId, Exception> failed, Action<Exception>? broken = null, bool startThread = true)
+    /// <param name="news">Told that a connection has news, for a caller that gives the turns.</param>
+    public StoreServer(TimeProvider time, Action<DomainId, Exception> failed, Action<Exception>? broken = null, bool startThread = true, Action? news = null)
     {
-        (Time, _failed, _broken) = (time, failed, broken);
+        (Time, _failed, _broken, _news) = (time, failed, broken, news);
         if (!startThread)
             return;
         _thread = new Thread(Loop) { IsBackground = true, Name = "store" };
@@ -49,6 +51,18 @@ internal sealed class StoreServer : IDisposable
             connection.IsQueued = true;
             _ready.Enqueue(connection);
             Monitor.Pulse(_gate);
+        }
+
+        _news?.Invoke();
+    }
+
+    /// <summary>How long until a connection that waits for its time is ready: at least a millisecond; infinite when none does.</summary>
+    public TimeSpan UntilNext
+    {
+        get
+        {
+            lock (_gate)
+                return TimeSpan.FromMilliseconds(UntilDelayed());
         }
     }
 

@@ -44,7 +44,7 @@ public sealed class StoreWatch : IStoreListener, IThreadPoolWorkItem, IDisposabl
             return;
         }
 
-        _ = ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        _store.Post(this);
     }
 
     /// <inheritdoc/>

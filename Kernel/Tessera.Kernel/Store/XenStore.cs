@@ -37,6 +37,9 @@ internal sealed class XenStore
         _direct = new StoreView(_root, _books);
     }
 
+    /// <summary>Where watches of those inside the VMM are called back; on the thread pool unless set.</summary>
+    public Action<IThreadPoolWorkItem> Post { get; init; } = static item => ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
+
     /// <summary>What each domain may take.</summary>
     public StoreQuota Quota => _books.Quota;
 

@@ -6,9 +6,43 @@ namespace Tessera.Kernel.Time;
 
 /// <summary>
 /// The machine's time: nanoseconds since its start, a pure function of the time-stamp counter, so that guests compute the same
-/// number from the same counter (pvclock) without asking. The rate is measured against CLOCK_MONOTONIC once, at start-up.
+/// number from the same counter (pvclock) without asking.
 /// </summary>
-internal sealed class MachineClock : IDisposable
+internal abstract class MachineClock : IDisposable
+{
+    /// <summary>The wall clock at the machine's start.</summary>
+    public abstract DateTimeOffset WallAtStart { get; }
+
+    /// <summary>The counter at the machine's start.</summary>
+    public abstract ulong StartTsc { get; }
+
+    /// <summary>The counter now.</summary>
+    public abstract ulong Counter { get; }
+
+    /// <summary>pvclock: nanoseconds = ((ticks &lt;&lt; shift) × mul) >> 32, with a negative shift meaning right.</summary>
+    public abstract uint Multiplier { get; }
+
+    /// <summary>pvclock's shift.</summary>
+    public abstract sbyte Shift { get; }
+
+    /// <summary>Ticks of the counter in a second.</summary>
+    public abstract double TicksPerSecond { get; }
+
+    /// <summary>The machine's time now.</summary>
+    public abstract Nanoseconds Now { get; }
+
+    /// <summary>Makes sure that the counter's rate is known.</summary>
+    public abstract void Calibrate();
+
+    /// <summary>The CLOCK_MONOTONIC instant of a machine instant, for the host's timers.</summary>
+    public abstract Nanoseconds ToMonotonic(Nanoseconds instant);
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>The host's time. The rate is measured against CLOCK_MONOTONIC once, at start-up.</summary>
+internal sealed class HostClock : MachineClock
 {
     private const long CalibrationNs = 20_000_000;
 
@@ -16,37 +50,40 @@ internal sealed class MachineClock : IDisposable
     private readonly ulong _startTsc;
     private readonly long _startMonotonic;
     private bool _calibrated;
+    private uint _multiplier;
+    private sbyte _shift;
+    private double _ticksPerSecond;
 
     /// <summary>Starts the clock; the rate is fixed by <see cref="Calibrate"/>.</summary>
-    public MachineClock()
+    public HostClock()
     {
         (_startTsc, _startMonotonic) = Pair();
         WallAtStart = DateTimeOffset.UtcNow;
     }
 
-    /// <summary>The wall clock at the machine's start.</summary>
-    public DateTimeOffset WallAtStart { get; }
+    /// <inheritdoc/>
+    public override DateTimeOffset WallAtStart { get; }
 
-    /// <summary>The counter at the machine's start.</summary>
-    public ulong StartTsc => _startTsc;
+    /// <inheritdoc/>
+    public override ulong StartTsc => _startTsc;
 
-    /// <summary>The counter now.</summary>
-    public ulong Counter => _counter.Read();
+    /// <inheritdoc/>
+    public override ulong Counter => _counter.Read();
 
-    /// <summary>pvclock: nanoseconds = ((ticks &lt;&lt; shift) × mul) >> 32, with a negative shift meaning right.</summary>
-    public uint Multiplier { get; private set; }
+    /// <inheritdoc/>
+    public override uint Multiplier => _multiplier;
 
-    /// <summary>pvclock's shift.</summary>
-    public sbyte Shift { get; private set; }
+    /// <inheritdoc/>
+    public override sbyte Shift => _shift;
 
-    /// <summary>Ticks of the counter in a second.</summary>
-    public double TicksPerSecond { get; private set; }
+    /// <inheritdoc/>
+    public override double TicksPerSecond => _ticksPerSecond;
 
-    /// <summary>The machine's time now.</summary>
-    public Nanoseconds Now => new(ToNanoseconds(Counter - _startTsc));
+    /// <inheritdoc/>
+    public override Nanoseconds Now => new(ToNanoseconds(Counter - _startTsc));
 
-    /// <summary>Measures the counter's rate, once; waits until enough time has passed since the start to do it well.</summary>
-    public void Calibrate()
+    /// <inheritdoc/>
+    public override void Calibrate()
     {
         if (_calibrated)
             return;
@@ -54,7 +91,7 @@ internal sealed class MachineClock : IDisposable
             Thread.SpinWait(64);
         (ulong tsc, long monotonic) = Pair();
         double nsPerTick = (monotonic - _startMonotonic) / (double)(tsc - _startTsc);
-        TicksPerSecond = 1e9 / nsPerTick;
+        _ticksPerSecond = 1e9 / nsPerTick;
         int shift = 0;
         double scaled = nsPerTick;
         while (scaled >= 1)
@@ -69,17 +106,17 @@ internal sealed class MachineClock : IDisposable
             shift--;
         }
 
-        Shift = (sbyte)shift;
-        Multiplier = (uint)Math.Min(uint.MaxValue, scaled * 4294967296.0);
+        _shift = (sbyte)shift;
+        _multiplier = (uint)Math.Min(uint.MaxValue, scaled * 4294967296.0);
         _calibrated = true;
     }
 
-    /// <summary>The CLOCK_MONOTONIC instant of a machine instant, for the host's timers.</summary>
-    public Nanoseconds ToMonotonic(Nanoseconds instant) =>
+    /// <inheritdoc/>
+    public override Nanoseconds ToMonotonic(Nanoseconds instant) =>
         instant == Nanoseconds.Never ? Nanoseconds.Never : new(MonotonicNow() + instant.Value - Now.Value);
 
     /// <inheritdoc/>
-    public void Dispose() => _counter.Dispose();
+    public override void Dispose() => _counter.Dispose();
 
     private static long MonotonicNow() => Stopwatch.GetTimestamp() * (1_000_000_000 / Stopwatch.Frequency);
 

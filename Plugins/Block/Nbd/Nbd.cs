@@ -10,7 +10,7 @@ namespace Tessera.Plugins.Block.Nbd;
 /// goes away and comes back, requests wait for it, and nothing that it had acknowledged is lost: see <see cref="NbdConnection"/>.
 /// </summary>
 /// <param name="options">Its options.</param>
-[Plugin("nbd", PluginKind.BlockBackend, "1.1.0", Summary = "A disk at an NBD server: any format and place that qemu-nbd or nbdkit know.", Options = typeof(NbdOptions))]
+[Plugin("nbd", PluginKind.BlockBackend, "1.1.0", ReachesOutside = true, Summary = "A disk at an NBD server: any format and place that qemu-nbd or nbdkit know.", Options = typeof(NbdOptions))]
 public sealed class Nbd(NbdOptions options) : IBlockBackend
 {
     /// <summary>How long a server may take to answer a first call.</summary>

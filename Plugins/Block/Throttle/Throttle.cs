@@ -22,12 +22,8 @@ public sealed class Throttle : IGrowingBlockBackend
     /// <param name="options">Its options.</param>
     /// <param name="inner">The backend.</param>
     /// <param name="scope">Where groups are.</param>
-    public Throttle(ThrottleOptions options, IBlockBackend inner, IMachineScope scope)
-        : this(options, inner, scope, TimeProvider.System)
-    {
-    }
-
-    internal Throttle(ThrottleOptions options, IBlockBackend inner, IMachineScope scope, TimeProvider time) => (_options, _inner, _scope, _time) = (options, inner, scope, time);
+    /// <param name="time">What seconds are measured by.</param>
+    public Throttle(ThrottleOptions options, IBlockBackend inner, IMachineScope scope, TimeProvider time) => (_options, _inner, _scope, _time) = (options, inner, scope, time);
 
     /// <inheritdoc/>
     public string? Problem => _inner.Problem;

@@ -30,7 +30,7 @@ public sealed class Capture : INetworkBackend, INetworkReceiver
     {
         try
         {
-            _writer = new PcapngWriter(_options.Path, $"{port.Domain} {port.Address}", _options.SnapLength, (int)(_options.Buffer.Bytes / 2), _options.Limit.Bytes);
+            _writer = new PcapngWriter(_options.Path, $"{port.Domain} {port.Address}", _options.SnapLength, (int)(_options.Buffer.Bytes / 2), _options.Limit.Bytes, waits: !ReferenceEquals(_time, TimeProvider.System));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -28,6 +28,7 @@ internal sealed class PcapngWriter : IDisposable
     private readonly Thread _thread;
     private readonly object _gate = new();
     private readonly int _snapLength;
+    private readonly bool _waits;
     private long _left;
     private byte[] _filling;
     private byte[] _writing;
@@ -40,9 +41,15 @@ internal sealed class PcapngWriter : IDisposable
     private readonly string _path;
 
     /// <summary>Creates the file.</summary>
-    public PcapngWriter(string path, string name, int snapLength, int bufferBytes, long limit)
+    /// <param name="path">Its path.</param>
+    /// <param name="name">The interface's name.</param>
+    /// <param name="snapLength">The most that is kept of a frame.</param>
+    /// <param name="bufferBytes">The size of each buffer.</param>
+    /// <param name="limit">The most the file may have.</param>
+    /// <param name="waits">Whether a frame waits for the disk, as where time is virtual, so that the file does not depend on the host.</param>
+    public PcapngWriter(string path, string name, int snapLength, int bufferBytes, long limit, bool waits = false)
     {
-        (_snapLength, _left, _path) = (snapLength, limit, path);
+        (_snapLength, _left, _path, _waits) = (snapLength, limit, path, waits);
         (_filling, _writing) = (new byte[bufferBytes], new byte[bufferBytes]);
         _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
         WriteHeader(name);
@@ -63,6 +70,8 @@ internal sealed class PcapngWriter : IDisposable
         {
             _seen++;
             _last = nanoseconds;
+            while (_waits && !_ending && _problem is null && total > _filling.Length - _filled && total <= _filling.Length)
+                _ = Monitor.Wait(_gate);
             if (_ending || _problem is not null || total > _filling.Length - _filled || total > _left)
             {
                 _lost++;
@@ -120,6 +129,8 @@ internal sealed class PcapngWriter : IDisposable
                     _ = Monitor.Wait(_gate);
                 (_filling, _writing) = (_writing, _filling);
                 (length, _filled, ending) = (_filled, 0, _ending);
+                if (_waits)
+                    Monitor.PulseAll(_gate);
             }
 
             try

@@ -7,7 +7,7 @@ namespace Tessera.Plugins.Net.Nat;
 /// The outside without privileges: libslirp ends a guest's connections and opens the host's own sockets in their place. Alone it is a backend; over
 /// another one, such as a switch's port, it adds the outside to what is there: frames for the gateway and the name server are slirp's, groups' are both's.
 /// </summary>
-[Plugin("nat", PluginKind.NetworkBackend, "1.0.0", Summary = "The outside without privileges, through libslirp: DHCP, DNS, TCP, UDP, ping and forwarded ports.", Options = typeof(NatOptions))]
+[Plugin("nat", PluginKind.NetworkBackend, "1.0.0", ReachesOutside = true, Summary = "The outside without privileges, through libslirp: DHCP, DNS, TCP, UDP, ping and forwarded ports.", Options = typeof(NatOptions))]
 public sealed class Nat : INetworkBackend, INetworkReceiver
 {
     private readonly NatOptions _options;

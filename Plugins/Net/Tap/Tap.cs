@@ -8,7 +8,7 @@ namespace Tessera.Plugins.Net.Tap;
 /// A network device of the host: what the guest sends arrives there, and what the host sends by it reaches the guest. Bridges, routes and addresses are
 /// the host's, as for a wire. Large frames and blank checksums go through whole.
 /// </summary>
-[Plugin("tap", PluginKind.NetworkBackend, "1.0.0", Summary = "A network device of the host (tap), for its bridges and routes.", Options = typeof(TapOptions))]
+[Plugin("tap", PluginKind.NetworkBackend, "1.0.0", ReachesOutside = true, Summary = "A network device of the host (tap), for its bridges and routes.", Options = typeof(TapOptions))]
 public sealed class Tap : INetworkBackend
 {
     private readonly TapOptions _options;

@@ -44,6 +44,9 @@ public sealed class PluginAttribute(string name, PluginKind kind, string version
     /// <summary>One sentence for `tessera plugins list`.</summary>
     public string Summary { get; set; } = "";
 
+    /// <summary>A device backend whose far end is not part of the machine: a network of the host, a server. What comes from there cannot be repeated in virtual time.</summary>
+    public bool ReachesOutside { get; set; }
+
     /// <summary>The options record the constructor takes: init properties, each with an <see cref="OptionAttribute"/>; null when there are none.</summary>
     public Type? Options { get; set; }
 

@@ -43,7 +43,7 @@ internal sealed class BlockJob
     /// <summary>What it counts as.</summary>
     public BlockOperation Counted { get; private set; }
 
-    /// <summary>When it was taken off the ring: <see cref="System.Diagnostics.Stopwatch"/>.</summary>
+    /// <summary>When it was taken off the ring: a time stamp of the worker's.</summary>
     public long TakenAt { get; private set; }
 
     /// <summary>Bytes moved, or given back.</summary>

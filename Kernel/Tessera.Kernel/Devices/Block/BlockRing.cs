@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
@@ -36,6 +35,10 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     private readonly Dictionary<uint, GrantHandle>? _persistent;
     private readonly byte[] _indirect = new byte[MaxSegments * 8];
     private readonly ManualResetEventSlim _drained = new(initialState: true);
+
+    /// <summary>In virtual time: what the backend has done and the guest is not told yet, in order.</summary>
+    private readonly Queue<(BlockJob Job, BlockStatus Status)> _done = new();
+    private readonly Action _answerFirst;
     private BackendChannel? _channel;
     private int _idleCount;
     private int _unpublished;
@@ -48,6 +51,7 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     public BlockRing(SharedRing ring, GrantAccess grants, IBlockBackend backend, BlockGeometry geometry, BlockCounters counters, DeviceWorker worker, bool persistent)
     {
         (_ring, _grants, Backend, _geometry, _counters, _worker) = (ring, grants, backend, geometry, counters, worker);
+        _answerFirst = AnswerFirst;
         _idle = new BlockJob[ring.Entries];
         for (int index = 0; index < _idle.Length; index++)
             _idle[index] = new BlockJob(this);
@@ -142,7 +146,21 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     /// <summary>The backend has completed a job. Any thread.</summary>
     public void Finish(BlockJob job, BlockStatus status)
     {
-        _counters.Completed(job.Counted, job.Bytes, new(Stopwatch.GetElapsedTime(job.TakenAt).Ticks * 100), status != BlockStatus.Ok);
+        if (_worker.TryDelay(_answerFirst))
+            _done.Enqueue((job, status));
+        else
+            Answer(job, status);
+    }
+
+    private void AnswerFirst()
+    {
+        if (_done.TryDequeue(out (BlockJob Job, BlockStatus Status) first))
+            Answer(first.Job, first.Status);
+    }
+
+    private void Answer(BlockJob job, BlockStatus status)
+    {
+        _counters.Completed(job.Counted, job.Bytes, new(_worker.Time.GetElapsedTime(job.TakenAt).Ticks * 100), status != BlockStatus.Ok);
         job.Release();
         Respond(job, status switch
         {
@@ -171,7 +189,10 @@ internal sealed class BlockRing : DeviceTask, IDisposable
 
         channel?.Dispose();
         IsLeftBehind = !_worker.Remove(this);
-        if (_drained.Wait(Patience))
+        while (_done.Count > 0)
+            AnswerFirst();
+        // In virtual time nobody works on while this thread waits.
+        if (_drained.Wait(_worker.IsVirtual ? TimeSpan.Zero : Patience))
             LetGo();
         else
             _ = Task.Run(WaitAndLetGo);
@@ -222,7 +243,7 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     private int Handle(in BlkifRequest request, BlockJob job)
     {
         // Frontends expect the operation inside an indirect request in its response, as Linux's blkback sends it.
-        job.Begin(request.Id, request.Operation == BlkifOp.Indirect ? request.IndirectOperation : request.Operation, Stopwatch.GetTimestamp());
+        job.Begin(request.Id, request.Operation == BlkifOp.Indirect ? request.IndirectOperation : request.Operation, _worker.Time.GetTimestamp());
         switch (request.Operation)
         {
             case BlkifOp.Read or BlkifOp.Write or BlkifOp.WriteBarrier or BlkifOp.FlushDiskcache:

@@ -1,11 +1,11 @@
-using System.Diagnostics;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 
 namespace Tessera.Kernel.Devices.Network;
 
 /// <summary>What an interface has done so far; written by its queues. Any thread.</summary>
-internal sealed class NetworkCounters
+/// <param name="time">What latencies are measured by.</param>
+internal sealed class NetworkCounters(TimeProvider time)
 {
     private readonly Lock _gate = new();
     private readonly LatencyHistogram _sendLatency = new();
@@ -89,7 +89,7 @@ internal sealed class NetworkCounters
         }
     }
 
-    private static Nanoseconds Since(long timestamp) => new(Stopwatch.GetElapsedTime(timestamp).Ticks * 100);
+    private Nanoseconds Since(long timestamp) => new(time.GetElapsedTime(timestamp).Ticks * 100);
 }
 
 /// <summary>What an interface has done since it was attached, or since <see cref="Machine.BeginWindow"/>. Frames that are yet to be cut count once.</summary>

@@ -28,7 +28,8 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     public NetworkDevice(Domain domain, NicConfiguration configuration, DeviceWorker worker)
     {
         (_domain, _configuration, _worker) = (domain, configuration, worker);
-        Rate = new RateLimit(configuration.BytesPerSecond);
+        Rate = new RateLimit(configuration.BytesPerSecond, worker.Time);
+        Counters = new NetworkCounters(worker.Time);
         Guard = configuration.AntiSpoofing ? new SourceGuard(configuration.Address, configuration.Addresses) : null;
     }
 
@@ -36,7 +37,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     public string Type => "vif";
 
     /// <summary>What it has done.</summary>
-    public NetworkCounters Counters { get; } = new();
+    public NetworkCounters Counters { get; }
 
     /// <summary>What is wrong with its backend; null when all is well. Any thread.</summary>
     public string? Problem => _failure ?? BackendFailure.Ask(_configuration.Backend, static backend => backend.Problem);

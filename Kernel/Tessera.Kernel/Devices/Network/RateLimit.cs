@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Tessera.Kernel.Devices.Network;
 
 /// <summary>
@@ -7,23 +5,24 @@ namespace Tessera.Kernel.Devices.Network;
 /// bound below one frame's size works too. One thread at a time.
 /// </summary>
 /// <param name="bytesPerSecond">The bound; 0 for none.</param>
-internal sealed class RateLimit(long bytesPerSecond)
+/// <param name="time">What seconds are measured by.</param>
+internal sealed class RateLimit(long bytesPerSecond, TimeProvider time)
 {
     /// <summary>What an idle interface saves up, as time at the full rate.</summary>
     private const double BurstSeconds = 0.05;
 
     private double _credit = bytesPerSecond * BurstSeconds;
-    private long _at = Stopwatch.GetTimestamp();
+    private long _at = time.GetTimestamp();
 
     /// <summary>Whether a frame may go now.</summary>
-    /// <param name="now">A time stamp of <see cref="Stopwatch"/>.</param>
+    /// <param name="now">A time stamp.</param>
     /// <param name="wait">Else how long until one may.</param>
     public bool MaySend(long now, out TimeSpan wait)
     {
         wait = TimeSpan.Zero;
         if (bytesPerSecond == 0)
             return true;
-        _credit = Math.Min(bytesPerSecond * BurstSeconds, _credit + (Stopwatch.GetElapsedTime(_at, now).TotalSeconds * bytesPerSecond));
+        _credit = Math.Min(bytesPerSecond * BurstSeconds, _credit + (time.GetElapsedTime(_at, now).TotalSeconds * bytesPerSecond));
         _at = now;
         if (_credit > 0)
             return true;

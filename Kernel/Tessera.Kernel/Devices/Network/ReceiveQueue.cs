@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;
@@ -68,7 +67,7 @@ internal sealed class ReceiveQueue : DeviceTask, INetworkReceiver, IDisposable
     /// <summary>Takes a frame as the frontend takes it. Under the gate.</summary>
     public bool Receive(in NetworkFrame frame)
     {
-        long now = Stopwatch.GetTimestamp();
+        long now = _worker.Time.GetTimestamp();
         int slots = SlotsOf(frame);
         if (!_scatters && frame.Length > GrantHandle.PageBytes)
             return false;

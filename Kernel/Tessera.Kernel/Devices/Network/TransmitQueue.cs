@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;
@@ -30,7 +29,7 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
     private readonly GrantAccess _grants;
     private readonly NetworkDevice _device;
     private readonly DeviceWorker _worker;
-    private readonly Timer _credit;
+    private readonly ITimer _credit;
     private readonly byte[] _header = new byte[NetworkFrame.HeaderBytes];
     private readonly ReadOnlyMemory<byte>[] _rest = new ReadOnlyMemory<byte>[MaxPieces];
     private readonly NetTxRequest[] _pieces = new NetTxRequest[MaxPieces];
@@ -48,7 +47,7 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
     {
         (_ring, _grants, _device, _worker) = (ring, grants, device, worker);
         _responses = new NetTxResponse[ring.Entries];
-        _credit = new Timer(static queue => ((TransmitQueue)queue!).Schedule(), this, Timeout.Infinite, Timeout.Infinite);
+        _credit = worker.Time.CreateTimer(static queue => ((TransmitQueue)queue!).Schedule(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Frames come from now on.</summary>
@@ -70,7 +69,7 @@ internal sealed class TransmitQueue : DeviceTask, IDisposable
         bool took = false;
         while (budget > 0)
         {
-            long now = Stopwatch.GetTimestamp();
+            long now = _worker.Time.GetTimestamp();
             if (!_device.Rate.MaySend(now, out TimeSpan wait))
             {
                 waits = _credit.Change(wait, Timeout.InfiniteTimeSpan);

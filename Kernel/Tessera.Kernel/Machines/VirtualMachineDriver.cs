@@ -1,0 +1,144 @@
+using Tessera.Kernel.Time;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Kernel;
+
+/// <summary>
+/// Drives a machine in virtual time: whoever is the farthest behind (a physical CPU, the work of a device) goes on, on the thread that calls <see cref="RunUntil"/>. Physical CPUs
+/// go on for a turn at a time, so none is ahead of another by more than that; of those at one instant the lowest number is first.
+/// </summary>
+internal sealed class VirtualMachineDriver
+{
+    /// <summary>What a piece of a long hypercall costs, as a part of a trap.</summary>
+    private const int ItemsPerTrap = 3;
+
+    /// <summary>What the look at 1,024 page-table entries costs, in traps.</summary>
+    private const int TrapsPerEntries = 32;
+
+    private readonly Machine _machine;
+    private PhysicalCpu? _current;
+    private int _thread;
+    private readonly Action _serveStore;
+    private long _storeAt = long.MaxValue;
+
+    public VirtualMachineDriver(Machine machine, VirtualTime time)
+    {
+        (_machine, Time, Outside) = (machine, time, new Outside(time));
+        _serveStore = ServeStore;
+        time.Planned = at => _current?.Shorten(at);
+    }
+
+    /// <summary>The machine's time.</summary>
+    public VirtualTime Time { get; }
+
+    /// <summary>What comes from outside.</summary>
+    public Outside Outside { get; }
+
+    /// <summary>Whose turn it is, if this is the thread that drives the machine.</summary>
+    public PhysicalCpu? CurrentHere => _current is not null && Environment.CurrentManagedThreadId == _thread ? _current : null;
+
+    /// <summary>Goes on to an instant. Where it is cut into such pieces changes nothing of what happens.</summary>
+    public void RunUntil(Nanoseconds instant, Func<bool>? isOver)
+    {
+        long end = Time.Clock.WorkAt(instant);
+        long turn = Math.Max(1, Time.Clock.WorkAt(Time.Options.Turn));
+        using IEngineThread engineThread = _machine.Engine.EnterThread(_machine.FirstHostCpu);
+        _thread = Environment.CurrentManagedThreadId;
+        try
+        {
+            while (isOver?.Invoke() != true)
+            {
+                PhysicalCpu? next = null;
+                (long at, long reached) = (Time.Next, 0);
+                foreach (PhysicalCpu pcpu in _machine.Pcpus)
+                {
+                    long turnAt = pcpu.NextTurn;
+                    reached = Math.Max(reached, pcpu.Reached);
+                    if (turnAt < at)
+                        (next, at) = (pcpu, turnAt);
+                }
+
+                if (Outside.Next(reached, at, end) is { } arrival)
+                {
+                    Time.Clock.Work = arrival.At;
+                    Outside.Let(arrival);
+                    continue;
+                }
+
+                if (Outside.IsOver)
+                    return;
+                if (at >= end)
+                {
+                    Time.Clock.Work = end;
+                    return;
+                }
+
+                Step(next, engineThread, turn);
+                Outside.Steps++;
+            }
+        }
+        catch (Exception exception)
+        {
+            _machine.OnFailure(exception);
+        }
+        finally
+        {
+            _current = null;
+        }
+    }
+
+    /// <summary>A domain is to be destroyed.</summary>
+    public void LetGo(Domain domain)
+    {
+        foreach (PhysicalCpu pcpu in _machine.Pcpus)
+            pcpu.LetGo(domain);
+    }
+
+    /// <summary>The current physical CPU takes up a vCPU, and is not behind where that has got to.</summary>
+    public void Meet(Vcpu vcpu) => Time.Clock.Work = Math.Max(Time.Clock.Work, vcpu.WorkedUntil);
+
+    /// <summary>A piece of a long hypercall is done.</summary>
+    public void SpendItem() => Time.Clock.Spend(new(Time.Options.TrapCost.Value / ItemsPerTrap));
+
+    /// <summary>Page-table entries were looked at.</summary>
+    public void SpendEntries() => Time.Clock.Spend(new(Time.Options.TrapCost.Value * TrapsPerEntries));
+
+    /// <summary>Calls a watch back.</summary>
+    public void Post(IThreadPoolWorkItem item) => Time.After(Time.Options.DeviceDelay, item.Execute);
+
+    /// <summary>The store is to be served.</summary>
+    public void StoreHasNews() => PlanStore(Time.Options.DeviceDelay);
+
+    private void Step(PhysicalCpu? pcpu, IEngineThread engineThread, long turn)
+    {
+        _current = pcpu;
+        if (pcpu is null)
+            Time.RunNext();
+        else
+            pcpu.TakeTurn(engineThread, turn);
+        _current = null;
+    }
+
+    private void PlanStore(Nanoseconds delay)
+    {
+        long at = Time.Clock.WorkAt(Time.Clock.Now + delay);
+        if (at >= _storeAt)
+            return;
+        _storeAt = at;
+        Time.After(delay, _serveStore);
+    }
+
+    /// <summary>One turn of the store's; the next, if there is something to do, is planned.</summary>
+    private void ServeStore()
+    {
+        // One that was planned for later, before there was news.
+        if (Time.Clock.Work < _storeAt)
+            return;
+        _storeAt = long.MaxValue;
+        if (_machine.StoreServer.ServeNext())
+            StoreHasNews();
+        else if (_machine.StoreServer.UntilNext is { } wait && wait != Timeout.InfiniteTimeSpan)
+            PlanStore(new(wait.Ticks * 100));
+    }
+}
