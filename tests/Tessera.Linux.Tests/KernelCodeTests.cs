@@ -35,7 +35,7 @@ internal sealed class KernelCodeTests
     [TestCase("debian-6.12")]
     public void Every_instruction_that_a_stock_kernel_reaches_has_a_treatment(string name)
     {
-        GuestEntry guest = LinuxGuests.RequireAnywhere(name);
+        GuestEntry guest = LinuxGuests.Require(name);
         KernelImage image = KernelImage.Load(File.ReadAllBytes(guest.KernelPath), guest.KernelPath);
         Dictionary<ulong, string> refused = [];
         int seen = Walk(image, refused);
