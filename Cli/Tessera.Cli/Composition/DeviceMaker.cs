@@ -1,5 +1,6 @@
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Cli.Runs;
+using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk.Devices;
@@ -7,24 +8,25 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Cli.Composition;
 
 /// <summary>Makes devices of plans: each backend's instance gets the one beneath it, and what its machine shares.</summary>
-internal sealed class DeviceMaker : IMachineScope, IDisposable
+/// <param name="machine">The machine.</param>
+internal sealed class DeviceMaker(Machine machine) : IMachineScope, IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<string, object> _shared = [];
 
     /// <summary>A disk to attach; its backends are made and not opened.</summary>
     /// <exception cref="Tessera.Hosting.PluginException">A backend cannot be made.</exception>
-    public DiskConfiguration Make(DiskPlan plan) =>
-        new() { Name = plan.Name, Backend = Stack<IBlockBackend>(plan.Backends), IsReadOnly = plan.IsReadOnly, PersistentGrants = plan.PersistentGrants };
+    public DiskConfiguration Make(DiskPlan plan, string domain) =>
+        new() { Name = plan.Name, Backend = Stack<IBlockBackend>(plan.Backends, $"disk {domain}/{plan.Name}"), IsReadOnly = plan.IsReadOnly, PersistentGrants = plan.PersistentGrants };
 
     /// <summary>A network interface to attach; its backends are made and not opened.</summary>
     /// <exception cref="Tessera.Hosting.PluginException">A backend cannot be made.</exception>
-    public NicConfiguration Make(NicPlan plan) =>
+    public NicConfiguration Make(NicPlan plan, string domain) =>
         new()
         {
             Number = plan.Number,
             Address = plan.Address,
-            Backend = Stack<INetworkBackend>(plan.Backends),
+            Backend = Stack<INetworkBackend>(plan.Backends, $"interface {domain}/{plan.Number}"),
             BytesPerSecond = plan.BytesPerSecond,
             AntiSpoofing = plan.AntiSpoofing,
             Addresses = plan.Addresses,
@@ -53,7 +55,7 @@ internal sealed class DeviceMaker : IMachineScope, IDisposable
         }
     }
 
-    private T Stack<T>(IReadOnlyList<ChosenPlugin> backends)
+    private T Stack<T>(IReadOnlyList<ChosenPlugin> backends, string name)
         where T : class, IDisposable
     {
         T? backend = null;
@@ -63,7 +65,7 @@ internal sealed class DeviceMaker : IMachineScope, IDisposable
             {
                 ServiceCollection services = new();
                 services.AddSingleton<IMachineScope>(this);
-                services.AddSingleton(TimeProvider.System);
+                services.AddSingleton(machine.Time);
                 if (backend is INetworkBackend network)
                     services.AddSingleton<INetworkBackend>(new LayerGuard(network));
                 else if (backend is not null)
@@ -71,6 +73,8 @@ internal sealed class DeviceMaker : IMachineScope, IDisposable
                 // The provider does not own instances it was given, so it can be let go of.
                 using ServiceProvider provider = services.BuildServiceProvider();
                 backend = chosen.Create<T>(provider);
+                if (ReferenceEquals(chosen, backends[0]) && machine.Outside is { } outside)
+                    backend = Settle(backend, chosen, outside, name);
             }
         }
         catch
@@ -80,5 +84,23 @@ internal sealed class DeviceMaker : IMachineScope, IDisposable
         }
 
         return backend!;
+    }
+
+    /// <summary>In virtual time what a backend does on threads of its own is waited for, and what comes from outside comes by the door for that.</summary>
+    private static T Settle<T>(T backend, ChosenPlugin chosen, Outside outside, string name)
+        where T : class, IDisposable
+    {
+        switch (backend)
+        {
+            case IBlockBackend disk when !chosen.Plugin.Info.ReachesOutside:
+                return (T)(object)SettledDisk.Over(disk);
+            case INetworkBackend network when chosen.Plugin.Info.ReachesOutside && (outside.Recorder is not null || outside.IsReplayed):
+                return (T)(object)new OutsideNic(network, outside, name);
+            case var _ when chosen.Plugin.Info.ReachesOutside:
+                backend.Dispose();
+                throw new BackendException($"{chosen.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time.", "Leave time real, or take another backend.");
+            default:
+                return backend;
+        }
     }
 }

@@ -2,7 +2,7 @@ using Tessera.Cli.Configuration;
 
 namespace Tessera.Cli.Composition;
 
-/// <summary>Which engine "auto" means on this host: KVM where this user can use it, translation elsewhere.</summary>
+/// <summary>Which engine "auto" means: KVM where this user can use it, translation elsewhere and in virtual time, which is counted work.</summary>
 internal sealed class EngineChoice(CliHost host)
 {
     private bool _isSaid;
@@ -11,9 +11,9 @@ internal sealed class EngineChoice(CliHost host)
     public bool IsKvm { get; private set; }
 
     /// <summary>An engine's name or path, with "auto" looked up.</summary>
-    public string Resolve(string engine)
+    public string Resolve(string engine, bool isTimeVirtual = false)
     {
-        string resolved = engine != ConfigurationKeys.Auto ? engine : KvmPresence.Of(host) is KvmState.Usable ? KvmPresence.Engine : KvmPresence.EngineWithout;
+        string resolved = engine != ConfigurationKeys.Auto ? engine : !isTimeVirtual && KvmPresence.Of(host) is KvmState.Usable ? KvmPresence.Engine : KvmPresence.EngineWithout;
         IsKvm = resolved == KvmPresence.Engine;
         return resolved;
     }
@@ -22,14 +22,14 @@ internal sealed class EngineChoice(CliHost host)
     public Experiment Resolve(Experiment experiment)
     {
         PluginChoice engine = experiment.Machine.Engine;
-        string name = Resolve(engine.Name);
+        string name = Resolve(engine.Name, experiment.Machine.VirtualTime is not null);
         return name == engine.Name ? experiment : experiment with { Machine = experiment.Machine with { Engine = engine with { Name = name }, IsEngineChosen = true } };
     }
 
     /// <summary>Says, once, that a machine takes another engine than KVM for want of it.</summary>
     public void Say(Experiment experiment)
     {
-        if (_isSaid || !experiment.Machine.IsEngineChosen || experiment.Machine.Engine.Name == KvmPresence.Engine)
+        if (_isSaid || experiment.Machine is not { IsEngineChosen: true, VirtualTime: null, Engine.Name: not KvmPresence.Engine })
             return;
         _isSaid = true;
         string why = KvmPresence.Of(host) is KvmState.Forbidden ? "may not be used by this user" : "is not there";

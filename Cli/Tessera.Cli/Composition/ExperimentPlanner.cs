@@ -25,6 +25,9 @@ internal sealed record PreparedExperiment : IDisposable
     /// <summary>The configuration with nothing left to defaults.</summary>
     public required JsonElement Resolved { get; init; }
 
+    /// <summary>What of a run in virtual time is kept or given again; null for nothing.</summary>
+    public RecordingFiles? Recording { get; init; }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -4,6 +4,7 @@ using Tessera.Cli.Runs;
 using Tessera.Guests;
 using Tessera.Hosting;
 using Tessera.Kernel;
+using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Devices;
@@ -13,7 +14,7 @@ using Tessera.Sdk.Scheduling;
 namespace Tessera.Cli.Composition;
 
 /// <summary>Makes the kernel's machines from plugins.</summary>
-internal sealed class KernelMachineFactory(IServiceProvider services, CliHost host, EngineChoice engines) : IMachineFactory, IDisposable
+internal sealed class KernelMachineFactory(IServiceProvider services, CliHost host, EngineChoice engines, TimeProvider time) : IMachineFactory, IDisposable
 {
     private Task<ICpuEngine>? _begun;
 
@@ -36,12 +37,36 @@ internal sealed class KernelMachineFactory(IServiceProvider services, CliHost ho
     /// <inheritdoc/>
     public IRunMachine Create(PreparedExperiment prepared)
     {
+        VirtualKernelMachine.Check(prepared);
+        if (prepared.Experiment.Machine.VirtualTime is not null)
+            return CreateInVirtualTime(prepared);
         (Machine machine, ICpuEngine engine) = Assemble(prepared);
         return new KernelMachine(engine, prepared.Experiment.Machine.HostCpus, machine);
     }
 
+    private VirtualKernelMachine CreateInVirtualTime(PreparedExperiment prepared)
+    {
+        VirtualTimeOptions options = VirtualKernelMachine.TimeOf(prepared, time, out IReadOnlyList<OutsideEvent>? replay);
+        RunRecording? recording = prepared.Recording?.Record is { } file ? RunRecording.Create(file, prepared.Resolved, options) : null;
+        try
+        {
+            (Machine machine, ICpuEngine engine) = Assemble(prepared, options);
+            VirtualKernelMachine made = new(engine, prepared.Experiment.Machine.HostCpus, machine, host, recording);
+            if (replay is not null)
+                machine.Outside!.Replay(replay);
+            else if (VirtualKernelMachine.ReachesOutside(prepared))
+                made.InputMayCome = static () => true;
+            return made;
+        }
+        catch
+        {
+            recording?.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>The kernel's machine itself; the caller disposes it, and then the engine.</summary>
-    public (Machine Machine, ICpuEngine Engine) Assemble(PreparedExperiment prepared)
+    public (Machine Machine, ICpuEngine Engine) Assemble(PreparedExperiment prepared, VirtualTimeOptions? virtualTime = null)
     {
         PluginSet plugins = prepared.Plugins;
         engines.Say(prepared.Experiment);
@@ -51,7 +76,11 @@ internal sealed class KernelMachineFactory(IServiceProvider services, CliHost ho
             return (new Machine(new MachineConfiguration
             {
                 HostCpus = prepared.Experiment.Machine.HostCpus,
-                MemoryLimitBytes = prepared.Experiment.Machine.MemoryLimit.Bytes,
+                // What the host has at the moment would be one more thing that no run repeats.
+                MemoryLimitBytes = virtualTime is not null && prepared.Experiment.Machine.IsMemoryLimitAuto
+                    ? 2 * prepared.Plan.Domains.Sum(domain => domain.MemoryBytes)
+                    : prepared.Experiment.Machine.MemoryLimit.Bytes,
+                VirtualTime = virtualTime,
                 Engine = engine,
                 Mmu = plugins.Mmu.Create<IMmuVirtualization>(services),
                 MemoryPolicy = plugins.MemoryPolicy.Create<IMemoryPolicy>(services),
@@ -71,11 +100,11 @@ internal sealed class KernelMachineFactory(IServiceProvider services, CliHost ho
 }
 
 /// <summary>The kernel's machine as a run sees it. Owns the engine.</summary>
-internal sealed class KernelMachine : IRunMachine
+internal class KernelMachine : IRunMachine
 {
     private readonly Machine _machine;
     private readonly ICpuEngine _engine;
-    private readonly DeviceMaker _devices = new();
+    private readonly DeviceMaker _devices;
     private readonly List<Domain> _domains = [];
     private volatile string? _failure;
 
@@ -83,6 +112,7 @@ internal sealed class KernelMachine : IRunMachine
     public KernelMachine(ICpuEngine engine, IReadOnlyList<int> hostCpus, Machine machine)
     {
         (_engine, HostCpus, _machine) = (engine, hostCpus, machine);
+        _devices = new DeviceMaker(machine);
         machine.Failed = exception => _failure = exception.ToString();
     }
 
@@ -110,12 +140,13 @@ internal sealed class KernelMachine : IRunMachine
     {
         Domain domain = _machine.CreateDomain(ConfigurationOf(plan));
         domain.Console.Output = output;
+        _machine.Outside?.Declare(KernelDomain.SourceOf(domain), input => _ = domain.Console.Write(input));
         lock (_domains)
             _domains.Add(domain);
         foreach (DiskPlan disk in plan.Disks)
-            Attach($"disk {disk.Name}", () => _machine.AttachDisk(domain, _devices.Make(disk)));
+            Attach($"disk {disk.Name}", () => _machine.AttachDisk(domain, _devices.Make(disk, plan.Name)));
         foreach (NicPlan nic in plan.Nics)
-            Attach($"interface {nic.Number}", () => _machine.AttachNic(domain, _devices.Make(nic)));
+            Attach($"interface {nic.Number}", () => _machine.AttachNic(domain, _devices.Make(nic, plan.Name)));
         return new KernelDomain(_machine, domain, _devices);
 
         // A backend knows its file or address, not whose it is.
@@ -172,7 +203,7 @@ internal sealed class KernelMachine : IRunMachine
     public Scheduling.ScheduleLog? StopRecording() => _machine.StopRecording();
 
     /// <inheritdoc/>
-    public void Dispose()
+    public virtual void Dispose()
     {
         _machine.Dispose();
         _devices.Dispose();
@@ -202,14 +233,17 @@ internal sealed class KernelMachine : IRunMachine
 internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker devices) : IRunDomain, IHasDisks, IHasNics
 {
     /// <inheritdoc/>
-    public void AttachDisk(DiskPlan disk) => _ = machine.AttachDisk(domain, devices.Make(disk));
+    public void AttachDisk(DiskPlan disk) => _ = machine.AttachDisk(domain, devices.Make(disk, domain.Name));
 
     /// <inheritdoc/>
     public long? GrowDisk(string name) => domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached)?.Grow();
 
     /// <inheritdoc/>
     public bool? DetachDisk(string name, TimeSpan patience) =>
-        domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached) is { } found ? found.DetachAsync(patience).GetAwaiter().GetResult() : null;
+        domain.Disks.FirstOrDefault(disk => disk.Name == name && disk.IsAttached) is { } found ? WaitFor(found.DetachAsync(patience), patience) : null;
+
+    /// <summary>Where its console's input comes from.</summary>
+    internal static string SourceOf(Domain domain) => $"console {domain.Name}";
 
     /// <inheritdoc/>
     public int AttachNic(Func<int, NicPlan> plan)
@@ -217,13 +251,13 @@ internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker d
         int number = 0;
         while (domain.Nics.Any(nic => nic.Number == number && nic.IsAttached))
             number++;
-        _ = machine.AttachNic(domain, devices.Make(plan(number)));
+        _ = machine.AttachNic(domain, devices.Make(plan(number), domain.Name));
         return number;
     }
 
     /// <inheritdoc/>
     public bool? DetachNic(int number, TimeSpan patience) =>
-        domain.Nics.FirstOrDefault(nic => nic.Number == number && nic.IsAttached) is { } found ? found.DetachAsync(patience).GetAwaiter().GetResult() : null;
+        domain.Nics.FirstOrDefault(nic => nic.Number == number && nic.IsAttached) is { } found ? WaitFor(found.DetachAsync(patience), patience) : null;
 
     /// <inheritdoc/>
     public int Id => domain.Id.Value;
@@ -264,7 +298,17 @@ internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker d
     public void Adjust(int? weight, object? schedulerOptions, CpuSet? affinity) => machine.Adjust(domain, weight, schedulerOptions, affinity);
 
     /// <inheritdoc/>
-    public int WriteConsole(ReadOnlySpan<byte> input) => domain.Console.Write(input);
+    public int WriteConsole(ReadOnlySpan<byte> input) =>
+        machine.Outside is { } outside ? outside.Post(SourceOf(domain), input) + domain.Console.Queued : domain.Console.Write(input);
+
+    /// <summary>Waits for what a guest is to do; in virtual time it does it while somebody drives the machine, who is the caller.</summary>
+    private bool WaitFor(Task<bool> done, TimeSpan patience)
+    {
+        Nanoseconds step = Nanoseconds.FromMilliseconds(1);
+        for (Nanoseconds left = new(patience.Ticks * 100); machine.Outside is not null && !done.IsCompleted && left > Nanoseconds.Zero; left -= step)
+            machine.RunUntil(machine.Now + step);
+        return done.GetAwaiter().GetResult();
+    }
 
     /// <summary>The kernel's state in the words of results.</summary>
     internal static DomainPhase PhaseOf(DomainState state, bool isRunnable) => state switch

@@ -99,6 +99,6 @@ internal static class KvmPresence
     public static IReadOnlyList<string> Without { get; } =
     [
         Instead,
-        "In virtual time: `tessera simulate CONFIG`, `tessera compare CONFIG --simulate-only`; guests that are not built in need a model there, `--model NAME=cpu` (docs/without-kvm.md).",
+        "Simulated, in virtual time: `tessera simulate CONFIG`, `tessera compare CONFIG --simulate-only`; guests that are not built in need a model there, `--model NAME=cpu` (docs/without-kvm.md).",
     ];
 }

@@ -5,6 +5,7 @@ using System.Text.RegularExpressions;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Plugins;
@@ -48,6 +49,8 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         MemoryLimit = reader.Find(ConfigurationKeys.MemoryLimit) is null or { Kind: JsonValueKind.String, Text: ConfigurationKeys.Auto }
             ? host.AvailableMemory
             : reader.Size(ConfigurationKeys.MemoryLimit) ?? host.AvailableMemory,
+        IsMemoryLimitAuto = reader.Find(ConfigurationKeys.MemoryLimit) is null or { Kind: JsonValueKind.String, Text: ConfigurationKeys.Auto },
+        VirtualTime = BindTime(reader),
         ConsoleLimit = reader.Size(ConfigurationKeys.ConsoleLimit, multiple: 1) ?? ConfigurationKeys.DefaultConsoleLimit,
     };
 
@@ -63,6 +66,45 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
                 reader.Fail(reader.Find(ConfigurationKeys.FastPaths)!, $"\"{other}\" is no mode of fast paths.", $"Write \"{ConfigurationKeys.Auto}\" or \"{ConfigurationKeys.Off}\".");
                 return FastPathMode.Auto;
         }
+    }
+
+    /// <summary>What is said of virtual time is checked whether it is wanted or not.</summary>
+    private VirtualTimeOptions? BindTime(SectionReader machine)
+    {
+        ConfigurationNode? node = machine.Find(ConfigurationKeys.VirtualTime);
+        SectionReader reader = new(ConfigurationKeys.VirtualTimeSection, node ?? new ConfigurationNode(JsonValueKind.Object, machine.PathOf(ConfigurationKeys.VirtualTime), machine.Node.Position), errors);
+        VirtualTimeOptions otherwise = new();
+        VirtualTimeOptions options = new()
+        {
+            InstructionsPerMicrosecond = reader.Integer(
+                ConfigurationKeys.InstructionsPerMicrosecond, otherwise.InstructionsPerMicrosecond, 1, ConfigurationKeys.MaxInstructionsPerMicrosecond),
+            TrapCost = reader.Duration(ConfigurationKeys.TrapCost, otherwise.TrapCost, DurationRange.Positive),
+            DeviceDelay = reader.Duration(ConfigurationKeys.DeviceDelay, otherwise.DeviceDelay, DurationRange.Positive),
+            Turn = reader.Duration(ConfigurationKeys.Turn, otherwise.Turn, DurationRange.Positive),
+            WallClock = BindWallClock(reader, otherwise.WallClock),
+            Seed = (ulong)reader.Integer(ConfigurationKeys.Seed, (int)otherwise.Seed, 0, int.MaxValue),
+        };
+        switch (machine.Text(ConfigurationKeys.Time))
+        {
+            case null or ConfigurationKeys.Real:
+                return null;
+            case ConfigurationKeys.Virtual:
+                return options;
+            case { } other:
+                machine.Fail(machine.Find(ConfigurationKeys.Time)!, $"\"{other}\" is no kind of time.", $"Write \"{ConfigurationKeys.Real}\" or \"{ConfigurationKeys.Virtual}\".");
+                return null;
+        }
+    }
+
+    private static DateTimeOffset BindWallClock(SectionReader reader, DateTimeOffset otherwise)
+    {
+        if (reader.Text(ConfigurationKeys.WallClock) is not { } text)
+            return otherwise;
+        if (DateTimeOffset.TryParseExact(text, ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.fffffffK"], CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset at)
+            && at >= DateTimeOffset.UnixEpoch)
+            return at.ToUniversalTime();
+        reader.Fail(reader.Find(ConfigurationKeys.WallClock)!, $"\"{text}\" is no date and time from 1970 on.", "Write one such as \"2026-01-01T00:00:00Z\".");
+        return otherwise;
     }
 
     private IReadOnlyList<int> BindPcpus(SectionReader reader)

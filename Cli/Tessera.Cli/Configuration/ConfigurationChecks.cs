@@ -27,6 +27,11 @@ internal static class ConfigurationChecks
         CheckMemory(experiment, errors);
         if (experiment.Machine.Engine is { Name: ConfigurationKeys.Auto, Options.Members.Count: > 0 } engine)
             errors.Add(new(experiment.Document.Nearest(engine.OptionsPath).Position, engine.OptionsPath, "These are options of no engine in particular.", $"Name the engine that has them in machine.{ConfigurationKeys.Engine}; with \"{ConfigurationKeys.Auto}\" it is another on other hosts."));
+        if (experiment.Machine is { VirtualTime: not null, Engine.Name: Composition.KvmPresence.Engine })
+        {
+            Fail(errors, experiment.Document, $"{ConfigurationKeys.Machine}.{ConfigurationKeys.Time}", "The engine kvm runs guests by the host's clock: it cannot own time.",
+                "Take one that counts what guests do: --engine software, or \"engine\": \"auto\".");
+        }
     }
 
     private static void CheckGuest(DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)

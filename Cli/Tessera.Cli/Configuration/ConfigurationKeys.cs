@@ -42,6 +42,19 @@ internal static class ConfigurationKeys
     public const string MemoryPolicyOptions = "memoryPolicyOptions";
     public const string FastPaths = "fastPaths";
     public const string Off = "off";
+    public const string Time = "time";
+    public const string Real = "real";
+    public const string Virtual = "virtual";
+    public const string VirtualTime = "virtualTime";
+    public const string InstructionsPerMicrosecond = "instructionsPerMicrosecond";
+    public const string TrapCost = "trapCost";
+    public const string DeviceDelay = "deviceDelay";
+    public const string Turn = "turn";
+    public const string WallClock = "wallClock";
+    public const string Seed = "seed";
+
+    /// <summary>Ten times as fast as any processor.</summary>
+    public const int MaxInstructionsPerMicrosecond = 100_000;
     public const string Name = "name";
     public const string Options = "options";
     public const string Count = "count";
@@ -110,7 +123,7 @@ internal static class ConfigurationKeys
     /// <summary>`machine`.</summary>
     public static ConfigurationSection MachineSection { get; } = new(Machine, "The machine that the domains share.",
     [
-        new(Engine, "The CPU engine plugin: \"auto\" (kvm where this user can use it, else software), a name, or the path of its DLL.", Text, "\"auto\""),
+        new(Engine, "The CPU engine plugin: \"auto\" (kvm where this user can use it and time is real, else software), a name, or the path of its DLL.", Text, "\"auto\""),
         new(EngineOptions, "Options of the engine plugin.", OptionsObject, "{}"),
         new(Pcpus, "Physical CPUs: \"auto\" (every host CPU this process may use), how many of those, or a list of host CPU numbers.",
             """{"anyOf":[{"const":"auto"},{"type":"integer","minimum":1},{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"integer","minimum":0}}]}""", "\"auto\""),
@@ -121,7 +134,21 @@ internal static class ConfigurationKeys
         new(MmuOptions, "Options of the MMU plugin.", OptionsObject, "{}"),
         new(MemoryPolicy, "The memory policy plugin: name or path of its DLL.", Text, "\"static-partition\""),
         new(MemoryPolicyOptions, "Options of the memory policy plugin.", OptionsObject, "{}"),
+        new(Time, "Whose time the machine goes by: \"real\" (the host's) or \"virtual\" (the work its guests do; needs an engine that counts it, such as software).",
+            """{"anyOf":[{"const":"real"},{"const":"virtual"}]}""", "\"real\""),
+        new(VirtualTime, "How virtual time follows from work.", """{"$ref":"#/$defs/virtualTime"}""", "{}"),
         new(FastPaths, "Leaf hypercalls answered inside the guest: \"auto\" (where the host makes exits dear) or \"off\".", """{"anyOf":[{"const":"auto"},{"const":"off"}]}""", "\"auto\""),
+    ], []);
+
+    /// <summary>`machine.virtualTime`.</summary>
+    public static ConfigurationSection VirtualTimeSection { get; } = new(VirtualTime, "How virtual time follows from work.",
+    [
+        new(InstructionsPerMicrosecond, "Guest instructions that take a microsecond.", $$"""{"type":"integer","minimum":1,"maximum":{{MaxInstructionsPerMicrosecond}}}""", "1000"),
+        new(TrapCost, "What a trap, hypercalls among them, costs.", DurationPattern, "\"300 ns\""),
+        new(DeviceDelay, "How long after it was asked a disk, a network interface or the store does its work.", DurationPattern, "\"20 us\""),
+        new(Turn, "How far a physical CPU goes before the others have their turn.", DurationPattern, "\"50 us\""),
+        new(WallClock, "The date and time at the machine's start, ISO 8601.", """{"type":"string","format":"date-time"}""", "\"2026-01-01T00:00:00Z\""),
+        new(Seed, "What the guests' random numbers follow from.", """{"type":"integer","minimum":0,"maximum":2147483647}""", "1"),
     ], []);
 
     /// <summary>`scheduler` as an object.</summary>
@@ -185,5 +212,5 @@ internal static class ConfigurationKeys
     ], [Backend]);
 
     /// <summary>The objects that the document refers to.</summary>
-    public static ImmutableArray<ConfigurationSection> Sections { get; } = [MachineSection, SchedulerSection, DomainSection, DiskSection, NicSection, LayerSection];
+    public static ImmutableArray<ConfigurationSection> Sections { get; } = [MachineSection, VirtualTimeSection, SchedulerSection, DomainSection, DiskSection, NicSection, LayerSection];
 }

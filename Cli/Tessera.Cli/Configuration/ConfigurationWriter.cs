@@ -4,6 +4,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Tessera.Hosting;
 using Tessera.Kernel;
+using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 
@@ -68,12 +69,14 @@ internal static class ConfigurationWriter
         writer.WriteString(ConfigurationKeys.Engine, experiment.Machine.Engine.Name);
         Options(writer, ConfigurationKeys.EngineOptions, parts.EngineOptions);
         Numbers(writer, ConfigurationKeys.Pcpus, experiment.Machine.HostCpus);
-        writer.WriteString(ConfigurationKeys.MemoryLimit, experiment.Machine.MemoryLimit.ToString());
+        // What the host has at the moment is no part of a run that can be repeated.
+        writer.WriteString(ConfigurationKeys.MemoryLimit, experiment.Machine is { VirtualTime: not null, IsMemoryLimitAuto: true } ? ConfigurationKeys.Auto : experiment.Machine.MemoryLimit.ToString());
         writer.WriteString(ConfigurationKeys.ConsoleLimit, experiment.Machine.ConsoleLimit.ToString());
         writer.WriteString(ConfigurationKeys.Mmu, experiment.Machine.Mmu.Name);
         Options(writer, ConfigurationKeys.MmuOptions, parts.MmuOptions);
         writer.WriteString(ConfigurationKeys.MemoryPolicy, experiment.Machine.MemoryPolicy.Name);
         Options(writer, ConfigurationKeys.MemoryPolicyOptions, parts.MemoryPolicyOptions);
+        Time(writer, experiment.Machine.VirtualTime);
         writer.WriteString(ConfigurationKeys.FastPaths, experiment.Machine.FastPaths == FastPathMode.Off ? ConfigurationKeys.Off : ConfigurationKeys.Auto);
         writer.WriteEndObject();
         writer.WriteStartObject(ConfigurationKeys.Scheduler);
@@ -90,6 +93,21 @@ internal static class ConfigurationWriter
         else
             writer.WriteString(ConfigurationKeys.MeasureAfter, ConfigurationKeys.Ready);
         Duration(writer, ConfigurationKeys.ReadyTimeout, experiment.ReadyTimeout);
+        writer.WriteEndObject();
+    }
+
+    private static void Time(Utf8JsonWriter writer, VirtualTimeOptions? time)
+    {
+        writer.WriteString(ConfigurationKeys.Time, time is null ? ConfigurationKeys.Real : ConfigurationKeys.Virtual);
+        if (time is null)
+            return;
+        writer.WriteStartObject(ConfigurationKeys.VirtualTime);
+        writer.WriteNumber(ConfigurationKeys.InstructionsPerMicrosecond, time.InstructionsPerMicrosecond);
+        Duration(writer, ConfigurationKeys.TrapCost, time.TrapCost);
+        Duration(writer, ConfigurationKeys.DeviceDelay, time.DeviceDelay);
+        Duration(writer, ConfigurationKeys.Turn, time.Turn);
+        writer.WriteString(ConfigurationKeys.WallClock, time.WallClock.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture));
+        writer.WriteNumber(ConfigurationKeys.Seed, time.Seed);
         writer.WriteEndObject();
     }
 

@@ -1,5 +1,6 @@
 using System.Net;
 using Tessera.Kernel;
+using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Plugins;
@@ -70,6 +71,12 @@ public sealed record MachineSettings
 
     /// <summary>The most memory of all domains together.</summary>
     public required ByteSize MemoryLimit { get; init; }
+
+    /// <summary>Whether that is what the host has.</summary>
+    public bool IsMemoryLimitAuto { get; init; }
+
+    /// <summary>How time follows from work; null for the host's time.</summary>
+    public VirtualTimeOptions? VirtualTime { get; init; }
 
     /// <summary>The most that the file of a domain's console keeps.</summary>
     public required ByteSize ConsoleLimit { get; init; }

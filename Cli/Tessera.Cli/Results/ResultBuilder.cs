@@ -26,6 +26,7 @@ internal static class ResultBuilder
             Outcome = record.Outcome,
             Failures = record.Failures,
             Host = HostFactsReader.Read(),
+            Time = machine is IRunPacer ? "virtual" : "real",
             Engine = Engine(machine.Engine),
             Scheduler = new SchedulerReport(scheduler.Name, scheduler.Version, record.Final.SchedulerEjected),
             Configuration = prepared.Resolved,

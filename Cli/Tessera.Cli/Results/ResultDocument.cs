@@ -30,6 +30,9 @@ public sealed record ResultDocument
     /// <summary>The host.</summary>
     public required HostFacts Host { get; init; }
 
+    /// <summary>Whose time it was: "real" (the host's) or "virtual" (a simulator's, or the work of guests).</summary>
+    public string Time { get; init; } = "real";
+
     /// <summary>The CPU engine and everything it probed.</summary>
     public required EngineReport Engine { get; init; }
 

@@ -1,3 +1,4 @@
+using Tessera.Cli.Composition;
 using Tessera.Cli.Terminal;
 using Tessera.Sdk;
 
@@ -35,6 +36,7 @@ internal sealed class BootSession : IDisposable
     private readonly CliHost _host;
     private readonly IRunMachine _machine;
     private readonly IRunControl? _control;
+    private readonly IRunPacer _pacer;
     private readonly OutputPump? _output;
     private readonly ConsoleFan? _console;
 
@@ -45,7 +47,7 @@ internal sealed class BootSession : IDisposable
     /// <param name="control">Who looks at the console and may change the machine; null for nobody.</param>
     public BootSession(CliHost host, IRunMachine machine, DomainPlan plan, IRunControl? control = null)
     {
-        (_host, _machine, _control) = (host, machine, control);
+        (_host, _machine, _control, _pacer) = (host, machine, control, machine as IRunPacer ?? host.Pacer);
         if (control is null)
         {
             _output = new OutputPump(host.RawOut);
@@ -68,8 +70,11 @@ internal sealed class BootSession : IDisposable
     {
         if (waitForConsole)
             WaitForConsole();
-        using InputPump? input = _control is null ? new InputPump(_host.Input, bytes => Domain.WriteConsole(bytes), null) : null;
-        Nanoseconds end = _host.Pacer.Now + limit;
+        bool isReplayed = _machine is ITakesInput { IsReplayed: true };
+        using InputPump? input = _control is null && !isReplayed ? new InputPump(_host.Input, bytes => Domain.WriteConsole(bytes), null) : null;
+        if (_machine is ITakesInput taker && !isReplayed)
+            taker.InputMayCome = () => input is null || input.MayGive;
+        Nanoseconds end = _pacer.Now + limit;
         Domain.Start();
         input?.Start();
         BootEnd how = Wait(end);
@@ -102,12 +107,12 @@ internal sealed class BootSession : IDisposable
                 default: break;
             }
 
-            Nanoseconds now = _host.Pacer.Now;
+            Nanoseconds now = _pacer.Now;
             if (_machine.Failure is not null)
                 return BootEnd.MachineFailed;
             if (now >= end)
                 return BootEnd.TimeOut;
-            if (_host.Pacer.WaitUntil(Nanoseconds.Min(end, now + Poll)))
+            if (_pacer.WaitUntil(Nanoseconds.Min(end, now + Poll)))
                 return BootEnd.Interrupted;
         }
     }

@@ -58,6 +58,9 @@ internal sealed class InputPump : IDisposable
         _thread = new Thread(Pump) { Name = "console input", IsBackground = true };
     }
 
+    /// <summary>Whether something may still come: not after the input's end.</summary>
+    public bool MayGive => _thread.IsAlive;
+
     /// <summary>Begins to read.</summary>
     public void Start() => _thread.Start();
 

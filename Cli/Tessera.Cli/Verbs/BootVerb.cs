@@ -34,9 +34,12 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
         Option<double?> seconds = CommonOptions.Seconds("End the domain after this long, with exit code 1.");
         Option<string?> scheduler = CommonOptions.Scheduler();
         Option<string?> engine = CommonOptions.Engine();
+        Option<string?> time = CommonOptions.TimeOf();
+        Option<string?> record = CommonOptions.Record();
+        Option<string?> replay = CommonOptions.Replay();
         Option<bool> detach = new("--detach") { Description = "Leave the console at once: the domain goes on." };
         Option<bool> serve = new(BootBehindConsole.ServeOption) { Description = "Be the process behind the console.", Hidden = true };
-        Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves the console, and the domain goes on.") { target, initrd, cmdline, root, disk, memory, seconds, scheduler, engine, detach, serve };
+        Command boot = new("boot", "Boot one domain with its console on this terminal. Ctrl-] leaves the console, and the domain goes on.") { target, initrd, cmdline, root, disk, memory, seconds, scheduler, engine, time, record, replay, detach, serve };
         boot.SetAction(parsed =>
         {
             BootRequest request = new(
@@ -47,12 +50,14 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
                 parsed.GetValue(disk) ?? [],
                 parsed.GetValue(memory),
                 parsed.GetValue(scheduler),
-                parsed.GetValue(engine));
+                parsed.GetValue(engine),
+                parsed.GetValue(time) ?? ConfigurationKeys.Real,
+                CommonOptions.Files(parsed.GetValue(record), parsed.GetValue(replay)));
             CheckRoot(request);
             Nanoseconds limit = parsed.GetValue(seconds) is { } most ? Nanoseconds.FromSeconds(most) : Nanoseconds.Never;
-            if (!parsed.GetValue(serve) && (host.InIsTerminal || parsed.GetValue(detach)))
+            if (!parsed.GetValue(serve) && request.Recording?.Replay is null && (host.InIsTerminal || parsed.GetValue(detach)))
                 return new BootBehindConsole(host).Boot(Words(parsed, request), DomainName, parsed.GetValue(detach));
-            return Boot(Configuration(request), limit, parsed.GetValue(serve), parsed.GetValue(detach));
+            return Boot(request, limit, parsed.GetValue(serve), parsed.GetValue(detach));
         });
         return boot;
     }
@@ -87,9 +92,9 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
 
     private static bool IsFile(string target) => File.Exists(target) || target.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal);
 
-    private int Boot(Experiment experiment, Nanoseconds limit, bool serve, bool detach)
+    private int Boot(BootRequest request, Nanoseconds limit, bool serve, bool detach)
     {
-        using PreparedExperiment prepared = planner.Prepare(experiment, machines.Begin);
+        using PreparedExperiment prepared = planner.Prepare(Configuration(request), machines.Begin) with { Recording = request.Recording };
         using IRunMachine machine = machines.Create(prepared);
         using RunControl? control = serve ? controls.Open(ControlSockets.Auto, prepared) : null;
         using BootSession session = new(host, machine, prepared.Plan.Domains[0], control);
@@ -151,7 +156,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
             domain[ConfigurationKeys.Disks] = disks;
         JsonObject document = new()
         {
-            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
+            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1, [ConfigurationKeys.Time] = request.Time },
             [ConfigurationKeys.Domains] = new JsonArray(domain),
         };
         byte[] text = System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
@@ -166,5 +171,5 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
     };
 
     /// <summary>What the command line asks for.</summary>
-    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler, string? Engine);
+    private sealed record BootRequest(string Target, string? Initrd, string? Cmdline, bool Root, IReadOnlyList<string> Disks, string? Memory, string? Scheduler, string? Engine, string Time, RecordingFiles? Recording);
 }

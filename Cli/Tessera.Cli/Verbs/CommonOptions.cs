@@ -22,7 +22,7 @@ internal static class CommonOptions
     /// <summary>`--engine NAME-or-DLL` in place of the configured one.</summary>
     public static Option<string?> Engine() => new("--engine")
     {
-        Description = "The CPU engine plugin, by name or by the path of its DLL: kvm, software, or auto, which is kvm where this user can use it.",
+        Description = "The CPU engine plugin, by name or by the path of its DLL: kvm, software, or auto, which is kvm where this user can use it and time is real.",
         HelpName = "NAME-or-DLL",
     };
 
@@ -65,9 +65,28 @@ internal static class CommonOptions
     /// <summary>`--quiet`.</summary>
     public static Option<bool> Quiet() => new("--quiet") { Description = "Show no progress." };
 
-    /// <summary>What `--set` and `--seconds` change in the configuration.</summary>
-    public static IReadOnlyList<string> Edits(string[]? set, double? seconds) =>
-        [.. set ?? [], .. seconds is { } value ? new[] { $"{ConfigurationKeys.Duration}={((decimal)value).ToString(CultureInfo.InvariantCulture)} s" } : []];
+    /// <summary>`--time real|virtual`.</summary>
+    public static Option<string?> TimeOf()
+    {
+        Option<string?> option = new("--time") { Description = "Whose time the machine goes by: real, the host's, or virtual, the work its guests do (docs/virtual-time.md).", HelpName = "real|virtual" };
+        option.AcceptOnlyFromAmong(ConfigurationKeys.Real, ConfigurationKeys.Virtual);
+        return option;
+    }
+
+    /// <summary>`--record FILE`.</summary>
+    public static Option<string?> Record() => new("--record") { Description = "In virtual time: keep what comes from outside (keys, frames of the host's network, the date) in this file.", HelpName = "FILE" };
+
+    /// <summary>`--replay FILE`.</summary>
+    public static Option<string?> Replay() => new("--replay") { Description = "In virtual time: give what was recorded again, in place of what comes from outside.", HelpName = "FILE" };
+
+    /// <summary>What the two say; null for neither.</summary>
+    public static Runs.RecordingFiles? Files(string? record, string? replay) =>
+        record is null && replay is null ? null : new(record is null ? null : Path.GetFullPath(record), replay is null ? null : Path.GetFullPath(replay));
+
+    /// <summary>What `--set`, `--time` and `--seconds` change in the configuration.</summary>
+    public static IReadOnlyList<string> Edits(string[]? set, double? seconds, string? time = null) =>
+        [.. time is null ? Array.Empty<string>() : [$"{ConfigurationKeys.Machine}.{ConfigurationKeys.Time}={time}"],
+            .. set ?? [], .. seconds is { } value ? new[] { $"{ConfigurationKeys.Duration}={((decimal)value).ToString(CultureInfo.InvariantCulture)} s" } : []];
 
     /// <summary>An option whose value is a length of time, such as "2 us".</summary>
     public static Option<Nanoseconds> Time(string name, string description)

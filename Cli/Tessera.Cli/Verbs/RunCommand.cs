@@ -20,7 +20,18 @@ namespace Tessera.Cli.Verbs;
 /// <param name="Control">The control socket; null for none.</param>
 /// <param name="Force">Whether results in the output folder are replaced.</param>
 /// <param name="Engine">The CPU engine instead of the configured one; null for that.</param>
-internal sealed record RunRequest(string Config, IReadOnlyList<string> Edits, string? Scheduler, string? Output, bool Json, bool Quiet, string? Control = null, bool Force = false, string? Engine = null);
+/// <param name="Recording">What of a run in virtual time is kept or given again; null for nothing.</param>
+internal sealed record RunRequest(
+    string Config,
+    IReadOnlyList<string> Edits,
+    string? Scheduler,
+    string? Output,
+    bool Json,
+    bool Quiet,
+    string? Control = null,
+    bool Force = false,
+    string? Engine = null,
+    RecordingFiles? Recording = null);
 
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
 internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, IHostDelay delay, TimeProvider time)
@@ -57,7 +68,8 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     private int Run(RunRequest request, HostResources resources, Func<PreparedExperiment, IRunMachine> create)
     {
         Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler, engine: request.Engine);
-        using PreparedExperiment prepared = planner.Prepare(experiment);
+        using PreparedExperiment prepared = planner.Prepare(experiment) with { Recording = request.Recording };
+        VirtualKernelMachine.Check(prepared);
         using OutputFolder? output = request.Output is null ? null : OutputFolder.ForRun(request.Output, request.Force);
         PluginInfo scheduler = prepared.Plugins.Scheduler.Plugin.Info;
         using IRunMachine machine = create(prepared);

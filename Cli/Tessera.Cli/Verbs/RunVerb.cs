@@ -19,17 +19,21 @@ internal sealed class RunVerb(RunCommand command, HostResources resources) : IVe
         Option<bool> json = CommonOptions.Json("the result");
         Option<bool> quiet = CommonOptions.Quiet();
         Option<string?> control = CommonOptions.Control();
-        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, engine, output, force, json, quiet, control };
+        Option<string?> time = CommonOptions.TimeOf();
+        Option<string?> record = CommonOptions.Record();
+        Option<string?> replay = CommonOptions.Replay();
+        Command run = new("run", "Run an experiment and show who got what.") { config, set, seconds, scheduler, engine, time, record, replay, output, force, json, quiet, control };
         run.SetAction(parsed => command.Run(new RunRequest(
             parsed.GetRequiredValue(config),
-            CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)),
+            CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds), parsed.GetValue(time)),
             parsed.GetValue(scheduler),
             parsed.GetValue(output),
             parsed.GetValue(json),
             parsed.GetValue(quiet),
             parsed.GetValue(control),
             parsed.GetValue(force),
-            parsed.GetValue(engine)), resources));
+            parsed.GetValue(engine),
+            CommonOptions.Files(parsed.GetValue(record), parsed.GetValue(replay))), resources));
         return run;
     }
 }

@@ -11,6 +11,7 @@ internal static class RunPage
 {
     /// <summary>The name of the simulator's engine in a result.</summary>
     public const string Simulated = "simulated";
+    private const string Virtual = "virtual";
 
     /// <summary>Share errors are summed up at windows of this length: a second is what people mean by a share.</summary>
     private static readonly Nanoseconds Telling = Nanoseconds.FromSeconds(1);
@@ -56,7 +57,7 @@ internal static class RunPage
         if (result.Text("engine", "name") == Simulated)
             html.Element("span", "SIMULATED in virtual time", "class=\"badge warn\"");
         else
-            html.Element("span", $"measured on {result.Text("engine", "name")}", "class=\"badge\"");
+            html.Element("span", $"measured on {result.Text("engine", "name")}{(result.Text("time") == Virtual ? ", in virtual time" : "")}", "class=\"badge\"");
         if (result.List("changes").Count > 0)
             html.Element("span", "changed while it ran", "class=\"badge warn\"");
         html.Markup("</div><button type=\"button\" id=\"theme\" class=\"theme\" title=\"Switch between light and dark\">Theme</button></header>\n");
@@ -75,6 +76,8 @@ internal static class RunPage
             html.Element("div", failure.GetString(), "class=\"alert bad\" role=\"alert\"");
         if (run.Result.Text("engine", "name") == Simulated)
             html.Element("div", "Simulated: guests were modelled and time was virtual. These are a model's figures, not a measurement of a machine.", "class=\"alert warn\" id=\"simulated\"");
+        else if (run.Result.Text("time") == Virtual)
+            html.Element("div", "Virtual time: guests ran, and time was the work they did, at a rate that the configuration gives. The figures can be repeated exactly; they are not this host's.", "class=\"alert warn\" id=\"virtual\"");
         if (run.Result.Number("withheld", "percent") is >= HostLoad.StarvedPercent and { } withheld)
             html.Element("div", HostLoad.Sentence(withheld), "class=\"alert bad\" role=\"alert\" id=\"withheld\"");
         if (run.Recording is null)

@@ -86,7 +86,7 @@ internal sealed class SchemaTests
         using Support.Cli cli = new() { Pacer = pacer, Machine = new FakeMachine(pacer) };
         Assert.That(cli.Run("run", Repository.Sample("hundred.json"), "--quiet", "--json"), Is.Zero, cli.Error);
         JsonElement configuration = JsonDocument.Parse(cli.Out).RootElement.GetProperty("configuration");
-        string[] notHere = [ConfigurationKeys.SchemaReference, ConfigurationKeys.Kernel, ConfigurationKeys.Initrd, ConfigurationKeys.Cmdline, ConfigurationKeys.MmuOptions, ConfigurationKeys.MemoryPolicyOptions];
+        string[] notHere = [ConfigurationKeys.SchemaReference, ConfigurationKeys.Kernel, ConfigurationKeys.Initrd, ConfigurationKeys.Cmdline, ConfigurationKeys.MmuOptions, ConfigurationKeys.MemoryPolicyOptions, ConfigurationKeys.VirtualTime];
         Assert.Multiple(() =>
         {
             Same(configuration, ConfigurationKeys.Document);

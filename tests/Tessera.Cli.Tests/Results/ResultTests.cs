@@ -12,7 +12,7 @@ internal sealed class ResultTests
 {
     private static readonly string[] DocumentKeys =
     [
-        "schema", "version", "startedAt", "outcome", "failures", "host", "engine", "scheduler", "configuration", "measuredFromSeconds", "elapsedSeconds",
+        "schema", "version", "startedAt", "outcome", "failures", "host", "time", "engine", "scheduler", "configuration", "measuredFromSeconds", "elapsedSeconds",
         "experiment", "withheld", "domains", "pcpus", "schedulerCost", "changes",
     ];
 

@@ -1,0 +1,105 @@
+using Tessera.Cli.Configuration;
+using Tessera.Cli.Runs;
+using Tessera.Kernel;
+using Tessera.Kernel.Time;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+
+namespace Tessera.Cli.Composition;
+
+/// <summary>A machine whose input may be a person's: idle time passes no faster than theirs while it may come.</summary>
+internal interface ITakesInput
+{
+    /// <summary>Whether what comes from outside is a recording's.</summary>
+    bool IsReplayed { get; }
+
+    /// <summary>Asked whether input may come.</summary>
+    Func<bool>? InputMayCome { set; }
+}
+
+/// <summary>The kernel's machine in virtual time: it goes on when the session waits, as far as the session waits.</summary>
+internal sealed class VirtualKernelMachine : KernelMachine, IRunPacer, ITakesInput
+{
+    private readonly Machine _machine;
+    private readonly CliHost _host;
+    private readonly RunRecording? _recording;
+
+    /// <summary>Takes over a machine, its engine and the recording of what comes from outside.</summary>
+    public VirtualKernelMachine(ICpuEngine engine, IReadOnlyList<int> hostCpus, Machine machine, CliHost host, RunRecording? recording)
+        : base(engine, hostCpus, machine)
+    {
+        (_machine, _host, _recording) = (machine, host, recording);
+        if (recording is not null)
+            machine.Outside!.Recorder = recording.Add;
+    }
+
+    /// <inheritdoc/>
+    public bool IsReplayed => _machine.Outside!.IsReplayed;
+
+    /// <inheritdoc/>
+    public Func<bool>? InputMayCome
+    {
+        set => _machine.Outside!.MayCome = value;
+    }
+
+    /// <inheritdoc/>
+    public bool WaitUntil(Nanoseconds instant)
+    {
+        _machine.RunUntil(instant, () => _host.Stop.IsRequested || Failure is not null);
+        return _host.Stop.IsRequested || _machine.Outside!.IsOver;
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        _machine.Outside!.End();
+        base.Dispose();
+        _recording?.Dispose();
+    }
+
+    /// <summary>Refuses what cannot be repeated.</summary>
+    /// <exception cref="UsageException">The run cannot be recorded or replayed, or a device reaches outside and is neither.</exception>
+    public static void Check(PreparedExperiment prepared)
+    {
+        RecordingFiles? files = prepared.Recording;
+        if (files is not null && prepared.Experiment.Machine.VirtualTime is null)
+            throw new UsageException($"--{(files.Record is null ? "replay" : "record")} is of what comes from outside in virtual time: add --time virtual.");
+        if (files is { Record: not null, Replay: not null })
+            throw new UsageException("--record and --replay exclude each other: a replay is what was recorded.");
+        if (prepared.Experiment.Machine.VirtualTime is null)
+            return;
+        foreach (DomainPlan domain in prepared.Plan.Domains)
+        {
+            foreach (DiskPlan disk in domain.Disks)
+            {
+                if (disk.Backends.FirstOrDefault(backend => backend.Plugin.Info.ReachesOutside) is { } outside)
+                    throw new UsageException($"{domain.Name}, disk {disk.Name}: {outside.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time. Copy the disk into a file (raw-file), or leave time real.");
+            }
+
+            foreach (NicPlan nic in domain.Nics)
+            {
+                if (files is null && nic.Backends.FirstOrDefault(backend => backend.Plugin.Info.ReachesOutside) is { } outside)
+                    throw new UsageException($"{domain.Name}, interface {nic.Number}: {outside.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time. Keep what comes from there with --record FILE, use a switch, or leave time real.");
+            }
+        }
+    }
+
+    /// <summary>Whether something of the machine reaches outside.</summary>
+    public static bool ReachesOutside(PreparedExperiment prepared) =>
+        prepared.Plan.Domains.Any(domain => domain.Nics.Any(nic => nic.Backends.Any(backend => backend.Plugin.Info.ReachesOutside)));
+
+    /// <summary>The parameters of its time: a run that is recorded begins at the host's wall clock, one that is replayed at the recording's.</summary>
+    public static VirtualTimeOptions TimeOf(PreparedExperiment prepared, TimeProvider host, out IReadOnlyList<OutsideEvent>? replay)
+    {
+        VirtualTimeOptions time = prepared.Experiment.Machine.VirtualTime!;
+        replay = null;
+        if (prepared.Recording?.Replay is { } file)
+        {
+            replay = RunRecording.Read(file, prepared.Resolved, out DateTimeOffset wallClock);
+            return time with { WallClock = wallClock };
+        }
+
+        bool isSaid = prepared.Experiment.Document.Find(ConfigurationKeys.Machine)?.Find(ConfigurationKeys.VirtualTime)?.Find(ConfigurationKeys.WallClock) is not null;
+        return prepared.Recording?.Record is null || isSaid ? time : time with { WallClock = DateTimeOffset.FromUnixTimeSeconds(host.GetUtcNow().ToUnixTimeSeconds()) };
+    }
+}
