@@ -101,7 +101,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
             using IRunMachine machine = simulation is null ? machines.Create(prepared) : simulators.Create(prepared, simulation);
             RunPlan plan = prepared.Plan with { RecordedEvents = RunCommand.RecordedEvents };
             string path = Path.Combine(request.Output, folder);
-            RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, ProgressInterval, at => progress(PartOf(at)), null, simulation is null ? delay : null);
+            RunSession session = new(machine, plan, machine as IRunPacer ?? host.Pacer, ProgressInterval, at => progress(PartOf(at)), null, machine is IRunPacer ? null : delay);
             RunRecord record;
             using (new ConsoleFiles(path, session.Consoles, plan.ConsoleLimit.Bytes))
                 record = session.Run();

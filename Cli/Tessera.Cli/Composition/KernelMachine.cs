@@ -113,7 +113,7 @@ internal class KernelMachine : IRunMachine
     {
         (_engine, HostCpus, _machine) = (engine, hostCpus, machine);
         _devices = new DeviceMaker(machine);
-        machine.Failed = exception => _failure = exception.ToString();
+        machine.Failed = exception => _failure = exception is ReplayException ? exception.Message : exception.ToString();
     }
 
     /// <inheritdoc/>

@@ -45,7 +45,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         Mmu = Choice(reader, ConfigurationKeys.Mmu, ConfigurationKeys.MmuOptions, "direct-paging"),
         MemoryPolicy = Choice(reader, ConfigurationKeys.MemoryPolicy, ConfigurationKeys.MemoryPolicyOptions, "static-partition"),
         FastPaths = BindFastPaths(reader),
-        HostCpus = BindPcpus(reader),
+        HostCpus = BindPcpus(reader, reader.Find(ConfigurationKeys.Time) is { Kind: JsonValueKind.String, Text: ConfigurationKeys.Virtual }),
         MemoryLimit = reader.Find(ConfigurationKeys.MemoryLimit) is null or { Kind: JsonValueKind.String, Text: ConfigurationKeys.Auto }
             ? host.AvailableMemory
             : reader.Size(ConfigurationKeys.MemoryLimit) ?? host.AvailableMemory,
@@ -107,10 +107,13 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         return otherwise;
     }
 
-    private IReadOnlyList<int> BindPcpus(SectionReader reader)
+    private IReadOnlyList<int> BindPcpus(SectionReader reader, bool isTimeVirtual)
     {
         if (reader.Find(ConfigurationKeys.Pcpus) is not { } value)
             return host.Cpus;
+        // In virtual time all are one thread, so that a machine may have more than the host.
+        if (isTimeVirtual && value.Kind == JsonValueKind.Number)
+            return [.. Enumerable.Range(0, reader.Integer(ConfigurationKeys.Pcpus, host.Cpus.Count, 1, ConfigurationKeys.MaxVirtualPcpus)).Select(index => host.Cpus[index % host.Cpus.Count])];
         if (value.Kind == JsonValueKind.Number)
         {
             if (int.TryParse(value.Text, NumberStyles.None, CultureInfo.InvariantCulture, out int count) && count >= 1 && count <= host.Cpus.Count)

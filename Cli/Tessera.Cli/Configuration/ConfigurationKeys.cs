@@ -53,6 +53,9 @@ internal static class ConfigurationKeys
     public const string WallClock = "wallClock";
     public const string Seed = "seed";
 
+    /// <summary>The most physical CPUs in virtual time, as in the simulator.</summary>
+    public const int MaxVirtualPcpus = 256;
+
     /// <summary>Ten times as fast as any processor.</summary>
     public const int MaxInstructionsPerMicrosecond = 100_000;
     public const string Name = "name";

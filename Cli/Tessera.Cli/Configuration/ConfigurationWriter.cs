@@ -68,7 +68,10 @@ internal static class ConfigurationWriter
         writer.WriteStartObject(ConfigurationKeys.Machine);
         writer.WriteString(ConfigurationKeys.Engine, experiment.Machine.Engine.Name);
         Options(writer, ConfigurationKeys.EngineOptions, parts.EngineOptions);
-        Numbers(writer, ConfigurationKeys.Pcpus, experiment.Machine.HostCpus);
+        if (experiment.Machine.VirtualTime is null)
+            Numbers(writer, ConfigurationKeys.Pcpus, experiment.Machine.HostCpus);
+        else
+            writer.WriteNumber(ConfigurationKeys.Pcpus, experiment.Machine.HostCpus.Count);
         // What the host has at the moment is no part of a run that can be repeated.
         writer.WriteString(ConfigurationKeys.MemoryLimit, experiment.Machine is { VirtualTime: not null, IsMemoryLimitAuto: true } ? ConfigurationKeys.Auto : experiment.Machine.MemoryLimit.ToString());
         writer.WriteString(ConfigurationKeys.ConsoleLimit, experiment.Machine.ConsoleLimit.ToString());

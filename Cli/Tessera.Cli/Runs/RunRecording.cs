@@ -64,6 +64,22 @@ internal sealed class RunRecording : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
 
+    /// <summary>The kernel's command line of the first domain of a recorded run; null when it had none or nobody can say.</summary>
+    public static string? CommandLineOf(string path)
+    {
+        try
+        {
+            using StreamReader reader = new(path);
+            using JsonDocument head = JsonDocument.Parse(reader.ReadLine() ?? "");
+            return head.RootElement.GetProperty("configuration").GetProperty("domains")[0].GetProperty("cmdline").GetString();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            // What is wrong with it is said when it is read.
+            return null;
+        }
+    }
+
     /// <summary>Reads one that was made with this configuration.</summary>
     /// <param name="path">The file.</param>
     /// <param name="configuration">The configuration.</param>

@@ -142,7 +142,9 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
         };
         if (request.Initrd is not null)
             domain[ConfigurationKeys.Initrd] = request.Initrd;
-        string cmdline = $"{(request.Root ? $"root=/dev/{RootDisk} rw " : "")}{request.Cmdline}".Trim();
+        // A recorded one was told of its terminal, which is another now.
+        string cmdline = (request.Recording?.Replay is { } replay ? RunRecording.CommandLineOf(replay) : null)
+            ?? $"{(request.Root ? $"root=/dev/{RootDisk} rw " : "")}{request.Cmdline}".Trim();
         if (cmdline.Length > 0)
             domain[ConfigurationKeys.Cmdline] = cmdline;
         if (request.Memory is not null && ByteSizeText.TryParse(request.Memory, out ByteSize size))

@@ -76,6 +76,9 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         using RunControl? control = request.Control is null ? null : controls.Open(request.Control, prepared);
         if (control is not null && !request.Quiet)
             host.Error.WriteLine($"tessera: control socket {control.Path}");
+        // Whoever uses it is a person: idle time passes as theirs does.
+        if (control is not null && machine is ITakesInput { IsReplayed: false } input)
+            input.InputMayCome = static () => true;
         DateTimeOffset startedAt = DateTimeOffset.UtcNow;
         RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
         RunRecord record = Watch(request, prepared, plan, machine, control);

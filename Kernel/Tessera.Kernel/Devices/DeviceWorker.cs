@@ -35,6 +35,7 @@ internal sealed class DeviceWorker : IDisposable
     private readonly string _name;
     private readonly int _budget;
     private readonly VirtualTime? _virtual;
+    private readonly Action _takeTurn;
     private readonly Timer? _watch;
     private readonly HashSet<DeviceTask> _hung = [];
     private Thread? _thread;
@@ -53,7 +54,7 @@ internal sealed class DeviceWorker : IDisposable
     public DeviceWorker(string name, int budget = 32, VirtualTime? virtualTime = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(budget, 1);
-        (_name, _budget, _virtual) = (name, budget, virtualTime);
+        (_name, _budget, _virtual, _takeTurn) = (name, budget, virtualTime, TakeTurn);
         if (virtualTime is not null)
             return;
         _thread = Start();
@@ -169,7 +170,7 @@ internal sealed class DeviceWorker : IDisposable
         if (_isPlanned)
             return;
         _isPlanned = true;
-        _virtual!.After(_virtual.Options.DeviceDelay, TakeTurn);
+        _virtual!.After(_virtual.Options.DeviceDelay, _takeTurn);
     }
 
     /// <summary>One task's turn in virtual time; the next one's, if there is one, is planned.</summary>

@@ -194,6 +194,7 @@ internal sealed partial class PhysicalCpu : IDisposable
         }
         while (!Inbox.IsEmpty);
         Dispatch dispatch = _machine.Core.Schedule(Id, now);
+        _virtual?.SpendDecision();
         if (dispatch.Lost)
         {
             _ = Lose();

@@ -101,6 +101,9 @@ internal sealed class VirtualMachineDriver
     /// <summary>A piece of a long hypercall is done.</summary>
     public void SpendItem() => Time.Clock.Spend(new(Time.Options.TrapCost.Value / ItemsPerTrap));
 
+    /// <summary>The scheduler was asked: as much as a trap, so that time goes on whatever it answers.</summary>
+    public void SpendDecision() => Time.Clock.Spend(Time.Options.TrapCost);
+
     /// <summary>Page-table entries were looked at.</summary>
     public void SpendEntries() => Time.Clock.Spend(new(Time.Options.TrapCost.Value * TrapsPerEntries));
 

@@ -79,6 +79,15 @@ internal sealed class VirtualTimeTests
     }
 
     [Test]
+    public void A_machine_may_have_more_CPUs_than_the_host_and_its_configuration_runs_as_it_is()
+    {
+        string output = Run("wide", Busy.Replace("\"pcpus\": 2", "\"pcpus\": 7", StringComparison.Ordinal), "--quiet");
+        Assert.That(JsonNode.Parse(File.ReadAllText(Path.Combine(output, "result.json")))!["pcpus"]!.AsArray(), Has.Count.EqualTo(7));
+        string again = Run("again", File.ReadAllText(Path.Combine(output, "configuration.json")), "--quiet");
+        Assert.That(Files(again), Is.EqualTo(Files(output)));
+    }
+
+    [Test]
     public void An_engine_that_goes_by_the_hosts_clock_is_refused_with_the_cure()
     {
         using Support.Cli cli = new();
