@@ -58,7 +58,8 @@ internal static unsafe class NativeCalls
 
     public static int SetLength(int file, long bytes) => LibC.ftruncate(file, bytes);
 
-    public static int Close(int file) => LibC.close(file);
+    /// <summary>Frees what a shared mapping has of its file, which is zeros there from then on.</summary>
+    public static int Empty(nint address, nuint bytes) => LibC.madvise((void*)address, (size_t)(ulong)bytes, LibC.MADV_REMOVE);
 
     /// <summary>Who handles a signal now.</summary>
     public static ulong HandlerOf(int signal)

@@ -13,27 +13,20 @@ internal sealed unsafe class CodeArena : IDisposable
 
     public CodeArena()
     {
-        _slot = CodeSpace.Instance.Take();
-        int file = NativeCalls.CreateMemoryFile();
+        CodeSpace space = CodeSpace.Instance;
+        _slot = space.Take();
         try
         {
-            if (file < 0 || NativeCalls.SetLength(file, CodeSpace.SlotBytes) != 0)
-                throw Failed("memfd_create");
-            _writable = NativeCalls.Map(0, CodeSpace.SlotBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Shared, file, 0);
+            _writable = NativeCalls.Map(0, CodeSpace.SlotBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Shared, space.File, space.OffsetOf(_slot));
             if (_writable == NativeCalls.Failed)
                 throw Failed("mmap");
-            if (NativeCalls.Map(_slot, CodeSpace.SlotBytes, NativeCalls.Read | NativeCalls.Execute, NativeCalls.Shared | NativeCalls.Fixed, file, 0) == NativeCalls.Failed)
+            if (NativeCalls.Map(_slot, CodeSpace.SlotBytes, NativeCalls.Read | NativeCalls.Execute, NativeCalls.Shared | NativeCalls.Fixed, space.File, space.OffsetOf(_slot)) == NativeCalls.Failed)
                 throw Failed("mmap of executable memory");
         }
         catch
         {
             Dispose();
             throw;
-        }
-        finally
-        {
-            if (file >= 0)
-                _ = NativeCalls.Close(file);
         }
     }
 
@@ -50,7 +43,11 @@ internal sealed unsafe class CodeArena : IDisposable
     public void Dispose()
     {
         if (_writable is not (0 or -1))
+        {
+            _ = NativeCalls.Empty(_writable, CodeSpace.SlotBytes);
             _ = NativeCalls.Unmap(_writable, CodeSpace.SlotBytes);
+        }
+
         _writable = -1;
         CodeSpace.Instance.Return(_slot);
     }

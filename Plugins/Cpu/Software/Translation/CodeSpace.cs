@@ -8,6 +8,8 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 /// The range of this process's addresses where translated code runs, in slots of <see cref="SlotBytes"/>, and the handler of the host's
 /// faults in it. A fault with an instruction pointer inside the range is the guest's: the handler, machine code that this class writes,
 /// notes it in the state block and goes on at the slot's own way out (<see cref="Thunks.Fault"/>). Any other goes to whoever handled it before.
+/// All slots' memory is one file that is there from the beginning, with holes where no code is: a thread that runs guests gets a slot by mapping, the only call it may make for that
+/// (docs/security.md).
 /// </summary>
 internal sealed unsafe class CodeSpace
 {
@@ -31,6 +33,9 @@ internal sealed unsafe class CodeSpace
         nint reserved = NativeCalls.Map(0, unchecked((nuint)ReservedBytes), 0, NativeCalls.Private | NativeCalls.Anonymous | NativeCalls.NoReserve, -1, 0);
         if (reserved == NativeCalls.Failed)
             throw new EngineException($"Reserving addresses for translated code failed: {Marshal.GetLastPInvokeErrorMessage()}.", "Raise the limit of address space (ulimit -v).");
+        File = NativeCalls.CreateMemoryFile();
+        if (File < 0 || NativeCalls.SetLength(File, (long)SlotBytes * Slots) != 0)
+            throw new EngineException($"memfd_create for translated code failed: {Marshal.GetLastPInvokeErrorMessage()}.", "Raise the limits of open files and of files' sizes (ulimit -n, ulimit -f).");
         _start = (reserved + SlotBytes - 1) & ~(nint)(SlotBytes - 1);
         for (int slot = Slots - 1; slot >= 0; slot--)
             _free.Push(slot);
@@ -39,6 +44,9 @@ internal sealed unsafe class CodeSpace
 
     /// <summary>This process's.</summary>
     public static CodeSpace Instance => Shared.Value;
+
+    /// <summary>The memory of all slots.</summary>
+    public int File { get; }
 
     /// <summary>Takes a slot; its memory is not mapped yet.</summary>
     public nint Take()
@@ -58,6 +66,9 @@ internal sealed unsafe class CodeSpace
         lock (_gate)
             _free.Push((int)((slot - _start) / SlotBytes));
     }
+
+    /// <summary>Where a slot's memory begins in the <see cref="File"/>.</summary>
+    public nint OffsetOf(nint slot) => slot - _start;
 
     private void Install()
     {
