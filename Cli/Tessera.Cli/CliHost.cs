@@ -3,6 +3,7 @@ using Tessera.Cli.Composition;
 using Tessera.Cli.Native;
 using Tessera.Cli.Runs;
 using Tessera.Cli.Terminal;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli;
 
@@ -42,6 +43,9 @@ internal sealed class CliHost : IDisposable
 
     /// <summary>Called before the first guest of a machine runs; the real process gives up what it does not need any more.</summary>
     public Action BeforeGuests { get; init; } = static () => { };
+
+    /// <summary>Told by threads what they are for; null leaves them as they are.</summary>
+    public IThreadDuties? Duties { get; init; }
 
     /// <summary>Called with a folder that a run will write to: whether it still may after <see cref="BeforeGuests"/>.</summary>
     /// <exception cref="FailedException">It may not.</exception>
@@ -85,6 +89,7 @@ internal sealed class CliHost : IDisposable
             Environment = System.Environment.GetEnvironmentVariable,
             TerminalSize = static () => System.Console.IsOutputRedirected || System.Console.WindowWidth <= 0 ? null : (System.Console.WindowWidth, System.Console.WindowHeight),
             BeforeGuests = isHardening ? hardening.Apply : static () => { },
+            Duties = isHardening ? hardening.Duties : null,
             CheckFolder = isHardening ? ProcessHardening.CheckFolder : static _ => { },
             Stop = StopSignals.Listen(errorIsTerminal ? error : null),
         };

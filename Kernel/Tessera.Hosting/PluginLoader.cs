@@ -20,6 +20,7 @@ internal static class PluginLoader
             Type type = PluginLoadContext.Load(context, manifest.Path, image ?? File.ReadAllBytes(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
             PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
             CheckClass(manifest, type);
+            References.Load(type.Assembly);
             PluginInfo info = new()
             {
                 Kind = manifest.Kind,

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Loader;
 using System.Text.Json;
 using Microsoft.CodeAnalysis;
 using Microsoft.Extensions.DependencyInjection;
@@ -72,7 +73,7 @@ internal sealed class PluginHostTests
         PluginInfo info = _forge.Catalog.List().Single();
         Assert.Multiple(() =>
         {
-            Assert.That((info.Kind, info.Name, info.Version, info.Summary, info.SdkVersion, info.Path), Is.EqualTo((PluginKind.Scheduler, "sample", "1.2.3", "A sample.", "1.0", path)));
+            Assert.That((info.Kind, info.Name, info.Version, info.Summary, info.SdkVersion, info.Path), Is.EqualTo((PluginKind.Scheduler, "sample", "1.2.3", "A sample.", $"{SdkVersion.Major}.{SdkVersion.Minor}", path)));
             Assert.That(info.Options.Select(option => (option.Name, option.Type, option.Default, option.Min, option.Max)), Is.EqualTo(new[]
             {
                 ("slice", OptionType.Duration, "5 ms", "1 ms", (string?)"1 s"),
@@ -97,6 +98,18 @@ internal sealed class PluginHostTests
         Assert.That(problems, Is.Empty);
         Assert.That(plugin.Create<IScheduler>(options, services).Describe(Vcpu), Is.EqualTo("20 ms RoundRobin service").Or.EqualTo("20000 µs RoundRobin service"));
         Assert.That(plugin.Create<IScheduler>(null, services).Describe(Vcpu), Does.EndWith("FirstComeFirstServed service"), "no options means the defaults");
+    }
+
+    /// <summary>A thread that runs guests could not open it later.</summary>
+    [Test]
+    public void What_a_plugin_refers_to_is_loaded_with_it()
+    {
+        string last = PluginForge.Compile(Path.Combine(_forge.Folder, "Needy", "Last.dll"), "public static class Last { public static string Word => \"word\"; }");
+        string helper = PluginForge.Compile(
+            Path.Combine(_forge.Folder, "Needy", "Helper.dll"), "public static class Helper { public static string Word => Last.Word; }", MetadataReference.CreateFromFile(last));
+        _forge.Plugin("Needy", PluginForge.Scheduler("needy", "Helper.Word"), MetadataReference.CreateFromFile(helper));
+        using LoadedPlugin plugin = _forge.Catalog.Load("needy", PluginKind.Scheduler);
+        Assert.That(((AssemblyLoadContext)plugin.Lifetime.Target!).Assemblies.Select(assembly => assembly.GetName().Name), Is.SupersetOf(new[] { "Helper", "Last" }));
     }
 
     [Test]

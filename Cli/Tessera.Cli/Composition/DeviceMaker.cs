@@ -4,12 +4,14 @@ using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Composition;
 
 /// <summary>Makes devices of plans: each backend's instance gets the one beneath it, and what its machine shares.</summary>
 /// <param name="machine">The machine.</param>
-internal sealed class DeviceMaker(Machine machine) : IMachineScope, IDisposable
+/// <param name="duties">What backends' threads tell what they are for; null leaves them as they are.</param>
+internal sealed class DeviceMaker(Machine machine, IThreadDuties? duties) : IMachineScope, IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<string, object> _shared = [];
@@ -66,6 +68,8 @@ internal sealed class DeviceMaker(Machine machine) : IMachineScope, IDisposable
                 ServiceCollection services = new();
                 services.AddSingleton<IMachineScope>(this);
                 services.AddSingleton(machine.Time);
+                if (duties is not null)
+                    services.AddSingleton(duties);
                 if (backend is INetworkBackend network)
                     services.AddSingleton<INetworkBackend>(new LayerGuard(network));
                 else if (backend is not null)

@@ -9,6 +9,7 @@ using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Memory;
+using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Composition;
@@ -41,7 +42,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services, CliHost ho
         if (prepared.Experiment.Machine.VirtualTime is not null)
             return CreateInVirtualTime(prepared);
         (Machine machine, ICpuEngine engine) = Assemble(prepared);
-        return new KernelMachine(engine, prepared.Experiment.Machine.HostCpus, machine);
+        return new KernelMachine(engine, prepared.Experiment.Machine.HostCpus, machine, host.Duties);
     }
 
     private VirtualKernelMachine CreateInVirtualTime(PreparedExperiment prepared)
@@ -89,6 +90,7 @@ internal sealed class KernelMachineFactory(IServiceProvider services, CliHost ho
                 FallbackScheduler = () => plugins.Fallback.Create<IScheduler>(services),
                 FastPaths = prepared.Experiment.Machine.FastPaths,
                 BeforeGuests = host.BeforeGuests,
+                Duties = host.Duties,
             }), engine);
         }
         catch
@@ -109,10 +111,10 @@ internal class KernelMachine : IRunMachine
     private volatile string? _failure;
 
     /// <summary>Takes over a machine and its engine.</summary>
-    public KernelMachine(ICpuEngine engine, IReadOnlyList<int> hostCpus, Machine machine)
+    public KernelMachine(ICpuEngine engine, IReadOnlyList<int> hostCpus, Machine machine, IThreadDuties? duties)
     {
         (_engine, HostCpus, _machine) = (engine, hostCpus, machine);
-        _devices = new DeviceMaker(machine);
+        _devices = new DeviceMaker(machine, duties);
         machine.Failed = exception => _failure = exception is ReplayException ? exception.Message : exception.ToString();
     }
 

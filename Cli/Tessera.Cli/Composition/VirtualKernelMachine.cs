@@ -26,7 +26,7 @@ internal sealed class VirtualKernelMachine : KernelMachine, IRunPacer, ITakesInp
 
     /// <summary>Takes over a machine, its engine and the recording of what comes from outside.</summary>
     public VirtualKernelMachine(ICpuEngine engine, IReadOnlyList<int> hostCpus, Machine machine, CliHost host, RunRecording? recording)
-        : base(engine, hostCpus, machine)
+        : base(engine, hostCpus, machine, host.Duties)
     {
         (_machine, _host, _recording) = (machine, host, recording);
         if (recording is not null)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Tessera.Sdk.Plugins;
 using Tmds.Linux;
 
 namespace Tessera.Cli.Native;
@@ -27,10 +28,14 @@ internal sealed unsafe class ProcessHardening
     private const int Passes = 500;
 
     private readonly Lock _gate = new();
+    private readonly ThreadDuties _duties = new(Signal);
     private bool _isDone;
 
     /// <summary>A signal that .NET and the engine leave alone; the former takes SIGRTMIN, the latter SIGRTMIN + 7.</summary>
     private static int Signal => LibC.SIGRTMIN + 9;
+
+    /// <summary>What threads tell what they are for.</summary>
+    public IThreadDuties Duties => _duties;
 
     /// <summary>Whether this process still has rights that ordinary users lack.</summary>
     public static bool IsPrivileged => ThreadRights.Read("self").Any(thread => thread.Capabilities != 0);
@@ -39,7 +44,7 @@ internal sealed unsafe class ProcessHardening
     public static string Describe(string? setting) => setting == Off
         ? $"off ({Variable}={Off}): a run keeps the rights it was started with"
         : $"a run drops {(IsPrivileged ? "this user's capabilities" : "capabilities (this user has none)")}, new privileges and core dumps"
-            + ((long)(ssize_t)LibC.syscall(SysPrctl, GetSeccomp, 0, 0, 0, 0) >= 0 ? $", and {SystemCallFilter.Refused.Length} system calls" : "; this kernel has no seccomp, so every system call stays");
+            + ((long)(ssize_t)LibC.syscall(SysPrctl, GetSeccomp, 0, 0, 0, 0) >= 0 ? $", {SystemCallFilter.Refused.Length} system calls, and on threads of CPUs and devices all but {ThreadCallList.Most}" : "; this kernel has no seccomp, so every system call stays");
 
     /// <summary>Whether a folder can be written to without capabilities: a privileged user may write where others own it, and gives that right up before there are results.</summary>
     /// <exception cref="FailedException">It cannot.</exception>
@@ -64,7 +69,8 @@ internal sealed unsafe class ProcessHardening
             LimitTo(LimitCore, 0);
             LimitTo(LimitFiles, MostFiles);
             DropEverywhere();
-            SystemCallFilter.Install();
+            if (SystemCallFilter.Install())
+                _duties.Begin();
             _isDone = true;
         }
     }
@@ -82,7 +88,7 @@ internal sealed unsafe class ProcessHardening
 
     private static void DropEverywhere()
     {
-        using DroppingHandler handler = new(Signal);
+        using SignalCode handler = SignalCode.Dropping(Signal);
         for (int pass = 0; pass < Passes; pass++)
         {
             ThreadRights[] left = [.. ThreadRights.Read("self").Where(thread => thread.Capabilities != 0 || !thread.HasNoNewPrivileges)];

@@ -1,29 +1,14 @@
-using System.Runtime.InteropServices;
-using Tmds.Linux;
-
 namespace Tessera.Cli.Native;
 
 /// <summary>
 /// The seccomp filter of the whole process: system calls that neither Tessera nor .NET makes once guests run, refused with EPERM. A list of what is refused and not of
-/// what is allowed: the runtime's own threads need calls that change with its version (docs/security.md).
+/// what is allowed: the runtime's own threads need calls that change with its version. Threads of the VMM's have lists of what is allowed besides (<see cref="ThreadCallList"/>).
 /// </summary>
-internal static unsafe class SystemCallFilter
+internal static class SystemCallFilter
 {
-    private const int SysSeccomp = 317;
-    private const int SetModeFilter = 1;
-    private const int EveryThread = 1;
+    private const int NotPermitted = 1;
     private const int NoSystemCall = 38;
     private const int Invalid = 22;
-
-    private const ushort LoadWord = 0x20;
-    private const ushort JumpIfEqual = 0x15;
-    private const ushort JumpIfAtLeast = 0x35;
-    private const ushort Return = 0x06;
-    private const uint Allow = 0x7fff0000;
-    private const uint RefuseNotPermitted = 0x00050000 | 1;
-    private const uint ArchitectureAt = 4;
-    private const uint X64 = 0xc000003e;
-    private const uint X32 = 0x40000000;
 
     /// <summary>
     /// x86-64's numbers of: ptrace, execve, personality, ustat, pivot_root, acct, mount, umount2, chroot, swapon, swapoff, reboot, sethostname, setdomainname, iopl,
@@ -45,47 +30,17 @@ internal static unsafe class SystemCallFilter
     public static ReadOnlySpan<int> Refused => Numbers;
 
     /// <summary>Puts it on every thread of the process, and so on those that they start. A kernel without seccomp goes without.</summary>
+    /// <returns>Whether this kernel has filters.</returns>
     /// <exception cref="FailedException">The kernel refuses it.</exception>
-    public static void Install()
+    public static bool Install()
     {
-        Instruction[] program = Program();
-        // SAFETY: the program is pinned for the call, and its length given.
-        fixed (Instruction* first = program)
-        {
-            FilterProgram filter = new() { Length = (ushort)program.Length, First = first };
-            long result = (ssize_t)LibC.syscall(SysSeccomp, SetModeFilter, EveryThread, &filter);
-            if (result == 0 || (result < 0 && LibC.errno is NoSystemCall or Invalid))
-                return;
-            throw new FailedException($"The filter of system calls cannot be set ({(result > 0 ? $"thread {result}" : $"errno {LibC.errno}")}). {ProcessHardening.Variable}={ProcessHardening.Off} runs without.");
-        }
-    }
-
-    private static Instruction[] Program()
-    {
-        int count = Numbers.Length;
-        List<Instruction> program =
-        [
-            new(LoadWord, 0, 0, ArchitectureAt),
-            new(JumpIfEqual, 0, (byte)(count + 3), X64),
-            new(LoadWord, 0, 0, 0),
-            new(JumpIfAtLeast, (byte)(count + 1), 0, X32),
-        ];
-        for (int index = 0; index < count; index++)
-            program.Add(new(JumpIfEqual, (byte)(count - index), 0, (uint)Numbers[index]));
-        program.Add(new(Return, 0, 0, Allow));
-        program.Add(new(Return, 0, 0, RefuseNotPermitted));
-        return [.. program];
-    }
-
-    /// <summary>struct sock_filter.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private readonly record struct Instruction(ushort Code, byte IfTrue, byte IfFalse, uint Value);
-
-    /// <summary>struct sock_fprog.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private struct FilterProgram
-    {
-        public ushort Length;
-        public Instruction* First;
+        FilterProgram program = new();
+        foreach (int call in Numbers)
+            program.Refuse(call, NotPermitted);
+        program.Otherwise(isAllowed: true);
+        long result = program.Install(onEveryThread: true);
+        if (result is 0 or -NoSystemCall or -Invalid)
+            return result == 0;
+        throw new FailedException($"The filter of system calls cannot be set ({(result > 0 ? $"thread {result}" : $"errno {-result}")}). {ProcessHardening.Variable}={ProcessHardening.Off} runs without.");
     }
 }

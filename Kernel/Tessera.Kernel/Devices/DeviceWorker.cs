@@ -1,4 +1,5 @@
 using Tessera.Kernel.Time;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Kernel.Devices;
 
@@ -34,6 +35,7 @@ internal sealed class DeviceWorker : IDisposable
     private readonly AutoResetEvent _news = new(initialState: false);
     private readonly string _name;
     private readonly int _budget;
+    private readonly IThreadDuties? _duties;
     private readonly VirtualTime? _virtual;
     private readonly Action _takeTurn;
     private readonly Timer? _watch;
@@ -51,10 +53,11 @@ internal sealed class DeviceWorker : IDisposable
     /// <param name="name">Its name, for debuggers.</param>
     /// <param name="budget">Requests of one device in one turn.</param>
     /// <param name="virtualTime">In virtual time there is no thread: turns are planned, and come when whoever drives the machine is there.</param>
-    public DeviceWorker(string name, int budget = 32, VirtualTime? virtualTime = null)
+    /// <param name="duties">Takes from the thread what it does not need.</param>
+    public DeviceWorker(string name, int budget = 32, VirtualTime? virtualTime = null, IThreadDuties? duties = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(budget, 1);
-        (_name, _budget, _virtual, _takeTurn) = (name, budget, virtualTime, TakeTurn);
+        (_name, _budget, _virtual, _duties, _takeTurn) = (name, budget, virtualTime, duties, TakeTurn);
         if (virtualTime is not null)
             return;
         _thread = Start();
@@ -210,6 +213,7 @@ internal sealed class DeviceWorker : IDisposable
     private void Work(int generation)
     {
         Native.TimeSlice.Shorten();
+        _duties?.Enter(ThreadDuty.Device);
         while (true)
         {
             DeviceTask? task;

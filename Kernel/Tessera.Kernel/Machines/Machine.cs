@@ -13,6 +13,7 @@ using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
+using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Kernel;
@@ -37,6 +38,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly PhysicalCpu[] _pcpus;
     private readonly List<PhysicalCpu> _replaced = [];
     private readonly Timer? _watchdog;
+    private readonly PoolDoor? _pool;
     private readonly DeviceWorker _blockWorker;
     private readonly DeviceWorker _networkWorker;
     private readonly System.Collections.Concurrent.ConcurrentDictionary<DomainId, Domain> _byId = new();
@@ -54,7 +56,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
         (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);
         (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
-        _beforeGuests = configuration.BeforeGuests;
+        (_beforeGuests, Duties) = (configuration.BeforeGuests, configuration.Duties);
         if (configuration.VirtualTime is { } options)
         {
             if (!Engine.Facts.OwnsTime)
@@ -63,15 +65,18 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         }
 
         Clock = Virtual is null ? new HostClock() : Virtual.Time.Clock;
-        Store = Virtual is null ? new XenStore() : new XenStore { Post = Virtual.Post };
+        _pool = Virtual is null ? new PoolDoor() : null;
+        Store = new XenStore { Post = Virtual is null ? _pool!.Queue : Virtual.Post };
         StoreClient = new StoreClient(Store);
         StoreServer = new StoreServer(
             Time,
             (domain, exception) => FindDomain(domain)?.Crash(null, $"its store connection failed: {exception.Message}"),
             OnFailure,
+            Duties,
             startThread: Virtual is null,
             Virtual is null ? null : Virtual.StoreHasNews);
-        (_blockWorker, _networkWorker) = (new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time), new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time));
+        _blockWorker = new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time, duties: Duties);
+        _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
@@ -128,6 +133,8 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     public Outside? Outside => Virtual?.Outside;
 
     internal ICpuEngine Engine { get; }
+
+    internal IThreadDuties? Duties { get; }
 
     /// <summary>What drives it in virtual time; null in the host's.</summary>
     internal VirtualMachineDriver? Virtual { get; }
@@ -320,6 +327,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         _blockWorker.Dispose();
         _networkWorker.Dispose();
         StoreServer.Dispose();
+        _pool?.Dispose();
     }
 
     /// <inheritdoc/>

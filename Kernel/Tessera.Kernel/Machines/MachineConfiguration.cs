@@ -1,6 +1,7 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
+using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Kernel;
@@ -37,6 +38,9 @@ public sealed record MachineConfiguration
 
     /// <summary>Called once, before the first domain runs an instruction: here the process gives up what only building needed.</summary>
     public Action? BeforeGuests { get; init; }
+
+    /// <summary>Told by each of the machine's threads what it is for; null leaves them as they are.</summary>
+    public IThreadDuties? Duties { get; init; }
 
     /// <summary>How the machine's time follows from its work; null for the host's time. The caller drives such a machine (<see cref="Machine.RunUntil"/>).</summary>
     public Time.VirtualTimeOptions? VirtualTime { get; init; }

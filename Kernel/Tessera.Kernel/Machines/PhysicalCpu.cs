@@ -5,6 +5,7 @@ using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Kernel;
 
@@ -161,6 +162,7 @@ internal sealed partial class PhysicalCpu : IDisposable
             Native.TimeSlice.Restore();
             using IEngineThread engineThread = _machine.Engine.EnterThread(_hostCpu);
             Volatile.Write(ref _engineThread, engineThread);
+            _machine.Duties?.Enter(ThreadDuty.Processor);
             try
             {
                 while (Volatile.Read(ref _leaving) == 0)

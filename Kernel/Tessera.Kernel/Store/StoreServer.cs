@@ -1,4 +1,5 @@
 using Tessera.Sdk;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Kernel.Store;
 
@@ -20,6 +21,7 @@ internal sealed class StoreServer : IDisposable
     private readonly Queue<(StoreConnection Connection, long Due)> _looks = new();
     private readonly Action<DomainId, Exception> _failed;
     private readonly Action<Exception>? _broken;
+    private readonly IThreadDuties? _duties;
     private readonly Action? _news;
     private readonly Thread? _thread;
     private bool _stopping;
@@ -27,11 +29,13 @@ internal sealed class StoreServer : IDisposable
     /// <param name="time">What requests a second are measured by.</param>
     /// <param name="failed">Told of a connection whose service failed; it is closed.</param>
     /// <param name="broken">Told of what ended the thread; nobody is served any more.</param>
+    /// <param name="duties">Takes from the thread what it does not need.</param>
     /// <param name="startThread">False leaves the turns to the caller (<see cref="ServeNext"/>).</param>
     /// <param name="news">Told that a connection has news, for a caller that gives the turns.</param>
-    public StoreServer(TimeProvider time, Action<DomainId, Exception> failed, Action<Exception>? broken = null, bool startThread = true, Action? news = null)
+    public StoreServer(
+        TimeProvider time, Action<DomainId, Exception> failed, Action<Exception>? broken = null, IThreadDuties? duties = null, bool startThread = true, Action? news = null)
     {
-        (Time, _failed, _broken, _news) = (time, failed, broken, news);
+        (Time, _failed, _broken, _duties, _news) = (time, failed, broken, duties, news);
         if (!startThread)
             return;
         _thread = new Thread(Loop) { IsBackground = true, Name = "store" };
@@ -129,6 +133,7 @@ internal sealed class StoreServer : IDisposable
     {
         try
         {
+            _duties?.Enter(ThreadDuty.Device);
             Serve();
         }
         catch (Exception exception)

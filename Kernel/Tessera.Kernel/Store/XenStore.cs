@@ -37,7 +37,7 @@ internal sealed class XenStore
         _direct = new StoreView(_root, _books);
     }
 
-    /// <summary>Where watches of those inside the VMM are called back; on the thread pool unless set.</summary>
+    /// <summary>Where watches of those inside the VMM are called back, from whatever thread writes here; on the thread pool unless set.</summary>
     public Action<IThreadPoolWorkItem> Post { get; init; } = static item => ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
 
     /// <summary>What each domain may take.</summary>

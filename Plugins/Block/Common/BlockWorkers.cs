@@ -1,4 +1,5 @@
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Plugins.Block;
 
@@ -11,6 +12,7 @@ internal sealed class BlockWorkers : IDisposable
     private readonly Lock _gate = new();
     private readonly SemaphoreSlim _work = new(0);
     private readonly Func<BlockRequest, int, BlockStatus> _execute;
+    private readonly IThreadDuties? _duties;
     private readonly Thread[] _threads;
     private BlockRequest? _first;
     private BlockRequest? _last;
@@ -20,9 +22,10 @@ internal sealed class BlockWorkers : IDisposable
     /// <param name="name">Their name.</param>
     /// <param name="count">How many.</param>
     /// <param name="execute">Carries out a request on the worker of this number.</param>
-    public BlockWorkers(string name, int count, Func<BlockRequest, int, BlockStatus> execute)
+    /// <param name="duties">Takes from the threads what they do not need.</param>
+    public BlockWorkers(string name, int count, Func<BlockRequest, int, BlockStatus> execute, IThreadDuties? duties)
     {
-        _execute = execute;
+        (_execute, _duties) = (execute, duties);
         _threads = new Thread[count];
         for (int index = 0; index < count; index++)
         {
@@ -81,6 +84,7 @@ internal sealed class BlockWorkers : IDisposable
 
     private void Work(int worker)
     {
+        _duties?.Enter(ThreadDuty.Device);
         for (; ; )
         {
             _work.Wait();

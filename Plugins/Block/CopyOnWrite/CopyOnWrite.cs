@@ -14,6 +14,7 @@ public sealed class CopyOnWrite : IBlockBackend
 
     private readonly Func<BlockAccess, Overlay> _open;
     private readonly int _workerCount;
+    private readonly IThreadDuties? _duties;
     private readonly Lock _atOnceGate = new();
     private Overlay? _overlay;
     private BlockWorkers? _workers;
@@ -21,12 +22,13 @@ public sealed class CopyOnWrite : IBlockBackend
 
     /// <summary>Prepares a disk.</summary>
     /// <param name="options">Its options.</param>
-    public CopyOnWrite(CopyOnWriteOptions options)
-        : this(access => OverlayOpener.Open(options, access), options.Workers)
+    /// <param name="duties">Takes from its threads what they do not need.</param>
+    public CopyOnWrite(CopyOnWriteOptions options, IThreadDuties? duties = null)
+        : this(access => OverlayOpener.Open(options, access), options.Workers, duties)
     {
     }
 
-    internal CopyOnWrite(Func<BlockAccess, Overlay> open, int workers) => (_open, _workerCount) = (open, workers);
+    internal CopyOnWrite(Func<BlockAccess, Overlay> open, int workers, IThreadDuties? duties = null) => (_open, _workerCount, _duties) = (open, workers, duties);
 
     /// <inheritdoc/>
     public BlockGeometry Open(BlockAccess access)
@@ -43,7 +45,7 @@ public sealed class CopyOnWrite : IBlockBackend
             DiscardGranularity = access == BlockAccess.ReadOnly ? 0 : OverlayHeader.BlockBytes,
             QueueDepth = 4 * _workerCount,
         };
-        _workers = new BlockWorkers("tessera-copy-on-write", _workerCount, Execute);
+        _workers = new BlockWorkers("tessera-copy-on-write", _workerCount, Execute, _duties);
         return _geometry;
     }
 

@@ -10,8 +10,9 @@ namespace Tessera.Plugins.Block.Nbd;
 /// goes away and comes back, requests wait for it, and nothing that it had acknowledged is lost: see <see cref="NbdConnection"/>.
 /// </summary>
 /// <param name="options">Its options.</param>
+/// <param name="duties">Takes from its thread what it does not need.</param>
 [Plugin("nbd", PluginKind.BlockBackend, "1.1.0", ReachesOutside = true, Summary = "A disk at an NBD server: any format and place that qemu-nbd or nbdkit know.", Options = typeof(NbdOptions))]
-public sealed class Nbd(NbdOptions options) : IBlockBackend
+public sealed class Nbd(NbdOptions options, IThreadDuties? duties = null) : IBlockBackend
 {
     /// <summary>How long a server may take to answer a first call.</summary>
     private static readonly TimeSpan FirstPatience = TimeSpan.FromSeconds(30);
@@ -32,7 +33,7 @@ public sealed class Nbd(NbdOptions options) : IBlockBackend
         try
         {
             _geometry = dialer.Describe(handle);
-            _connection = new NbdConnection(dialer, handle, dialer.Limits(handle, _geometry), _geometry, TimeSpan.FromSeconds(options.Reconnect.TotalSeconds));
+            _connection = new NbdConnection(dialer, handle, dialer.Limits(handle, _geometry), _geometry, TimeSpan.FromSeconds(options.Reconnect.TotalSeconds), duties);
             return _geometry;
         }
         catch

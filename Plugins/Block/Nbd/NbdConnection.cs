@@ -1,5 +1,6 @@
 using Tessera.Plugins.Block.Nbd.Native;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 using Tmds.Linux;
 
 namespace Tessera.Plugins.Block.Nbd;
@@ -20,6 +21,7 @@ internal sealed unsafe class NbdConnection : IDisposable
     private readonly UnstableWrites _unstable;
     private readonly int _wake;
     private readonly Thread _thread;
+    private readonly IThreadDuties? _duties;
     private readonly NbdSlot[] _slots;
     private readonly Stack<NbdSlot> _idle;
     private readonly Dictionary<long, NbdSlot> _underWay;
@@ -40,9 +42,10 @@ internal sealed unsafe class NbdConnection : IDisposable
     /// <param name="limits">What its commands may ask for.</param>
     /// <param name="geometry">What the disk is like, and must stay.</param>
     /// <param name="patience">How long a server may be away; zero when its first absence is the end.</param>
-    public NbdConnection(NbdDialer dialer, NbdHandle handle, NbdLimits limits, BlockGeometry geometry, TimeSpan patience)
+    /// <param name="duties">Takes from the thread what it does not need.</param>
+    public NbdConnection(NbdDialer dialer, NbdHandle handle, NbdLimits limits, BlockGeometry geometry, TimeSpan patience, IThreadDuties? duties)
     {
-        (_handle, _limits) = (handle, limits);
+        (_handle, _limits, _duties) = (handle, limits, duties);
         _wake = LibC.eventfd(0, LibC.EFD_NONBLOCK | LibC.EFD_CLOEXEC);
         if (_wake < 0)
             throw new BackendException("nbd: the host has no eventfd left.", "Raise the limit of open files (ulimit -n).");
@@ -97,6 +100,7 @@ internal sealed unsafe class NbdConnection : IDisposable
 
     private void Work()
     {
+        _duties?.Enter(ThreadDuty.Client);
         while (true)
         {
             if (_isLost)

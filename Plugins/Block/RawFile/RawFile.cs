@@ -43,6 +43,7 @@ public sealed class RawFile : IGrowingBlockBackend
 
     private readonly RawFileOptions _options;
     private readonly Func<(int Logical, int Physical, int DiscardGranularity)>? _described;
+    private readonly IThreadDuties? _duties;
     private readonly Lock _atOnceGate = new();
     private VectorIo[] _io = [];
     private VectorIo? _atOnce;
@@ -56,13 +57,15 @@ public sealed class RawFile : IGrowingBlockBackend
 
     /// <summary>Prepares a disk.</summary>
     /// <param name="options">Its options.</param>
-    public RawFile(RawFileOptions options)
-        : this(options, null)
+    /// <param name="duties">Takes from its threads what they do not need.</param>
+    public RawFile(RawFileOptions options, IThreadDuties? duties = null)
+        : this(options, null, duties)
     {
     }
 
     /// <summary>The same for a file that stands for a block device, which somebody else describes; null for what the file itself says.</summary>
-    internal RawFile(RawFileOptions options, Func<(int Logical, int Physical, int DiscardGranularity)>? described) => (_options, _described) = (options, described);
+    internal RawFile(RawFileOptions options, Func<(int Logical, int Physical, int DiscardGranularity)>? described, IThreadDuties? duties = null) =>
+        (_options, _described, _duties) = (options, described, duties);
 
     /// <inheritdoc/>
     public BlockGeometry Open(BlockAccess access)
@@ -93,7 +96,7 @@ public sealed class RawFile : IGrowingBlockBackend
         };
         _io = [.. Enumerable.Range(0, _options.Workers).Select(_ => new VectorIo(alignment))];
         _atOnce = _options.Direct ? null : new VectorIo(alignment);
-        _workers = new BlockWorkers("tessera-raw-file", _options.Workers, Execute);
+        _workers = new BlockWorkers("tessera-raw-file", _options.Workers, Execute, _duties);
         return _geometry;
     }
 

@@ -13,6 +13,7 @@ public sealed class Capture : INetworkBackend, INetworkReceiver
     private readonly CaptureOptions _options;
     private readonly INetworkBackend _inner;
     private readonly TimeProvider _time;
+    private readonly IThreadDuties? _duties;
     private PcapngWriter? _writer;
     private INetworkReceiver? _receiver;
 
@@ -20,7 +21,9 @@ public sealed class Capture : INetworkBackend, INetworkReceiver
     /// <param name="options">Its options.</param>
     /// <param name="inner">The backend.</param>
     /// <param name="time">By which frames are stamped.</param>
-    public Capture(CaptureOptions options, INetworkBackend inner, TimeProvider time) => (_options, _inner, _time) = (options, inner, time);
+    /// <param name="duties">Takes from its thread what it does not need.</param>
+    public Capture(CaptureOptions options, INetworkBackend inner, TimeProvider time, IThreadDuties? duties = null) =>
+        (_options, _inner, _time, _duties) = (options, inner, time, duties);
 
     /// <inheritdoc/>
     public string? Problem => _writer?.Problem ?? _inner.Problem;
@@ -30,7 +33,14 @@ public sealed class Capture : INetworkBackend, INetworkReceiver
     {
         try
         {
-            _writer = new PcapngWriter(_options.Path, $"{port.Domain} {port.Address}", _options.SnapLength, (int)(_options.Buffer.Bytes / 2), _options.Limit.Bytes, waits: !ReferenceEquals(_time, TimeProvider.System));
+            _writer = new PcapngWriter(
+                _options.Path,
+                $"{port.Domain} {port.Address}",
+                _options.SnapLength,
+                (int)(_options.Buffer.Bytes / 2),
+                _options.Limit.Bytes,
+                _duties,
+                waits: !ReferenceEquals(_time, TimeProvider.System));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Plugins.Net.Capture;
 
@@ -28,6 +29,7 @@ internal sealed class PcapngWriter : IDisposable
     private readonly Thread _thread;
     private readonly object _gate = new();
     private readonly int _snapLength;
+    private readonly IThreadDuties? _duties;
     private readonly bool _waits;
     private long _left;
     private byte[] _filling;
@@ -46,10 +48,11 @@ internal sealed class PcapngWriter : IDisposable
     /// <param name="snapLength">The most that is kept of a frame.</param>
     /// <param name="bufferBytes">The size of each buffer.</param>
     /// <param name="limit">The most the file may have.</param>
+    /// <param name="duties">Takes from its thread what it does not need.</param>
     /// <param name="waits">Whether a frame waits for the disk, as where time is virtual, so that the file does not depend on the host.</param>
-    public PcapngWriter(string path, string name, int snapLength, int bufferBytes, long limit, bool waits = false)
+    public PcapngWriter(string path, string name, int snapLength, int bufferBytes, long limit, IThreadDuties? duties, bool waits = false)
     {
-        (_snapLength, _left, _path, _waits) = (snapLength, limit, path, waits);
+        (_snapLength, _left, _path, _duties, _waits) = (snapLength, limit, path, duties, waits);
         (_filling, _writing) = (new byte[bufferBytes], new byte[bufferBytes]);
         _file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
         WriteHeader(name);
@@ -119,6 +122,7 @@ internal sealed class PcapngWriter : IDisposable
 
     private void Work()
     {
+        _duties?.Enter(ThreadDuty.Device);
         while (true)
         {
             int length;

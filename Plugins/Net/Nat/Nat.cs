@@ -22,10 +22,11 @@ public sealed class Nat : INetworkBackend, INetworkReceiver
     /// <param name="options">Its options.</param>
     /// <param name="scope">Where networks are.</param>
     /// <param name="inner">The backend beneath; null when there is none.</param>
-    public Nat(NatOptions options, IMachineScope scope, INetworkBackend? inner = null)
+    /// <param name="duties">Takes from a network's thread what it does not need.</param>
+    public Nat(NatOptions options, IMachineScope scope, INetworkBackend? inner = null, IThreadDuties? duties = null)
     {
         (_options, _inner) = (options, inner);
-        _hub = options.Network.Length == 0 ? new NatHub("") : scope.Share($"nat/{options.Network}", () => new NatHub(options.Network));
+        _hub = options.Network.Length == 0 ? new NatHub("", duties) : scope.Share($"nat/{options.Network}", () => new NatHub(options.Network, duties));
     }
 
     /// <inheritdoc/>

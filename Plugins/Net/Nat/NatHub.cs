@@ -1,10 +1,12 @@
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Plugins.Net.Nat;
 
 /// <summary>The place of a network that interfaces share: it runs while there is one.</summary>
 /// <param name="name">The network's name; empty for an interface's own.</param>
-internal sealed class NatHub(string name)
+/// <param name="duties">Takes from the network's thread what it does not need.</param>
+internal sealed class NatHub(string name, IThreadDuties? duties)
 {
     private readonly Lock _gate = new();
     private NatNetwork? _network;
@@ -23,7 +25,7 @@ internal sealed class NatHub(string name)
                     "Give all interfaces of a network the same options, all but forwards.");
             }
 
-            NatNetwork network = _network ??= new NatNetwork(plan);
+            NatNetwork network = _network ??= new NatNetwork(plan, duties);
             NatPort added = new(network, port.Address, receiver, forwards);
             try
             {

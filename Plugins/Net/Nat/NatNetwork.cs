@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Tessera.Plugins.Net.Nat.Native;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Plugins.Net.Nat;
 
@@ -20,6 +21,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
     private readonly Dictionary<uint, NatPort> _owners = [];
     private readonly Queue<Errand> _errands = [];
     private readonly SlirpStack _slirp;
+    private readonly IThreadDuties? _duties;
     private readonly Thread _thread;
     private ImmutableArray<NatPort> _ports = [];
     private bool _stopping;
@@ -27,9 +29,11 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
 
     /// <summary>Begins a network without interfaces.</summary>
     /// <exception cref="BackendException">There is no slirp, or it refuses.</exception>
-    public NatNetwork(NatPlan plan)
+    /// <param name="plan">What it is.</param>
+    /// <param name="duties">Takes from its thread what it does not need.</param>
+    public NatNetwork(NatPlan plan, IThreadDuties? duties)
     {
-        Plan = plan;
+        (Plan, _duties) = (plan, duties);
         _slirp = new SlirpStack(plan, this);
         _thread = new Thread(Work) { IsBackground = true, Name = "tessera-nat" };
         _thread.Start();
@@ -140,6 +144,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
 
     private void Work()
     {
+        _duties?.Enter(ThreadDuty.Network);
         bool more = true;
         while (true)
         {

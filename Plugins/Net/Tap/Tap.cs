@@ -13,19 +13,21 @@ public sealed class Tap : INetworkBackend
 {
     private readonly TapOptions _options;
     private readonly Func<string, TapDevice> _open;
+    private readonly IThreadDuties? _duties;
     private readonly byte[] _frame = new byte[VirtioHeader.Bytes + NetworkFrame.MostBytes];
     private TapDevice? _device;
     private TapReader? _reader;
 
     /// <summary>Makes an interface's device.</summary>
     /// <param name="options">Its options.</param>
-    public Tap(TapOptions options)
-        : this(options, TapDevice.Open)
+    /// <param name="duties">Takes from its thread what it does not need.</param>
+    public Tap(TapOptions options, IThreadDuties? duties = null)
+        : this(options, TapDevice.Open, duties)
     {
     }
 
     /// <summary>The same with a device from elsewhere, whose reads and writes are whole frames behind their headers.</summary>
-    internal Tap(TapOptions options, Func<string, TapDevice> open) => (_options, _open) = (options, open);
+    internal Tap(TapOptions options, Func<string, TapDevice> open, IThreadDuties? duties = null) => (_options, _open, _duties) = (options, open, duties);
 
     /// <summary>The device's name as the host gave it.</summary>
     internal string DeviceName => _device?.Name ?? "";
@@ -40,7 +42,7 @@ public sealed class Tap : INetworkBackend
     public NetworkCapabilities Open(NetworkPort port)
     {
         _device = _open(_options.Device);
-        _reader = new TapReader(_device, port.Receiver);
+        _reader = new TapReader(_device, port.Receiver, _duties);
         return NetworkCapabilities.All;
     }
 

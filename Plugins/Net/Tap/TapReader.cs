@@ -1,5 +1,6 @@
 using Tessera.Plugins.Net.Tap.Native;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Plugins.Net.Tap;
 
@@ -8,14 +9,15 @@ internal sealed class TapReader : IDisposable
 {
     private readonly TapDevice _device;
     private readonly INetworkReceiver _receiver;
+    private readonly IThreadDuties? _duties;
     private readonly Thread _thread;
     private volatile bool _isGone;
     // One byte more than the longest, so that a longer one shows.
     private readonly byte[] _frame = new byte[VirtioHeader.Bytes + NetworkFrame.MostBytes + 1];
 
-    public TapReader(TapDevice device, INetworkReceiver receiver)
+    public TapReader(TapDevice device, INetworkReceiver receiver, IThreadDuties? duties)
     {
-        (_device, _receiver) = (device, receiver);
+        (_device, _receiver, _duties) = (device, receiver, duties);
         _thread = new Thread(Work) { IsBackground = true, Name = "tessera-tap" };
         _thread.Start();
     }
@@ -32,6 +34,7 @@ internal sealed class TapReader : IDisposable
 
     private void Work()
     {
+        _duties?.Enter(ThreadDuty.Device);
         while (_device.Wait())
         {
             int read = -1;
