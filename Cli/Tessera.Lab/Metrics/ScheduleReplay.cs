@@ -23,11 +23,15 @@ public readonly record struct RunSpan(Nanoseconds From, Nanoseconds To, int Pcpu
 public readonly record struct BusyPeriod(Nanoseconds From, Nanoseconds To, int Domain, int Vcpu, Nanoseconds Ran, bool Ended);
 
 /// <summary>A wake and what followed.</summary>
-/// <param name="At">The wake.</param>
+/// <param name="At">The wake, or the deadline of the timer that caused it: before an earlier wake's or the recording's start when the timer was set for a time gone by.</param>
 /// <param name="Domain">The domain's index.</param>
 /// <param name="Vcpu">The vCPU's index in the domain.</param>
-/// <param name="Latency">From the wake, or the deadline of the timer that caused it, to running.</param>
-public readonly record struct WakeToRun(Nanoseconds At, int Domain, int Vcpu, Nanoseconds Latency);
+/// <param name="Latency">From then to running.</param>
+public readonly record struct WakeToRun(Nanoseconds At, int Domain, int Vcpu, Nanoseconds Latency)
+{
+    /// <summary>Where it is on an axis that begins with the recording.</summary>
+    public Nanoseconds SeenAt => At < Nanoseconds.Zero ? Nanoseconds.Zero : At;
+}
 
 /// <summary>
 /// A recording read into who ran when, who wanted to when, and how long wakes took. A vCPU that blocks is charged until its physical

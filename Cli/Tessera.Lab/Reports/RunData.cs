@@ -184,7 +184,7 @@ internal static class RunData
         json.WriteStartArray("wakes");
         ILookup<int, WakeToRun> wakes = replay.Wakes.Where(wake => wake.At < until).ToLookup(wake => slotOf[(wake.Domain, wake.Vcpu)]);
         for (int slot = 0; slot < slots.Length; slot++)
-            json.WriteStringValue(Instants(wakes[slot].Select(wake => wake.At)));
+            json.WriteStringValue(Instants(wakes[slot].Select(wake => wake.SeenAt).Order()));
         json.WriteEndArray();
         json.WriteEndObject();
     }

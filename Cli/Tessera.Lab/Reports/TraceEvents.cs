@@ -149,13 +149,13 @@ internal static class TraceEvents
             if (wake.At >= until)
                 continue;
             int track = tracks[(wake.Domain, wake.Vcpu)];
-            Begin(json, "i", "wake", Domains, track, wake.At);
+            Begin(json, "i", "wake", Domains, track, wake.SeenAt);
             json.WriteString("s", "t");
             json.WriteEndObject();
             if (wake.Latency > Nanoseconds.Zero && wake.At + wake.Latency < until && starts.TryGetValue((wake.Domain, wake.Vcpu, wake.At + wake.Latency), out int pcpu))
             {
                 flow++;
-                Begin(json, "s", "wake to run", Domains, track, wake.At);
+                Begin(json, "s", "wake to run", Domains, track, wake.SeenAt);
                 json.WriteString("cat", "wake");
                 json.WriteNumber("id", flow);
                 json.WriteEndObject();

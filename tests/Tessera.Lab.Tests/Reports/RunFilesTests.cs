@@ -5,6 +5,7 @@ using FsCheck.Fluent;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
+using Tessera.Scheduling;
 using Tessera.Sdk;
 
 namespace Tessera.Lab.Tests.Reports;
@@ -13,6 +14,24 @@ namespace Tessera.Lab.Tests.Reports;
 internal sealed class RunFilesTests
 {
     private static readonly string[] Names = ["one", "two, \"quoted\"", "sleeper"];
+
+    /// <summary>A guest's timer may have been set for any time gone by: before the recording, before the wake before.</summary>
+    [Test]
+    public void Wakes_whose_deadlines_are_long_gone_are_drawn()
+    {
+        Drawing.Require();
+        using SampleRun run = SampleRun.Write(Names);
+        int wake = 0;
+        ScheduleRecording late = run.Recording with
+        {
+            Events = [.. run.Recording.Events.Select(item => item.Kind == ScheduleEventKind.Wake && item.At > Nanoseconds.Zero ? item with { Late = new(item.At.Value * (++wake % 3)) } : item)],
+        };
+        using (StreamWriter writer = new(Path.Combine(run.Folder, "schedule.csv")))
+            ScheduleCsv.Write(writer, late);
+        Assert.That(wake, Is.GreaterThan(3));
+        ReportWriter.Write(run.Folder);
+        Assert.That(Trace(run).Where(item => item.GetProperty("ph").GetString() != "M").Select(item => item.GetProperty("ts").GetDecimal()), Is.All.GreaterThanOrEqualTo(0));
+    }
 
     [Test]
     public void A_trace_has_the_shape_that_its_viewers_read()
