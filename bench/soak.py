@@ -2,7 +2,7 @@
 """A machine that runs for long: thirty built-in domains of all kinds, three Debian kernels and a hostile guest under one scheduler, and whether the VMM's memory stays where it is.
 Fetch the guest first: ./tessera guest get debian
 
-  bench/soak.py [--minutes N] [--scheduler NAME] [--no-linux] [--keep DIR]
+  bench/soak.py [--minutes N] [--engine auto|kvm|software] [--scheduler NAME] [--no-linux] [--keep DIR]
 
 Prints the resident memory of the process in kB every half minute, and the medians of the second and the last quarter of the time (the first is boot and warming up). Fails when
 the run does, when a domain but the hostile one ended, or when the last median is more than five per cent and 32 MB above the other.
@@ -30,7 +30,7 @@ def configuration(chosen):
     ]
     if not chosen.no_linux:
         domains.append({"name": "linux", "count": 3, "guest": "debian", "memory": "128 MiB", "weight": 1024, "cmdline": "tessera.load=cpu"})
-    return {"machine": {"pcpus": 1}, "scheduler": chosen.scheduler, "domains": domains, "duration": f"{chosen.minutes * 60} s"}
+    return {"machine": {"engine": chosen.engine, "pcpus": 1}, "scheduler": chosen.scheduler, "domains": domains, "duration": f"{chosen.minutes * 60} s"}
 
 
 def descendants(pid):
@@ -69,6 +69,7 @@ def watch(process, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--engine", default="auto", choices=["auto", "kvm", "software"])
     parser.add_argument("--scheduler", default="bvt")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-linux", action="store_true")
