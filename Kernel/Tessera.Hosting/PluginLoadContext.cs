@@ -4,6 +4,7 @@ using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
 using System.Runtime.Loader;
 using McMaster.NETCore.Plugins.Loader;
+using Tessera.Common;
 
 namespace Tessera.Hosting;
 
@@ -70,7 +71,7 @@ internal static class PluginLoadContext
         using MemoryStream code = new(image, writable: false);
         if (!File.Exists(symbols))
             return context.LoadFromStream(code);
-        using MemoryStream lines = new(File.ReadAllBytes(symbols), writable: false);
+        using MemoryStream lines = new(OrdinaryFile.Read(symbols), writable: false);
         return context.LoadFromStream(code, lines);
     }
 
@@ -78,7 +79,7 @@ internal static class PluginLoadContext
     {
         try
         {
-            using PEReader image = new(File.OpenRead(library));
+            using PEReader image = new(OrdinaryFile.Open(library));
             if (!image.HasMetadata)
                 return [];
             MetadataReader metadata = image.GetMetadataReader();

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.Loader;
+using Tessera.Common;
 using Tessera.Sdk.Plugins;
 
 namespace Tessera.Hosting;
@@ -17,7 +18,7 @@ internal static class PluginLoader
         {
             context = PluginLoadContext.Create(manifest.Path);
             CheckReferences(manifest);
-            Type type = PluginLoadContext.Load(context, manifest.Path, image ?? File.ReadAllBytes(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
+            Type type = PluginLoadContext.Load(context, manifest.Path, image ?? OrdinaryFile.Read(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
             PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
             CheckClass(manifest, type);
             References.Load(type.Assembly);

@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Reflection.Metadata;
 using System.Reflection.PortableExecutable;
 using System.Text.RegularExpressions;
+using Tessera.Common;
 using Tessera.Sdk.Plugins;
 
 namespace Tessera.Hosting;
@@ -40,7 +41,7 @@ internal sealed partial record PluginManifest
             throw new PluginException($"{path} does not exist.", "Check the path, or build the plugin first.");
         try
         {
-            file = File.ReadAllBytes(path);
+            file = OrdinaryFile.Read(path);
             using PEReader image = new(new MemoryStream(file, writable: false));
             return image.HasMetadata ? Read(path, image.GetMetadataReader()) : throw NotManaged(path, null);
         }

@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Runs;
+using Tessera.Common;
 using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Lab;
@@ -72,7 +73,7 @@ internal static class Fingerprint
         foreach (string file in Directory.GetFiles(Path.GetDirectoryName(dll)!, "*.dll").Order(StringComparer.Ordinal))
         {
             hash.Append(Encoding.UTF8.GetBytes(Path.GetFileName(file)));
-            hash.Append(File.ReadAllBytes(file));
+            hash.Append(OrdinaryFile.Read(file));
         }
 
         return Convert.ToHexStringLower(hash.End());

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Tessera.Cli.Native;
+using Tessera.Common;
 
 namespace Tessera.Cli.Composition;
 

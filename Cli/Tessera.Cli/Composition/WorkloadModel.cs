@@ -1,3 +1,4 @@
+using Tessera.Common;
 using Tessera.Guests;
 using Tessera.Hosting;
 using Tessera.Sdk;
@@ -88,6 +89,7 @@ internal sealed class WorkloadModel
         (string file, bool repeat) = (arguments.Word(), arguments.Flag("repeat"));
         try
         {
+            OrdinaryFile.Check(file);
             TraceWorkload.Read(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException)

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using Tessera.Cli.Native;
+using Tessera.Common;
 
 namespace Tessera.Cli.Control;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Tessera.Common;
 
 namespace Tessera.Cli.Native;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Tessera.Common;
 using Tessera.Sdk.Plugins;
 using Tmds.Linux;
 

@@ -1,4 +1,6 @@
 using System.Globalization;
+using Tessera.Common;
+using Tessera.Lab.Folders;
 
 namespace Tessera.Cli.Results;
 
@@ -22,9 +24,14 @@ internal sealed class OutputFolder : IDisposable
     private OutputFolder(string path)
     {
         RunFiles.CreateFolder(path);
+        string file = Path.Combine(path, LockFile);
+        if (UntrustedFolder.IsLink(file))
+            throw new UsageException($"--out {path}: {LockFile} in it is a symbolic link, which is not followed. Remove it, or name another folder.");
+        if (FileFacts.Of(file) is { IsFile: false })
+            throw new UsageException($"--out {path}: {LockFile} in it is no file. Remove it, or name another folder.");
         try
         {
-            _lock = new FileStream(Path.Combine(path, LockFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+            _lock = new FileStream(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
         }
         catch (IOException e) when (e.HResult == TryAgain)
         {

@@ -1,3 +1,5 @@
+using Tessera.Common;
+
 namespace Tessera.Lab.Folders;
 
 /// <summary>A folder holds something that nothing may be read or written through.</summary>
@@ -59,12 +61,12 @@ public sealed class UntrustedFolder(string path)
     /// <summary>Opens a file for reading.</summary>
     /// <param name="relative">The path from this folder.</param>
     /// <exception cref="FolderException">The path leads out of this folder, or there is a link on it.</exception>
-    /// <exception cref="IOException">It is not there or cannot be read.</exception>
-    public FileStream OpenRead(string relative) => File.OpenRead(NoLink(Resolve(relative)));
+    /// <exception cref="IOException">It is not there, cannot be read, or is a device or a pipe.</exception>
+    public FileStream OpenRead(string relative) => OrdinaryFile.Open(NoLink(Resolve(relative)));
 
     /// <summary>Reads a file whole; errors as <see cref="OpenRead"/>.</summary>
     /// <param name="relative">The path from this folder.</param>
-    public byte[] ReadBytes(string relative) => File.ReadAllBytes(NoLink(Resolve(relative)));
+    public byte[] ReadBytes(string relative) => OrdinaryFile.Read(NoLink(Resolve(relative)));
 
     /// <summary>Writes a file, all or nothing.</summary>
     /// <param name="relative">The path from this folder.</param>

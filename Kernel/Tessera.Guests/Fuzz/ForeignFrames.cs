@@ -56,6 +56,19 @@ internal sealed class ForeignFrames(FuzzCode f)
         c.lea(l1Entry, __qword_ptr[rbp + (int)(((f.Window >> 12) & 511) * 8)]);
     }
 
+    /// <summary>R12 = where the guest sees the window's L1 entry, whose machine address is in R13.</summary>
+    public static void FindWindowEntry(GuestCode g)
+    {
+        Assembler c = g.C;
+        c.mov(rdi, r13);
+        c.shr(rdi, 12);
+        g.FindAddress();
+        c.mov(r12, rax);
+        c.mov(rax, r13);
+        c.and(eax, 0xFFF);
+        c.add(r12, rax);
+    }
+
     // Other domains' frames are below the lowest of its own and above, at the latest 2 MiB further on for a domain of the least memory.
     private void AttackNeighbours(Label attack)
     {

@@ -24,14 +24,7 @@ internal static class TableExecution
         g.Hypercall(Hypercall.PhysdevOp, (int)PhysdevOp.SetIopl, g.Argument);
         g.RequireZero(GuestError.HypercallRefused);
         ForeignFrames.LoadWindowEntries(f, r13, r14);
-        // R12 = where the guest sees the window's L1 entry.
-        c.mov(rdi, r13);
-        c.shr(rdi, 12);
-        g.FindAddress();
-        c.mov(r12, rax);
-        c.mov(rax, r13);
-        c.and(eax, 0xFFF);
-        c.add(r12, rax);
+        ForeignFrames.FindWindowEntry(g);
         // The entry after it is empty: `add [rax], al`, which with RAX = 0 comes back by a page fault.
         c.lea(rdi, __[r13 + 8]);
         g.Set(rsi, 0);

@@ -13,14 +13,7 @@ internal static class TableWrites
         Assembler c = f.C;
         ForeignFrames.LoadWindowEntries(f, r13, r14);
         MapEachTable(f);
-        // R12 = where the guest sees the window's L1 entry.
-        c.mov(rdi, r13);
-        c.shr(rdi, 12);
-        g.FindAddress();
-        c.mov(r12, rax);
-        c.mov(rax, r13);
-        c.and(eax, 0xFFF);
-        c.add(r12, rax);
+        ForeignFrames.FindWindowEntry(g);
         foreach (ulong frame in (ReadOnlySpan<ulong>)[1, 0xFFF_FFFF])
             StoreEntry(f, frame);
         f.End();

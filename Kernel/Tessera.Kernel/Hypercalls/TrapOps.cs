@@ -46,15 +46,19 @@ internal static class TrapOps
         return 0;
     }
 
-    /// <summary>set_callbacks(event, failsafe, syscall), the older form of callback_op.</summary>
+    /// <summary>set_callbacks(event, failsafe, syscall), the older form of callback_op, which does not say that an address is none: that callback stays what it was.</summary>
     public static long SetCallbacks(ref HypercallCall call)
     {
-        if (!new VirtualAddress(call.A0).IsCanonical || !new VirtualAddress(call.A1).IsCanonical || !new VirtualAddress(call.A2).IsCanonical)
-            return HypercallCall.Error(XenErrno.EINVAL);
-        call.Vcpu.Callbacks[(int)CallbackType.Event] = call.A0;
-        call.Vcpu.Callbacks[(int)CallbackType.Failsafe] = call.A1;
-        call.Vcpu.Callbacks[(int)CallbackType.Syscall] = call.A2;
+        SetCallback(call.Vcpu, CallbackType.Event, call.A0);
+        SetCallback(call.Vcpu, CallbackType.Failsafe, call.A1);
+        SetCallback(call.Vcpu, CallbackType.Syscall, call.A2);
         return 0;
+    }
+
+    private static void SetCallback(Vcpu vcpu, CallbackType type, ulong address)
+    {
+        if (new VirtualAddress(address).IsCanonical)
+            vcpu.Callbacks[(int)type] = address;
     }
 
     /// <summary>callback_op(register or unregister, descriptor).</summary>

@@ -1,5 +1,6 @@
 using Tessera.Cli.Composition;
 using Tessera.Cli.Native;
+using Tessera.Common;
 
 namespace Tessera.Cli.Tests.Composition;
 

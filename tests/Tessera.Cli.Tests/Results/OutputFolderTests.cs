@@ -49,6 +49,29 @@ internal sealed class OutputFolderTests
         });
     }
 
+    /// <summary>The folder may have come from anybody.</summary>
+    [TestCase("file")]
+    [TestCase("gone")]
+    public void A_lock_that_leads_elsewhere_is_not_followed(string target)
+    {
+        string elsewhere = Directory.CreateTempSubdirectory("te").FullName;
+        try
+        {
+            File.WriteAllText(Path.Combine(elsewhere, "file"), "another's");
+            File.CreateSymbolicLink(Path.Combine(_folder, ".tessera.lock"), Path.Combine(elsewhere, target));
+            Assert.That(Assert.Throws<UsageException>(() => OutputFolder.ForRun(_folder, force: true))!.Message, Does.Contain("symbolic link"));
+            Assert.Multiple(() =>
+            {
+                Assert.That(Directory.GetFiles(elsewhere).Select(Path.GetFileName), Is.EqualTo(new[] { "file" }));
+                Assert.That(File.ReadAllText(Path.Combine(elsewhere, "file")), Is.EqualTo("another's"));
+            });
+        }
+        finally
+        {
+            Directory.Delete(elsewhere, recursive: true);
+        }
+    }
+
     [Test]
     public void A_comparison_is_not_put_beside_a_runs_results()
     {

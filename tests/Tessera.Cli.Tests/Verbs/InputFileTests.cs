@@ -61,6 +61,35 @@ internal sealed class InputFileTests
         Assert.That(cli.Error, Does.Not.Contain("should not have happened"));
     }
 
+    /// <summary>A reader of a pipe that nobody writes waits for ever.</summary>
+    [TestCase("result.json")]
+    [TestCase("comparison.json")]
+    [TestCase("schedule.csv")]
+    [TestCase("counters.csv")]
+    public void A_folder_of_results_with_a_pipe_in_it_is_refused(string name)
+    {
+        File.WriteAllText(Path.Combine(_folder, "result.json"), """{ "schema": "tessera.result/1", "domains": [] }""");
+        File.WriteAllText(Path.Combine(_folder, "schedule.csv"), "# tessera.schedule/1\n# length_ns 5\n# pcpus 1\nat_ns,event,pcpu,domain,vcpu,before\n");
+        File.Delete(Path.Combine(_folder, name));
+        MakePipe(name);
+        Refused(["report", _folder], name, "a pipe");
+    }
+
+    [TestCase("plugin.dll")]
+    public void A_pipe_is_no_plugin(string name) => Refused(["plugins", "check", MakePipe(name)], name, "a pipe");
+
+    [Test]
+    public void A_device_is_no_plugin() => Refused(["plugins", "check", LinkTo("/dev/zero", "plugin.dll")], "plugin.dll", "a device");
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public void What_never_ends_is_no_trace_of_a_workload(bool isPipe)
+    {
+        string file = Path.Combine(_folder, "c.json"), trace = isPipe ? MakePipe("t") : "/dev/zero";
+        File.WriteAllText(file, """{ "domains": [ { "name": "a", "guest": "spin" } ] }""");
+        Refused(["simulate", file, "--model", $"a=trace {trace}"], trace, "not a file");
+    }
+
     [Test]
     public void A_list_of_thousands_of_domains_is_refused_in_a_sentence()
     {
@@ -69,6 +98,17 @@ internal sealed class InputFileTests
         File.WriteAllText(file, "{ \"domains\": [ " + string.Join(',', domains) + " ] }");
         Refused(["simulate", file], "domains", "20000 MiB");
     }
+
+    private string MakePipe(string name)
+    {
+        string path = Path.Combine(_folder, name);
+        using System.Diagnostics.Process made = System.Diagnostics.Process.Start("mkfifo", [path]);
+        made.WaitForExit();
+        Assert.That(made.ExitCode, Is.Zero);
+        return path;
+    }
+
+    private string LinkTo(string target, string name) => File.CreateSymbolicLink(Path.Combine(_folder, name), target).FullName;
 
     private void Refused(string[] arguments, string place, string says)
     {

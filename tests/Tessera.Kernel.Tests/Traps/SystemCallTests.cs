@@ -40,6 +40,20 @@ internal sealed class SystemCallTests
         Assert.That(Register(domain, type, CallbackOp.Unregister), Is.EqualTo(unregistered));
     }
 
+    /// <summary>Xen's set_callbacks does not say what becomes of each; one that it cannot take stays what it was.</summary>
+    [Test]
+    public void Callbacks_set_together_are_accepted_whatever_they_are()
+    {
+        using HandMachine machine = new();
+        Vcpu vcpu = machine.Create().Domain.Vcpus[0];
+        HypercallCall call = new() { Vcpu = vcpu, A0 = Handler, A1 = Handler + 1, A2 = Handler + 2 };
+        Assert.That(TrapOps.SetCallbacks(ref call), Is.Zero);
+        call = new() { Vcpu = vcpu, A0 = 0x8000_0000_0000_0000, A1 = Handler + 3, A2 = 0x7fff_ffff_ffff_ffff };
+        Assert.That(TrapOps.SetCallbacks(ref call), Is.Zero);
+        CallbackType[] types = [CallbackType.Event, CallbackType.Failsafe, CallbackType.Syscall];
+        Assert.That(types.Select(type => vcpu.Callbacks[(int)type]), Is.EqualTo(new[] { Handler, Handler + 3, Handler + 2 }));
+    }
+
     [Test]
     public void A_32_bit_syscall_that_faults_reaches_its_callback_as_if_the_processor_had_it()
     {

@@ -27,6 +27,9 @@ internal static unsafe class FileNative
     public const int OpenNoFollow = 0x20000;
     public const int OpenCloseOnExec = 0x80000;
 
+    /// <summary>A pipe that nobody writes is opened at once, instead of never; to files it means nothing.</summary>
+    public const int OpenNonBlocking = 0x800;
+
     public const int LockShared = 1;
     public const int LockExclusive = 2;
     public const int LockNonBlocking = 4;
@@ -60,7 +63,7 @@ internal static unsafe class FileNative
     {
         fixed (byte* name = Encoding.UTF8.GetBytes(path + '\0'))
         {
-            int fd = LibC.open(name, flags | OpenCloseOnExec, (ushort)mode);
+            int fd = LibC.open(name, flags | OpenCloseOnExec | OpenNonBlocking, (ushort)mode);
             int error = fd < 0 ? -LibC.errno : 0;
             handle = new SafeFileHandle(fd, ownsHandle: true);
             return error;

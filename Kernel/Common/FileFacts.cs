@@ -1,7 +1,7 @@
 using System.Text;
 using Tmds.Linux;
 
-namespace Tessera.Cli.Native;
+namespace Tessera.Common;
 
 /// <summary>What a path is, links not followed. .NET does not tell a socket from a file.</summary>
 /// <param name="Mode">Kind and permissions, st_mode.</param>
