@@ -67,6 +67,8 @@ def check_doctor(files, status, machine):
     for probe, expected in findings.items():
         finding = found.get(probe, "not probed")
         yield Row(probe, finding, expected, finding == expected)
+    raw = files["breakpoint"].strip()
+    yield Row("hardware breakpoint, by breakpoint.c", raw, "strikes", raw == "strikes" or raw.startswith("not tried"))
 
 
 # Built-in guests
@@ -280,7 +282,7 @@ def check_quickstart(files, status, machine):
 
 one_attack = [("bad-stack", [1], True)]
 every_case = [
-    Case("doctor", "tessera doctor --json >result.json\n", check_doctor, short=True),
+    Case("doctor", "breakpoint >breakpoint 2>&1\ntessera doctor --json >result.json\n", check_doctor, short=True),
     Case("builtins", run_script("/cases/builtins.json"), check_builtins, short=True, files={"builtins.json": builtins}),
     Case("one-attack", run_script("/cases/one-attack.json"), check_attacks(one_attack), short=True, files={"one-attack.json": attack_machine(one_attack)}),
     debian("debian", short=True),

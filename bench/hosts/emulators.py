@@ -102,7 +102,7 @@ class Qemu:
     module = "kvm-amd"
     paging = "npt"
     options = ",nested=0,avic=0,vgif=0"
-    faults = {("doctor", "hardware breakpoint in ring 3"): "debug registers of a guest do not strike under TCG"}
+    faults = {("doctor", "hardware breakpoint"): "debug registers of a guest do not strike under TCG"}
     packages = ["qemu-system-x86", "qemu-system-data", "seabios", "busybox-static"]
 
     def __init__(self, folder, tools):

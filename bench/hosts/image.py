@@ -86,6 +86,16 @@ def runtime():
     return pathlib.Path(folder) / version, pathlib.Path(folder).parent.parent
 
 
+def compiled(target):
+    """The program that shows, without Tessera, whether KVM's hardware breakpoints strike here; a script that says so where there is no C compiler."""
+    source = pathlib.Path(__file__).with_name("breakpoint.c")
+    try:
+        made = subprocess.run(["cc", "-static", "-O2", source, "-o", target], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        made = False
+    return target.read_bytes() if made else b"#!/bin/busybox sh\necho not tried: no C compiler that links statically\n"
+
+
 def build(path, tools, product, kernel, wanted, cases):
     """Writes the RAM disk.
 
@@ -111,6 +121,7 @@ def build(path, tools, product, kernel, wanted, cases):
     for library in libraries([program, *native]):
         archive.file(str(library)[1:], library.read_bytes(), 0o755)
 
+    archive.file("bin/breakpoint", compiled(path.parent / "breakpoint"), 0o755)
     archive.tree("opt/tessera/product", product, ["*.pdb", "*.xml"])
     archive.tree("opt/tessera/samples", root / "samples", ["*.cs", "*.csproj", "*.dll", "*.pdb", "obj/**/*", "bin/**/*"])
     archive.file("opt/tessera/docs/tessera.schema.json", (root / "docs" / "tessera.schema.json").read_bytes())

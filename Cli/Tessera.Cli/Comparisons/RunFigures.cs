@@ -10,6 +10,8 @@ namespace Tessera.Cli.Comparisons;
 /// <summary>A run as numbers: what its recording and its result come to.</summary>
 internal static class RunFigures
 {
+    /// <summary>Of fewer, the percentile is the greatest or the second greatest alone.</summary>
+    private const int WakesForP99 = 100;
     private const int WakesForP999 = 1000;
 
     /// <summary>The metrics that apply (<see cref="MetricCatalogue"/>).</summary>
@@ -29,7 +31,8 @@ internal static class RunFigures
             if (metrics.WakeToRunNs is { } wakes)
             {
                 values["wakeP50"] = wakes.P50;
-                values["wakeP99"] = wakes.P99;
+                if (wakes.Count >= WakesForP99)
+                    values["wakeP99"] = wakes.P99;
                 if (wakes.Count >= WakesForP999)
                     values["wakeP999"] = wakes.P999;
             }
@@ -79,7 +82,7 @@ internal static class RunFigures
         {
             int[] members = [.. Enumerable.Range(0, prepared.Plan.Domains.Count).Where(index => prepared.Plan.Domains[index].Group == item)];
             DomainResult[] domains = [.. members.Select(index => result.Domains[index])];
-            long wakes = domains.Sum(domain => domain.Wakes);
+            long woken = domains.Sum(domain => domain.Wakes);
             groups.Add(new GroupFigures(
                 items[item].Name,
                 members.Length,
@@ -88,10 +91,10 @@ internal static class RunFigures
                 metrics is null ? domains.Sum(domain => domain.ExpectedShare) : members.Sum(index => metrics.Domains[index].IdealShare),
                 Median(domains.Where(MeasuresItself).Select(domain => (double)domain.WakeLatencyNs!.P50)),
                 metrics is null ? null : Median(members.Select(index => metrics.Domains[index].WakeToRunNs).OfType<Quantiles>().Select(wake => (double)wake.P50)),
-                wakes == 0 ? null : domains.Sum(domain => domain.CpuSeconds) * 1e9 / wakes)
+                woken == 0 ? null : domains.Sum(domain => domain.CpuSeconds) * 1e9 / woken)
             {
                 LateP99Ns = Worst(domains.Where(MeasuresItself).Select(domain => domain.WakeLatencyNs)),
-                WakeP99Ns = metrics is null ? null : members.Max(index => (double?)metrics.Domains[index].WakeToRunNs?.P99),
+                WakeP99Ns = metrics is null ? null : members.Max(index => metrics.Domains[index].WakeToRunNs is { Count: >= WakesForP99 } wakes ? (double?)wakes.P99 : null),
                 ResponseP50Ns = Median(domains.Select(domain => domain.ResponseTimeNs).OfType<LatencySummary>().Select(response => (double)response.P50)),
                 ResponseP99Ns = Worst(domains.Select(domain => domain.ResponseTimeNs)),
                 Missed = domains.All(domain => domain.MissedDeadlines is null) ? null : domains.Sum(domain => domain.MissedDeadlines ?? 0),

@@ -35,7 +35,7 @@ public static class MetricCatalogue
         new(ShareErrorPrefix + "10000ms", "share error at 10 s", "points", Lower, "The same in windows of 10 s."),
         new("jain", "Jain's index", "", Higher, "Jain's index of service over ideal service, over the whole window: 1 is perfectly fair."),
         new("wakeP50", "wake-to-run latency, median", "ns", Lower, "From a wake to running, as the scheduler core saw it, over all domains."),
-        new("wakeP99", "wake-to-run latency, p99", "ns", Lower, "Its 99th percentile."),
+        new("wakeP99", "wake-to-run latency, p99", "ns", Lower, "Its 99th percentile; only where a hundred wakes were seen."),
         new("wakeP999", "wake-to-run latency, p99.9", "ns", Lower, "Its 99.9th percentile; only where a thousand wakes were seen."),
         new("lateP50", "guests' lateness, median", "ns", Lower, "How late beat and burst found themselves awake: the median of the domains' medians."),
         new("lateP99", "guests' lateness, p99", "ns", Lower, "The worst domain's 99th percentile of that."),

@@ -138,6 +138,24 @@ internal sealed class CompareStudyTests
         });
     }
 
+    /// <summary>Of sixty wakes the 99th percentile is the longest alone.</summary>
+    [TestCase("1", false)]
+    [TestCase("10", true)]
+    public void A_percentile_of_wakes_takes_a_hundred_of_them(string seconds, bool isThere)
+    {
+        using Support.Cli cli = new();
+        string config = Path.Combine(_folder, "c.json"), output = Path.Combine(_folder, "out");
+        File.WriteAllText(config, """{ "domains": [ { "name": "spin", "guest": "spin" }, { "name": "beat", "guest": "beat", "guestOptions": { "period": "50 ms" } } ] }""");
+        Assert.That(cli.Run("compare", config, "--simulate-only", "--repeat", "1", "--seconds", seconds, "--out", output), Is.Zero, cli.Error);
+        string head = File.ReadLines(Path.Combine(output, "comparison.csv")).First();
+        Assert.Multiple(() =>
+        {
+            Assert.That(head, Does.Contain(",wakeP50,").And.Contain(",beat.wakeP50,"));
+            Assert.That(head.Contains(",wakeP99", StringComparison.Ordinal), Is.EqualTo(isThere), head);
+            Assert.That(head.Contains(",beat.wakeP99", StringComparison.Ordinal), Is.EqualTo(isThere), head);
+        });
+    }
+
     [Test]
     public void Costs_measured_on_a_busy_host_are_measured_again()
     {
