@@ -21,6 +21,10 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     private const ulong ArithmeticFlags = 0x8d5;
     private const ulong DirectionFlag = 0x400;
     private const ulong TrapFlag = 0x100;
+    private const ulong Present = 1;
+    private const ulong AccessedBit = 0x20;
+    private const int FirstKernelSlot = 272;
+    private const int Slots = 512;
 
     /// <summary>TF, NT, AC and ID: kept apart, since the host's would act on them.</summary>
     private const ulong SoftFlags = 0x100 | 0x4000 | 0x4_0000 | 0x20_0000;
@@ -447,7 +451,44 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         oldest.Root = root;
         oldest.Epoch = _machine.Epoch;
         oldest.CodeEpoch = _machine.CodeEpoch;
+        if (FindWithSameKernel(oldest) is { } other)
+        {
+            // As if it had been walked: its entries are told when they change.
+            _machine.Frames.MarkUpperTable((ulong)root << 12);
+            oldest.TakeUpper(other);
+        }
+
         return oldest;
+    }
+
+    /// <summary>The root used last that has the same tables in the kernel's half, if there is one.</summary>
+    private RootContext? FindWithSameKernel(RootContext fresh)
+    {
+        ulong* table = (ulong*)_machine.Frames.At((ulong)fresh.Root << 12);
+        if (table == null || (table[FirstKernelSlot] & Present) == 0)
+            return null;
+        RootContext? best = null;
+        foreach (RootContext context in _contexts)
+        {
+            if (context == fresh || context.Root < 0 || context.Epoch != _machine.Epoch || context.CodeEpoch != _machine.CodeEpoch || context.Used <= (best?.Used ?? -1))
+                continue;
+            ulong* other = (ulong*)_machine.Frames.At((ulong)context.Root << 12);
+            if (other != null && HaveSameKernel(table, other))
+                best = context;
+        }
+
+        return best;
+    }
+
+    private static bool HaveSameKernel(ulong* table, ulong* other)
+    {
+        for (int slot = FirstKernelSlot; slot < Slots; slot++)
+        {
+            if (((table[slot] ^ other[slot]) & ~AccessedBit) != 0)
+                return false;
+        }
+
+        return true;
     }
 
     private RootContext NewContext()
@@ -466,9 +507,17 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         _context[StateBlock.SoftFlags] = _state.Rflags & SoftFlags;
         _context[StateBlock.FsBase] = _state.FsBase;
         _context[StateBlock.GsBase] = _state.GsBase;
+        LoadSelectors();
         Grant();
         _context[StateBlock.X87Live] = 0;
         _bouncing = _stepping = false;
+    }
+
+    /// <summary>Selectors, for instructions that read them.</summary>
+    private void LoadSelectors()
+    {
+        ushort* to = (ushort*)(_context.Block + StateBlock.Selectors);
+        (to[0], to[1], to[2], to[3], to[4], to[5]) = (_state.Es, _state.Cs, _state.Ss, _state.Ds, _state.Fs, _state.Gs);
     }
 
     /// <summary>The registers into <see cref="State"/>, at an instruction.</summary>

@@ -52,6 +52,10 @@ internal static class StateBlock
     public const int FaultAddress = 0x138;
     public const int FaultSignal = 0x140;
 
+
+    /// <summary>Segment selectors, 16 bits each, as `mov` reads them: ES CS SS DS FS GS.</summary>
+    public const int Selectors = 0x148;
+
     /// <summary>x87 state as FXSAVE64 writes it, and the header that XRSTOR wants behind it.</summary>
     public const int X87 = 0x200;
     public const int X87Header = X87 + 512;
@@ -68,6 +72,8 @@ internal static class StateBlock
 
     /// <summary>The lowest bit of an address that chooses its entry.</summary>
     public const int JumpShift = 2;
+    public const int VictimEntries = 1024;
+    public const int VictimShift = 10;
     public const int TlbEntries = 1024;
 
     /// <summary>Jump cache: guest addresses, their negatives (for comparisons that leave the flags alone), host code.</summary>
@@ -75,11 +81,15 @@ internal static class StateBlock
     public const int JumpNegatives = JumpTags + (JumpEntries * 8);
     public const int JumpTargets = JumpNegatives + (JumpEntries * 8);
 
+    /// <summary>Victim cache: what another target has replaced in the jump cache, by other bits of the address; asked before C# is.</summary>
+    public const int VictimTags = JumpTargets + (JumpEntries * 8);
+    public const int VictimTargets = VictimTags + (VictimEntries * 8);
+
     /// <summary>
     /// TLB: minus the page's address where it may be read (or written), so that adding an address of the page leaves its offset; the page's
     /// host address; that less the guest address; the machine address of the L1 entry it came from.
     /// </summary>
-    public const int TlbRead = JumpTargets + (JumpEntries * 8);
+    public const int TlbRead = VictimTargets + (VictimEntries * 8);
     public const int TlbWrite = TlbRead + (TlbEntries * 8);
     public const int TlbHost = TlbWrite + (TlbEntries * 8);
     public const int TlbDelta = TlbHost + (TlbEntries * 8);
@@ -95,6 +105,9 @@ internal static class StateBlock
 
     /// <summary>A jump-cache tag that no block has: not canonical.</summary>
     public const ulong NoCode = ulong.MaxValue >> 1;
+
+    /// <summary>Where a selector lies.</summary>
+    public static int Selector(Iced.Intel.Register register) => Selectors + ((register - Iced.Intel.Register.ES) * sizeof(ushort));
 
     /// <summary>Where a register lies, by the hardware's number (RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15).</summary>
     public static int Register(int number) => Registers + ((number ^ 8) * sizeof(ulong));

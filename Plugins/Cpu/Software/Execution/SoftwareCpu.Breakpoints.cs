@@ -134,7 +134,7 @@ internal sealed unsafe partial class SoftwareCpu
     {
         if (!TryDecode(rip, out Iced.Intel.Instruction instruction, ref trap))
             return Step.Trap;
-        if (HasStackEffect(instruction) || instruction.IsStringInstruction)
+        if (HasStackEffect(instruction) || instruction.IsStringInstruction || _translator.TreatmentOf(instruction) == Translation.Treatment.Inlined)
         {
             Step step = HasStackEffect(instruction) ? CarryOutStack(instruction, ref trap) : Help(instruction, ref trap);
             return step == Step.LookUp ? AfterInstruction(ref trap) : step;

@@ -26,6 +26,7 @@ internal sealed unsafe partial class SoftwareCpu
     {
         _isNotCanonical = false;
         Step step = CarryOut(instruction, ref trap);
+        LoadSelectors();
         if (step == Step.Trap)
             MayBeStackFault(instruction, ref trap);
         return step == Step.LookUp && _modeIsStale ? EnterMode(ref trap) : step;

@@ -29,7 +29,7 @@ internal sealed unsafe partial class SoftwareCpu
             Note(address, site.Bytes, site.IsWrite);
         bool wasCode = false;
         bool isFilled = isCanonical && (address ^ last) >> 12 == 0 && TryFill(address, access, rip, out wasCode, ref trap);
-        if (isFilled && !wasCode && !IsWatched(address, access))
+        if (isFilled && !wasCode && site.Retry != 0 && !IsWatched(address, access))
         {
             code = site.Retry;
             return Step.Enter;
@@ -45,9 +45,11 @@ internal sealed unsafe partial class SoftwareCpu
             return site.IsSpecial && GoesAnotherWay(rip, address, ref trap, out Step other) ? other : Step.Trap;
         if (IsWatched(address, access))
             return WatchedAccess(rip, address, ref code, ref trap);
-        // Perhaps the very block that runs: this one instruction, then what is there now.
+        // Perhaps the very block that runs, or a copy whose two pages may have the same place in the TLB: this one instruction, then what is there now.
         if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
+        if (_translator.TreatmentOf(instruction) == Treatment.Inlined)
+            return Helped(instruction, ref trap);
         code = TranslateAlone(instruction, 0);
         return Step.Enter;
     }
@@ -139,11 +141,20 @@ internal sealed unsafe partial class SoftwareCpu
     private bool WriteWord(ulong address, int bytes, ulong value, ulong rip, ref Trap trap) =>
         Write(address, new ReadOnlySpan<byte>(&value, bytes), rip, ref trap);
 
+    /// <summary>Carries an instruction out in C#, whole.</summary>
+    private Step Helped(in Instruction instruction, ref Trap trap)
+    {
+        Step step = Help(instruction, ref trap);
+        return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+    }
+
     /// <summary>An access across two pages: the instruction works on a copy, which goes back in two parts.</summary>
     private Step Across(in Site site, ulong rip, ulong address, Access access, ref nint code, ref Trap trap)
     {
         if (!TryDecode(rip, out Instruction instruction, ref trap))
             return Step.Trap;
+        if (_translator.TreatmentOf(instruction) == Treatment.Inlined)
+            return Helped(instruction, ref trap);
         if (GoesAnotherWay(instruction, address, ref trap, out Step other))
             return other;
         if (site.Bytes > StateBlock.BounceBytes)

@@ -16,6 +16,10 @@ internal sealed unsafe class RootContext : IDisposable
     private readonly nint _mapping;
     private readonly (ulong Page, PageCode? Code)[] _pages = new (ulong, PageCode?)[PageEntries];
 
+
+    /// <summary>Where L4 slot 272 begins: the first that is the guest kernel's alone.</summary>
+    private const ulong FirstKernelAddress = 0xffff_8800_0000_0000;
+    private const ulong KernelBytes = ulong.MaxValue - FirstKernelAddress + 1;
     private int _lastFilled;
 
     public RootContext()
@@ -68,11 +72,49 @@ internal sealed unsafe class RootContext : IDisposable
     /// <summary>The jump cache's entry of an address.</summary>
     public static int JumpOf(ulong address) => (int)(address >> StateBlock.JumpShift) & (StateBlock.JumpEntries - 1);
 
+    /// <summary>The victim cache's entry of an address.</summary>
+    public static int VictimOf(ulong address) => (int)(address ^ (address >> StateBlock.VictimShift)) & (StateBlock.VictimEntries - 1);
+
     /// <summary>Forgets every translation of addresses and every target.</summary>
     public void Flush()
     {
         new Span<ulong>(Block + StateBlock.TlbRead, StateBlock.TlbEntries * 2).Fill(StateBlock.NoPage);
         FlushJumps();
+    }
+
+    /// <summary>
+    /// Takes over what another root knows of the kernel's half of the address space, which both have from the same tables. This one has just been flushed.
+    /// </summary>
+    public void TakeUpper(RootContext from)
+    {
+        for (int slot = 0; slot < StateBlock.TlbEntries * sizeof(ulong); slot += sizeof(ulong))
+        {
+            // Tags are minus the page's address.
+            if (from[StateBlock.TlbRead + slot] - 1 >= KernelBytes)
+                continue;
+            this[StateBlock.TlbRead + slot] = from[StateBlock.TlbRead + slot];
+            this[StateBlock.TlbWrite + slot] = from[StateBlock.TlbWrite + slot];
+            this[StateBlock.TlbHost + slot] = from[StateBlock.TlbHost + slot];
+            this[StateBlock.TlbDelta + slot] = from[StateBlock.TlbDelta + slot];
+            this[StateBlock.TlbOrigin + slot] = from[StateBlock.TlbOrigin + slot];
+        }
+
+        for (int entry = 0; entry < StateBlock.JumpEntries * sizeof(ulong); entry += sizeof(ulong))
+        {
+            if (from[StateBlock.JumpTags + entry] < FirstKernelAddress)
+                continue;
+            this[StateBlock.JumpTags + entry] = from[StateBlock.JumpTags + entry];
+            this[StateBlock.JumpNegatives + entry] = from[StateBlock.JumpNegatives + entry];
+            this[StateBlock.JumpTargets + entry] = from[StateBlock.JumpTargets + entry];
+        }
+
+        for (int entry = 0; entry < PageEntries; entry++)
+        {
+            if (from._pages[entry].Page >= FirstKernelAddress >> 12)
+                _pages[entry] = from._pages[entry];
+        }
+
+        Mode = from.Mode;
     }
 
     /// <summary>Forgets which pages may be written.</summary>
@@ -83,6 +125,7 @@ internal sealed unsafe class RootContext : IDisposable
     {
         new Span<ulong>(Block + StateBlock.JumpTags, StateBlock.JumpEntries).Fill(StateBlock.NoCode);
         new Span<ulong>(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries).Fill(unchecked(0 - StateBlock.NoCode));
+        new Span<ulong>(Block + StateBlock.VictimTags, StateBlock.VictimEntries).Fill(StateBlock.NoCode);
         _pages.AsSpan().Clear();
     }
 
@@ -123,6 +166,14 @@ internal sealed unsafe class RootContext : IDisposable
     public void Remember(ulong rip, nint code)
     {
         int at = JumpOf(rip) * 8;
+        ulong before = this[StateBlock.JumpTags + at];
+        if (before != StateBlock.NoCode && before != rip)
+        {
+            int victim = VictimOf(before) * 8;
+            this[StateBlock.VictimTags + victim] = before;
+            this[StateBlock.VictimTargets + victim] = this[StateBlock.JumpTargets + at];
+        }
+
         this[StateBlock.JumpTags + at] = rip;
         this[StateBlock.JumpNegatives + at] = 0 - rip;
         this[StateBlock.JumpTargets + at] = (ulong)code;

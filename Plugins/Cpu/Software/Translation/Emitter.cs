@@ -248,6 +248,23 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
         Byte(count);
     }
 
+    /// <summary>`sar register, count`.</summary>
+    public void ShiftRightSigned(int register, int count)
+    {
+        Prefix(wide: true, 0, 0, register);
+        Byte(0xc1);
+        Byte(0xf8 | (register & 7));
+        Byte(count);
+    }
+
+    /// <summary>`neg register`, 32 bits.</summary>
+    public void Negate(int register)
+    {
+        Prefix(wide: false, 0, 0, register);
+        Byte(0xf7);
+        Byte(0xd8 | (register & 7));
+    }
+
     /// <summary>`pext destination, source, [state + offset]` (BMI2).</summary>
     public void ExtractState(int destination, int source, int offset)
     {
@@ -267,6 +284,13 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
     public void PopFlags()
     {
         Byte(0x9d);
+        Depth -= sizeof(ulong);
+    }
+
+    /// <summary>Takes flags that were pushed off the stack unread.</summary>
+    public void DropPushed()
+    {
+        Bytes([0x48, 0x8d, 0x64, 0x24, 0x08]); // lea rsp, [rsp + 8]
         Depth -= sizeof(ulong);
     }
 

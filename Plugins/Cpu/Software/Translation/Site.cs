@@ -2,7 +2,7 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 
 /// <summary>A place where guest memory is reached.</summary>
 /// <param name="Offset">The instruction, from the start of its page.</param>
-/// <param name="Retry">Host code that computes the address again.</param>
+/// <param name="Retry">Host code that computes the address again; 0 where the instruction is carried out in C# instead.</param>
 /// <param name="Bytes">How many bytes are reached.</param>
 /// <param name="IsWrite">Whether they are written.</param>
 /// <param name="IsStack">Whether a fault of the address itself is the stack's.</param>
@@ -69,6 +69,9 @@ internal struct ColdCode
 
         /// <summary>A jump that waits to be linked.</summary>
         Link,
+
+        /// <summary>The instruction is carried out in C#: <see cref="Number"/> of the helpers.</summary>
+        Help,
 
         /// <summary>x87 registers are to be loaded first.</summary>
         X87,

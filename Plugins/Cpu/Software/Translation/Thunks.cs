@@ -28,6 +28,7 @@ internal sealed unsafe class Thunks
 
     private const int StackPointer = 4;
     private const int Rdi = 7;
+    private const int NotEqual = 5;
     private const int InterruptsOn = 0x202;
 
     /// <summary>Guest registers, by number, to host registers; -1 is memory: the three that compiled code uses least beside RSP and RCX's places.</summary>
@@ -50,6 +51,7 @@ internal sealed unsafe class Thunks
         Single = Leave(emitter, ExitReason.Single, Exit);
         Syscall = Leave(emitter, ExitReason.Syscall, Exit);
         Indirect = emitter.Here;
+        AskVictims(emitter);
         emitter.StoreState(StateBlock.Rip, R11);
         _ = Leave(emitter, ExitReason.Indirect, Exit);
         Enter = emitter.Here;
@@ -121,6 +123,22 @@ internal sealed unsafe class Thunks
         emitter.StoreState64(StateBlock.X87Live, 1, Rcx);
         emitter.Byte(0xc3);
         emitter.Depth = 0;
+    }
+
+    /// <summary>Goes on at the target in R11 if the victim cache has it. Uses RCX.</summary>
+    private static void AskVictims(Emitter emitter)
+    {
+        emitter.PushFlags();
+        emitter.Move(Rcx, R11);
+        emitter.ShiftRight(Rcx, StateBlock.VictimShift);
+        emitter.Registers(wide: true, 0x33, Rcx, R11); // xor
+        emitter.Arithmetic(4, Rcx, StateBlock.VictimEntries - 1, wide: false);
+        emitter.StateIndexed(wide: true, 0x3b, R11, Rcx, StateBlock.VictimTags);
+        nint none = emitter.JumpIfLater(NotEqual);
+        emitter.PopFlags();
+        emitter.JumpIndexed(Rcx, StateBlock.VictimTargets);
+        emitter.Patch(none, emitter.Here);
+        emitter.Byte(0x9d); // popfq
     }
 
     private void WriteEnter(Emitter emitter)

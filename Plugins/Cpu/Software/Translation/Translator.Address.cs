@@ -103,7 +103,7 @@ internal sealed unsafe partial class Translator
         }
         else
         {
-            miss.FlagsPushed = flagsWanted;
+            miss.FlagsPushed = flagsWanted || _flagsAside;
             miss.Argument = tags;
             if (flagsWanted)
                 _emit.PushFlags();

@@ -22,7 +22,7 @@ internal sealed unsafe partial class Translator
         {
             case Treatment.Nothing:
                 return;
-            case Treatment.Native:
+            case Treatment.Native or Treatment.Inlined:
                 break;
             default:
                 LeaveForHelp(instruction, count);
@@ -39,7 +39,9 @@ internal sealed unsafe partial class Translator
         int cold = _cold.Count;
         try
         {
-            if (instruction.CodeSize == CodeSize.Code32)
+            if (_treatments.Of(instruction) == Treatment.Inlined)
+                WriteInlined(instruction, flagsWanted, count);
+            else if (instruction.CodeSize == CodeSize.Code32)
                 WriteCompat(instruction, flagsWanted, count, isLast);
             else
                 WriteNative(instruction, flagsWanted, count, isLast);
@@ -49,6 +51,7 @@ internal sealed unsafe partial class Translator
             // Never a wrong answer: where it is reached it is an invalid opcode, and named.
             _emit.Position = position;
             _emit.Depth = 0;
+            _flagsAside = false;
             _cold.RemoveRange(cold, _cold.Count - cold);
             LeaveForHelp(instruction, count);
         }

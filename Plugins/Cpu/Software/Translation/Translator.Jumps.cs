@@ -198,6 +198,12 @@ internal sealed unsafe partial class Translator
                     _emit.StoreState(StateBlock.Rip, Thunks.R11);
                     _emit.Jump(Thunks.Deadline);
                     break;
+                case ColdCode.Kind.Help:
+                    _emit.PopFlags();
+                    TakeOff(cold.Count);
+                    _emit.StoreState32(StateBlock.Argument, cold.Number);
+                    _emit.Jump(Thunks.Helper);
+                    break;
                 case ColdCode.Kind.Branch:
                     // Where nothing is done on the way, the branch itself is linked.
                     _branch = cold.Looks || _counts ? 0 : cold.Place;

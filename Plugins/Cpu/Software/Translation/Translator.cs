@@ -248,7 +248,7 @@ internal sealed unsafe partial class Translator : IDisposable
 
     private bool GoesOn(in Instruction instruction)
     {
-        if (_treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing))
+        if (_treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing or Treatment.Inlined))
             return false;
         return instruction.FlowControl switch
         {
@@ -268,6 +268,7 @@ internal sealed unsafe partial class Translator : IDisposable
         _cold.Clear();
         _wantedAt.Clear();
         _emit.Depth = 0;
+        _flagsAside = false;
     }
 
     private nint Finish(int offset)
@@ -302,7 +303,7 @@ internal sealed unsafe partial class Translator : IDisposable
         for (int index = _count - 1; index >= 0; index--)
         {
             ref readonly Instruction instruction = ref _instructions[index];
-            if (_treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing))
+            if (_treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing or Treatment.Inlined))
             {
                 // It leaves this block with the whole state.
                 wanted = Liveness.All;
@@ -339,7 +340,7 @@ internal sealed unsafe partial class Translator : IDisposable
         for (int step = 0; step < LookAhead; step++)
         {
             ahead.Decode(out Instruction instruction);
-            if (instruction.IsInvalid || (instruction.RflagsRead & open) != 0 || _treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing))
+            if (instruction.IsInvalid || (instruction.RflagsRead & open) != 0 || _treatments.Of(instruction) is not (Treatment.Native or Treatment.Nothing or Treatment.Inlined))
                 break;
             open &= ~Liveness.Killed(instruction);
             if (open == RflagsBits.None)

@@ -15,6 +15,9 @@ internal enum Treatment : byte
     /// <summary>It is carried out in C#, or raises an exception there.</summary>
     Helper,
 
+    /// <summary>It has a sequence of its own for the common case, and is carried out in C# in the others.</summary>
+    Inlined,
+
     /// <summary>It does nothing that a guest could see.</summary>
     Nothing,
 
@@ -75,8 +78,27 @@ internal sealed partial class Treatments(bool counts = false)
         ref Treatment known = ref _known[(int)instruction.Code];
         if (known == Treatment.Unknown)
             known = Classify(instruction.Code) is Treatment.Native && counts && OfTheHost.Contains(instruction.Mnemonic) ? Treatment.Helper : Classify(instruction.Code);
-        return known == Treatment.Native && OperandsNeedHelp(instruction) ? Treatment.Helper : known;
+        if (known == Treatment.Native && OperandsNeedHelp(instruction))
+            return !counts && HasCommonCase(instruction) ? Treatment.Inlined : Treatment.Helper;
+        return known == Treatment.Helper && !counts && instruction.HasRepPrefix && RepeatsInPage(instruction) ? Treatment.Inlined : known;
     }
+
+    /// <summary>`mov` from a segment register, and bits of strings in memory.</summary>
+    private static bool HasCommonCase(in Instruction instruction) => instruction.Mnemonic switch
+    {
+        Mnemonic.Mov => instruction.Op1Kind == OpKind.Register && instruction.Op1Register.IsSegmentRegister(),
+        Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc => instruction.Op0Kind == OpKind.Memory && instruction.MemorySize.GetSize() >= sizeof(uint)
+            && !instruction.MemoryBase.IsGPR32() && !instruction.MemoryIndex.IsGPR32(),
+        _ => false,
+    };
+
+    private static bool RepeatsInPage(in Instruction instruction) => instruction.Mnemonic switch
+    {
+        Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq => instruction.Op0Kind == OpKind.MemoryESRDI,
+        Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq =>
+            instruction.IsStringInstruction && instruction.Op0Kind == OpKind.MemoryESRDI && instruction.Op1Kind == OpKind.MemorySegRSI && instruction.SegmentPrefix == Register.None,
+        _ => false,
+    };
 
     private static Treatment Classify(Code code)
     {
