@@ -128,6 +128,18 @@ internal sealed class CodeTests(bool plain)
     });
 
     [Test]
+    public void A_loop_over_two_pages_comes_back_in_time() => With((guest, thread) =>
+    {
+        const int Next = 4096;
+        byte[] back = [0xe9, .. BitConverter.GetBytes(-(Next + 5))];
+        guest.Assemble(code => code.db([0xe9, .. BitConverter.GetBytes(Next - 5)]));
+        guest.Assemble(code => code.db(back), Next);
+        guest.CodeChanged();
+        guest.State.Rip = EngineGuest.Code;
+        Assert.That(guest.Run(thread, milliseconds: 20).Kind, Is.EqualTo(TrapKind.Preempted));
+    });
+
+    [Test]
     public void A_root_that_was_retired_is_read_afresh() => With((guest, thread) =>
     {
         guest.Assemble(code =>

@@ -60,7 +60,7 @@ internal sealed unsafe partial class Translator
         switch (instruction.Mnemonic == Mnemonic.Syscall ? FlowControl.Next : instruction.FlowControl)
         {
             case FlowControl.UnconditionalBranch:
-                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: instruction.NearBranchTarget <= instruction.IP);
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: GoesBack(instruction));
                 break;
             case FlowControl.ConditionalBranch:
                 Conditional(instruction, count, isLast);

@@ -62,7 +62,7 @@ internal sealed unsafe partial class Translator
         switch (instruction.Mnemonic == Mnemonic.Syscall ? FlowControl.Next : instruction.FlowControl)
         {
             case FlowControl.UnconditionalBranch:
-                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: instruction.NearBranchTarget <= instruction.IP);
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: GoesBack(instruction));
                 break;
             case FlowControl.ConditionalBranch:
                 Conditional(instruction, count, isLast);
@@ -147,7 +147,7 @@ internal sealed unsafe partial class Translator
         }
 
         int condition = ConditionOf(instruction.ConditionCode);
-        bool looks = target <= instruction.IP;
+        bool looks = GoesBack(instruction);
         bool flagsLive = WantedAt(target);
         if (looks && _alone is null)
         {

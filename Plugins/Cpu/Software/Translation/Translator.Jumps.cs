@@ -1,3 +1,5 @@
+using Iced.Intel;
+
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
 // Where translated code goes next, what it may still spend, and what is written behind a block because it seldom runs.
@@ -43,6 +45,10 @@ internal sealed unsafe partial class Translator
         nint place = _emit.JumpLater();
         _cold.Add(new ColdCode { What = ColdCode.Kind.Link, Place = place, Target = target, Branch = _branch });
     }
+
+    /// <summary>Whether a jump goes to itself or back: such a one looks at the budget. Distances from the page are signed: what lies before it is negative.</summary>
+    private bool GoesBack(in Instruction instruction) =>
+        ((Mode & CodeMode.Compat) != 0 ? (int)instruction.NearBranchTarget : (long)instruction.NearBranchTarget) <= (long)instruction.IP;
 
     /// <summary>Whether a jump can go there without the jump cache: to this page, and not to an instruction that may reach into the next.</summary>
     private bool IsInPage(ulong target) => (target & ~4095UL) == _page && (target & 4095) <= PageBytes - PageReader.LongestInstruction;
