@@ -16,15 +16,10 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
 {
     // SAFETY: state blocks live until Dispose; guest memory is only reached where the walker said it is; one thread at a time runs a machine.
 
-    private const int MostContexts = 12;
     private const int Bytes4K = 4096;
     private const ulong ArithmeticFlags = 0x8d5;
     private const ulong DirectionFlag = 0x400;
     private const ulong TrapFlag = 0x100;
-    private const ulong Present = 1;
-    private const ulong AccessedBit = 0x20;
-    private const int FirstKernelSlot = 272;
-    private const int Slots = 512;
 
     /// <summary>TF, NT, AC and ID: kept apart, since the host's would act on them.</summary>
     private const ulong SoftFlags = 0x100 | 0x4000 | 0x4_0000 | 0x20_0000;
@@ -79,6 +74,9 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
 
     /// <inheritdoc/>
     public ref GuestCpuState State => ref _state;
+
+    /// <summary>What it keeps of each root.</summary>
+    public IReadOnlyList<RootContext> Contexts => _contexts;
 
     /// <inheritdoc/>
     public Trap Run(IEngineThread thread, Nanoseconds deadline)
@@ -404,98 +402,6 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             return true;
         _ = at.IsOutside ? Outside(address, at.Address, rip, ref trap) : RaisePageFault(at.ErrorCode, address, rip, ref trap);
         return false;
-    }
-
-    private void Switch(long root)
-    {
-        if (_context.Root != root)
-        {
-            RootContext context = ContextOf(root);
-            context.TakeOver(_context);
-            _context = context;
-        }
-
-        _context.Used = ++_tick;
-        if (_context.Epoch != _machine.Epoch)
-        {
-            _context.Flush();
-            _context.Epoch = _machine.Epoch;
-        }
-
-        FollowCode();
-    }
-
-    /// <summary>Drops the targets of jumps if code has changed.</summary>
-    private void FollowCode()
-    {
-        if (_context.CodeEpoch == _machine.CodeEpoch)
-            return;
-        _context.FlushJumps();
-        _context.CodeEpoch = _machine.CodeEpoch;
-    }
-
-    private RootContext ContextOf(long root)
-    {
-        RootContext? oldest = null;
-        foreach (RootContext context in _contexts)
-        {
-            if (context.Root == root)
-                return context;
-            if (context != _context && (oldest is null || context.Used < oldest.Used))
-                oldest = context;
-        }
-
-        if (_contexts.Count < MostContexts && (oldest is null || oldest.Root >= 0))
-            oldest = NewContext();
-        oldest!.Flush();
-        oldest.Root = root;
-        oldest.Epoch = _machine.Epoch;
-        oldest.CodeEpoch = _machine.CodeEpoch;
-        if (FindWithSameKernel(oldest) is { } other)
-        {
-            // As if it had been walked: its entries are told when they change.
-            _machine.Frames.MarkUpperTable((ulong)root << 12);
-            oldest.TakeUpper(other);
-        }
-
-        return oldest;
-    }
-
-    /// <summary>The root used last that has the same tables in the kernel's half, if there is one.</summary>
-    private RootContext? FindWithSameKernel(RootContext fresh)
-    {
-        ulong* table = (ulong*)_machine.Frames.At((ulong)fresh.Root << 12);
-        if (table == null || (table[FirstKernelSlot] & Present) == 0)
-            return null;
-        RootContext? best = null;
-        foreach (RootContext context in _contexts)
-        {
-            if (context == fresh || context.Root < 0 || context.Epoch != _machine.Epoch || context.CodeEpoch != _machine.CodeEpoch || context.Used <= (best?.Used ?? -1))
-                continue;
-            ulong* other = (ulong*)_machine.Frames.At((ulong)context.Root << 12);
-            if (other != null && HaveSameKernel(table, other))
-                best = context;
-        }
-
-        return best;
-    }
-
-    private static bool HaveSameKernel(ulong* table, ulong* other)
-    {
-        for (int slot = FirstKernelSlot; slot < Slots; slot++)
-        {
-            if (((table[slot] ^ other[slot]) & ~AccessedBit) != 0)
-                return false;
-        }
-
-        return true;
-    }
-
-    private RootContext NewContext()
-    {
-        RootContext context = new() { OnePage = _machine.Features.OnePage };
-        _contexts.Add(context);
-        return context;
     }
 
     private void Load()

@@ -54,7 +54,10 @@ internal sealed unsafe partial class SoftwareCpu
             case NativeCalls.IllegalInstruction:
                 return Raise(Vectors.InvalidOpcode, 0, rip, ref trap);
             default:
-                // Every address was checked: what is left are operands that are not aligned as their instruction wants.
+                // Every address was checked: what is left are operands that are not aligned as their instruction wants, faults without an address. One
+                // with an address is an access that passed the checks and should not have; its domain does not go on from there.
+                if (_context[StateBlock.FaultAddress] is not 0 and var reached)
+                    return Fatal($"translated code reached 0x{reached:x} of the host at rip 0x{rip:x}; please report this", rip, ref trap);
                 return Raise(Vectors.GeneralProtection, 0, rip, ref trap);
         }
     }

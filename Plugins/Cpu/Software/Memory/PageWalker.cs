@@ -37,7 +37,7 @@ internal unsafe ref struct Walked
     public bool IsOutside;
 }
 
-/// <summary>Walks the guest's page tables as the hardware does in ring 3, accessed and dirty bits included.</summary>
+/// <summary>Walks the guest's page tables as the hardware does in ring 3, accessed and dirty bits included; in memory that the guest may not write there are none.</summary>
 internal sealed unsafe class PageWalker(GuestFrames frames)
 {
     // SAFETY: table addresses come from GuestFrames.At and are checked for null.
@@ -69,7 +69,7 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
         bool noExecute = false;
         for (int shift = TopShift; ; shift -= LevelBits)
         {
-            byte* host = frames.At(table);
+            byte* host = frames.At(table, out bool tableWritable);
             if (host == null)
             {
                 (walked.IsOutside, walked.Address) = (true, table);
@@ -88,7 +88,7 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
             bool isLeaf = shift == BottomShift || (shift < TopShift && (entry & Large) != 0);
             if (!isLeaf)
             {
-                if ((entry & Accessed) == 0)
+                if (tableWritable && (entry & Accessed) == 0)
                     Interlocked.Or(ref place, Accessed);
                 table = entry & AddressMask;
                 continue;
@@ -102,11 +102,11 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
 
             if (shift == BottomShift)
                 walked.Origin = table + ((ulong)index * 8);
-            return Leaf(ref place, entry, address, shift, access, (rights & Writable) != 0, ref walked);
+            return Leaf(ref place, tableWritable, entry, address, shift, access, (rights & Writable) != 0, ref walked);
         }
     }
 
-    private bool Leaf(ref ulong place, ulong entry, ulong address, int shift, Access access, bool mayWrite, ref Walked walked)
+    private bool Leaf(ref ulong place, bool tableWritable, ulong entry, ulong address, int shift, Access access, bool mayWrite, ref Walked walked)
     {
         ulong inside = (1UL << shift) - 1;
         walked.Address = (entry & AddressMask & ~inside) | (address & inside);
@@ -117,14 +117,15 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
             return false;
         }
 
-        if (access == Access.Write && !memoryWritable)
+        // An entry that cannot be made dirty lets nothing be written: it would be asked for again and again.
+        if (access == Access.Write && (!memoryWritable || (!tableWritable && (entry & Dirty) == 0)))
         {
             walked.ErrorCode |= FaultPresent;
             return false;
         }
 
         ulong wanted = access == Access.Write ? Accessed | Dirty : Accessed;
-        if ((entry & wanted) != wanted)
+        if (tableWritable && (entry & wanted) != wanted)
         {
             Interlocked.Or(ref place, wanted);
             entry |= wanted;

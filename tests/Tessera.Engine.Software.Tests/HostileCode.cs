@@ -1,0 +1,102 @@
+using Iced.Intel;
+
+namespace Tessera.Engine.Software.Tests;
+
+/// <summary>Code that nobody would write: every translated instruction with operands anywhere, what needs help, jumps and calls to wherever, and bytes that are no code.</summary>
+internal sealed class HostileCode(Random random)
+{
+    private static readonly Register[] General =
+    [
+        Register.RAX, Register.RCX, Register.RDX, Register.RBX, Register.RSP, Register.RBP, Register.RSI, Register.RDI,
+        Register.R8, Register.R9, Register.R10, Register.R11, Register.R12, Register.R13, Register.R14, Register.R15,
+    ];
+
+    /// <summary>What is no plain instruction with operands, by its bytes; the last byte is replaced by a random one where it is 0xAA.</summary>
+    private static readonly byte[][] Others =
+    [
+        [0x50], [0x58], [0x5c], [0x54], [0xff, 0x33], [0x8f, 0x03], [0x9c], [0x9d], [0xc9], [0xc8, 0x20, 0x00, 0x00], [0xc8, 0xff, 0xff, 0x1f], // push, pop, pushf, popf, leave, enter
+        [0xc3], [0xc2, 0x10, 0x00], [0xff, 0xd0], [0xff, 0xe0], [0xff, 0x13], [0xff, 0x23], [0xff, 0x14, 0x24], // ret, call, jmp
+        [0xeb, 0xaa], [0x74, 0xaa], [0x75, 0xaa], [0x72, 0xaa], [0xe3, 0xaa], [0xe2, 0xaa], [0xe1, 0xaa], [0xe8, 0x10, 0, 0, 0], [0xe9, 0xf0, 0xff, 0xff, 0xff], [0xe8, 0, 0xf0, 0xff, 0xff],
+        [0xf3, 0xa4], [0xf3, 0xa5], [0xf3, 0x48, 0xa5], [0xf3, 0xaa], [0xf3, 0x48, 0xab], [0xf3, 0xac], [0xf3, 0xa6], [0xf2, 0xae], [0xa4], [0x48, 0xab], [0xfd], [0xfc], // strings, both ways
+        [0xc6, 0x05, 0x08, 0x00, 0x00, 0x00, 0xaa], [0x48, 0x89, 0x05, 0x02, 0x00, 0x00, 0x00], [0x48, 0x89, 0x05, 0xf0, 0xff, 0xff, 0xff], // writes to the code before and behind
+        [0x0f, 0xab, 0x0b], [0x48, 0x0f, 0xb3, 0x0b], [0x48, 0x0f, 0xbb, 0x0b], [0x48, 0x0f, 0xa3, 0x0b], [0xf0, 0x48, 0x0f, 0xab, 0x0b], // bits at any distance
+        [0x48, 0x0f, 0xc7, 0x0b], [0xf0, 0x48, 0x0f, 0xc7, 0x0b], [0x0f, 0xae, 0x03], [0x0f, 0xae, 0x0b], [0x48, 0x0f, 0xae, 0x23], [0x48, 0x0f, 0xae, 0x2b], [0x0f, 0xae, 0x1b], // cmpxchg16b, fxsave, fxrstor, xsave, xrstor
+        [0xc4, 0xe2, 0x75, 0x90, 0x04, 0x1b], [0xc4, 0xe2, 0xf5, 0x92, 0x04, 0x1b], [0x66, 0x0f, 0xf7, 0xc1], [0xc4, 0xe2, 0x75, 0x8e, 0x03], [0xc4, 0xe2, 0x75, 0x8c, 0x03], // gathers, masked moves
+        [0xdb, 0x2b], [0xdb, 0x3b], [0xd9, 0x33], [0xd9, 0x23], [0xdd, 0x33], [0xdd, 0x23], [0xd9, 0x3b], [0xd8, 0x03], [0xdf, 0x33], // x87 in memory
+        [0xd7], [0xa0, 0, 0x10, 0, 0, 0, 0, 0, 0], [0x48, 0xa3, 0xf8, 0x0f, 0, 0, 0, 0, 0, 0], // xlat, moffs
+        [0x48, 0xcf], [0xcc], [0xcd, 0x80], [0xf1], [0x0f, 0x05], [0xe6, 0x7e], [0x0f, 0xa2], [0x0f, 0x31], [0x0f, 0x01, 0xf9], [0x0f, 0x01, 0xd0], // iret, int, syscall, cpuid, rdtsc
+        [0x8e, 0xd8], [0x8e, 0xe8], [0x8c, 0x1b], [0x8e, 0x1b], [0xf3, 0x48, 0x0f, 0xae, 0xd8], [0xf3, 0x48, 0x0f, 0xae, 0xd0], [0xf3, 0x48, 0x0f, 0xae, 0xc8], [0x0f, 0x01, 0xf8], // segments and their bases
+        [0x64, 0x48, 0x8b, 0x03], [0x65, 0x48, 0x89, 0x03], [0x65, 0x48, 0x89, 0x04, 0x25, 0xaa, 0, 0, 0], [0x67, 0x8b, 0x03], [0x67, 0x48, 0x89, 0x03],
+        [0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc0], [0xf4], [0x0f, 0x0b], [0x0f, 0x20, 0xc0], [0x0f, 0x30], [0xfa], [0x0f, 0x00, 0xd3], [0x66, 0x48, 0x0f, 0x01, 0x13], [0x0f, 0xae, 0x3b],
+    ];
+
+    private readonly Bytes _bytes = new();
+
+    /// <summary>Fills memory with it.</summary>
+    public void Fill(Span<byte> memory)
+    {
+        int at = 0;
+        while (at < memory.Length)
+        {
+            ReadOnlySpan<byte> next = Next();
+            next = next[..Math.Min(next.Length, memory.Length - at)];
+            next.CopyTo(memory[at..]);
+            at += next.Length;
+        }
+    }
+
+    private ReadOnlySpan<byte> Next()
+    {
+        _bytes.Clear();
+        switch (random.Next(16))
+        {
+            case 0:
+                for (int count = random.Next(1, 8); count > 0; count--)
+                    _bytes.WriteByte((byte)random.Next(256));
+                break;
+            case < 7:
+                foreach (byte value in Others[random.Next(Others.Length)])
+                    _bytes.WriteByte(value == 0xaa ? (byte)random.Next(256) : value);
+                break;
+            default:
+                Instruction instruction;
+                while (!RandomInstructions.TryCreate(random.Next(RandomInstructions.Count), random, out instruction))
+                {
+                }
+
+                if (instruction.MemoryBase != Register.None && random.Next(4) != 0)
+                    Anywhere(ref instruction);
+                if (!Encoder.Create(64, _bytes).TryEncode(instruction, 0, out _, out _))
+                    _bytes.Clear();
+                break;
+        }
+
+        return _bytes.Written;
+    }
+
+    /// <summary>Another address than the one around RBX.</summary>
+    private void Anywhere(ref Instruction instruction)
+    {
+        instruction.MemoryBase = General[random.Next(General.Length)];
+        instruction.MemoryDisplacement64 = random.Next(3) switch { 0 => 0, 1 => (ulong)(long)random.Next(-64, 64), _ => (ulong)(long)(random.Next() * (random.Next(2) == 0 ? 1 : -1)) };
+        instruction.MemoryDisplSize = 4;
+        if (instruction.MemoryIndex != Register.None || random.Next(3) != 0)
+            return;
+        instruction.MemoryIndex = General[random.Next(General.Length)];
+        if (instruction.MemoryIndex == Register.RSP)
+            instruction.MemoryIndex = Register.RAX;
+        instruction.MemoryIndexScale = 1 << random.Next(4);
+    }
+
+    private sealed class Bytes : CodeWriter
+    {
+        private readonly byte[] _bytes = new byte[32];
+        private int _count;
+
+        public ReadOnlySpan<byte> Written => _bytes.AsSpan(0, _count);
+
+        public void Clear() => _count = 0;
+
+        public override void WriteByte(byte value) => _bytes[_count++] = value;
+    }
+}
