@@ -25,7 +25,8 @@ internal sealed class HostDelay : IHostDelay
 {
     private const string Tasks = "/proc/self/task";
     private const string Cpus = "/proc/stat";
-    private const string ThreadNames = "tessera p";
+    private const string ThreadNames = "Name:\ttessera p";
+    private const string AllowedCpus = "Cpus_allowed_list:";
 
     /// <summary>Which number of a CPU's line is steal, and the unit of it: USER_HZ is 100 everywhere.</summary>
     private const int StealAt = 8;
@@ -33,6 +34,12 @@ internal sealed class HostDelay : IHostDelay
 
     /// <inheritdoc/>
     public Withheld? Read(IReadOnlyList<int> hostCpus) => Delay() is { } delay ? new Withheld(new Nanoseconds(delay), new Nanoseconds(Stolen(hostCpus))) : null;
+
+    /// <summary>Named as one and pinned: a thread that the runtime starts from one keeps its name, but runs on any host CPU.</summary>
+    internal static bool IsPhysicalCpu(string[] status) =>
+        status.Length > 0 && status[0].StartsWith(ThreadNames, StringComparison.Ordinal)
+        && status.FirstOrDefault(static line => line.StartsWith(AllowedCpus, StringComparison.Ordinal)) is { } allowed
+        && int.TryParse(allowed.AsSpan(AllowedCpus.Length), NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out _);
 
     private static long? Delay()
     {
@@ -43,7 +50,7 @@ internal sealed class HostDelay : IHostDelay
         {
             try
             {
-                if (!File.ReadAllText(Path.Combine(task, "comm")).StartsWith(ThreadNames, StringComparison.Ordinal))
+                if (!IsPhysicalCpu(File.ReadAllLines(Path.Combine(task, "status"))))
                     continue;
                 string[] fields = File.ReadAllText(Path.Combine(task, "schedstat")).Split(' ');
                 if (fields.Length > 1 && long.TryParse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out long delay))
