@@ -16,6 +16,9 @@ namespace Tessera.Sdk.Conformance.Network;
 /// </example>
 public abstract class NetworkConformance
 {
+    /// <summary>An Ethernet type for experiments (IEEE 802, local experimental): nothing else on a wire has it.</summary>
+    private const int ExperimentType = 0x88B5;
+
     private static readonly MacAddress First = new(0x0016_3E00_0001);
     private static readonly MacAddress Second = new(0x0016_3E00_0002);
 
@@ -118,8 +121,7 @@ public abstract class NetworkConformance
         random.NextBytes(frame);
         Second.Write(frame);
         First.Write(frame.AsSpan(6));
-        // A type for experiments: nothing in it can be anything else by chance.
-        (frame[12], frame[13]) = (0x88, 0xB5);
+        (frame[12], frame[13]) = (ExperimentType >> 8, ExperimentType & 0xff);
         return frame;
     }
 
@@ -136,21 +138,43 @@ public abstract class NetworkConformance
         }
     }
 
+    /// <summary>What arrived. A backend that is not prompt delivers from a thread of its own, while a test looks, and may have frames of its host's.</summary>
     private sealed class Listener : INetworkReceiver
     {
+        private readonly Lock _gate = new();
         private readonly List<byte[]> _frames = [];
         private readonly List<FrameOffload> _offloads = [];
 
-        public IReadOnlyList<byte[]> Frames => _frames;
+        public IReadOnlyList<byte[]> Frames
+        {
+            get
+            {
+                lock (_gate)
+                    return [.. _frames];
+            }
+        }
 
-        public IReadOnlyList<FrameOffload> Offloads => _offloads;
+        public IReadOnlyList<FrameOffload> Offloads
+        {
+            get
+            {
+                lock (_gate)
+                    return [.. _offloads];
+            }
+        }
 
         public bool Receive(in NetworkFrame frame)
         {
             byte[] bytes = new byte[frame.Length];
             _ = frame.CopyTo(bytes);
-            _frames.Add(bytes);
-            _offloads.Add(frame.Offload);
+            if (bytes.Length < 14 || bytes[12] != ExperimentType >> 8 || bytes[13] != (ExperimentType & 0xff))
+                return true;
+            lock (_gate)
+            {
+                _frames.Add(bytes);
+                _offloads.Add(frame.Offload);
+            }
+
             return true;
         }
     }
