@@ -29,5 +29,6 @@ public static class GuestCatalogue
     /// <summary>The one of that name.</summary>
     /// <exception cref="GuestException">There is none; the message names the one that was meant, and those there are.</exception>
     public static FetchableGuest Find(string name) => All.FirstOrDefault(g => g.Name == name) ?? throw new GuestException(
-        $"No guest \"{name}\" can be fetched.{(Suggestion.Nearest(name, All.Select(g => g.Name)) is { } near ? $" Did you mean \"{near}\"?" : "")} These can: {string.Join(", ", All.Select(g => g.Name))}. For a kernel of your own: tessera guest add NAME KERNEL [--initrd FILE].") { IsMisuse = true };
+        $"No guest \"{name}\" can be fetched.{(Suggestion.Nearest(name, All.Select(g => g.Name)) is { } near ? $" Did you mean \"{near}\"?" : "")} These can: {string.Join(", ", All.Select(g => g.Name))}. For a kernel of your own: tessera guest add NAME KERNEL [--initrd FILE].")
+    { IsMisuse = true };
 }

@@ -127,7 +127,15 @@ internal sealed class CompareStudyTests
         ComparisonDocument document = Document();
         AgreementRow row = new()
         {
-            Scheduler = "round-robin", Cell = document.Cells[0].Cell, Group = "beat", Quantity = Agreement.Lateness, Machine = 123_456, Simulated = 654_321_000, Difference = 1234.56, Agrees = false, Reason = "of no reason",
+            Scheduler = "round-robin",
+            Cell = document.Cells[0].Cell,
+            Group = "beat",
+            Quantity = Agreement.Lateness,
+            Machine = 123_456,
+            Simulated = 654_321_000,
+            Difference = 1234.56,
+            Agrees = false,
+            Reason = "of no reason",
         };
         console.Write(ComparisonViews.Of(document with { Agreement = [row] }, 80));
         Assert.Multiple(() =>

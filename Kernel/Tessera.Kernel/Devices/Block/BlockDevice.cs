@@ -129,7 +129,7 @@ internal sealed class BlockDevice : IBackendDevice
         GrantStatus status = SharedRing.TryMap(grants, pages, entryBytes: 112, out SharedRing? shared);
         if (status != GrantStatus.Okay)
             throw new DeviceException($"{keys.FrontendPath}/{prefix}ring-ref: the ring's page could not be mapped ({status}); grant it to domain 0 for writing.");
-        BlockRing ring = new(shared!, grants, _configuration.Backend, Geometry, Counters, _worker, persistent) 
+        BlockRing ring = new(shared!, grants, _configuration.Backend, Geometry, Counters, _worker, persistent)
         {
             Threw = exception => _failure ??= BackendFailure.Of(_configuration.Backend, exception),
             Hangs = () => _failure ??= BackendFailure.Hang(_configuration.Backend),
