@@ -140,6 +140,38 @@ internal sealed class CodeTests(bool plain)
     });
 
     [Test]
+    public void A_guest_that_rewrites_its_code_without_end_drops_no_other_guests_code()
+    {
+        // More different pages than one generation of code holds.
+        const int Rewrites = 26_000;
+        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
+        using IEngineThread thread = engine.EnterThread(0);
+        using EngineGuest still = new(engine);
+        using EngineGuest restless = new(engine);
+        still.Assemble(still.Hypercall);
+        Assert.That(still.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        object code = ((SoftwareMachine)still.Machine).Translator;
+        restless.Assemble(assembler =>
+        {
+            assembler.mov(eax, 0);
+            restless.Hypercall(assembler);
+        });
+        for (int round = 0; round < Rewrites; round++)
+        {
+            BitConverter.TryWriteBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(restless.Words((int)(restless.CodeFrame.Value - restless.Frame(0).Value)))[1..], round);
+            restless.CodeChanged();
+            restless.State.Rip = EngineGuest.Code;
+            Assert.That(restless.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Assert.That(restless.State.Rax, Is.EqualTo((ulong)round));
+        }
+
+        still.State.Rip = EngineGuest.Code;
+        Assert.That(still.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        Assert.That(((SoftwareMachine)still.Machine).Translator, Is.SameAs(code));
+        Assert.That(((SoftwareMachine)restless.Machine).Translator, Is.Not.SameAs(code));
+    }
+
+    [Test]
     public void A_root_that_was_retired_is_read_afresh() => With((guest, thread) =>
     {
         guest.Assemble(code =>

@@ -303,9 +303,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         {
             if (_translator.IsFull)
                 return Renew(rip);
-            long before = _translator.Written.Bytes;
-            code = _translator.Translate(page, offset, _context.Mode);
-            _machine.Translated(_translator.Written.Bytes - before);
+            code = _translator.Translate(page, offset, _context.Mode, out long bytes);
+            _machine.Translated(bytes);
         }
 
         if (code == PageCode.Crossing)
@@ -334,7 +333,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             return Step.LookUp;
         if (_translator.IsFull)
             return Renew(rip);
-        code = _translator.TranslateCrossing(page, second, offset, _context.Mode);
+        code = _translator.TranslateCrossing(page, second, offset, _context.Mode, out long bytes);
+        _machine.Translated(bytes);
         return Step.LookUp;
     }
 

@@ -13,6 +13,7 @@ namespace Tessera.Plugins.Cpu.Software;
 internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFrames, ITracksWrites, IKeepsTranslations
 {
     private const int MostChanges = 256;
+
     /// <summary>How much one machine may add to code that others share before it gets a store of its own: nobody else's is dropped on its account.</summary>
     private const long MostSharedBytes = CodeSpace.SlotBytes / 2;
     private const ulong AddressMask = 0x000f_ffff_ffff_f000;
@@ -242,20 +243,31 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
                 cpu.FlushWrites();
         }
 
-        return page = Translator.PageWith((byte*)((nint)host & ~(nint)(PageCode.Bytes - 1)));
+        page = Translator.PageWith((byte*)((nint)host & ~(nint)(PageCode.Bytes - 1)), out bool isNew);
+        if (isNew)
+            Translated(PageCode.Bytes);
+        return page;
     }
 
     /// <summary>Makes room for more code, from the next entry on.</summary>
     public void RenewCode() => _store.Renew(Translator);
 
-    /// <summary>Counts what was translated for it.</summary>
+    /// <summary>Counts what was kept for it: code, and copies of pages.</summary>
     public void Translated(long bytes)
     {
         _translatedBytes += bytes;
         if (_ownsStore || _translatedBytes < MostSharedBytes)
             return;
-        _store = new CodeStore(Features, counts: Time is not null);
-        _ownsStore = true;
+        try
+        {
+            _store = new CodeStore(Features, counts: Time is not null);
+            _ownsStore = true;
+        }
+        catch (EngineException)
+        {
+            // There is no room for another store: it goes on with the one that is shared, and asks again later.
+            _translatedBytes = 0;
+        }
     }
 
     /// <inheritdoc/>

@@ -122,17 +122,30 @@ internal sealed unsafe partial class Translator : IDisposable
     }
 
     /// <summary>The code of a page with the contents that lie at an address of this process.</summary>
-    public PageCode PageWith(byte* contents)
-    {
-        lock (_gate)
-            return _pages.Of(contents);
-    }
-
-    /// <summary>Translates the block that begins at an offset of a page; <see cref="PageCode.Crossing"/> where the instruction there reaches into the next.</summary>
-    public nint Translate(PageCode page, int offset, CodeMode mode)
+    /// <param name="contents">Where they lie.</param>
+    /// <param name="isNew">Whether nobody had such a page before.</param>
+    public PageCode PageWith(byte* contents, out bool isNew)
     {
         lock (_gate)
         {
+            int before = _pages.Count;
+            PageCode page = _pages.Of(contents);
+            isNew = _pages.Count != before;
+            return page;
+        }
+    }
+
+    /// <summary>Translates the block that begins at an offset of a page; <see cref="PageCode.Crossing"/> where the instruction there reaches into the next.</summary>
+    /// <param name="page">The page.</param>
+    /// <param name="offset">Where in it.</param>
+    /// <param name="mode">The mode of the code.</param>
+    /// <param name="bytes">How much code was written for it.</param>
+    public nint Translate(PageCode page, int offset, CodeMode mode, out long bytes)
+    {
+        bytes = 0;
+        lock (_gate)
+        {
+            byte* start = _emit.Position;
             nint code = page.At(mode, offset);
             if (code != 0)
                 return code;
@@ -156,15 +169,18 @@ internal sealed unsafe partial class Translator : IDisposable
 
             code = Finish(offset);
             page.Add(mode, offset, code);
+            bytes = _emit.Position - start;
             return code;
         }
     }
 
     /// <summary>Translates an instruction that begins at an offset of a page and ends in another, as a block.</summary>
-    public nint TranslateCrossing(PageCode first, PageCode second, int offset, CodeMode mode)
+    public nint TranslateCrossing(PageCode first, PageCode second, int offset, CodeMode mode, out long bytes)
     {
+        bytes = 0;
         lock (_gate)
         {
+            byte* start = _emit.Position;
             nint code = first.At(mode, offset, second);
             if (code != 0)
                 return code;
@@ -174,6 +190,7 @@ internal sealed unsafe partial class Translator : IDisposable
             _open = GoesOn(_instructions[0]);
             code = Finish(offset);
             first.Add(mode, offset, second, code);
+            bytes = _emit.Position - start;
             return code;
         }
     }
