@@ -17,7 +17,8 @@ internal sealed class OracleTests(EngineWay way)
     internal static readonly EngineWay[] Ways =
     [
         new("usual", new SoftwareOptions(), 1), new("plain", new SoftwareOptions { Plain = true }, 1), new("one page", new SoftwareOptions { OnePage = true }, 4),
-        new("one instruction", new SoftwareOptions { OneInstruction = true }, 4), new("all at once", new SoftwareOptions { Plain = true, OnePage = true, OneInstruction = true }, 4),
+        new("one instruction", new SoftwareOptions { OneInstruction = true }, 4),
+        new("each access by itself", new SoftwareOptions { Apart = true }, 4), new("all at once", new SoftwareOptions { Plain = true, OnePage = true, OneInstruction = true }, 4),
     ];
 
     private const int WindowBytes = 0x1000;

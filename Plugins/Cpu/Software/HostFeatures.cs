@@ -7,7 +7,8 @@ namespace Tessera.Plugins.Cpu.Software;
 /// <param name="WideVectors">AVX: the guest has YMM registers.</param>
 /// <param name="OnePage">For tests: the TLB holds one page at a time.</param>
 /// <param name="OneInstruction">For tests: blocks have one instruction.</param>
-internal readonly record struct HostFeatures(bool BitManipulation, bool WideVectors, bool OnePage = false, bool OneInstruction = false)
+/// <param name="Apart">For tests: each access is checked by itself.</param>
+internal readonly record struct HostFeatures(bool BitManipulation, bool WideVectors, bool OnePage = false, bool OneInstruction = false, bool Apart = false)
 {
     /// <summary>x87, SSE and, where the host has it, AVX: the components of XCR0 that guests get.</summary>
     public ulong VectorStates => WideVectors ? 7UL : 3UL;

@@ -248,10 +248,30 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     private Step FollowLink(in Link link, ref nint code, ref Trap trap)
     {
         ulong rip = RipAt(link.Target);
+        if (link.IsApart)
+            return GoApart(link, rip, ref code);
         Step step = Find(rip, ref code, ref trap);
         if (step == Step.Enter && _linkable && _context.PageAt(rip) == link.Page)
             _translator.Connect(link, code);
         return step;
+    }
+
+    /// <summary>Goes on in the block in code that checks each access by itself.</summary>
+    private Step GoApart(in Link link, ulong rip, ref nint code)
+    {
+        _context[StateBlock.Rip] = rip;
+        CodeMode mode = _context.Mode | CodeMode.Apart;
+        code = link.Page.At(mode, link.Target);
+        if (code == 0)
+        {
+            if (_translator.IsFull)
+                return Renew(rip);
+            code = _translator.Translate(link.Page, link.Target, mode, out long bytes);
+            _machine.Translated(bytes);
+        }
+
+        _translator.Connect(link, code);
+        return Step.Enter;
     }
 
     /// <summary>The guest address of a place in the page that runs.</summary>

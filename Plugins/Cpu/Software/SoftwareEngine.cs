@@ -16,6 +16,9 @@ public sealed record SoftwareOptions
 
     /// <summary>For tests: blocks have one instruction, so that nothing is known of what comes next.</summary>
     internal bool OneInstruction { get; init; }
+
+    /// <summary>For tests: each access of memory is checked by itself.</summary>
+    internal bool Apart { get; init; }
 }
 
 /// <summary>
@@ -37,7 +40,7 @@ public sealed class SoftwareEngine : ICpuEngine
     /// <param name="options">The engine's options.</param>
     public SoftwareEngine(SoftwareOptions options)
     {
-        _features = HostFeatures.Probe(options.Plain) with { OnePage = options.OnePage, OneInstruction = options.OneInstruction };
+        _features = HostFeatures.Probe(options.Plain) with { OnePage = options.OnePage, OneInstruction = options.OneInstruction, Apart = options.Apart };
         _code = new(() => new CodeStore(_features, counts: false));
         _countedCode = new(() => new CodeStore(_features, counts: true));
         Facts = new EngineFacts

@@ -56,6 +56,9 @@ internal static class StateBlock
     /// <summary>Segment selectors, 16 bits each, as `mov` reads them: ES CS SS DS FS GS.</summary>
     public const int Selectors = 0x148;
 
+    /// <summary>Host addresses that later instructions of a block come back to.</summary>
+    public const int Kept = 0x160;
+
     /// <summary>x87 state as FXSAVE64 writes it, and the header that XRSTOR wants behind it.</summary>
     public const int X87 = 0x200;
     public const int X87Header = X87 + 512;
@@ -63,6 +66,12 @@ internal static class StateBlock
     /// <summary>Sixteen YMM registers, 32 bytes each.</summary>
     public const int Vectors = 0x480;
     public const int VectorBytes = 16 * 32;
+
+    /// <summary>
+    /// Whether the upper half of a vector register may not be zero, a byte. Where all are, they are loaded as such: old code that writes lower halves
+    /// waits for the upper ones otherwise.
+    /// </summary>
+    public const int Wide = Vectors + VectorBytes;
 
     /// <summary>A copy of an operand that lies across two pages.</summary>
     public const int Bounce = 0x700;

@@ -44,7 +44,12 @@ internal sealed unsafe partial class SoftwareCpu
 
     private Span<byte> X87 => new(_context.Block + StateBlock.X87, LegacyBytes);
 
-    private Span<byte> Vector(int register) => new(_context.Block + StateBlock.Vectors + (register * 32), 32);
+    /// <summary>A vector register, which may be changed.</summary>
+    private Span<byte> Vector(int register)
+    {
+        _context[StateBlock.Wide] = 1;
+        return new(_context.Block + StateBlock.Vectors + (register * 32), 32);
+    }
 
     private Step SaveState(in Instruction instruction, ulong components, bool withHeader, ref Trap trap)
     {

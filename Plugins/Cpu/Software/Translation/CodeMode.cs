@@ -24,4 +24,7 @@ internal enum CodeMode : byte
 
     /// <summary>CR0.TS: x87 and vector instructions raise #NM.</summary>
     NoVectors = 32,
+
+    /// <summary>Each access is checked by itself: no mode of a CPU, but where a block goes on that could not check several at once.</summary>
+    Apart = 64,
 }

@@ -138,7 +138,10 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
     {
         if (index < 0 && @base >= 0)
         {
-            Memory(wide, 0x8d, destination, @base, displacement);
+            if (wide && displacement == 0)
+                Move(destination, @base);
+            else
+                Memory(wide, 0x8d, destination, @base, displacement);
             return;
         }
 

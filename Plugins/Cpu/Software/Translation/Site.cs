@@ -15,7 +15,8 @@ internal readonly record struct Site(int Offset, nint Retry, int Bytes, bool IsW
 /// <param name="Target">Where it goes, from the start of the page.</param>
 /// <param name="Place">Its displacement, in the writable mapping.</param>
 /// <param name="Branch">The displacement of the conditional jump that leads to it and could go straight to the target; 0 for none.</param>
-internal readonly record struct Link(PageCode Page, int Target, nint Place, nint Branch);
+/// <param name="IsApart">Whether it goes to code in which each access is checked by itself.</param>
+internal readonly record struct Link(PageCode Page, int Target, nint Place, nint Branch, bool IsApart = false);
 
 /// <summary>
 /// What a host thread's own code for single instructions refers to, and where that code lies. Sites of such code have negative numbers.
@@ -72,6 +73,9 @@ internal struct ColdCode
 
         /// <summary>The instruction is carried out in C#: <see cref="Number"/> of the helpers.</summary>
         Help,
+
+        /// <summary>A check of several accesses failed: goes on at <see cref="Target"/> in code that checks each.</summary>
+        Apart,
 
         /// <summary>x87 registers are to be loaded first.</summary>
         X87,

@@ -28,8 +28,11 @@ internal sealed unsafe class Thunks
 
     private const int StackPointer = 4;
     private const int Rdi = 7;
+    private const int Equal = 4;
     private const int NotEqual = 5;
-    private const int InterruptsOn = 0x202;
+
+    /// <summary>`vzeroupper`: the runtime's SSE code is slow otherwise, and so is the guest's.</summary>
+    private static ReadOnlySpan<byte> ClearUpper => [0xc5, 0xf8, 0x77];
 
     /// <summary>Guest registers, by number, to host registers; -1 is memory: the three that compiled code uses least beside RSP and RCX's places.</summary>
     private static readonly sbyte[] HostRegisters = [0, GuestRcx, 2, 3, GuestRsp, 5, 6, 7, 8, -1, -1, -1, 12, 13, 14, 9];
@@ -147,11 +150,10 @@ internal sealed unsafe class Thunks
         emitter.Memory(wide: true, 0x89, StackPointer, Rdi, StateBlock.HostStack);
         emitter.Move(StackPointer, Rdi);
         emitter.State(wide: false, 0x0fae, 3, StateBlock.HostMxcsr); // stmxcsr
-        Vectors(emitter, load: true);
-        emitter.State(wide: false, 0x0fae, 2, StateBlock.Mxcsr); // ldmxcsr
+        LoadMxcsr(emitter, from: StateBlock.HostMxcsr, to: StateBlock.Mxcsr);
+        LoadVectors(emitter);
         emitter.StoreState(StateBlock.Resume, 6);
-        emitter.PushState(StateBlock.Flags);
-        emitter.PopFlags();
+        LoadFlags(emitter);
         for (int register = 0; register < 16; register++)
         {
             if (Host(register) >= 0)
@@ -172,23 +174,92 @@ internal sealed unsafe class Thunks
 
         emitter.PushFlags();
         emitter.PopState(StateBlock.Flags);
-        emitter.Byte(0x68); // push: DF clear again
-        emitter.Int32(InterruptsOn);
-        emitter.Byte(0x9d); // popfq
-        Vectors(emitter, load: false);
-        emitter.State(wide: false, 0x0fae, 3, StateBlock.Mxcsr);
-        emitter.State(wide: false, 0x0fae, 2, StateBlock.HostMxcsr);
+        emitter.Byte(0xfc); // cld
+        SaveVectors(emitter);
+        emitter.State(wide: false, 0x0fae, 3, StateBlock.Mxcsr); // stmxcsr
+        LoadMxcsr(emitter, from: StateBlock.Mxcsr, to: StateBlock.HostMxcsr);
         emitter.LoadState(StackPointer, StateBlock.HostStack);
         emitter.Bytes([0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5b, 0x5d, 0xc3]);
     }
 
+    /// <summary>`ldmxcsr`, which takes its time, unless both values are the same. Uses RAX.</summary>
+    private static void LoadMxcsr(Emitter emitter, int from, int to)
+    {
+        emitter.State(wide: false, 0x8b, 0, from);
+        emitter.State(wide: false, 0x3b, 0, to);
+        nint same = emitter.JumpIfLater(Equal);
+        emitter.State(wide: false, 0x0fae, 2, to);
+        emitter.Patch(same, emitter.Here);
+    }
+
+    /// <summary>The arithmetic flags and DF: by `sahf` and an addition that overflows, a third of `popfq`'s time. Uses RAX.</summary>
+    private void LoadFlags(Emitter emitter)
+    {
+        nint slow = 0;
+        nint done = 0;
+        if (_features.BitManipulation)
+        {
+            emitter.State(wide: false, 0xf6, 0, StateBlock.Flags + 1); // test byte, DF
+            emitter.Byte(4);
+            slow = emitter.JumpIfLater(NotEqual);
+            emitter.State(wide: false, 0x8b, 0, StateBlock.Flags);
+            emitter.Bytes([0xc1, 0xe8, 0x0b, 0x83, 0xe0, 0x01, 0x04, 0x7f]); // shr eax, 11; and eax, 1; add al, 127
+            emitter.State(wide: false, 0x8a, 4, StateBlock.Flags); // mov ah
+            emitter.Byte(0x9e); // sahf
+            done = emitter.JumpLater();
+            emitter.Patch(slow, emitter.Here);
+        }
+
+        emitter.PushState(StateBlock.Flags);
+        emitter.PopFlags();
+        if (done != 0)
+            emitter.Patch(done, emitter.Here);
+    }
+
+    private void LoadVectors(Emitter emitter)
+    {
+        if (!_features.WideVectors)
+        {
+            Vectors(emitter, load: true, isWide: false);
+            return;
+        }
+
+        emitter.State(wide: false, 0x80, 7, StateBlock.Wide); // cmp byte, 0
+        emitter.Byte(0);
+        nint wide = emitter.JumpIfLater(NotEqual);
+        emitter.Bytes(ClearUpper);
+        Vectors(emitter, load: true, isWide: false);
+        nint done = emitter.JumpLater();
+        emitter.Patch(wide, emitter.Here);
+        Vectors(emitter, load: true, isWide: true);
+        emitter.Patch(done, emitter.Here);
+    }
+
+    private void SaveVectors(Emitter emitter)
+    {
+        Vectors(emitter, load: false, isWide: _features.WideVectors);
+        if (!_features.WideVectors)
+            return;
+        // All of them, or-ed together, show whether an upper half is in use.
+        for (int registers = 8; registers > 0; registers /= 2)
+        {
+            for (int register = 0; register < registers; register++)
+                emitter.Bytes([0xc5, (byte)(0x84 | ((15 - registers - register) << 3)), 0x56, (byte)(0xc0 | (register << 3) | register)]); // vorps ymm
+        }
+
+        emitter.Bytes([0xc4, 0xe3, 0x7d, 0x19, 0xc0, 0x01]); // vextractf128 xmm0, ymm0, 1
+        emitter.Bytes([0xc4, 0xe2, 0x79, 0x17, 0xc0]); // vptest xmm0, xmm0
+        emitter.State(wide: false, 0x0f95, 0, StateBlock.Wide); // setne
+        emitter.Bytes(ClearUpper);
+    }
+
     /// <summary>Moves the vector registers: `vmovups`, or `movups` where there is no AVX.</summary>
-    private void Vectors(Emitter emitter, bool load)
+    private void Vectors(Emitter emitter, bool load, bool isWide)
     {
         for (int register = 0; register < 16; register++)
         {
             if (_features.WideVectors)
-                emitter.Bytes([0xc5, (byte)(register < 8 ? 0xfc : 0x7c)]);
+                emitter.Bytes([0xc5, (byte)((register < 8 ? 0xf8 : 0x78) | (isWide ? 4 : 0))]);
             else if (register < 8)
                 emitter.Byte(0x0f);
             else
@@ -196,8 +267,5 @@ internal sealed unsafe class Thunks
             emitter.Byte(load ? 0x10 : 0x11);
             emitter.StateOperand(register, StateBlock.Vectors + (register * 32));
         }
-
-        if (!load && _features.WideVectors)
-            emitter.Bytes([0xc5, 0xf8, 0x77]); // vzeroupper: the runtime's SSE code is slow otherwise
     }
 }

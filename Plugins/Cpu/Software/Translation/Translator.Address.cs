@@ -79,6 +79,7 @@ internal sealed unsafe partial class Translator
     /// <param name="isSpecial">Whether the instruction looks at its alignment before it faults, or at a mask.</param>
     private void Check(ulong rip, int bytes, bool write, bool flagsWanted, nint retry, bool isStack = false, bool isSpecial = false)
     {
+        (_held, _at) = (-1, 0);
         if (_operand != 0)
         {
             _emit.MoveImmediate(Thunks.R11, (ulong)_operand);
@@ -86,10 +87,20 @@ internal sealed unsafe partial class Translator
         }
 
         bytes = Math.Max(bytes, 1);
-        int tags = write ? StateBlock.TlbWrite : StateBlock.TlbRead;
         Site place = new((int)rip, retry, bytes, write, isStack, _before, isSpecial);
         int site = _alone is null ? Sites.Add(place) : _alone.Add(place);
         ColdCode miss = new() { What = ColdCode.Kind.Miss, Number = site };
+        CheckReach(bytes, write, flagsWanted, ref miss);
+    }
+
+    /// <summary>The check itself.</summary>
+    /// <param name="bytes">How many are reached.</param>
+    /// <param name="write">Whether they are written.</param>
+    /// <param name="flagsWanted">Whether the flags must survive.</param>
+    /// <param name="miss">Where it leads when it fails.</param>
+    private void CheckReach(int bytes, bool write, bool flagsWanted, ref ColdCode miss)
+    {
+        int tags = write ? StateBlock.TlbWrite : StateBlock.TlbRead;
         if (flagsWanted && _features.BitManipulation)
         {
             _emit.ExtractState(Thunks.Rcx, Thunks.R11, StateBlock.TlbMask);
@@ -134,28 +145,44 @@ internal sealed unsafe partial class Translator
         _emit.Arithmetic(4, Thunks.Rcx, StateBlock.TlbEntries - 1, wide: false);
     }
 
-    /// <summary>The stack's word at a distance from the stack pointer: its host address into R11.</summary>
-    private void Stack(ulong rip, int distance, bool write, bool flagsWanted)
+    /// <summary>The stack's word at a distance from a register that points into it: reached by R11, <see cref="_at"/> behind it.</summary>
+    private void Stack(ulong rip, int distance, bool write, bool flagsWanted, int pointer = Thunks.GuestRsp)
     {
+        if (_alone is null && _groups.Stack(_before) is { Group: >= 0 } member)
+        {
+            if (!TryHold(member))
+            {
+                _emit.LoadAddress(wide: true, Thunks.R11, pointer, -1, 0, distance - _at);
+                CheckGroup(member.Group, flagsWanted);
+            }
+
+            return;
+        }
+
         nint retry = _emit.Here;
-        _emit.LoadAddress(wide: true, Thunks.R11, Thunks.GuestRsp, -1, 0, distance);
+        _emit.LoadAddress(wide: true, Thunks.R11, pointer, -1, 0, distance);
         Check(rip, sizeof(ulong), write, flagsWanted, retry, isStack: true);
     }
 
-    /// <summary>The memory operand: its host address into R11.</summary>
+    /// <summary>The memory operand: reached by R11, <see cref="_at"/> behind it.</summary>
     private void Operand(in Instruction instruction, int bytes, bool write, bool flagsWanted)
     {
+        if (_alone is null && _groups.Operand(_before) is { Group: >= 0 } member)
+        {
+            if (!TryHold(member))
+            {
+                Instruction first = instruction;
+                first.MemoryDisplacement64 -= (ulong)_at;
+                Address(first, withSegment: true);
+                CheckGroup(member.Group, flagsWanted);
+            }
+
+            return;
+        }
+
         nint retry = _emit.Here;
         Address(instruction, withSegment: true);
         bool isSpecial = instruction.Code.AlignmentOf(bytes) > 1 || instruction.Mnemonic is Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq;
         Check(instruction.IP, bytes, write, flagsWanted, retry, instruction.MemoryBase is Register.RSP or Register.RBP, isSpecial);
-    }
-
-    private bool WritesMemory(in Instruction instruction)
-    {
-        if (instruction.Op0Kind != OpKind.Memory)
-            return instruction.Mnemonic is Mnemonic.Xchg;
-        return _infos.GetInfo(instruction, InstructionInfoOptions.NoRegisterUsage).Op0Access
-            is OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite;
     }
 }

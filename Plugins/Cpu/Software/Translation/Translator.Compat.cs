@@ -35,7 +35,7 @@ internal sealed unsafe partial class Translator
             };
             bool refused = segment switch
             {
-                Register.CS => WritesMemory(instruction),
+                Register.CS => _groups.Writes(instruction),
                 Register.DS => (mode & CodeMode.NoDs) != 0,
                 Register.ES => (mode & CodeMode.NoEs) != 0,
                 Register.FS => (mode & CodeMode.NoFs) != 0,

@@ -1,3 +1,4 @@
+using System.Numerics;
 using Iced.Intel;
 
 namespace Tessera.Plugins.Cpu.Software.Translation;
@@ -37,6 +38,7 @@ internal sealed unsafe partial class Translator
 
         byte* position = _emit.Position;
         int cold = _cold.Count;
+        int held = _held;
         try
         {
             if (_treatments.Of(instruction) == Treatment.Inlined)
@@ -45,6 +47,8 @@ internal sealed unsafe partial class Translator
                 WriteCompat(instruction, flagsWanted, count, isLast);
             else
                 WriteNative(instruction, flagsWanted, count, isLast);
+            if (!_keeps[_before])
+                _held = -1;
         }
         catch (InvalidOperationException)
         {
@@ -52,6 +56,7 @@ internal sealed unsafe partial class Translator
             _emit.Position = position;
             _emit.Depth = 0;
             _flagsAside = false;
+            _held = held;
             _cold.RemoveRange(cold, _cold.Count - cold);
             LeaveForHelp(instruction, count);
         }
@@ -69,11 +74,11 @@ internal sealed unsafe partial class Translator
                 break;
             case FlowControl.Call:
                 Push(instruction, flagsWanted);
-                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: true);
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: GoesBack(instruction));
                 break;
             case FlowControl.Return:
                 Stack(instruction.IP, 0, write: false, flagsWanted);
-                _emit.Memory(wide: true, 0x8b, Thunks.R11, Thunks.R11);
+                _emit.Memory(wide: true, 0x8b, Thunks.R11, Thunks.R11, _at);
                 _emit.AddQuietly(Thunks.GuestRsp, sizeof(ulong) + (instruction.OpCount == 1 ? instruction.Immediate16 : 0));
                 GoToR11(count);
                 break;
@@ -100,18 +105,12 @@ internal sealed unsafe partial class Translator
                 PushOperand(instruction, flagsWanted);
                 break;
             case Mnemonic.Pop:
-                Stack(instruction.IP, 0, write: false, flagsWanted);
-                _emit.Memory(wide: true, 0x8b, Thunks.R11, Thunks.R11);
-                // `pop rsp` takes the word; any other moves the pointer.
-                _emit.AddQuietly(Thunks.GuestRsp, sizeof(ulong));
-                StoreRegister(NumberOf(instruction.Op0Register), Thunks.R11);
+                PopRegister(instruction, flagsWanted);
                 break;
             case Mnemonic.Leave:
-                nint retry = _emit.Here;
-                _emit.Move(Thunks.R11, Thunks.Host(5));
-                Check(instruction.IP, sizeof(ulong), write: false, flagsWanted, retry, isStack: true);
+                Stack(instruction.IP, 0, write: false, flagsWanted, Thunks.Host(5));
                 _emit.LoadAddress(wide: true, Thunks.GuestRsp, Thunks.Host(5), -1, 0, sizeof(ulong));
-                _emit.Memory(wide: true, 0x8b, Thunks.Host(5), Thunks.R11);
+                _emit.Memory(wide: true, 0x8b, Thunks.Host(5), Thunks.R11, _at);
                 break;
             case Mnemonic.Pushfq:
                 PushFlagsOfGuest(instruction);
@@ -206,7 +205,7 @@ internal sealed unsafe partial class Translator
         if (instruction.Op0Kind == OpKind.Memory)
         {
             Operand(instruction, sizeof(ulong), write: false, flagsWanted);
-            _emit.Memory(wide: true, 0x8b, Thunks.R11, Thunks.R11);
+            _emit.Memory(wide: true, 0x8b, Thunks.R11, Thunks.R11, _at);
         }
         else
         {
@@ -228,7 +227,7 @@ internal sealed unsafe partial class Translator
     {
         Stack(instruction.IP, -sizeof(ulong), write: true, flagsWanted);
         LoadGuestAddress(Thunks.Rcx, instruction.NextIP);
-        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11);
+        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11, _at);
         _emit.AddQuietly(Thunks.GuestRsp, -sizeof(ulong));
     }
 
@@ -241,7 +240,7 @@ internal sealed unsafe partial class Translator
                 int host = Thunks.Host(NumberOf(instruction.Op0Register));
                 if (host < 0)
                     _emit.LoadState(host = Thunks.Rcx, StateBlock.Register(NumberOf(instruction.Op0Register)));
-                _emit.Memory(wide: true, 0x89, host, Thunks.R11);
+                _emit.Memory(wide: true, 0x89, host, Thunks.R11, _at);
                 break;
             case OpKind.Memory:
                 Operand(instruction, sizeof(ulong), write: false, flagsWanted);
@@ -249,7 +248,7 @@ internal sealed unsafe partial class Translator
                 _emit.StoreState(StateBlock.Temporary, Thunks.R11);
                 Stack(instruction.IP, -sizeof(ulong), write: true, flagsWanted);
                 _emit.LoadState(Thunks.Rcx, StateBlock.Temporary);
-                _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11);
+                _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11, _at);
                 break;
             default:
                 Stack(instruction.IP, -sizeof(ulong), write: true, flagsWanted);
@@ -258,6 +257,19 @@ internal sealed unsafe partial class Translator
         }
 
         _emit.AddQuietly(Thunks.GuestRsp, -sizeof(ulong));
+    }
+
+    private void PopRegister(in Instruction instruction, bool flagsWanted)
+    {
+        Stack(instruction.IP, 0, write: false, flagsWanted);
+        int number = NumberOf(instruction.Op0Register);
+        int host = Thunks.Host(number) < 0 ? Thunks.Rcx : Thunks.Host(number);
+        _emit.Memory(wide: true, 0x8b, host, Thunks.R11, _at);
+        if (host == Thunks.Rcx)
+            _emit.StoreState(StateBlock.Register(number), host);
+        // `pop rsp` takes the word; any other moves the pointer.
+        if (host != Thunks.GuestRsp)
+            _emit.AddQuietly(Thunks.GuestRsp, sizeof(ulong));
     }
 
     private void PushFlagsOfGuest(in Instruction instruction)
@@ -273,9 +285,24 @@ internal sealed unsafe partial class Translator
 
     private void LoadEffectiveAddress(in Instruction instruction)
     {
-        Address(instruction, withSegment: false);
         int number = NumberOf(instruction.Op0Register);
         int host = Thunks.Host(number);
+        if (IsDirect(instruction))
+        {
+            int to = host < 0 ? Thunks.Rcx : host;
+            bool isWide = instruction.Op0Register.IsGPR64();
+            if (instruction.IsIPRelativeMemoryOperand)
+                LoadGuestAddress(to, instruction.MemoryDisplacement64);
+            else
+                _emit.LoadAddress(isWide, to, HostOf(instruction.MemoryBase), HostOf(instruction.MemoryIndex), BitOperations.Log2((uint)instruction.MemoryIndexScale), (int)instruction.MemoryDisplacement64);
+            if (!isWide && instruction.IsIPRelativeMemoryOperand)
+                _emit.Registers(wide: false, 0x8b, to, to);
+            if (host < 0)
+                _emit.StoreState(StateBlock.Register(number), to);
+            return;
+        }
+
+        Address(instruction, withSegment: false);
         if (instruction.Op0Register.IsGPR16())
         {
             if (host < 0)
@@ -291,18 +318,18 @@ internal sealed unsafe partial class Translator
         StoreRegister(number, Thunks.R11);
     }
 
-    /// <summary>`mov qword [r11], value`.</summary>
+    /// <summary>`mov qword [r11 + at], value`.</summary>
     private void StoreImmediate(ulong value)
     {
         if ((long)value == (int)value)
         {
-            _emit.Memory(wide: true, 0xc7, 0, Thunks.R11);
+            _emit.Memory(wide: true, 0xc7, 0, Thunks.R11, _at);
             _emit.Int32((int)value);
             return;
         }
 
         _emit.MoveImmediate(Thunks.Rcx, value);
-        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11);
+        _emit.Memory(wide: true, 0x89, Thunks.Rcx, Thunks.R11, _at);
     }
 
     private void LoadRegister(int host, int guest)

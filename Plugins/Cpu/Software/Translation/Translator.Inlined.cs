@@ -84,12 +84,12 @@ internal sealed unsafe partial class Translator
             _emit.Registers(wide: true, 0x63, Thunks.Rcx, Thunks.Rcx); // movsxd
         _emit.ShiftRightSigned(Thunks.Rcx, BitOperations.Log2((uint)bytes) + 3);
         _emit.LoadAddress(wide: true, Thunks.R11, Thunks.R11, Thunks.Rcx, BitOperations.Log2((uint)bytes), 0);
-        Check(instruction.IP, bytes, WritesMemory(instruction), flagsWanted: false, retry);
+        Check(instruction.IP, bytes, _groups.Writes(instruction), flagsWanted: false, retry);
         LoadRegister(Thunks.Rcx, number);
         _emit.Arithmetic(4, Thunks.Rcx, (bytes * 8) - 1, wide: false);
         FetchFlags(flagsWanted);
         instruction.SegmentPrefix = Register.None;
-        PointTo(ref instruction, Register.R11);
+        PointTo(ref instruction, Register.R11, 0);
         instruction.Op1Register = bytes == sizeof(uint) ? Register.ECX : Register.RCX;
         Encode(instruction);
     }

@@ -58,7 +58,7 @@ internal sealed unsafe partial class Translator
     {
         if (_alone is not null || !IsInPage(target))
             return 0;
-        nint code = target == _blockStart.Offset ? _blockStart.Code : _pageCode!.At(Mode, (int)target);
+        nint code = target == _blockStart.Offset && !_isApart ? _blockStart.Code : _pageCode!.At(Mode, (int)target);
         return code is 0 or PageCode.Crossing ? 0 : code + ArrivalBytes;
     }
 
@@ -215,6 +215,19 @@ internal sealed unsafe partial class Translator
                     _branch = cold.Looks || _counts ? 0 : cold.Place;
                     GoTo(cold.Target, cold.Count, cold.FlagsLive, cold.Looks);
                     _branch = 0;
+                    break;
+                case ColdCode.Kind.Apart:
+                    if (cold.FlagsPushed)
+                        _emit.PopFlags();
+                    else if (cold.Argument != 0)
+                        ForgetFlags();
+                    if (_counts && cold.Count > 0)
+                        TakeOff(cold.Count);
+                    _emit.AlignForPatch(bytesBefore: 1);
+                    nint jump = _emit.JumpLater();
+                    _emit.Patch(jump, _emit.Here);
+                    _emit.StoreState32(StateBlock.Argument, Links.Add(new Link(_pageCode!, (int)cold.Target, jump, 0, IsApart: true)));
+                    _emit.Jump(Thunks.Link);
                     break;
                 case ColdCode.Kind.Link:
                     _emit.StoreState32(StateBlock.Argument, Links.Add(new Link(_pageCode!, (int)cold.Target, cold.Place, cold.Branch)));

@@ -15,7 +15,7 @@ internal sealed unsafe partial class Translator
         if (facts.UsesX87)
             BringX87();
         if (facts.HasMemory)
-            Operand(instruction, instruction.MemorySize.GetSize(), WritesMemory(instruction), flagsWanted);
+            Operand(instruction, instruction.MemorySize.GetSize(), _groups.Writes(instruction), flagsWanted);
         if (facts.HasHighByte)
             WithHighByte(instruction, facts);
         else
@@ -81,12 +81,12 @@ internal sealed unsafe partial class Translator
         if (!facts.HasCh)
         {
             _emit.Move(Thunks.Rcx, Thunks.R11);
-            PointTo(ref instruction, Register.RCX);
+            PointTo(ref instruction, Register.RCX, _at);
             Encode(instruction);
             return;
         }
 
-        PointTo(ref instruction, Register.R11);
+        PointTo(ref instruction, Register.R11, _at);
         for (int operand = 0; operand < instruction.OpCount; operand++)
         {
             if (instruction.GetOpKind(operand) == OpKind.Register && instruction.GetOpRegister(operand) == Register.CH)
@@ -102,13 +102,14 @@ internal sealed unsafe partial class Translator
 
     private void WithPlacedRegisters(Instruction instruction, in OperandFacts facts)
     {
+        Instruction original = instruction;
         if (facts.HasMemory)
         {
             instruction.SegmentPrefix = Register.None;
-            PointTo(ref instruction, Register.R11);
+            PointTo(ref instruction, Register.R11, _at);
         }
 
-        Span<(int Guest, int Host)> placed = stackalloc (int, int)[4];
+        Span<(int Guest, int Host, bool IsWritten)> placed = stackalloc (int, int, bool)[4];
         Span<int> lent = stackalloc int[Lendable.Length];
         int placedCount = 0;
         int lentCount = 0;
@@ -130,8 +131,10 @@ internal sealed unsafe partial class Translator
                 if (host < 0)
                 {
                     host = Take(ref rcxIsFree, ref r11IsFree, facts.Used, lent, ref lentCount);
-                    _emit.LoadState(host, StateBlock.Register(guest));
-                    placed[placedCount++] = (guest, host);
+                    (bool isRead, bool isWritten) = _groups.UseOf(original, guest);
+                    if (isRead)
+                        _emit.LoadState(host, StateBlock.Register(guest));
+                    placed[placedCount++] = (guest, host, isWritten);
                 }
             }
 
@@ -143,15 +146,19 @@ internal sealed unsafe partial class Translator
         Encode(instruction);
         if (facts.ResultInRcx)
             _emit.Move(Thunks.GuestRcx, Thunks.Rcx);
-        foreach ((int guest, int host) in placed[..placedCount])
-            _emit.StoreState(StateBlock.Register(guest), host);
+        foreach ((int guest, int host, bool isWritten) in placed[..placedCount])
+        {
+            if (isWritten)
+                _emit.StoreState(StateBlock.Register(guest), host);
+        }
+
         for (int index = 0; index < lentCount; index++)
             _emit.LoadState(lent[index], StateBlock.Borrowed + (index * 8));
     }
 
-    private static int PlaceOf(ReadOnlySpan<(int Guest, int Host)> placed, int guest)
+    private static int PlaceOf(ReadOnlySpan<(int Guest, int Host, bool IsWritten)> placed, int guest)
     {
-        foreach ((int other, int host) in placed)
+        foreach ((int other, int host, _) in placed)
         {
             if (other == guest)
                 return host;
@@ -186,13 +193,13 @@ internal sealed unsafe partial class Translator
         throw new InvalidOperationException("no register is left to lend");
     }
 
-    private static void PointTo(ref Instruction instruction, Register register)
+    private static void PointTo(ref Instruction instruction, Register register, int displacement)
     {
         instruction.MemoryBase = register;
         instruction.MemoryIndex = Register.None;
         instruction.MemoryIndexScale = 1;
-        instruction.MemoryDisplacement64 = 0;
-        instruction.MemoryDisplSize = 0;
+        instruction.MemoryDisplacement64 = (ulong)displacement;
+        instruction.MemoryDisplSize = displacement == 0 ? 0 : displacement <= sbyte.MaxValue ? 1 : 8;
     }
 
     private void Encode(in Instruction instruction)

@@ -34,7 +34,6 @@ internal sealed unsafe partial class Translator : IDisposable
     private readonly Encoder _encoder;
     private readonly bool _counts;
     private readonly Treatments _treatments;
-    private readonly InstructionInfoFactory _infos = new();
     private readonly InstructionReader _reader = new();
     private readonly InstructionReader _aheadReader = new();
     private readonly PageStore _pages = new();
@@ -155,7 +154,8 @@ internal sealed unsafe partial class Translator : IDisposable
                 return PageCode.Crossing;
             }
 
-            Begin(page, mode);
+            Begin(page, mode & ~CodeMode.Apart);
+            _isApart |= (mode & CodeMode.Apart) != 0;
             Decoder decoder = _reader.Begin(mode, (ulong)offset, page.Contents + offset);
             while (_open && _count < (_features.OneInstruction ? 1 : MostInstructions) && decoder.IP < PageCode.Bytes)
             {
@@ -282,6 +282,7 @@ internal sealed unsafe partial class Translator : IDisposable
         _page = 0;
         _pageCode = page;
         Mode = mode;
+        _isApart = _features.Apart;
         _cold.Clear();
         _wantedAt.Clear();
         _emit.Depth = 0;
@@ -291,6 +292,7 @@ internal sealed unsafe partial class Translator : IDisposable
     private nint Finish(int offset)
     {
         FindWantedFlags();
+        FindGroups();
         byte* start = _emit.Position;
         nint code = _emit.Here;
         _blockStart = ((ulong)offset, code);
