@@ -1,8 +1,13 @@
+using Tessera.Plugins.Cpu.Software.Memory;
+
 namespace Tessera.Plugins.Cpu.Software;
 
 /// <summary>Registers between the contract's order, the state block's and the host's.</summary>
 internal sealed unsafe partial class SoftwareCpu
 {
+    private const int InstructionPlace = 8;
+    private const int InstructionBytes = 16;
+
     // SAFETY: both ends are arrays of sixteen words, the state block's or the state's own.
 
     /// <summary>From the contract's order (RAX RBX RCX RDX RSI RDI RSP RBP R8 …) to the block's.</summary>
@@ -23,12 +28,12 @@ internal sealed unsafe partial class SoftwareCpu
         (to[4], to[5], to[6], to[7]) = (from[14], from[15], from[12], from[13]);
     }
 
-    /// <summary>The x87 registers into the state block; the host's are new then.</summary>
+    /// <summary>The x87 registers into memory; the host's are new then.</summary>
     private void KeepX87()
     {
-        ((delegate* unmanaged<byte*, void>)_translator.Thunks.SaveX87)(_context.Block + StateBlock.X87);
+        ((delegate* unmanaged<byte*, void>)_translator.Thunks.SaveX87)(_vectors.Start + VectorArea.X87);
         // Where the host's last x87 instruction lies is not the guest's to know.
-        _context[StateBlock.X87 + 8] = _context[StateBlock.X87 + 16] = 0;
+        X87.Slice(InstructionPlace, InstructionBytes).Clear();
         _context[StateBlock.X87Live] = 0;
     }
 }

@@ -30,6 +30,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
     private readonly SoftwareMachine _machine;
     private Translator _translator;
     private AloneCode _alone = null!;
+    private readonly VectorArea _vectors = new();
     private readonly List<RootContext> _contexts = [];
     private GuestCpuState _state;
     private RootContext _context = null!;
@@ -141,6 +142,8 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             if (context != _context)
                 context.Dispose();
         }
+
+        _vectors.Dispose();
     }
 
     private Step Execute(SoftwareThread self, long deadline, ref Trap trap)

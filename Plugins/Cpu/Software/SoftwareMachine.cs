@@ -189,7 +189,8 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
     /// <summary>Takes the turn, unless kicked or late before it comes; then makes what changed effective.</summary>
     public bool TryEnter(SoftwareThread thread, long deadline)
     {
-        if (!_turn.TryEnter())
+        // The only CPU has nobody to take turns with.
+        if (_mostCpus > 1 && !_turn.TryEnter())
         {
             Interlocked.Increment(ref _waiting);
             try
@@ -215,7 +216,11 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
     }
 
     /// <summary>Gives the turn back.</summary>
-    public void Leave() => _turn.Exit();
+    public void Leave()
+    {
+        if (_mostCpus > 1)
+            _turn.Exit();
+    }
 
     /// <summary>Code of a frame was or will be written: nothing translated from it is used again.</summary>
     public void InvalidateCode(ulong address)

@@ -2,7 +2,7 @@ namespace Tessera.Plugins.Cpu.Software;
 
 /// <summary>
 /// Where things lie in a state block: what translated code reaches by the host's RSP while it runs on one page-table root. One block
-/// holds the registers that are not in host registers, the vector registers, the jump cache and the software TLB of its root; below it lies a
+/// holds the registers that are not in host registers, the jump cache and the software TLB of its root; below it lies a
 /// stack, for flags that are put aside and for handlers of signals. What is used most lies within 128 bytes of RSP: such addresses are a byte long.
 /// </summary>
 internal static class StateBlock
@@ -59,22 +59,11 @@ internal static class StateBlock
     /// <summary>Host addresses that later instructions of a block come back to.</summary>
     public const int Kept = 0x160;
 
-    /// <summary>x87 state as FXSAVE64 writes it, and the header that XRSTOR wants behind it.</summary>
-    public const int X87 = 0x200;
-    public const int X87Header = X87 + 512;
-
-    /// <summary>Sixteen YMM registers, 32 bytes each.</summary>
-    public const int Vectors = 0x480;
-    public const int VectorBytes = 16 * 32;
-
-    /// <summary>
-    /// Whether the upper half of a vector register may not be zero, a byte. Where all are, they are loaded as such: old code that writes lower halves
-    /// waits for the upper ones otherwise.
-    /// </summary>
-    public const int Wide = Vectors + VectorBytes;
+    /// <summary>Where the CPU's <see cref="Memory.VectorArea"/> lies.</summary>
+    public const int VectorArea = 0x1a0;
 
     /// <summary>A copy of an operand that lies across two pages.</summary>
-    public const int Bounce = 0x700;
+    public const int Bounce = 0x200;
     public const int BounceBytes = 512;
 
     public const int JumpEntries = 4096;

@@ -17,7 +17,7 @@ internal sealed unsafe partial class SoftwareCpu
         if (_context.Root != root)
         {
             RootContext context = ContextOf(root);
-            context.TakeOver(_context);
+            context[StateBlock.Mxcsr] = _context[StateBlock.Mxcsr];
             _context = context;
         }
 
@@ -99,7 +99,7 @@ internal sealed unsafe partial class SoftwareCpu
 
     private RootContext NewContext()
     {
-        RootContext context = new() { OnePage = _machine.Features.OnePage };
+        RootContext context = new(_vectors) { OnePage = _machine.Features.OnePage };
         _contexts.Add(context);
         return context;
     }

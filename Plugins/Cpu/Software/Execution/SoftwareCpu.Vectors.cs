@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Iced.Intel;
+using Tessera.Plugins.Cpu.Software.Memory;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Plugins.Cpu.Software;
@@ -42,13 +43,13 @@ internal sealed unsafe partial class SoftwareCpu
 
     private ulong WantedComponents() => (uint)_context.Register(0) & _machine.Features.VectorStates;
 
-    private Span<byte> X87 => new(_context.Block + StateBlock.X87, LegacyBytes);
+    private Span<byte> X87 => new(_vectors.Start + VectorArea.X87, LegacyBytes);
 
     /// <summary>A vector register, which may be changed.</summary>
     private Span<byte> Vector(int register)
     {
-        _context[StateBlock.Wide] = 1;
-        return new(_context.Block + StateBlock.Vectors + (register * 32), 32);
+        _vectors.Start[VectorArea.Wide] = 1;
+        return new(_vectors.Start + VectorArea.Vectors + (register * 32), 32);
     }
 
     private Step SaveState(in Instruction instruction, ulong components, bool withHeader, ref Trap trap)

@@ -9,8 +9,6 @@ namespace Tessera.Plugins.Cpu.Software.Memory;
 internal sealed unsafe class RootContext : IDisposable
 {
     // SAFETY: the block is mapped in the constructor and unmapped in Dispose; offsets are StateBlock's.
-    private const ulong InitialControlWord = 0x37f;
-    private const ulong InitialMxcsr = 0x1f80;
     private const int MappedBytes = StateBlock.GuardBytes + StateBlock.StackBytes + StateBlock.Bytes;
     private const int PageEntries = 128;
     private readonly nint _mapping;
@@ -22,7 +20,8 @@ internal sealed unsafe class RootContext : IDisposable
     private const ulong KernelBytes = ulong.MaxValue - FirstKernelAddress + 1;
     private int _lastFilled;
 
-    public RootContext()
+    /// <param name="vectors">The CPU's.</param>
+    public RootContext(VectorArea vectors)
     {
         _mapping = NativeCalls.Map(0, MappedBytes, NativeCalls.Read | NativeCalls.Write, NativeCalls.Private | NativeCalls.Anonymous, -1, 0);
         if (_mapping == NativeCalls.Failed || NativeCalls.Protect(_mapping, StateBlock.GuardBytes, 0) != 0)
@@ -32,10 +31,8 @@ internal sealed unsafe class RootContext : IDisposable
         this[StateBlock.OffsetMask] = ~0xfffUL;
         this[StateBlock.JumpMask] = (StateBlock.JumpEntries - 1) << StateBlock.JumpShift;
         this[StateBlock.SignMask] = 1UL << 63;
-        this[StateBlock.Mxcsr] = InitialMxcsr;
-        this[StateBlock.X87] = InitialControlWord;
-        this[StateBlock.X87 + 24] = InitialMxcsr | (0xffffUL << 32);
-        this[StateBlock.X87Header] = 1;
+        this[StateBlock.Mxcsr] = VectorArea.InitialMxcsr;
+        this[StateBlock.VectorArea] = (ulong)vectors.Start;
         Flush();
     }
 
@@ -188,13 +185,6 @@ internal sealed unsafe class RootContext : IDisposable
 
     /// <summary>Remembers it.</summary>
     public void RememberPage(ulong rip, PageCode page) => _pages[(int)(rip >> 12) & (PageEntries - 1)] = (rip >> 12, page);
-
-    /// <summary>Takes over what is the CPU's and not the root's: vector and x87 state.</summary>
-    public void TakeOver(RootContext from)
-    {
-        Buffer.MemoryCopy(from.Block + StateBlock.X87, Block + StateBlock.X87, StateBlock.Bounce - StateBlock.X87, StateBlock.Bounce - StateBlock.X87);
-        this[StateBlock.Mxcsr] = from[StateBlock.Mxcsr];
-    }
 
     /// <inheritdoc/>
     public void Dispose() => _ = NativeCalls.Unmap(_mapping, MappedBytes);

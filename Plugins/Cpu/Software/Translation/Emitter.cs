@@ -352,7 +352,8 @@ internal sealed unsafe class Emitter(nint distance) : CodeWriter
         Byte(operation);
     }
 
-    private void Operand(int register, int @base, int displacement)
+    /// <summary>The rest of an instruction whose operand is at `[@base + displacement]`.</summary>
+    public void Operand(int register, int @base, int displacement)
     {
         bool isShort = displacement is >= -128 and <= 127;
         int mode = displacement == 0 && (@base & 7) != 5 ? 0 : isShort ? 1 : 2;

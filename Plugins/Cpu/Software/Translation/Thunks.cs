@@ -1,3 +1,5 @@
+using Tessera.Plugins.Cpu.Software.Memory;
+
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
 /// <summary>
@@ -120,7 +122,8 @@ internal sealed unsafe class Thunks
         emitter.StoreState(StateBlock.Borrowed + 8, 2);
         emitter.MoveImmediate(0, 1);
         emitter.MoveImmediate(2, 0);
-        emitter.State(wide: true, 0x0fae, 5, StateBlock.X87); // xrstor64
+        emitter.LoadState(Rcx, StateBlock.VectorArea);
+        emitter.Memory(wide: true, 0x0fae, 5, Rcx, VectorArea.X87); // xrstor64
         emitter.LoadState(0, StateBlock.Borrowed);
         emitter.LoadState(2, StateBlock.Borrowed + 8);
         emitter.StoreState64(StateBlock.X87Live, 1, Rcx);
@@ -218,13 +221,14 @@ internal sealed unsafe class Thunks
 
     private void LoadVectors(Emitter emitter)
     {
+        emitter.LoadState(0, StateBlock.VectorArea);
         if (!_features.WideVectors)
         {
             Vectors(emitter, load: true, isWide: false);
             return;
         }
 
-        emitter.State(wide: false, 0x80, 7, StateBlock.Wide); // cmp byte, 0
+        emitter.Memory(wide: false, 0x80, 7, 0, VectorArea.Wide); // cmp byte, 0
         emitter.Byte(0);
         nint wide = emitter.JumpIfLater(NotEqual);
         emitter.Bytes(ClearUpper);
@@ -237,6 +241,7 @@ internal sealed unsafe class Thunks
 
     private void SaveVectors(Emitter emitter)
     {
+        emitter.LoadState(0, StateBlock.VectorArea);
         Vectors(emitter, load: false, isWide: _features.WideVectors);
         if (!_features.WideVectors)
             return;
@@ -249,11 +254,11 @@ internal sealed unsafe class Thunks
 
         emitter.Bytes([0xc4, 0xe3, 0x7d, 0x19, 0xc0, 0x01]); // vextractf128 xmm0, ymm0, 1
         emitter.Bytes([0xc4, 0xe2, 0x79, 0x17, 0xc0]); // vptest xmm0, xmm0
-        emitter.State(wide: false, 0x0f95, 0, StateBlock.Wide); // setne
+        emitter.Memory(wide: false, 0x0f95, 0, 0, VectorArea.Wide); // setne
         emitter.Bytes(ClearUpper);
     }
 
-    /// <summary>Moves the vector registers: `vmovups`, or `movups` where there is no AVX.</summary>
+    /// <summary>Moves the vector registers from or to the area that RAX points to: `vmovups`, or `movups` where there is no AVX.</summary>
     private void Vectors(Emitter emitter, bool load, bool isWide)
     {
         for (int register = 0; register < 16; register++)
@@ -265,7 +270,7 @@ internal sealed unsafe class Thunks
             else
                 emitter.Bytes([0x44, 0x0f]);
             emitter.Byte(load ? 0x10 : 0x11);
-            emitter.StateOperand(register, StateBlock.Vectors + (register * 32));
+            emitter.Operand(register, 0, VectorArea.Vectors + (register * 32));
         }
     }
 }

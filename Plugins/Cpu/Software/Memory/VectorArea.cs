@@ -1,0 +1,44 @@
+using System.Runtime.InteropServices;
+
+namespace Tessera.Plugins.Cpu.Software.Memory;
+
+/// <summary>A CPU's x87 and vector registers while translated code does not run: one area for all of its roots, which each state block points to.</summary>
+internal sealed unsafe class VectorArea : IDisposable
+{
+    // SAFETY: allocated in the constructor, freed in Dispose after the state blocks that point to it.
+
+    /// <summary>x87 state as FXSAVE64 writes it, and the header that XRSTOR wants behind it.</summary>
+    public const int X87 = 0;
+
+    /// <summary>Sixteen YMM registers, 32 bytes each.</summary>
+    public const int Vectors = 0x280;
+    public const int VectorBytes = 16 * 32;
+
+    /// <summary>
+    /// Whether the upper half of a vector register may not be zero, a byte. Where all are, they are loaded as such: old code that writes lower halves
+    /// waits for the upper ones otherwise.
+    /// </summary>
+    public const int Wide = Vectors + VectorBytes;
+
+    public const int LegacyBytes = 512;
+    public const uint InitialMxcsr = 0x1f80;
+    private const int Header = X87 + LegacyBytes;
+    private const int MxcsrPlace = 24;
+    private const ushort InitialControlWord = 0x37f;
+    private const int Bytes = Wide + 64;
+    private const int Alignment = 64;
+
+    public VectorArea()
+    {
+        Start = (byte*)NativeMemory.AlignedAlloc(Bytes, Alignment);
+        NativeMemory.Clear(Start, Bytes);
+        *(ushort*)(Start + X87) = InitialControlWord;
+        *(ulong*)(Start + X87 + MxcsrPlace) = InitialMxcsr | (0xffffUL << 32);
+        *(ulong*)(Start + Header) = 1;
+    }
+
+    public byte* Start { get; }
+
+    /// <inheritdoc/>
+    public void Dispose() => NativeMemory.AlignedFree(Start);
+}
