@@ -94,11 +94,13 @@ internal sealed class StopSignals : IDisposable
     private static void EndProcess(Action last)
     {
         // Neither a terminal that takes nothing nor a handler of the runtime's end keeps the process.
-        new Thread(static () =>
+        Thread cut = new(static () =>
         {
             Thread.Sleep(LastLimit);
             LibC._exit(ExitCode.Failed);
-        }) { IsBackground = true }.Start();
+        });
+        cut.IsBackground = true;
+        cut.Start();
         last();
         Environment.Exit(ExitCode.Failed);
     }
