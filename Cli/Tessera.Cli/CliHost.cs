@@ -91,7 +91,7 @@ internal sealed class CliHost : IDisposable
             BeforeGuests = isHardening ? hardening.Apply : static () => { },
             Duties = isHardening ? hardening.Duties : null,
             CheckFolder = isHardening ? ProcessHardening.CheckFolder : static _ => { },
-            Stop = StopSignals.Listen(errorIsTerminal ? error : null),
+            Stop = StopSignals.Listen(error, errorIsTerminal),
         };
     }
 

@@ -175,7 +175,7 @@ public sealed partial class SchedulerCore
         _callVcpu = vcpu;
         _callThread = Environment.CurrentManagedThreadId;
         long started = _options.HostClock?.GetTimestamp() ?? 0;
-        _callStarted = started;
+        _callStarted = _hangClock == _options.HostClock ? started : _hangClock!.GetTimestamp();
         long number = ++_lastCall;
         Volatile.Write(ref _call, number);
         return new(number, started);

@@ -18,6 +18,9 @@ public sealed partial class SchedulerCore
     /// <summary>The furthest the watchdog's clock moves at once: a jump of the machine's clock is nobody's starvation.</summary>
     private readonly long _watchStep;
 
+    /// <summary>What hangs are measured with.</summary>
+    private readonly TimeProvider? _hangClock;
+
     /// <summary>The watchdog's clock, ns: machine time with every jump cut to <see cref="_watchStep"/>.</summary>
     private long _watched;
     private long _nextWatch;
@@ -31,7 +34,7 @@ public sealed partial class SchedulerCore
     {
         long call = Volatile.Read(ref _call);
         long started = Volatile.Read(ref _callStarted);
-        if (call == 0 || _options.HostClock is not { } clock || _options.HangLimit <= Nanoseconds.Zero)
+        if (call == 0 || _hangClock is not { } clock || _options.HangLimit <= Nanoseconds.Zero)
             return false;
         Nanoseconds took = Elapsed(clock, started);
         if (took < _options.HangLimit)

@@ -50,6 +50,7 @@ public sealed partial class SchedulerCore : ISchedulerMachine
         for (int index = 0; index < _pcpus.Length; index++)
             _pcpus[index] = new(new PcpuId(index));
         _requests = new ulong[(_pcpus.Length + 63) / 64];
+        _hangClock = options.HangClock ?? options.HostClock;
         _watchStep = options.StarvationLimit.Value / StepsPerLimit;
         Lock gate = Enter();
         try

@@ -30,11 +30,14 @@ public sealed record SchedulerCoreOptions
     /// </summary>
     public int SlowCallsForgiven { get; init; } = 9;
 
-    /// <summary>After how much host time inside one call <see cref="SchedulerCore.CheckHung"/> gives the call up. Needs <see cref="HostClock"/>.</summary>
+    /// <summary>After how much time of <see cref="HangClock"/> inside one call <see cref="SchedulerCore.CheckHung"/> gives the call up.</summary>
     public Nanoseconds HangLimit { get; init; } = Nanoseconds.FromSeconds(1);
 
-    /// <summary>The clock that decision cost, budget and hangs are measured with; null in virtual time, where there is no such cost.</summary>
+    /// <summary>The clock that decision cost and budget are measured with; null in virtual time, where there is no such cost.</summary>
     public TimeProvider? HostClock { get; init; }
+
+    /// <summary>The clock that hangs are measured with; <see cref="HostClock"/> unless it is another. Without either no call is given up.</summary>
+    public TimeProvider? HangClock { get; init; }
 
     /// <summary>The name ejections and reports give the fallback policy.</summary>
     public string FallbackName { get; init; } = "round-robin";

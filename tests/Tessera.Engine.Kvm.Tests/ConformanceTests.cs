@@ -1,4 +1,5 @@
 using Tessera.Plugins.Cpu.Kvm;
+using Tessera.Plugins.Cpu.Software;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
 
@@ -9,4 +10,6 @@ namespace Tessera.Engine.Kvm.Tests;
 internal sealed class ConformanceTests : CpuEngineConformance
 {
     protected override ICpuEngine CreateEngine() => new KvmEngine(new KvmOptions());
+
+    protected override ICpuEngine CreateOtherEngine() => new SoftwareEngine(new SoftwareOptions());
 }

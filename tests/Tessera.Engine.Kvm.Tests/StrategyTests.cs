@@ -187,6 +187,7 @@ internal sealed class StrategyTests
         Assert.That(Unsafe.SizeOf<KvmCpuidEntry>(), Is.EqualTo(40));
         Assert.That(Unsafe.SizeOf<KvmCpuid>(), Is.EqualTo(8 + (40 * KvmCpuid.Capacity)));
         Assert.That(Unsafe.SizeOf<KvmXcrs>(), Is.EqualTo(392));
+        Assert.That(Unsafe.SizeOf<KvmXsave>(), Is.EqualTo(4096));
         Assert.That(Unsafe.SizeOf<KvmMemoryRegion>(), Is.EqualTo(32));
         Assert.That(Unsafe.SizeOf<KvmSignalMask>(), Is.EqualTo(12));
         GuestCpuState state = default;

@@ -10,7 +10,7 @@ namespace Tessera.Engine.Software.Tests;
 /// <summary>Hardware breakpoints strike where the debug registers say and nowhere else, and CR0.TS keeps vector registers from a task that has not got them yet.</summary>
 [TestFixture(false)]
 [TestFixture(true)]
-internal sealed class BreakpointTests(bool plain)
+internal sealed class BreakpointTests(bool plain) : GuestFixture(plain)
 {
     private const ulong Resume = 0x1_0000;
     private const ulong Execute = 0;
@@ -254,13 +254,5 @@ internal sealed class BreakpointTests(bool plain)
             Assert.That(guest.State.Rip, Is.EqualTo(rip));
         guest.State.Dr6 = 0xffff_0ff0;
         return guest.State.Rip;
-    }
-
-    private void With(Action<EngineGuest, IEngineThread> body)
-    {
-        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
-        using IEngineThread thread = engine.EnterThread(0);
-        using EngineGuest guest = new(engine);
-        body(guest, thread);
     }
 }

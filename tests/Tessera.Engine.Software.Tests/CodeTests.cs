@@ -10,7 +10,7 @@ namespace Tessera.Engine.Software.Tests;
 /// <summary>Translated code is never older than the code it was made from, whoever wrote that, nor reached by mappings that are gone.</summary>
 [TestFixture(false)]
 [TestFixture(true)]
-internal sealed class CodeTests(bool plain)
+internal sealed class CodeTests(bool plain) : GuestFixture(plain)
 {
     private const int OtherCode = 60;
     private static readonly int CodeEntry = EngineGuest.EntryOf(EngineGuest.Code);
@@ -144,7 +144,7 @@ internal sealed class CodeTests(bool plain)
     {
         // More different pages than one generation of code holds.
         const int Rewrites = 26_000;
-        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
+        using SoftwareEngine engine = NewEngine();
         using IEngineThread thread = engine.EnterThread(0);
         using EngineGuest still = new(engine);
         using EngineGuest restless = new(engine);
@@ -213,12 +213,4 @@ internal sealed class CodeTests(bool plain)
         Assert.That(guest.Run(thread).Vector, Is.EqualTo(6));
         Assert.That(((INamesUnknownCode)guest.Machine).UnknownCode, Is.EqualTo(new UnknownCode[] { new("EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er", "62f17c4858c0", 3) }));
     });
-
-    private void With(Action<EngineGuest, IEngineThread> body)
-    {
-        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
-        using IEngineThread thread = engine.EnterThread(0);
-        using EngineGuest guest = new(engine);
-        body(guest, thread);
-    }
 }

@@ -9,7 +9,7 @@ namespace Tessera.Engine.Software.Tests;
 /// <summary>32-bit code: its own instructions, the stack and addresses of 32 bits, segments, and the ways between it and 64-bit code.</summary>
 [TestFixture(false)]
 [TestFixture(true)]
-internal sealed class CompatTests(bool plain)
+internal sealed class CompatTests(bool plain) : GuestFixture(plain)
 {
     private const ushort Code32 = 0xe023;
     private const ushort Code64 = 0xe033;
@@ -447,13 +447,9 @@ internal sealed class CompatTests(bool plain)
         guest.Cpus[0].SetDescriptorTables([guest.Frame(Table)], 512, [], 0);
     }
 
-    private void With(Action<EngineGuest, IEngineThread> body)
+    protected override void Prepare(EngineGuest guest)
     {
-        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
-        using IEngineThread thread = engine.EnterThread(0);
-        using EngineGuest guest = new(engine);
         ref GuestCpuState state = ref guest.State;
         (state.Is32Bit, state.Cs, state.Ss, state.Ds, state.Es) = (true, Code32, Data32, Data32, Data32);
-        body(guest, thread);
     }
 }

@@ -10,4 +10,6 @@ namespace Tessera.Engine.Software.Tests;
 internal sealed class ConformanceTests(bool plain) : CpuEngineConformance
 {
     protected override ICpuEngine CreateEngine() => new SoftwareEngine(new SoftwareOptions { Plain = plain });
+
+    protected override ICpuEngine CreateOtherEngine() => new SoftwareEngine(new SoftwareOptions { Plain = !plain });
 }

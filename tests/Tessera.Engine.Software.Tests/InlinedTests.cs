@@ -10,7 +10,7 @@ namespace Tessera.Engine.Software.Tests;
 /// <summary>Instructions that have a sequence for the common case and C# for the others do the same in both, against a model over plain memory.</summary>
 [TestFixture(false)]
 [TestFixture(true)]
-internal sealed class InlinedTests(bool plain)
+internal sealed class InlinedTests(bool plain) : GuestFixture(plain)
 {
     private const int Pages = 8;
     private const int Bytes = Pages * 4096;
@@ -165,14 +165,10 @@ internal sealed class InlinedTests(bool plain)
     /// <summary>Pages that adjoin lie in frames that do not.</summary>
     private static int FrameOf(int page) => EngineGuest.FirstData + Pages - 1 - page;
 
-    private void With(Action<EngineGuest, IEngineThread> body)
+    protected override void Prepare(EngineGuest guest)
     {
-        using SoftwareEngine engine = new(new SoftwareOptions { Plain = plain });
-        using EngineGuest guest = new(engine);
         guest.Words(EngineGuest.L2)[4] = guest.Frame(EngineGuest.L1).Address | EngineGuest.Rights;
         for (int page = 0; page < Pages; page++)
             guest.Words(EngineGuest.L1)[EngineGuest.EntryOf(EngineGuest.Data) + page] = guest.Frame(FrameOf(page)).Address | EngineGuest.Rights;
-        using IEngineThread thread = engine.EnterThread(0);
-        body(guest, thread);
     }
 }

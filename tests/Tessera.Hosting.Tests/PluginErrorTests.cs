@@ -64,8 +64,8 @@ internal sealed class PluginErrorTests
     }
 
     [TestCase("2.0.0.0", "against Tessera.Sdk 2.0", "the contracts differ", "Use a Tessera with SDK 2")]
-    [TestCase("0.9.0.0", "against Tessera.Sdk 0.9", "the contracts differ", "Rebuild the plugin against Tessera.Sdk 1.1")]
-    [TestCase("1.999.0.0", "against Tessera.Sdk 1.999", "has only 1.1", "Update Tessera")]
+    [TestCase("0.9.0.0", "against Tessera.Sdk 0.9", "the contracts differ", "Rebuild the plugin against Tessera.Sdk 1.2")]
+    [TestCase("1.999.0.0", "against Tessera.Sdk 1.999", "has only 1.2", "Update Tessera")]
     public void Another_SDK_version_is_refused(string version, params string[] parts)
     {
         string sdk = PluginForge.Compile(Path.Combine(_forge.Folder, "sdk", "Tessera.Sdk.dll"), $$"""

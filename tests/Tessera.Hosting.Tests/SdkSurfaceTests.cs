@@ -25,6 +25,17 @@ internal sealed class SdkSurfaceTests
             "An addition takes the next SdkVersion.Minor (and AssemblyVersion, and a line in docs/plugins.md), a change or loss the next Major.");
     }
 
+    [Test]
+    public void What_an_older_minor_version_offered_is_still_there()
+    {
+        string[] offered = [.. typeof(SdkVersion).Assembly.GetExportedTypes().SelectMany(Lines)];
+        Assert.Multiple(() =>
+        {
+            for (int minor = 1; minor < SdkVersion.Minor; minor++)
+                Assert.That(File.ReadAllLines(Path.Combine(Folder(), $"sdk-{SdkVersion.Major}.{minor}.txt")).Except(offered), Is.Empty, $"version {SdkVersion.Major}.{minor}");
+        });
+    }
+
     private static IEnumerable<string> Lines(Type type) =>
     [
         $"{type.FullName}: {type.BaseType?.FullName} {string.Join(' ', type.GetInterfaces().Where(contract => contract.FullName?.StartsWith("Tessera", StringComparison.Ordinal) == true).Select(contract => contract.FullName).Order())}".TrimEnd(),

@@ -3,10 +3,8 @@ using Iced.Intel;
 using Tessera.Guests;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Tests.FastPath;
-using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Scheduling;
 using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -206,85 +204,5 @@ internal sealed class HangingSchedulers(string engine)
     {
         Assert.That(guest.Domain.Mmu.Translate(0, userMode: false, new VirtualAddress(guest.Data), forWriting: false, out ulong place), Is.True);
         return MemoryMarshal.Read<uint>(guest.Domain.Memory.Frame(Mfn.FromEntry(place))[offset..]);
-    }
-
-    /// <summary>The calls that can hang.</summary>
-    public enum HangingCall
-    {
-        None,
-        Add,
-        Remove,
-        Wake,
-        Sleep,
-        Yield,
-        Adjust,
-    }
-
-    /// <summary>Round robin that hangs once, in the call and for the domain it is told to, until it is let go.</summary>
-    private sealed class HangingScheduler : IScheduler
-    {
-        private readonly ManualResetEventSlim _released = new();
-        private readonly RoundRobinScheduler _good = new(new RoundRobinOptions());
-        private volatile Domain? _domain;
-        private int _call;
-
-        public void HangIn(HangingCall call, Domain? domain)
-        {
-            _domain = domain;
-            Volatile.Write(ref _call, (int)call);
-        }
-
-        /// <summary>Ends the hang, so that its thread can end.</summary>
-        public void LetGo() => _released.Set();
-
-        public void Attach(ISchedulerMachine machine) => _good.Attach(machine);
-
-        public void Add(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            Perhaps(HangingCall.Add, vcpu);
-            _good.Add(vcpu, now);
-        }
-
-        public void Remove(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            Perhaps(HangingCall.Remove, vcpu);
-            _good.Remove(vcpu, now);
-        }
-
-        public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            Perhaps(HangingCall.Wake, vcpu);
-            _good.Wake(vcpu, now);
-        }
-
-        public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            Perhaps(HangingCall.Sleep, vcpu);
-            _good.Sleep(vcpu, now);
-        }
-
-        public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            Perhaps(HangingCall.Yield, vcpu);
-            _good.Yield(vcpu, now);
-        }
-
-        public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            Perhaps(HangingCall.Adjust, vcpu);
-            _good.Adjust(vcpu, now);
-        }
-
-        public Decision Schedule(in SchedulingPoint point) => _good.Schedule(point);
-
-        public string Describe(SchedulableVcpu vcpu) => _good.Describe(vcpu);
-
-        private void Perhaps(HangingCall call, SchedulableVcpu vcpu)
-        {
-            if (Volatile.Read(ref _call) != (int)call || (_domain is { } domain && domain.Id != vcpu.Id.Domain))
-                return;
-            _call = (int)HangingCall.None;
-            _released.Wait();
-        }
     }
 }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Tessera.Linux.Tests.Support;
 
 namespace Tessera.Linux.Tests;
@@ -53,9 +52,9 @@ internal sealed class VirtualTimeTests
         SortedDictionary<string, string> third = Run(file);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(first["console-web.log"], Does.Contain("over").And.Contain("2026"));
-            Assert.That(first["console-client.log"].Split('\n').Single(line => line.Contains("/tmp/f", StringComparison.Ordinal)),
-                Is.EqualTo(first["console-web.log"].Split('\n').Single(line => line.Contains("/tmp/f", StringComparison.Ordinal))), "what was sent is what arrived");
+            Assert.That(first["out/console-web.log"], Does.Contain("over").And.Contain("2026"));
+            Assert.That(first["out/console-client.log"].Split('\n').Single(line => line.Contains("/tmp/f", StringComparison.Ordinal)),
+                Is.EqualTo(first["out/console-web.log"].Split('\n').Single(line => line.Contains("/tmp/f", StringComparison.Ordinal))), "what was sent is what arrived");
             Assert.That(busy, Is.EqualTo(first));
             Assert.That(third, Is.EqualTo(first));
         }
@@ -146,30 +145,6 @@ internal sealed class VirtualTimeTests
             File.Delete(old);
         string output = Path.Combine(_folder, "out");
         TesseraProcess.Do("run", file, "--quiet", "--out", output, "--force");
-        SortedDictionary<string, string> files = [];
-        foreach (string left in Directory.GetFiles(output).Concat(Directory.GetFiles(_folder)))
-        {
-            string name = Path.GetFileName(left);
-            if (name == "report.html")
-                continue;
-            files[name] = name switch
-            {
-                "result.json" => WithoutHost(File.ReadAllText(left)),
-                _ when name.EndsWith(".img", StringComparison.Ordinal) || name.EndsWith(".pcapng", StringComparison.Ordinal) => Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(left))),
-                _ => File.ReadAllText(left),
-            };
-        }
-
-        return files;
-    }
-
-    private static string WithoutHost(string text)
-    {
-        JsonNode result = JsonNode.Parse(text)!;
-        foreach (string key in (string[])["startedAt", "host", "engine"])
-            result.AsObject().Remove(key);
-        foreach (JsonNode? domain in result["domains"]!.AsArray())
-            domain!["memory"]!.AsObject().Remove("residentBytes");
-        return result.ToJsonString();
+        return RunFolder.Files(_folder);
     }
 }

@@ -45,7 +45,7 @@ public sealed partial class Machine
             return;
         lock (_gate)
         {
-            int index = Array.FindIndex(_pcpus, pcpu => pcpu.ThreadId == managedThreadId);
+            int index = Virtual is null ? Array.FindIndex(_pcpus, pcpu => pcpu.ThreadId == managedThreadId) : Virtual.WhoseTurn(managedThreadId);
             if (index < 0)
                 return;
             PhysicalCpu stuck = _pcpus[index];
@@ -60,7 +60,10 @@ public sealed partial class Machine
             _replaced.Add(stuck);
             _pcpus[index] = replacement;
             stuck.Leave();
-            replacement.Start();
+            if (Virtual is null)
+                replacement.Start();
+            else
+                Virtual.GoOnWithout(managedThreadId);
         }
     }
 
@@ -83,17 +86,17 @@ public sealed partial class Machine
         if (CurrentPcpu is { } pcpu)
             pcpu.EndLater(domain);
         else
-            _ = _errands.Run(() => RemoveEnded(domain));
+            _ = _errands.Run(() => RemoveEnded(domain)) || _errands.Run(() => RemoveEnded(domain));
     }
 
     /// <summary>The vCPUs of an ended domain leave the scheduler.</summary>
-    /// <returns>False when the policy hung in it.</returns>
+    /// <returns>False when the policy hung in it: whoever takes over from this thread does it once more.</returns>
     internal bool RemoveEnded(Domain domain)
     {
-        bool done = true;
         foreach (Vcpu vcpu in domain.Vcpus)
         {
-            done &= Core.Remove(vcpu.Schedulable, Clock.Now);
+            if (!Core.Remove(vcpu.Schedulable, Clock.Now))
+                return false;
             // Whoever keeps a dead domain for its figures does not keep a plugin in memory by it.
             vcpu.Schedulable.Options = null;
             _ = _vcpuOf.TryRemove(new KeyValuePair<VcpuId, Vcpu>(vcpu.Schedulable.Id, vcpu));
@@ -102,7 +105,7 @@ public sealed partial class Machine
         Store.Ended(domain.Id);
         if (domain.State != DomainState.Destroyed)
             DomainEnded?.Invoke(domain);
-        return done;
+        return true;
     }
 
     /// <summary>Tells the scheduler of a domain's vCPUs; a policy that hangs in it is thrown out and the caller goes on.</summary>

@@ -25,6 +25,8 @@ namespace Tessera.Kernel;
 public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
+    private static readonly Nanoseconds HangLimitInHostTime = Nanoseconds.FromSeconds(1);
+    private static readonly Nanoseconds HangLimitInVirtualTime = Nanoseconds.FromSeconds(10);
 
     private readonly IReadOnlyList<int> _hostCpus;
     private readonly long _memoryLimitBytes;
@@ -37,7 +39,8 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
     private readonly PhysicalCpu[] _pcpus;
     private readonly List<PhysicalCpu> _replaced = [];
-    private readonly Timer? _watchdog;
+    private readonly Timer _watchdog;
+    private readonly WatchClock? _watchClock;
     private readonly PoolDoor? _pool;
     private readonly DeviceWorker _blockWorker;
     private readonly DeviceWorker _networkWorker;
@@ -83,6 +86,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
+        _watchClock = Virtual is null ? null : new WatchClock(WatchInterval);
         Core = new SchedulerCore(
             configuration.Scheduler,
             configuration.SchedulerName,
@@ -91,13 +95,17 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             {
                 PcpuCount = configuration.HostCpus.Count,
                 HostClock = Virtual is null ? TimeProvider.System : null,
+                HangClock = _watchClock,
+                HangLimit = configuration.HangLimit ?? (Virtual is null ? HangLimitInHostTime : HangLimitInVirtualTime),
                 StarvationLimit = configuration.StarvationLimit,
             },
             this);
-        if (Virtual is not null)
-            return;
-        foreach (PhysicalCpu pcpu in _pcpus)
-            pcpu.Start();
+        if (Virtual is null)
+        {
+            foreach (PhysicalCpu pcpu in _pcpus)
+                pcpu.Start();
+        }
+
         _watchdog = new Timer(_ => Watch(), null, WatchInterval, WatchInterval);
     }
 
@@ -291,7 +299,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <returns>It, in machine time; null when none was going on.</returns>
     public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
 
-    /// <summary>Lets the machine go on, in virtual time, to an instant; everything it does is done on the calling thread.</summary>
+    /// <summary>Lets the machine go on, in virtual time, to an instant; everything it does is done on one thread of its own, for which the caller waits.</summary>
     /// <param name="instant">The instant; <see cref="Now"/> is not before it afterwards.</param>
     /// <param name="isOver">Asked now and then whether to stop before.</param>
     /// <exception cref="InvalidOperationException">The machine goes by the host's time.</exception>
@@ -305,7 +313,8 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             return;
         using MachineClock clock = Clock;
         using PolicyErrands errands = _errands;
-        using Timer? watchdog = _watchdog;
+        using Timer watchdog = _watchdog;
+        using VirtualMachineDriver? driver = Virtual;
         foreach (PhysicalCpu pcpu in _pcpus)
             pcpu.Leave();
         foreach (PhysicalCpu pcpu in _pcpus)
@@ -351,6 +360,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     {
         try
         {
+            _watchClock?.Look();
             _ = Core.CheckHung(Clock.Now);
         }
         catch (Exception exception)

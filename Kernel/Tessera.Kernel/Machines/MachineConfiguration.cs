@@ -45,6 +45,11 @@ public sealed record MachineConfiguration
     /// <summary>How the machine's time follows from its work; null for the host's time. The caller drives such a machine (<see cref="Machine.RunUntil"/>).</summary>
     public Time.VirtualTimeOptions? VirtualTime { get; init; }
 
+    /// <summary>
+    /// How long a call into the scheduler may take before it counts as hung, in the host's time; null for 1 s, and in virtual time, where a busy host must not change anything, 10 s.
+    /// </summary>
+    public Nanoseconds? HangLimit { get; init; }
+
     /// <summary>How long a runnable vCPU may wait before its scheduler is ejected.</summary>
     public Nanoseconds StarvationLimit { get; init; } = Nanoseconds.FromSeconds(30);
 }

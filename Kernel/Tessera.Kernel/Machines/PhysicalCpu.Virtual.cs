@@ -16,6 +16,9 @@ internal sealed partial class PhysicalCpu
     /// <summary>Where it has got to, in instructions.</summary>
     public long Reached => _here;
 
+    /// <summary>The policy has hung in a call of its turn: another one is this physical CPU now, or will be in a moment.</summary>
+    public bool IsLost => _lost;
+
     /// <summary>When it has something to do next, in instructions.</summary>
     public long NextTurn
     {
@@ -41,7 +44,8 @@ internal sealed partial class PhysicalCpu
             GoOn(vcpu, engineThread);
         else
             Turn(engineThread);
-        _here = clock.Work;
+        if (!_lost)
+            _here = clock.Work;
     }
 
     /// <summary>Something is to happen at a time: the turn that goes on ends there.</summary>
@@ -54,6 +58,16 @@ internal sealed partial class PhysicalCpu
             return;
         LetGo();
         _running = null;
+    }
+
+    /// <summary>Goes on where the turn of one that is stuck in the policy had got to.</summary>
+    private void SucceedInVirtualTime(PhysicalCpu stuck)
+    {
+        if (_virtual is null)
+            return;
+        _here = _virtual.Time.Clock.Work;
+        if (stuck._running is { } vcpu)
+            vcpu.WorkedUntil = _here;
     }
 
     private Trap EnterInVirtualTime(IGuestCpu cpu, IEngineThread engineThread, Nanoseconds deadline)

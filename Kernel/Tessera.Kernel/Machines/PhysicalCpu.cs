@@ -34,6 +34,7 @@ internal sealed partial class PhysicalCpu : IDisposable
     private int _wakeCount;
     private int _wakesTold;
     private readonly Queue<Domain> _ended = new();
+    private Domain? _ending;
     private Nanoseconds _until;
     private Nanoseconds _deadline = new(-1);
     private Nanoseconds _monotonicDeadline;
@@ -116,9 +117,12 @@ internal sealed partial class PhysicalCpu : IDisposable
     {
         for (int index = stuck._wakesTold; index < stuck._wakeCount; index++)
             WakeLater(stuck._wakes[index].Vcpu, stuck._wakes[index].Due);
+        if (stuck._ending is { } begun)
+            EndLater(begun);
         foreach (Domain domain in stuck._ended)
             EndLater(domain);
         stuck.LetGo();
+        SucceedInVirtualTime(stuck);
     }
 
     /// <summary>Its thread is stuck in the policy: the vCPU it was with is free.</summary>
@@ -196,12 +200,14 @@ internal sealed partial class PhysicalCpu : IDisposable
         }
         while (!Inbox.IsEmpty);
         Dispatch dispatch = _machine.Core.Schedule(Id, now);
-        _virtual?.SpendDecision();
         if (dispatch.Lost)
         {
             _ = Lose();
+            return;
         }
-        else if (dispatch.Vcpu is { } schedulable)
+
+        _virtual?.SpendDecision();
+        if (dispatch.Vcpu is { } schedulable)
         {
             _until = dispatch.Until;
             // Its domain may have ended since the scheduler chose it.
@@ -248,9 +254,9 @@ internal sealed partial class PhysicalCpu : IDisposable
     /// <summary>False when the policy hung in it: another thread is this physical CPU now.</summary>
     private bool TellEnds()
     {
-        while (_ended.TryDequeue(out Domain? domain))
+        while (_ended.TryDequeue(out _ending))
         {
-            if (!_machine.RemoveEnded(domain))
+            if (!_machine.RemoveEnded(_ending))
                 return Lose();
         }
 

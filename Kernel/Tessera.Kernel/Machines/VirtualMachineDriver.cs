@@ -5,10 +5,11 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Kernel;
 
 /// <summary>
-/// Drives a machine in virtual time: whoever is the farthest behind (a physical CPU, the work of a device) goes on, on the thread that calls <see cref="RunUntil"/>. Physical CPUs
+/// Drives a machine in virtual time: whoever is the farthest behind (a physical CPU, the work of a device) goes on, all on one thread, while who called <see cref="RunUntil"/> waits. Physical CPUs
 /// go on for a turn at a time, so none is ahead of another by more than that; of those at one instant the lowest number is first.
 /// </summary>
-internal sealed class VirtualMachineDriver
+/// <remarks>A scheduler that hangs keeps the thread; another one goes on then, with the turn in which it hung.</remarks>
+internal sealed class VirtualMachineDriver : IDisposable
 {
     /// <summary>What a piece of a long hypercall costs, as a part of a trap.</summary>
     private const int ItemsPerTrap = 3;
@@ -17,8 +18,9 @@ internal sealed class VirtualMachineDriver
     private const int TrapsPerEntries = 32;
 
     private readonly Machine _machine;
-    private PhysicalCpu? _current;
-    private int _thread;
+    private readonly PolicyErrands _threads = new();
+    private volatile PhysicalCpu? _current;
+    private volatile int _thread;
     private readonly Action _serveStore;
     private long _storeAt = long.MaxValue;
 
@@ -40,6 +42,32 @@ internal sealed class VirtualMachineDriver
 
     /// <summary>Goes on to an instant. Where it is cut into such pieces changes nothing of what happens.</summary>
     public void RunUntil(Nanoseconds instant, Func<bool>? isOver)
+    {
+        bool isDone = false;
+        while (!isDone)
+        {
+            _ = _threads.Run(() => isDone |= Drive(instant, isOver));
+            // A hung call that came back while it was given up: whoever gave it up is about to put another CPU in the place of the one that was in it.
+            while (_current is not null)
+                _ = Thread.Yield();
+        }
+    }
+
+    /// <summary>Whose turn a thread is in, by number; -1 if it does not drive the machine.</summary>
+    public int WhoseTurn(int managedThreadId) => managedThreadId == _thread && _current is { } pcpu ? pcpu.Id.Index : -1;
+
+    /// <summary>The scheduler has hung in the turn of this thread, whose physical CPU was replaced: another one goes on.</summary>
+    public void GoOnWithout(int managedThreadId)
+    {
+        (_current, _thread) = (null, 0);
+        _ = _threads.Abandon(managedThreadId);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _threads.Dispose();
+
+    /// <returns>False when the scheduler hung: this thread touches nothing any more.</returns>
+    private bool Drive(Nanoseconds instant, Func<bool>? isOver)
     {
         long end = Time.Clock.WorkAt(instant);
         long turn = Math.Max(1, Time.Clock.WorkAt(Time.Options.Turn));
@@ -67,25 +95,25 @@ internal sealed class VirtualMachineDriver
                 }
 
                 if (Outside.IsOver)
-                    return;
+                    break;
                 if (at >= end)
                 {
                     Time.Clock.Work = end;
-                    return;
+                    break;
                 }
 
-                Step(next, engineThread, turn);
+                if (!Step(next, engineThread, turn))
+                    return false;
                 Outside.Steps++;
             }
         }
         catch (Exception exception)
         {
+            _current = null;
             _machine.OnFailure(exception);
         }
-        finally
-        {
-            _current = null;
-        }
+
+        return true;
     }
 
     /// <summary>A domain is to be destroyed.</summary>
@@ -113,14 +141,17 @@ internal sealed class VirtualMachineDriver
     /// <summary>The store is to be served.</summary>
     public void StoreHasNews() => PlanStore(Time.Options.DeviceDelay);
 
-    private void Step(PhysicalCpu? pcpu, IEngineThread engineThread, long turn)
+    private bool Step(PhysicalCpu? pcpu, IEngineThread engineThread, long turn)
     {
         _current = pcpu;
         if (pcpu is null)
             Time.RunNext();
         else
             pcpu.TakeTurn(engineThread, turn);
+        if (pcpu?.IsLost == true)
+            return false;
         _current = null;
+        return true;
     }
 
     private void PlanStore(Nanoseconds delay)

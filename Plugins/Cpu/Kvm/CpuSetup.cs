@@ -158,12 +158,20 @@ internal static unsafe class CpuSetup
         vcpu.Call(KvmCalls.SetCpuid2, "KVM_SET_CPUID2", ref cpuid);
     }
 
+    /// <summary>XCR0 of guests: all that KVM can give them here; null where it is not there or cannot be set.</summary>
+    public static ulong? Xcr0(KvmHost host)
+    {
+        if ((host.Leaf(1).Ecx & Leaf1EcxXsave) == 0 || host.Extension(KvmCalls.CapXcrs) == 0)
+            return null;
+        KvmCpuidEntry xsave = host.Leaf(0xd);
+        return ((ulong)xsave.Edx << 32) | xsave.Eax;
+    }
+
     private static void SetXcr0(VcpuHandle vcpu)
     {
-        KvmCpuidEntry xsave = vcpu.Host.Leaf(0xd);
-        if ((vcpu.Host.Leaf(1).Ecx & Leaf1EcxXsave) == 0 || vcpu.Host.Extension(KvmCalls.CapXcrs) == 0)
+        if (Xcr0(vcpu.Host) is not { } components)
             return;
-        KvmXcrs xcrs = new() { Count = 1, Value = ((ulong)xsave.Edx << 32) | xsave.Eax };
+        KvmXcrs xcrs = new() { Count = 1, Value = components };
         vcpu.Call(KvmCalls.SetXcrs, "KVM_SET_XCRS", ref xcrs);
     }
 

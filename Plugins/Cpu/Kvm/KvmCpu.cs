@@ -10,7 +10,7 @@ namespace Tessera.Plugins.Cpu.Kvm;
 /// in the ring-0 stub of an exception's vector; RIP says which. Resuming never runs a return instruction: the ring-3 registers are set
 /// from outside.
 /// </summary>
-internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCounter
+internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCounter, ICapturesCpu
 {
     // SAFETY: _vcpu's run area and the machine's engine area live until the machine is disposed; one thread at a time runs a vCPU.
 
@@ -36,6 +36,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     private readonly KvmMachine _machine;
     private readonly EngineArea _area;
     private readonly CpuContext _context;
+    private readonly ExtendedState _extended;
     private readonly int _index;
     private readonly ulong _syscallOut;
     private readonly ulong _compatOut;
@@ -70,6 +71,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
         }
 
         _context = new CpuContext(vcpu, new DescriptorTables(machine, index), _area.Base);
+        _extended = new ExtendedState(vcpu);
         _state.Cs = EngineArea.Code64;
         _state.Ss = _state.Ds = _state.Es = EngineArea.Data;
         _state.Root = EngineArea.RootTable;
@@ -100,6 +102,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     /// <inheritdoc/>
     public long CounterShift { get; }
 
+    /// <inheritdoc/>
+    public int CaptureBytes => _extended.Bytes;
+
     /// <summary>The vCPU itself, for probes.</summary>
     public VcpuHandle Vcpu => _vcpu;
 
@@ -119,6 +124,12 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
         _context.Tables.Set(gdtFrames, gdtEntries, ldtFrames, ldtEntries);
         _context.LoadLocalTable(_area.Ldt(_index));
     }
+
+    /// <inheritdoc/>
+    public void Capture(Span<byte> area) => _extended.Capture(area);
+
+    /// <inheritdoc/>
+    public void Restore(ReadOnlySpan<byte> area) => _extended.Restore(area);
 
     /// <inheritdoc/>
     public Trap Run(IEngineThread thread, Nanoseconds deadline)

@@ -96,5 +96,5 @@ public static class SdkVersion
     public const int Major = 1;
 
     /// <summary>Grows with every addition.</summary>
-    public const int Minor = 1;
+    public const int Minor = 2;
 }

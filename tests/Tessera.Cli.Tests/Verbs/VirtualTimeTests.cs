@@ -34,16 +34,16 @@ internal sealed class VirtualTimeTests
     [Test]
     public void Three_runs_leave_the_same_files_also_on_a_busy_host_and_with_progress_shown()
     {
-        SortedDictionary<string, string> first = Files(Run("one", Busy, "--quiet"));
+        SortedDictionary<string, string> first = RunFolder.Files(Run("one", Busy, "--quiet"));
         using CancellationTokenSource over = new();
         Thread[] load = [.. Enumerable.Range(0, 4).Select(_ => new Thread(() => Spin(over.Token)))];
         foreach (Thread thread in load)
             thread.Start();
-        SortedDictionary<string, string> second = Files(Run("two", Busy, "--quiet"));
+        SortedDictionary<string, string> second = RunFolder.Files(Run("two", Busy, "--quiet"));
         over.Cancel();
         foreach (Thread thread in load)
             thread.Join();
-        SortedDictionary<string, string> third = Files(Run("three", Busy));
+        SortedDictionary<string, string> third = RunFolder.Files(Run("three", Busy));
         Assert.That(first["schedule.csv"].Count(letter => letter == '\n'), Is.GreaterThan(100));
         Assert.That(first["console-hello.log"], Is.Not.Empty);
         Assert.That(second, Is.EqualTo(first));
@@ -54,8 +54,8 @@ internal sealed class VirtualTimeTests
     public void Other_code_made_of_the_same_guests_gives_the_same_run()
     {
         // Without BMI2 and FSGSBASE every check is another sequence, and blocks are cut and missed elsewhere: the count is of the guest's instructions alone.
-        SortedDictionary<string, string> best = Files(Run("best", Busy, "--quiet"));
-        SortedDictionary<string, string> plain = Files(Run("plain", Busy, "--quiet", "--set", "machine.engineOptions.plain=true"));
+        SortedDictionary<string, string> best = RunFolder.Files(Run("best", Busy, "--quiet"));
+        SortedDictionary<string, string> plain = RunFolder.Files(Run("plain", Busy, "--quiet", "--set", "machine.engineOptions.plain=true"));
         foreach (string name in best.Keys.Where(name => name.EndsWith(".csv", StringComparison.Ordinal) || name.EndsWith(".log", StringComparison.Ordinal)))
             Assert.That(plain[name], Is.EqualTo(best[name]), name);
     }
@@ -94,7 +94,7 @@ internal sealed class VirtualTimeTests
         string output = Run("wide", Busy.Replace("\"pcpus\": 2", "\"pcpus\": 7", StringComparison.Ordinal), "--quiet");
         Assert.That(JsonNode.Parse(File.ReadAllText(Path.Combine(output, "result.json")))!["pcpus"]!.AsArray(), Has.Count.EqualTo(7));
         string again = Run("again", File.ReadAllText(Path.Combine(output, "configuration.json")), "--quiet");
-        Assert.That(Files(again), Is.EqualTo(Files(output)));
+        Assert.That(RunFolder.Files(again), Is.EqualTo(RunFolder.Files(output)));
     }
 
     [Test]
@@ -154,8 +154,8 @@ internal sealed class VirtualTimeTests
     public void A_recorded_run_is_replayed_to_the_same_files()
     {
         string recording = Path.Combine(_folder, "recording");
-        SortedDictionary<string, string> first = Files(Run("first", Busy, "--quiet", "--record", recording));
-        Assert.That(Files(Run("first", Busy, "--quiet", "--replay", recording, "--force")), Is.EqualTo(first));
+        SortedDictionary<string, string> first = RunFolder.Files(Run("first", Busy, "--quiet", "--record", recording));
+        Assert.That(RunFolder.Files(Run("first", Busy, "--quiet", "--replay", recording, "--force")), Is.EqualTo(first));
         Assert.That(File.ReadAllLines(recording), Has.Length.EqualTo(2), "the head and the end: nothing comes from outside");
     }
 
@@ -188,30 +188,5 @@ internal sealed class VirtualTimeTests
         string output = Path.Combine(_folder, name);
         Assert.That(cli.Run(["run", Write("experiment", configuration), "--out", output, .. arguments]), Is.Zero, () => cli.Error);
         return output;
-    }
-
-    /// <summary>The files by name, without the host's facts (docs/virtual-time.md lists them) and without what shows them.</summary>
-    private static SortedDictionary<string, string> Files(string folder)
-    {
-        SortedDictionary<string, string> files = [];
-        foreach (string file in Directory.GetFiles(folder, "*", SearchOption.AllDirectories))
-        {
-            string name = Path.GetRelativePath(folder, file);
-            if (name == "report.html")
-                continue;
-            files[name] = name == "result.json" ? WithoutHost(File.ReadAllText(file)) : File.ReadAllText(file);
-        }
-
-        return files;
-    }
-
-    private static string WithoutHost(string text)
-    {
-        JsonNode result = JsonNode.Parse(text)!;
-        foreach (string key in (string[])["startedAt", "host", "engine"])
-            result.AsObject().Remove(key);
-        foreach (JsonNode? domain in result["domains"]!.AsArray())
-            domain!["memory"]!.AsObject().Remove("residentBytes");
-        return result.ToJsonString();
     }
 }

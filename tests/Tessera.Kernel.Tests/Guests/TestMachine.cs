@@ -21,10 +21,10 @@ internal sealed class TestMachine : IDisposable
     private readonly ManualResetEventSlim _news = new();
     private int _number;
 
-    private TestMachine(ICpuEngine engine, IScheduler scheduler, Nanoseconds? starvationLimit, FastPathMode fastPaths)
+    private TestMachine(ICpuEngine engine, IScheduler scheduler, Func<MachineConfiguration, MachineConfiguration> change)
     {
         _engine = engine;
-        Machine = new Machine(new MachineConfiguration
+        Machine = new Machine(change(new MachineConfiguration
         {
             HostCpus = [0],
             MemoryLimitBytes = 256L << 20,
@@ -33,10 +33,8 @@ internal sealed class TestMachine : IDisposable
             MemoryPolicy = new StaticPartition(),
             Scheduler = scheduler,
             SchedulerName = scheduler.GetType().Name,
-            FastPaths = fastPaths,
             FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
-            StarvationLimit = starvationLimit ?? Nanoseconds.FromSeconds(30),
-        });
+        }));
         Machine.DomainEnded = _ => _news.Set();
         Machine.Failed = exception =>
         {
@@ -56,11 +54,18 @@ internal sealed class TestMachine : IDisposable
         Start(engine, new BvtScheduler(options ?? new BvtOptions()), fastPaths: fastPaths);
 
     /// <summary>Starts one under a scheduler of a test's own.</summary>
-    public static TestMachine Start(string engine, IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto)
+    public static TestMachine Start(string engine, IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto) =>
+        Start(engine, scheduler, configuration => configuration with { FastPaths = fastPaths, StarvationLimit = starvationLimit ?? configuration.StarvationLimit });
+
+    /// <summary>Starts one in virtual time, which goes on when it is told to.</summary>
+    public static TestMachine StartInVirtualTime(IScheduler scheduler, Nanoseconds? hangLimit = null) =>
+        Start(Engines.Software, scheduler, configuration => configuration with { VirtualTime = new(), HangLimit = hangLimit });
+
+    private static TestMachine Start(string engine, IScheduler scheduler, Func<MachineConfiguration, MachineConfiguration> change)
     {
         try
         {
-            return new TestMachine(engine == Engines.Kvm ? new KvmEngine(new KvmOptions()) : new SoftwareEngine(new SoftwareOptions()), scheduler, starvationLimit, fastPaths);
+            return new TestMachine(engine == Engines.Kvm ? new KvmEngine(new KvmOptions()) : new SoftwareEngine(new SoftwareOptions()), scheduler, change);
         }
         catch (EngineException exception)
         {

@@ -28,6 +28,8 @@ internal static unsafe class KvmCalls
     public const uint SetCpuid2 = 0x4008AE90;
     public const uint GetDebugRegs = 0x8080AEA1;
     public const uint SetDebugRegs = 0x4080AEA2;
+    public const uint GetXsave = 0x9000AEA4;
+    public const uint SetXsave = 0x5000AEA5;
     public const uint SetXcrs = 0x4188AEA7;
     public const uint SetDeviceAttribute = 0x4018AEE1;
 

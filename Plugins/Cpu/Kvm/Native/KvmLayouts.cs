@@ -176,6 +176,15 @@ internal struct KvmXcrs
     public ulong Value;
 }
 
+/// <summary>struct kvm_xsave: an XSAVE area in the standard format.</summary>
+[InlineArray(Bytes)]
+internal struct KvmXsave
+{
+    public const int Bytes = 4096;
+
+    private byte _first;
+}
+
 /// <summary>struct kvm_signal_mask with the kernel's 64-bit signal set.</summary>
 [StructLayout(LayoutKind.Sequential, Pack = 1)]
 internal struct KvmSignalMask

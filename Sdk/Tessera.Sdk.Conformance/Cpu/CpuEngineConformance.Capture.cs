@@ -1,0 +1,455 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Runtime.Intrinsics.X86;
+using Iced.Intel;
+using NUnit.Framework;
+using Tessera.Sdk.Cpu;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Sdk.Conformance.Cpu;
+
+// ICapturesCpu: x87 and vector state as a whole.
+public abstract partial class CpuEngineConformance
+{
+    private const int StoringCode = 0x1000;
+    private const int MmxStoringCode = 0x2000;
+    private const int X87Place = 0x210;
+    private const int MxcsrPlace = 0x200;
+    private const int ControlPlace = 0x204;
+    private const int MmxPlace = 0x300;
+    private const ushort OddControlWord = 0xa7f;
+    private const uint OddMxcsr = 0x5fa5;
+
+    /// <summary>Makes another engine whose CPUs take this one's captures; null for none: what needs it is skipped.</summary>
+    /// <exception cref="EngineException">This host cannot: the tests are skipped with these words.</exception>
+    protected virtual ICpuEngine? CreateOtherEngine() => null;
+
+    /// <summary>A capture of a new cpu is the initial state.</summary>
+    [Test]
+    public void A_capture_of_a_new_cpu_is_the_initial_state() => OnEngineThread(_ =>
+    {
+        using EngineGuest guest = new(Engine);
+        byte[] expected = new byte[Capturing(guest).CaptureBytes];
+        BinaryPrimitives.WriteUInt16LittleEndian(expected.AsSpan(XsaveArea.ControlWord), XsaveArea.InitialControlWord);
+        BinaryPrimitives.WriteUInt32LittleEndian(expected.AsSpan(XsaveArea.Mxcsr), XsaveArea.InitialMxcsr);
+        BinaryPrimitives.WriteUInt32LittleEndian(expected.AsSpan(XsaveArea.Mxcsr + 4), 0xffff);
+        Assert.That(CaptureOf(guest), Is.EqualTo(expected));
+    });
+
+    /// <summary>What guest code sets comes out of a capture.</summary>
+    [Test]
+    public void What_guest_code_sets_comes_out_of_a_capture() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Storing(out bool wide);
+        byte[] expected = Filled(guest, wide, top: 0);
+        guest.Assemble(code =>
+        {
+            for (int register = 0; register < 16; register++)
+                LoadVector(code, wide, register);
+            code.ldmxcsr(__dword_ptr[rbx + MxcsrPlace]);
+            code.fninit();
+            code.fldcw(__word_ptr[rbx + ControlPlace]);
+            for (int register = 7; register >= 0; register--)
+                code.fld(__tbyte_ptr[rbx + (X87Place + (register * 16))]);
+            guest.Hypercall(code);
+        });
+        WriteImage(guest, expected, wide);
+        Enter(guest, thread, 0);
+        AssertSameCapture(CaptureOf(guest), expected);
+    });
+
+    /// <summary>What is put in is what guest code reads, whichever register is the top of the x87 stack.</summary>
+    [Test]
+    public void What_is_put_in_is_what_guest_code_reads([Values(0, 3, 7)] int top) => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Storing(out bool wide);
+        byte[] area = Filled(guest, wide, top);
+        Capturing(guest).Restore(area);
+        AssertSameCapture(CaptureOf(guest), area, "it comes out again before the guest has run");
+        Enter(guest, thread, StoringCode);
+        AssertImage(guest, area, wide);
+
+        Capturing(guest).Restore(area);
+        Enter(guest, thread, MmxStoringCode);
+        ReadOnlySpan<byte> page = Page(guest);
+        for (int register = 0; register < 8; register++)
+        {
+            int place = XsaveArea.X87Registers + (((register - top) & 7) * 16);
+            Assert.That(page.Slice(MmxPlace + (register * 8), 8).ToArray(), Is.EqualTo(area.AsSpan(place, 8).ToArray()), $"mm{register}");
+        }
+    });
+
+    /// <summary>Components that are not named get their initial state, MXCSR counts always.</summary>
+    [Test]
+    public void Components_that_are_not_named_get_their_initial_state_and_MXCSR_counts_always() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Storing(out bool wide);
+        byte[] area = Filled(guest, wide, top: 0);
+        Capturing(guest).Restore(area);
+        BinaryPrimitives.WriteUInt64LittleEndian(area.AsSpan(XsaveArea.Header), 0);
+        Capturing(guest).Restore(area);
+        Enter(guest, thread, StoringCode);
+        ReadOnlySpan<byte> page = Page(guest);
+        Assert.That(page[..(16 * 32)].ContainsAnyExcept((byte)0), Is.False, "vector registers");
+        Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(page[MxcsrPlace..]), Is.EqualTo(OddMxcsr));
+        Assert.That(BinaryPrimitives.ReadUInt16LittleEndian(page[ControlPlace..]), Is.EqualTo(XsaveArea.InitialControlWord));
+    });
+
+    /// <summary>Every bit of MXCSR that is not reserved can be put in.</summary>
+    [Test]
+    public void Every_bit_of_MXCSR_that_is_not_reserved_can_be_put_in() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Storing(out bool wide);
+        byte[] area = Filled(guest, wide, top: 0);
+        for (int bit = 0; bit < 32; bit++)
+        {
+            if ((XsaveArea.MxcsrBits >> bit & 1) == 0)
+                continue;
+            uint mxcsr = XsaveArea.InitialMxcsr ^ (1u << bit);
+            BinaryPrimitives.WriteUInt32LittleEndian(area.AsSpan(XsaveArea.Mxcsr), mxcsr);
+            Capturing(guest).Restore(area);
+            Enter(guest, thread, StoringCode);
+            Assert.That(BinaryPrimitives.ReadUInt32LittleEndian(Page(guest)[MxcsrPlace..]), Is.EqualTo(mxcsr), $"bit {bit}");
+        }
+    });
+
+    /// <summary>Bad captures are refused and change nothing.</summary>
+    [Test]
+    public void Bad_captures_are_refused_and_change_nothing() => OnEngineThread(_ =>
+    {
+        using EngineGuest guest = Storing(out bool wide);
+        byte[] good = Filled(guest, wide, top: 5);
+        Capturing(guest).Restore(good);
+        byte[] before = CaptureOf(guest);
+        byte[] other = Filled(guest, wide, top: 2, seed: 77);
+        Refuses(other[..(XsaveArea.UpperHalves - 1)], "at least 576");
+        Refuses([], "at least 576");
+        if (wide)
+            Refuses(other[..(XsaveArea.AvxEnd - 1)], "at least 832");
+        else
+            Refuses(With(XsaveArea.Header, (byte)XsaveArea.Avx), "0x4");
+        Refuses(With(XsaveArea.Header + 7, 0x80), "0x8000000000000000");
+        Refuses(With(XsaveArea.Header + 15, 0x80), "compacted");
+        Refuses(With(XsaveArea.Header + 40, 1), "header");
+        Refuses(With(XsaveArea.Mxcsr + 3, 0x80), "MXCSR");
+        Refuses(With(XsaveArea.Mxcsr + 2, 1), "0x10000");
+
+        byte[] room = new byte[before.Length + 1];
+        foreach (int length in new[] { 0, before.Length - 1, before.Length + 1 })
+        {
+            Assert.That(() => Capturing(guest).Capture(room.AsSpan(0, length)), Throws.ArgumentException.With.Message.Contains($"{before.Length} bytes"));
+            Assert.That(room, Has.All.Zero);
+        }
+
+        void Refuses(byte[] area, string words)
+        {
+            Assert.That(() => Capturing(guest).Restore(area), Throws.ArgumentException.With.Message.Contains(words));
+            Assert.That(CaptureOf(guest), Is.EqualTo(before), words);
+        }
+
+        byte[] With(int at, byte bits)
+        {
+            byte[] changed = [.. other];
+            changed[at] |= bits;
+            return changed;
+        }
+    });
+
+    /// <summary>Capturing allocates nothing.</summary>
+    [Test]
+    public void Capturing_allocates_nothing() => OnEngineThread(thread =>
+    {
+        using EngineGuest guest = Storing(out bool wide);
+        ICapturesCpu cpu = Capturing(guest);
+        byte[] area = Filled(guest, wide, top: 1);
+        byte[] longer = new byte[Math.Max(cpu.CaptureBytes, area.Length) + 100];
+        area.CopyTo(longer, 0);
+        byte[] taken = new byte[cpu.CaptureBytes];
+        Cycle(20);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Cycle(500);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+
+        void Cycle(int rounds)
+        {
+            for (int round = 0; round < rounds; round++)
+            {
+                cpu.Restore(longer);
+                guest.State.Rip = EngineGuest.Code + StoringCode;
+                guest.State.Rbx = EngineGuest.Data;
+                guest.Run(thread);
+                cpu.Capture(taken);
+            }
+        }
+    });
+
+    /// <summary>A loop of x87, SSE and AVX that is moved from machine to machine computes what it would have otherwise.</summary>
+    [Test]
+    public void A_loop_that_is_moved_from_machine_to_machine_computes_the_same() => OnEngineThread(thread =>
+    {
+        using EngineGuest first = Computing(Engine);
+        using EngineGuest second = Computing(Engine);
+        AssertMoves([(first, thread), (second, thread)], wholeCapture: true);
+    });
+
+    /// <summary>A loop that is moved from engine to engine computes the same.</summary>
+    [Test]
+    public void A_loop_that_is_moved_from_engine_to_engine_computes_the_same() => OnEngineThread(thread =>
+    {
+        using ICpuEngine? other = OtherEngine();
+        if (other is null)
+            Assert.Ignore("No other engine was named (CreateOtherEngine).");
+        using IEngineThread otherThread = other.EnterThread(0);
+        using EngineGuest first = Computing(Engine);
+        using EngineGuest second = Computing(other);
+        AssertMoves([(first, thread), (second, otherThread)], wholeCapture: false);
+    });
+
+    private static void AssertMoves((EngineGuest Guest, IEngineThread Thread)[] places, bool wholeCapture)
+    {
+        (EngineGuest guest, IEngineThread thread) = places[0];
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        ulong expected = guest.State.Rax;
+        byte[] expectedCapture = CaptureOf(guest);
+        guest.State.Rip = EngineGuest.Code;
+
+        byte[] carried = new byte[places.Max(place => Capturing(place.Guest).CaptureBytes)];
+        int moves = 0;
+        for (; ; moves++)
+        {
+            // A slice that grows: many moves where a machine is fast, an end where it is slow.
+            Trap trap = guest.Cpus[0].Run(thread, new Nanoseconds(Stopwatch.GetTimestamp() + 10_000 + (moves * 500)));
+            if (trap.Kind == TrapKind.Hypercall)
+                break;
+            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), $"{trap.Vector} {trap.Diagnosis}");
+            if (!trap.IsInterruptible)
+                continue;
+            (EngineGuest to, IEngineThread toThread) = places[(moves + 1) % places.Length];
+            Span<byte> area = carried.AsSpan(0, Capturing(guest).CaptureBytes);
+            Capturing(guest).Capture(area);
+            Capturing(to).Restore(area);
+            Mfn root = to.State.Root;
+            to.State = guest.State;
+            to.State.Root = root;
+            (guest, thread) = (to, toThread);
+        }
+
+        TestContext.Out.WriteLine($"{moves} moves");
+        Assert.That(moves, Is.GreaterThan(20));
+        Assert.That(guest.State.Rax, Is.EqualTo(expected));
+        byte[] capture = CaptureOf(guest);
+        if (wholeCapture)
+            Assert.That(capture, Is.EqualTo(expectedCapture));
+        else
+            AssertSameCapture(capture, expectedCapture);
+    }
+
+    /// <summary>A loop whose every value hangs on all before it: on an x87 stack, control words, XMM and YMM registers. It writes no memory, and reads the same everywhere.</summary>
+    private static EngineGuest Computing(ICpuEngine engine)
+    {
+        EngineGuest guest = new(engine);
+        bool wide = Avx.IsSupported && Capturing(guest).CaptureBytes >= XsaveArea.AvxEnd;
+        guest.Words(EngineGuest.FirstData)[0] = OddControlWord | ((ulong)OddMxcsr << 32);
+        guest.Words(EngineGuest.FirstData)[1] = BitConverter.SingleToUInt32Bits(3.6f) | ((ulong)BitConverter.SingleToUInt32Bits(0.345f) << 32);
+        guest.Assemble(code =>
+        {
+            Label again = code.CreateLabel();
+            code.mov(rbx, EngineGuest.Data);
+            code.fninit();
+            code.fldcw(__word_ptr[rbx]);
+            code.ldmxcsr(__dword_ptr[rbx + 4]);
+            code.fld(__dword_ptr[rbx + 8]);
+            code.fld(__dword_ptr[rbx + 12]);
+            code.movss(xmm0, __dword_ptr[rbx + 12]);
+            code.movss(xmm1, __dword_ptr[rbx + 12]);
+            code.shufps(xmm1, xmm1, 0);
+            if (wide)
+            {
+                code.vbroadcastss(ymm2, __dword_ptr[rbx + 12]);
+                code.vbroadcastss(ymm3, __dword_ptr[rbx + 8]);
+            }
+
+            code.mov(eax, 1);
+            code.mov(ecx, 600_000);
+            code.Label(ref again);
+
+            // x → r x (1 - x), rounded as the control word says.
+            code.fld1();
+            code.fsub(st0, st1);
+            code.fmulp(st1, st0);
+            code.fmul(st0, st1);
+            code.mulss(xmm0, xmm1);
+            code.addss(xmm0, xmm1);
+            code.cvtsi2sd(xmm15, ecx);
+            if (wide)
+            {
+                code.vinsertf128(ymm4, ymm2, xmm0, 1);
+                code.vperm2f128(ymm2, ymm2, ymm2, 1);
+                code.vmulps(ymm2, ymm2, ymm4);
+                code.vdivps(ymm2, ymm2, ymm3);
+                code.vaddps(ymm2, ymm2, ymm3);
+            }
+
+            code.imul(rax, rax, 0x1234567);
+            code.add(rax, rcx);
+            code.dec(ecx);
+            code.jne(again);
+            guest.Hypercall(code);
+        });
+        return guest;
+    }
+
+    private static ICapturesCpu Capturing(EngineGuest guest)
+    {
+        if (guest.Cpus[0] is ICapturesCpu cpu)
+            return cpu;
+        Assert.Ignore("The engine does not give x87 and vector state (ICapturesCpu).");
+        throw new UnreachableException();
+    }
+
+    private static byte[] CaptureOf(EngineGuest guest)
+    {
+        byte[] area = new byte[Capturing(guest).CaptureBytes];
+        // Every byte is written.
+        area.AsSpan().Fill(0xee);
+        Capturing(guest).Capture(area);
+        return area;
+    }
+
+    private ICpuEngine? OtherEngine()
+    {
+        try
+        {
+            return CreateOtherEngine();
+        }
+        catch (EngineException exception)
+        {
+            Assert.Ignore(exception.Message);
+            throw;
+        }
+    }
+
+    /// <summary>But for the last x87 instruction, which engines may leave out, and for components behind AVX that nobody used.</summary>
+    private static void AssertSameCapture(byte[] area, byte[] expected, string? message = null)
+    {
+        int bytes = Math.Min(area.Length, expected.Length);
+        Assert.That(Comparable(area), Is.EqualTo(Comparable(expected)), message);
+
+        byte[] Comparable(byte[] from)
+        {
+            byte[] comparable = from[..bytes];
+            comparable.AsSpan()[XsaveArea.LastInstruction..XsaveArea.Mxcsr].Clear();
+            return comparable;
+        }
+    }
+
+    /// <summary>A guest with code that stores all of it: vector registers, control words and the x87 stack; and another that stores MMX registers.</summary>
+    private EngineGuest Storing(out bool isWide)
+    {
+        EngineGuest guest = new(Engine);
+        bool wide = isWide = Avx.IsSupported && Capturing(guest).CaptureBytes >= XsaveArea.AvxEnd;
+        guest.Assemble(
+            code =>
+            {
+                for (int register = 0; register < 16; register++)
+                {
+                    if (wide)
+                        code.vmovups(__ymmword_ptr[rbx + (register * 32)], Wide(register));
+                    else
+                        code.movups(__xmmword_ptr[rbx + (register * 32)], Narrow(register));
+                }
+
+                code.stmxcsr(__dword_ptr[rbx + MxcsrPlace]);
+                code.fnstcw(__word_ptr[rbx + ControlPlace]);
+                code.fnstsw(__word_ptr[rbx + (ControlPlace + 2)]);
+                for (int register = 0; register < 8; register++)
+                    code.fstp(__tbyte_ptr[rbx + (X87Place + (register * 16))]);
+                guest.Hypercall(code);
+            },
+            StoringCode);
+        guest.Assemble(
+            code =>
+            {
+                AssemblerRegisterMM[] registers = [mm0, mm1, mm2, mm3, mm4, mm5, mm6, mm7];
+                for (int register = 0; register < registers.Length; register++)
+                    code.movq(__qword_ptr[rbx + (MmxPlace + (register * 8))], registers[register]);
+                guest.Hypercall(code);
+            },
+            MmxStoringCode);
+        return guest;
+    }
+
+    private static void LoadVector(Assembler code, bool wide, int register)
+    {
+        if (wide)
+            code.vmovups(Wide(register), __ymmword_ptr[rbx + (register * 32)]);
+        else
+            code.movups(Narrow(register), __xmmword_ptr[rbx + (register * 32)]);
+    }
+
+    private static AssemblerRegisterYMM Wide(int register) => new(Register.YMM0 + register);
+
+    private static AssemblerRegisterXMM Narrow(int register) => new(Register.XMM0 + register);
+
+    /// <summary>A capture in which every register has another value.</summary>
+    private static byte[] Filled(EngineGuest guest, bool wide, int top, int seed = 1)
+    {
+        byte[] area = new byte[Capturing(guest).CaptureBytes];
+        Random random = new(seed);
+        random.NextBytes(area.AsSpan()[XsaveArea.XmmRegisters..(XsaveArea.XmmRegisters + 256)]);
+        if (wide)
+            random.NextBytes(area.AsSpan()[XsaveArea.UpperHalves..XsaveArea.AvxEnd]);
+        BinaryPrimitives.WriteUInt16LittleEndian(area.AsSpan(XsaveArea.ControlWord), OddControlWord);
+        BinaryPrimitives.WriteUInt16LittleEndian(area.AsSpan(XsaveArea.StatusWord), (ushort)(top << 11));
+        area[XsaveArea.Tags] = 0xff;
+        BinaryPrimitives.WriteUInt32LittleEndian(area.AsSpan(XsaveArea.Mxcsr), OddMxcsr);
+        BinaryPrimitives.WriteUInt32LittleEndian(area.AsSpan(XsaveArea.Mxcsr + 4), 0xffff);
+        for (int register = 0; register < 8; register++)
+        {
+            // Normal numbers, which loads and stores leave as they are.
+            Span<byte> value = area.AsSpan(XsaveArea.X87Registers + (register * 16), 10);
+            random.NextBytes(value);
+            value[7] |= 0x80;
+            value[9] = (byte)(register % 2 == 0 ? 0x3f : 0xbf);
+        }
+
+        BinaryPrimitives.WriteUInt64LittleEndian(area.AsSpan(XsaveArea.Header), XsaveArea.X87 | XsaveArea.Sse | (wide ? XsaveArea.Avx : 0));
+        return area;
+    }
+
+    private static Span<byte> Page(EngineGuest guest) => System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(EngineGuest.FirstData));
+
+    private static void Enter(EngineGuest guest, IEngineThread thread, int offset)
+    {
+        guest.State.Rip = EngineGuest.Code + (ulong)offset;
+        guest.State.Rbx = EngineGuest.Data;
+        Trap trap = guest.Run(thread);
+        Assert.That(trap.Kind, Is.EqualTo(TrapKind.Hypercall), $"{trap.Vector} {trap.Diagnosis}");
+    }
+
+    /// <summary>Writes what is to be loaded where the storing code stores it.</summary>
+    private static void WriteImage(EngineGuest guest, byte[] area, bool wide)
+    {
+        Span<byte> page = Page(guest);
+        for (int register = 0; register < 16; register++)
+        {
+            area.AsSpan(XsaveArea.XmmRegisters + (register * 16), 16).CopyTo(page[(register * 32)..]);
+            if (wide)
+                area.AsSpan(XsaveArea.UpperHalves + (register * 16), 16).CopyTo(page[((register * 32) + 16)..]);
+        }
+
+        area.AsSpan(XsaveArea.Mxcsr, 4).CopyTo(page[MxcsrPlace..]);
+        area.AsSpan(XsaveArea.ControlWord, 2).CopyTo(page[ControlPlace..]);
+        for (int register = 0; register < 8; register++)
+            area.AsSpan(XsaveArea.X87Registers + (register * 16), 10).CopyTo(page[(X87Place + (register * 16))..]);
+    }
+
+    private static void AssertImage(EngineGuest guest, byte[] area, bool wide)
+    {
+        byte[] stored = Page(guest)[..(X87Place + 128)].ToArray();
+        Page(guest).Clear();
+        WriteImage(guest, area, wide);
+        area.AsSpan(XsaveArea.StatusWord, 2).CopyTo(Page(guest)[(ControlPlace + 2)..]);
+        Assert.That(stored, Is.EqualTo(Page(guest)[..(X87Place + 128)].ToArray()));
+    }
+}
