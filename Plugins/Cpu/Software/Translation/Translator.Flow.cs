@@ -74,7 +74,7 @@ internal sealed unsafe partial class Translator
                 break;
             case FlowControl.Call:
                 Push(instruction, flagsWanted);
-                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: GoesBack(instruction));
+                GoTo(instruction.NearBranchTarget, count, WantedAt(instruction.NearBranchTarget), looks: _counts || GoesBack(instruction));
                 break;
             case FlowControl.Return:
                 Stack(instruction.IP, 0, write: false, flagsWanted);
