@@ -2,11 +2,11 @@
 """Debian's stress-ng in a domain: every stressor of the classes, one after the other, each with its own checks (--verify) and a look at the kernel's log after it.
 Prints a line for each class and each failure; ends with 1 if there was one. Fetch the guest first: ./tessera guest get debian
 
-  bench/guests/stress.py [--engine auto|kvm|software] [--guest NAME] [--class NAME,...] [--only NAME,...] [--seconds N] [--qemu] [--keep DIR] [--json]
+  bench/guests/stress.py [--engine auto|kvm|software] [--guest NAME] [--class NAME,...] [--only NAME,...] [--seconds N] [--qemu] [--i386] [--keep DIR] [--json]
 
---qemu runs the same under QEMU's software emulation instead, the same kernel with virtio: what fails there too is not the engine's fault. Stressors that run in no such
-guest are in EXCLUDED with the reason; those that stress-ng itself leaves out, since the kernel or the machine lacks something, are counted as skipped. After a hang or the
-guest's death a new guest goes on with the next stressor.
+--qemu runs the same under QEMU's software emulation instead, the same kernel with virtio: what fails there too is not the engine's fault. --i386 takes the 32-bit
+program (Debian: apt, dpkg, e2fsprogs). EXCLUDED has the stressors that no such guest can run, with the reason; those that stress-ng itself leaves out, since the kernel or
+the machine lacks something, are counted as skipped. After a hang or the guest's death a new guest goes on with the next stressor.
 """
 import argparse
 import json
@@ -24,13 +24,14 @@ import debian
 CLASSES = ["cpu", "memory", "vm", "os", "scheduler", "interrupt", "pipe"]
 EXCLUDED = {
     "io-uring": "stress-ng 0.15's own fault: it wants the state of a file that it has removed (in QEMU too)",
+    "memhotplug": "Linux's driver of Xen's balloon keeps the memory that comes back online: those behind it would have a fifth of theirs",
 }
 # A guest sees the caches of the host, which may be larger than what it has of memory.
 OPTIONS = {"prefetch": "--prefetch-l3-size 4m", "stream": "--stream-l3-size 4m"}
 MEMORY = 1024
 # Seconds on top of a stressor's own until it is told to end, and until the guest counts as hung.
 PATIENCE, HUNG = 60, 150
-SUSPICIOUS = "BUG:|Oops|WARNING: CPU|general protection|invalid opcode|Call Trace|stalls on|lockup -|blocked for more|Bad page|bad pmd|Bad rss|corrupt|double fault|traps:.*kernel|EXT4-fs error|I/O error|unable to handle"
+SUSPICIOUS = "BUG:|Oops|WARNING: CPU|general protection|invalid opcode|Call Trace|stalls on|lockup -|blocked for more|Bad page|bad pmd|Bad rss|data corruption|list_.* corruption|double fault|traps:.*kernel|EXT4-fs error|I/O error|unable to handle"
 NOT_ASKED, NOT_HERE = "not without --pathological", "not supported here"
 SKIPPED = {3: "lacks a resource", 4: NOT_HERE}
 SKIPS = [NOT_ASKED, *SKIPPED.values()]
@@ -69,6 +70,10 @@ class Guest:
     def __init__(self, chosen, work, text):
         self.folder = pathlib.Path(tempfile.mkdtemp(dir=work))
         disk = self.folder / "script"
+        over = [chosen.image] if chosen.i386 else []
+        if over:
+            device = "/dev/vdc" if chosen.qemu else "/dev/xvdc"
+            text = f"mount -o ro {device} /mnt && cp -a /mnt/. / && umount /mnt\n{text}"
         data = text.encode()
         disk.write_bytes(data + b"\n" * (-len(data) % 4096))
         home = debian.folder(chosen.guest)
@@ -79,7 +84,8 @@ class Guest:
             command = debian.qemu(home, MEMORY, initrd, "console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio " + debian.word("bash /dev/vdb")) + [
                 "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}",
                 "-drive", f"file={debian.overlay(home, self.folder)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root",
-                "-drive", f"file={disk},if=none,id=script,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=script"]
+                "-drive", f"file={disk},if=none,id=script,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=script",
+                *(word for path in over for word in ("-drive", f"file={path},if=none,id=over,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=over"))]
         else:
             self.console = self.folder / "out" / "console-stress.log"
             config = self.folder / "stress.json"
@@ -89,7 +95,8 @@ class Guest:
                     "name": "stress", "guest": chosen.guest, "memory": f"{MEMORY} MiB", "cmdline": "root=/dev/xvda rw", "script": ["bash /dev/xvdb"],
                     "disks": [
                         {"name": "xvda", "backend": "copy-on-write", "options": {"base": f"guest:{chosen.guest}", "overlay": str(self.folder / "overlay")}},
-                        {"name": "xvdb", "backend": "raw-file", "options": {"path": str(disk)}, "readOnly": True}]}]}))
+                        {"name": "xvdb", "backend": "raw-file", "options": {"path": str(disk)}, "readOnly": True},
+                        *({"name": "xvdc", "backend": "raw-file", "options": {"path": str(path.resolve())}, "readOnly": True} for path in over)]}]}))
             command = ["dotnet", str(debian.root / "artifacts" / "product" / "cli" / "tessera.dll"), "run", str(config), "--quiet", "--out", str(self.folder / "out")]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if not chosen.qemu else subprocess.DEVNULL, text=True)
 
@@ -133,6 +140,30 @@ def verdict(code, said):
     if code == 0 and re.search("skipping stressor|will be skipped", text):
         return NOT_HERE
     return "passed" if code == 0 else SKIPPED.get(code) or ("did not end" if code in (124, 137) else f"ended with {code}")
+
+
+def thirty_two(work):
+    """A disk with Debian's 32-bit stress-ng and its libraries, to be copied over the guest's; the host's own packages stay as they are."""
+    apt, files = work / "apt", work / "files"
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    (apt / "status").touch()
+    settings = {"APT::Sandbox::User": "root", "APT::Architecture": "i386", "APT::Architectures::": "i386", "Dir::State": apt / "state", "Dir::State::status": apt / "status", "Dir::Cache": apt / "cache"}
+    words = ["apt-get", "-qq", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
+    # One list of several may be missing; what is needed and not there is said by the install.
+    subprocess.run([*words, "update"], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run([*words, "install", "-y", "--no-install-recommends", "--download-only", "stress-ng"], check=True)
+    for package in (apt / "cache" / "archives").glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", package, files], check=True)
+    # Where the guest has /lib as a link, an archive of /lib would replace it.
+    shutil.copytree(files / "lib", files / "usr" / "lib", symlinks=True, dirs_exist_ok=True)
+    for folder in ("lib", "etc", "usr/share"):
+        shutil.rmtree(files / folder, ignore_errors=True)
+    image = work / "i386.ext4"
+    with open(image, "wb") as disk:
+        disk.truncate(128 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", files, image], check=True)
+    return image
 
 
 def classes(chosen, work):
@@ -198,6 +229,7 @@ def main():
     parser.add_argument("--pathological", action="store_true", help="also those that stress-ng leaves out since they may hang a machine")
     parser.add_argument("--seconds", type=int, default=2, help="each stressor's time (2)")
     parser.add_argument("--qemu", action="store_true")
+    parser.add_argument("--i386", action="store_true", help="Debian's 32-bit stress-ng, fetched with apt")
     parser.add_argument("--keep", type=pathlib.Path, help="where consoles and results stay")
     parser.add_argument("--verbose", action="store_true", help="say each stressor's end as it comes")
     parser.add_argument("--json", action="store_true")
@@ -206,8 +238,10 @@ def main():
         parser.error(f"no class {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
     subprocess.run([debian.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as temporary:
-        work = chosen.keep or pathlib.Path(temporary)
+        work = (chosen.keep or pathlib.Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
+        if chosen.i386:
+            chosen.image = thirty_two(work)
         groups = {"chosen": chosen.only.split(",")} if chosen.only else {name: names for name, names in classes(chosen, work).items() if name in chosen.classes.split(",")}
         wanted = list(dict.fromkeys(name for names in groups.values() for name in names if chosen.only or name not in EXCLUDED))
         ends, unknown = run(chosen, work, wanted)
