@@ -1,5 +1,6 @@
 """What benchmarks with a fetched Debian share: where it is, archives for its RAM disk, and QEMU with virtio beside it."""
 import base64
+import lzma
 import os
 import pathlib
 import subprocess
@@ -41,8 +42,9 @@ def behind(image, files):
 
 def virtio(guest):
     """Files that give a guest's RAM disk virtio's drivers, which it has no use for as a Xen domain; rdinit=/init.virtio loads them."""
-    found = {file.stem: file for file in (guest / "modules").rglob("*.ko")}
-    files = [(f"virtio/{name}.ko", 0o100644, found[name].read_bytes()) for name in VIRTIO if name in found]
+    found = {file.name.partition(".")[0]: file for file in (guest / "modules").rglob("*.ko*")}
+    code = {name: found[name].read_bytes() for name in VIRTIO if name in found}
+    files = [(f"virtio/{name}.ko", 0o100644, lzma.decompress(data) if found[name].suffix == ".xz" else data) for name, data in code.items()]
     loads = "".join(f"insmod /{name}\n" for name, _, _ in files)
     return [("virtio", 0o040755, b""), *files, ("init.virtio", 0o100755, f"#!/bin/sh\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin\n{loads}exec /init\n".encode())]
 
