@@ -8,7 +8,6 @@ Needs fio, qemu-system-x86_64, qemu-img (Debian: fio, qemu-system-x86, qemu-util
 it is read past the host's cache (O_DIRECT) by all three.
 """
 import argparse
-import base64
 import json
 import os
 import pathlib
@@ -21,9 +20,11 @@ import sys
 import tempfile
 import time
 
-root = pathlib.Path(__file__).resolve().parent.parent
-cache = pathlib.Path(os.environ.get("TESSERA_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tessera")
-guest = cache / "guests" / "debian"
+import debian
+from debian import word
+
+root = debian.root
+guest = debian.cache / "guests" / "debian"
 MEMORY = 512
 MIB = 1 << 20
 
@@ -51,10 +52,6 @@ def rate(text, block):
         if fields[0] == "3" and len(fields) > 20:
             return int(fields[6]) / 1024 if block >= MIB else float(fields[7])
     raise SystemExit(f"io.py: fio said nothing that can be read:\n{text[-2000:]}")
-
-
-def word(script):
-    return "tessera.exec=" + base64.b64encode(script.encode()).decode()
 
 
 def run(command, **options):
@@ -99,35 +96,15 @@ def per_operation(many, few, operations):
     return (many[1] - few[1]) / operations, {kind: ", ".join(f"{name} {count:.1f}" for count, name in sorted(found, reverse=True)) for kind, found in kinds.items()}
 
 
-def cpio(path, files):
-    """An archive in the format of initial RAM disks, to come after another."""
-    with open(path, "wb") as output:
-        for index, (name, mode, data) in enumerate([*files, ("TRAILER!!!", 0, b"")]):
-            fields = [index + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
-            entry = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
-            output.write(entry + b"\0" * (-len(entry) % 4) + data + b"\0" * (-len(data) % 4))
-
-
 def ram_disk(work):
-    """The guest's RAM disk with virtio's drivers, which it has no use for as a Xen domain."""
-    names = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "failover", "net_failover", "virtio_net"]
-    found = {file.stem: file for file in (guest / "modules").rglob("*.ko")}
-    files = [(f"virtio/{name}.ko", 0o100644, found[name].read_bytes()) for name in names if name in found]
-    loads = "".join(f"insmod /{name}\n" for name, _, _ in files)
-    cpio(work / "more.cpio", [("virtio", 0o040755, b""), *files, ("init.virtio", 0o100755, f"#!/bin/sh\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin\n{loads}exec /init\n".encode())])
-    image = work / "initrd.img"
-    padded = (guest / "initrd.img").read_bytes()
-    image.write_bytes(padded + b"\0" * (-len(padded) % 4) + (work / "more.cpio").read_bytes())
-    return image
+    """The guest's RAM disk with virtio's drivers."""
+    (work / "initrd.img").write_bytes(debian.behind((guest / "initrd.img").read_bytes(), debian.virtio(guest)))
 
 
-def qemu(work, name, script, *devices):
-    root_disk = work / f"{name}.qcow2"
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", guest / "root.ext4", "-F", "raw", root_disk])
+def qemu(work, script, *devices):
     words = f"console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio {script}"
-    return [
-        "qemu-system-x86_64", "-accel", "tcg", "-nographic", "-no-reboot", "-m", MEMORY, "-kernel", guest / "vmlinuz", "-initrd", work / "initrd.img", "-append", words, "-nic", "none",
-        "-drive", f"file={root_disk},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root", *devices]
+    return debian.qemu(guest, MEMORY, work / "initrd.img", words) + [
+        "-nographic", "-drive", f"file={debian.overlay(guest, work)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root", *devices]
 
 
 def disk_row(work, file, row, rounds):
@@ -147,7 +124,7 @@ def disk_row(work, file, row, rounds):
         ours.append(rate(many[0]["io"], block))
         time.sleep(REST)
         emulated.append(rate(run(qemu(
-            work, "root", word(fio("/dev/vdb", rw, block, depth, in_qemu) + "; poweroff -f"),
+            work, word(fio("/dev/vdb", rw, block, depth, in_qemu) + "; poweroff -f"),
             "-drive", f"file={file},if=none,id=data,format=raw,cache=none,aio=native,readonly=on", "-device", "virtio-blk-pci,drive=data"), timeout=900), block))
     exits, kinds = per_operation(many, few, (in_domain - FEW) / block)
     return {"what": name, "unit": unit, "host": host, "tessera": ours, "qemu": emulated, "exits": exits, "kinds": kinds}
@@ -181,11 +158,11 @@ def net_rows(work, rounds):
             port = free.getsockname()[1]
         server = subprocess.Popen(
             [str(part) for part in qemu(
-                work, "server", "tessera.ip=10.0.0.1/24 " + word(SERVER), "-netdev", f"socket,id=net,listen=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01")],
+                work, "tessera.ip=10.0.0.1/24 " + word(SERVER), "-netdev", f"socket,id=net,listen=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01")],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             return run(qemu(
-                work, "client", "tessera.ip=10.0.0.2/24 " + word(client(PINGS, QEMU_TCP)), "-netdev", f"socket,id=net,connect=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:02"), timeout=900)
+                work, "tessera.ip=10.0.0.2/24 " + word(client(PINGS, QEMU_TCP)), "-netdev", f"socket,id=net,connect=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:02"), timeout=900)
         finally:
             server.kill()
             server.wait()

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """The same programs on this host, in a domain of each engine, and in QEMU's software emulation (same kernel, same RAM disk), by turns in one run.
 
-  bench/engines/run.py [--rounds N] [--engines kvm,software] [--no-qemu] [--only programs|system] [--json]
+  bench/engines/run.py [--rounds N] [--engines kvm,software] [--no-qemu] [--only programs,system,devices] [--json]
 
-Prints the median of the rounds and each figure's ratio to QEMU's, and for the programs the geometric mean of the ratio to the host.
+Prints the median of the rounds, each figure's ratio to QEMU's, and for the programs the geometric mean of the ratio to the host. Ratios are of times, so that
+below 1 is faster: those of figures "a second" are turned round.
+
+devices: a disk that is a file in the host's page cache (raw-file; in QEMU virtio-blk with its defaults), and two guests on a network (switch; two QEMU with virtio-net that
+a socket of the host's joins, for which nobody has to be root). boot-second is a second domain beside an idle first one of the same kernel, from its start to its first user
+line; QEMU's is a process of its own, so its boot stands there again.
 Needs gcc with a static libc, qemu-system-x86_64 (Debian: gcc, libc6-dev, qemu-system-x86) and `./tessera guest get debian`.
 """
 import argparse
-import base64
-import gzip
 import json
 import math
 import os
@@ -20,24 +23,17 @@ import sys
 import tempfile
 import time
 
-root = pathlib.Path(__file__).resolve().parent.parent.parent
-cache = pathlib.Path(os.environ.get("TESSERA_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tessera")
-guest = cache / "guests" / "debian"
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import debian
+
 MARK = "engine-bench "
 UP = "tessera-guest: up"
+PARTS = ["programs", "system", "devices"]
 PROGRAMS = ["integer", "memset-memcpy", "chase-64M", "chase-L1", "sha256", "qsort", "interpreter", "nbody", "fib", "virtual-calls", "getppid-1M", "stride"]
+RATES = ["/s", "Mbit/s"]
 MEMORY = 512
-
-
-def archive(files):
-    """A cpio archive (newc), which a Linux takes behind its RAM disk."""
-    out = b""
-    for number, (name, mode, data) in enumerate(files + [("TRAILER!!!", 0, b"")], 1):
-        encoded = name.encode() + b"\0"
-        fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0]
-        head = b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
-        out += head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
-    return out
+# The disk's file; how long the first domain has before the second starts.
+DISK_BYTES, HEAD_START = 256 << 20, 20
 
 
 def follow(command, end):
@@ -59,7 +55,12 @@ def follow(command, end):
     finally:
         process.kill()
         process.wait()
-    found = {"boot": (up, "s")} if up is not None else {}
+    return {**({"boot": (up, "s")} if up is not None else {}), **figures(lines)}
+
+
+def figures(lines):
+    """What a program printed: values and units by name."""
+    found = {}
     for line in lines:
         at = line.find(MARK)
         parts = line[at + len(MARK):].split() if at >= 0 else []
@@ -68,46 +69,133 @@ def follow(command, end):
     return found
 
 
+class Machine:
+    """Where the programs run: a folder, the guest and its RAM disk."""
+
+    def __init__(self, work):
+        self.work, self.guest = work, debian.folder()
+        here = pathlib.Path(__file__).parent
+        for name, libraries in (("programs", ["-lm"]), ("devices", [])):
+            subprocess.run(["gcc", "-O2", "-static", "-o", work / name, here / f"{name}.c", *libraries], check=True)
+        self.initrd = work / "initrd"
+        files = [(name, 0o100755, (work / name).read_bytes()) for name in ("programs", "devices")]
+        self.initrd.write_bytes(debian.behind((self.guest / "initrd.img").read_bytes(), [*files, *debian.virtio(self.guest)]))
+        self.words = json.loads((self.guest / "guest.json").read_text())["commandLine"].replace("console=hvc0", "").strip()
+        self.disk = work / "disk"
+        self.disk.write_bytes(os.urandom(DISK_BYTES))
+
+    def tessera(self, *words):
+        return ["dotnet", debian.root / "artifacts" / "product" / "cli" / "tessera.dll", *words]
+
+    def boot(self, engine, script, *words):
+        return self.tessera("boot", "debian", "--initrd", self.initrd, "--memory", f"{MEMORY}MiB", "--seconds", "900", "--cmdline", debian.word(script), "--engine", engine, *words)
+
+    def qemu(self, script, *words, more="", init=""):
+        return debian.qemu(self.guest, MEMORY, self.initrd, " ".join(["console=ttyS0", init, self.words, more, debian.word(script)])) + ["-nographic", *map(str, words)]
+
+    def run(self, engine, domains, duration):
+        """Runs domains to their end: the result, and each one's console."""
+        out = self.work / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        config = self.work / "run.json"
+        for domain in domains:
+            words = f"console=hvc0 {self.words} {domain['cmdline']}".strip()
+            domain.update(kernel=str(self.guest / "vmlinuz"), initrd=str(self.initrd), memory=f"{MEMORY} MiB", cmdline=words)
+        config.write_text(json.dumps({"machine": {"engine": engine}, "domains": domains, "duration": duration}))
+        done = subprocess.run([str(part) for part in self.tessera("run", config, "--json", "--quiet", "--out", out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=900)
+        if done.returncode != 0:
+            raise SystemExit(f"run.py: tessera run ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        return json.loads(done.stdout), {domain["name"]: (out / f"console-{domain['name']}.log").read_text(errors="replace").splitlines() for domain in domains}
+
+
+def devices(machine, engine):
+    """Disk, network and a second domain, in Tessera."""
+    found = follow(machine.boot(engine, "/devices disk /dev/xvda", "--disk", machine.disk), MARK + "end")
+    found.pop("boot")
+    nic = [{"backend": "switch", "options": {"network": "lan"}}]
+    _, consoles = machine.run(engine, [
+        {"name": "server", "cmdline": "tessera.ip=10.0.0.1/24 " + debian.word("/devices serve; poweroff -f"), "nics": nic},
+        {"name": "client", "cmdline": "tessera.ip=10.0.0.2/24 " + debian.word("/devices meet 10.0.0.1; poweroff -f"), "nics": nic}], "never")
+    found.update(figures(consoles["client"]))
+    result, _ = machine.run(engine, [{"name": "first", "cmdline": ""}, {"name": "second", "cmdline": "", "startDelay": f"{HEAD_START} s"}], "100 ms")
+    found["boot-second"] = (result["measuredFromSeconds"] - HEAD_START, "s")
+    return found
+
+
+def emulated_devices(machine):
+    """Disk and network in QEMU with virtio."""
+    init = "rdinit=/init.virtio"
+    found = follow(machine.qemu(
+        "/devices disk /dev/vda", "-drive", f"file={machine.disk},if=none,id=disk,format=raw", "-device", "virtio-blk-pci,drive=disk", init=init), MARK + "end")
+    # A second one starts as the first did.
+    found["boot-second"] = found.pop("boot")
+    link = machine.work / "link"
+    link.unlink(missing_ok=True)
+
+    def end(number, server, script):
+        role = "on" if server else "off"
+        return machine.qemu(
+            script, "-netdev", f"stream,id=net,server={role},addr.type=unix,addr.path={link}", "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:00:00:0{number}",
+            init=init, more=f"tessera.ip=10.0.0.{number}/24")
+
+    server = subprocess.Popen(end(1, True, "/devices serve"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not link.exists():
+            if server.poll() is not None:
+                raise SystemExit(f"run.py: QEMU ended with {server.returncode}")
+            time.sleep(0.05)
+        met = follow(end(2, False, "/devices meet 10.0.0.1"), MARK + "end")
+        met.pop("boot")
+        return {**found, **met}
+    finally:
+        server.kill()
+        server.wait()
+
+
+def measures(machine, engines, parts, with_qemu):
+    """What one round does, by who is measured: functions that give figures."""
+    # One run of the programs with all parts that are theirs.
+    theirs = [part for part in parts if part != "devices"]
+    words = theirs if len(theirs) == 1 else []
+    script = " ".join(["/programs", *words])
+    hosts = {}
+    if theirs:
+        hosts["native"] = [lambda: follow([machine.work / "programs", *words], MARK + "end")]
+    for engine in engines:
+        hosts[engine] = [lambda engine=engine: follow(machine.boot(engine, script), MARK + "end")] if theirs else []
+        if "devices" in parts:
+            hosts[engine].append(lambda engine=engine: devices(machine, engine))
+    if with_qemu:
+        hosts["qemu"] = [lambda: follow(machine.qemu(script), MARK + "end")] if theirs else []
+        if "devices" in parts:
+            hosts["qemu"].append(lambda: emulated_devices(machine))
+    return hosts
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", default="kvm,software")
     parser.add_argument("--no-qemu", action="store_true")
-    parser.add_argument("--only", choices=["programs", "system"], help="measure only these")
+    parser.add_argument("--only", default=",".join(PARTS), help="measure only these of " + ", ".join(PARTS))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    if not (guest / "vmlinuz").exists():
-        raise SystemExit("run.py: no guest 'debian': ./tessera guest get debian")
+    parts = arguments.only.split(",")
+    if set(parts) - set(PARTS):
+        parser.error(f"--only takes some of {', '.join(PARTS)}")
     engines = [name for name in arguments.engines.split(",") if name != "kvm" or os.access("/dev/kvm", os.R_OK | os.W_OK)]
-    subprocess.run([root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
-    work = pathlib.Path(tempfile.mkdtemp())
-    try:
-        program = work / "engine-bench"
-        subprocess.run(["gcc", "-O2", "-static", "-o", program, pathlib.Path(__file__).with_name("programs.c"), "-lm"], check=True)
-        initrd = work / "initrd"
-        # Each archive of a RAM disk begins at a multiple of four bytes.
-        own = (guest / "initrd.img").read_bytes()
-        initrd.write_bytes(own + b"\0" * (-len(own) % 4) + gzip.compress(archive([("engine-bench", 0o100755, program.read_bytes())])))
-        words = json.loads((guest / "guest.json").read_text())["commandLine"].replace("console=hvc0", "").strip()
-        only = [arguments.only] if arguments.only else []
-        extra = "tessera.exec=" + base64.b64encode(" ".join(["/engine-bench", *only]).encode()).decode()
-        words += " " + extra
-        cli = ["dotnet", root / "artifacts" / "product" / "cli" / "tessera.dll", "boot", "debian", "--initrd", initrd, "--memory", f"{MEMORY}MiB", "--seconds", "900", "--cmdline", extra]
-        hosts = {"native": lambda: follow([program, *only], MARK + "end")}
-        for engine in engines:
-            hosts[engine] = lambda engine=engine: follow([*cli, "--engine", engine], MARK + "end")
-        if not arguments.no_qemu:
-            hosts["qemu"] = lambda: follow(
-                ["qemu-system-x86_64", "-accel", "tcg", "-nographic", "-no-reboot", "-m", MEMORY, "-kernel", guest / "vmlinuz", "-initrd", initrd, "-append", "console=ttyS0 " + words],
-                MARK + "end")
+    subprocess.run([debian.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as folder:
+        hosts = measures(Machine(pathlib.Path(folder)), engines, parts, not arguments.no_qemu)
         rounds = {name: [] for name in hosts}
         for number in range(arguments.rounds):
-            for name, measure in hosts.items():
+            for name, steps in hosts.items():
                 print(f"round {number + 1} of {arguments.rounds}: {name}", file=sys.stderr)
-                rounds[name].append(measure())
+                found = {}
+                for measure in steps:
+                    found.update(measure())
+                rounds[name].append(found)
         report(rounds, arguments.json)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def report(rounds, as_json):
@@ -116,17 +204,22 @@ def report(rounds, as_json):
         print(json.dumps(medians, indent=2))
         return
     units = {key: unit for all_found in rounds.values() for found in all_found for key, (_, unit) in found.items()}
-    order = [key for key in ["boot", *[key for key in units if key not in PROGRAMS and key != "boot"], *PROGRAMS] if key in units]
+    order = [key for key in ["boot", "boot-second", *[key for key in units if key not in PROGRAMS and not key.startswith("boot")], *PROGRAMS] if key in units]
     hosts = list(medians)
-    print(f"{'':16}" + "".join(f"{host:>11}" for host in hosts) + f"{'of QEMU':>10}{'of native':>11}")
+    print(f"{'':18}" + "".join(f"{host:>12}" for host in hosts) + f"{'of QEMU':>10}{'of native':>11}")
     for key in order:
-        values = "".join(f"{medians[host][key]:11.3f}" if key in medians[host] else f"{'':11}" for host in hosts)
+        places = 0 if units[key] in RATES else 3
+        values = "".join(f"{medians[host][key]:12,.{places}f}" if key in medians[host] else f"{'':12}" for host in hosts)
         ours = medians.get("software", {}).get(key)
-        of = [f"{ours / medians[other][key]:10.2f}" if ours and medians.get(other, {}).get(key) else "" for other in ("qemu", "native")]
-        print(f"{key + ' ' + units[key]:16}{values}{of[0]:>10}{of[1]:>11}")
+        of = []
+        for other in ("qemu", "native"):
+            its = medians.get(other, {}).get(key)
+            ratio = ours / its if ours and its else None
+            of.append("" if ratio is None else f"{1 / ratio if units[key] in RATES else ratio:.2f}")
+        print(f"{key + ' ' + units[key]:18}{values}{of[0]:>10}{of[1]:>11}")
     for host in hosts:
-        if host != "native":
-            ratios = [medians[host][key] / medians["native"][key] for key in PROGRAMS if key in medians[host]]
+        ratios = [medians[host][key] / medians["native"][key] for key in PROGRAMS if key in medians[host]] if host != "native" else []
+        if ratios:
             print(f"{host}: {math.exp(statistics.fmean(map(math.log, ratios))):.2f} of native over the {len(ratios)} programs")
 
 

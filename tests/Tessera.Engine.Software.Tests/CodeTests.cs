@@ -213,4 +213,46 @@ internal sealed class CodeTests(bool plain) : GuestFixture(plain)
         Assert.That(guest.Run(thread).Vector, Is.EqualTo(6));
         Assert.That(((INamesUnknownCode)guest.Machine).UnknownCode, Is.EqualTo(new UnknownCode[] { new("EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er", "62f17c4858c0", 3) }));
     });
+
+    /// <summary>A level is taken modulo 32.</summary>
+    [TestCase(0)]
+    [TestCase(1)]
+    [TestCase(3)]
+    [TestCase(31)]
+    [TestCase(34)]
+    public void A_nested_frame_has_the_pointers_to_the_outer_ones(int level) => With((guest, thread) =>
+    {
+        const ulong Outer = EngineGuest.Data + 0x800;
+        Span<ulong> data = guest.Words(EngineGuest.FirstData);
+        for (int word = 0; word < data.Length; word++)
+            data[word] = 0x5000UL + (ulong)word;
+        ulong[] outer = data.ToArray();
+        guest.Assemble(code =>
+        {
+            code.enter(0x20, (byte)level);
+            for (int word = 0; word <= level % 32; word++)
+                code.push(__qword_ptr[rbp - (word * 8)]);
+            guest.Hypercall(code);
+        });
+        ulong top = guest.State.Rsp = EngineGuest.Data + 0x1000;
+        guest.State.Rbp = Outer;
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        int copied = level % 32;
+        ulong[] expected = [Outer, .. Enumerable.Range(1, Math.Max(0, copied - 1)).Select(word => outer[(0x800 / 8) - word]), .. copied > 0 ? new[] { top - 8 } : []];
+        ulong[] found = guest.Words(EngineGuest.FirstData).ToArray();
+        Assert.That(guest.State.Rbp, Is.EqualTo(top - 8));
+        Assert.That(guest.State.Rsp, Is.EqualTo(top - 0x20 - ((ulong)expected.Length * 16)));
+        Assert.That(Enumerable.Range(1, expected.Length).Select(word => found[512 - word]), Is.EqualTo(expected));
+    });
+
+    [Test]
+    public void A_nested_frame_whose_outer_one_is_not_there_changes_no_register() => With((guest, thread) =>
+    {
+        guest.Assemble(code => code.enter(0x20, 2));
+        ulong stack = guest.State.Rsp;
+        guest.State.Rbp = 0x1000;
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Vector, trap.FaultAddress), Is.EqualTo(((byte)14, 0xff8UL)));
+        Assert.That((guest.State.Rsp, guest.State.Rbp, guest.State.Rip), Is.EqualTo((stack, 0x1000UL, EngineGuest.Code)));
+    });
 }

@@ -9,7 +9,7 @@ namespace Tessera.Kernel.Traps;
 
 /// <summary>
 /// Emulates what a PV guest may do that ring 3 cannot: the forced-emulation CPUID, privileged instructions of the guest's kernel, and
-/// its direct writes to page-table entries. One a physical CPU; decoding reuses one decoder and allocates nothing.
+/// its direct writes to page-table entries. One a physical CPU; decoding reuses its decoders and allocates nothing.
 /// </summary>
 internal sealed class InstructionEmulator
 {
@@ -21,6 +21,7 @@ internal sealed class InstructionEmulator
     private readonly byte[] _bytes = new byte[MaxInstruction];
     private readonly Reader _reader;
     private readonly Decoder _decoder;
+    private readonly Decoder _decoder32;
     private ulong _hotPlace;
     private int _hotCount;
 
@@ -28,6 +29,7 @@ internal sealed class InstructionEmulator
     {
         _reader = new Reader(_bytes);
         _decoder = Decoder.Create(64, _reader);
+        _decoder32 = Decoder.Create(32, _reader);
     }
 
     /// <summary>#UD: the sequence ud2 'x' 'e' 'n' cpuid, from either mode.</summary>
@@ -336,12 +338,10 @@ internal sealed class InstructionEmulator
 
     private bool TryDecode(Vcpu vcpu, out Instruction instruction)
     {
-        instruction = default;
         _reader.Reset(Fetch(vcpu));
-        if (vcpu.Cpu.State.Is32Bit)
-            return false;
-        _decoder.IP = vcpu.Cpu.State.Rip;
-        _decoder.Decode(out instruction);
+        Decoder decoder = vcpu.Cpu.State.Is32Bit ? _decoder32 : _decoder;
+        decoder.IP = vcpu.Cpu.State.Rip;
+        decoder.Decode(out instruction);
         return !instruction.IsInvalid;
     }
 

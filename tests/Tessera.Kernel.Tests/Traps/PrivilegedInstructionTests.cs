@@ -87,6 +87,17 @@ internal sealed class PrivilegedInstructionTests
     }
 
     [Test]
+    public void A_32_bit_process_has_its_ports_and_flags_too([Values(0, 3)] int level)
+    {
+        Assert.That(SetIopl((uint)level), Is.Zero);
+        foreach (Action<Assembler> instruction in (Action<Assembler>[])[code => code.cli(), code => code.sti(), code => code.@in(al, 0x80), code => code.@out(0x80, al), code => code.@in(eax, dx)])
+        {
+            State.Is32Bit = true;
+            Assert.That(Run(instruction, userMode: true), Is.EqualTo(level == 3));
+        }
+    }
+
+    [Test]
     public void A_port_without_a_device_reads_all_ones()
     {
         Assert.That(SetIopl(1), Is.Zero);

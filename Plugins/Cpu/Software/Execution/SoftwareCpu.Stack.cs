@@ -43,12 +43,8 @@ internal sealed unsafe partial class SoftwareCpu
                 _context.Register(StackRegister) = frame + sizeof(ulong);
                 _context.Register(FrameRegister) = caller;
                 return Done(instruction);
-            case Mnemonic.Enter when instruction.Code == Code.Enterq_imm16_imm8 && instruction.Immediate8_2nd == 0:
-                if (!TryPush(_context.Register(FrameRegister), sizeof(ulong), instruction.IP, ref trap))
-                    return Step.Trap;
-                _context.Register(FrameRegister) = _context.Register(StackRegister);
-                _context.Register(StackRegister) -= instruction.Immediate16;
-                return Done(instruction);
+            case Mnemonic.Enter when instruction.Code == Code.Enterq_imm16_imm8:
+                return CarryOutEnter(instruction, ref trap);
             case Mnemonic.Iretq or Mnemonic.Iretd or Mnemonic.Iret:
                 return ReturnFromInterrupt(instruction, ref trap);
             case Mnemonic.Retf:
@@ -60,6 +56,35 @@ internal sealed unsafe partial class SoftwareCpu
                 // The narrow forms, which no 64-bit program uses.
                 return NotKnown(instruction, ref trap);
         }
+    }
+
+    /// <summary>A new frame, with copies of the pointers to as many outer ones as it is deep.</summary>
+    private Step CarryOutEnter(in Instruction instruction, ref Trap trap)
+    {
+        int level = instruction.Immediate8_2nd % MostLevels;
+        ulong outer = _context.Register(FrameRegister);
+        ulong frame = _context.Register(StackRegister) - sizeof(ulong);
+        ulong top = frame;
+        if (!WriteWord(top, sizeof(ulong), outer, instruction.IP, ref trap))
+            return Step.Trap;
+        for (int nested = 1; nested < level; nested++)
+        {
+            outer -= sizeof(ulong);
+            top -= sizeof(ulong);
+            if (!ReadWord(outer, sizeof(ulong), out ulong pointer, instruction.IP, ref trap) || !WriteWord(top, sizeof(ulong), pointer, instruction.IP, ref trap))
+                return Step.Trap;
+        }
+
+        if (level > 0)
+        {
+            top -= sizeof(ulong);
+            if (!WriteWord(top, sizeof(ulong), frame, instruction.IP, ref trap))
+                return Step.Trap;
+        }
+
+        _context.Register(FrameRegister) = frame;
+        _context.Register(StackRegister) = top - instruction.Immediate16;
+        return Done(instruction);
     }
 
     private bool TryOperand(in Instruction instruction, int bytes, out ulong value, ref Trap trap)
