@@ -96,6 +96,39 @@ internal sealed class CodeTests(bool plain) : GuestFixture(plain)
         }
     });
 
+    /// <summary>In the kernel's half of the address space, which has targets of jumps of its own, and in the processes' after it.</summary>
+    [TestCase(false)]
+    [TestCase(true)]
+    public void Another_frame_at_an_address_of_the_kernels_is_other_code(bool runsBelowFirst) => With((guest, thread) =>
+    {
+        const int KernelSlot = 272;
+        const ulong Kernel = 0xffff_8800_0000_0000;
+        guest.Words(EngineGuest.L4)[KernelSlot] = guest.Frame(EngineGuest.L3).Address | EngineGuest.Rights;
+        ulong Run(ulong rip)
+        {
+            guest.State.Rip = rip;
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            return guest.State.Rax;
+        }
+
+        guest.Assemble(code =>
+        {
+            code.mov(eax, 1);
+            guest.Hypercall(code);
+        });
+        guest.Words(EngineGuest.FirstData).Clear();
+        byte[] other = [0xb8, 2, 0, 0, 0, .. guest.HypercallInstruction]; // mov eax, 2
+        other.CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(EngineGuest.FirstData)));
+        ulong entry = guest.Words(EngineGuest.L1)[0];
+        if (runsBelowFirst)
+            Assert.That(Run(EngineGuest.Code), Is.EqualTo(1));
+        Assert.That(Run(Kernel + EngineGuest.Code), Is.EqualTo(1));
+        guest.Change(EngineGuest.L1, 0, guest.Frame(EngineGuest.FirstData).Address | EngineGuest.Rights);
+        Assert.That((Run(Kernel + EngineGuest.Code), Run(EngineGuest.Code)), Is.EqualTo((2, 2)));
+        guest.Change(EngineGuest.L1, 0, entry);
+        Assert.That((Run(EngineGuest.Code), Run(Kernel + EngineGuest.Code)), Is.EqualTo((1, 1)));
+    });
+
     [Test]
     public void An_instruction_across_two_pages_is_made_of_what_both_are_now() => With((guest, thread) =>
     {

@@ -37,6 +37,11 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
 
     private const uint NullSelectorClearsBase = 1u << 6;
 
+    private const uint ExtendedLeaf = 0x8000_0000;
+    private const uint KeptLeaves = 0x30;
+    private const uint KeptSubleaves = 4;
+
+    private readonly Registers?[] _kept = new Registers?[2 * KeptLeaves * KeptSubleaves];
     private readonly uint _nullSelectorClearsBase = nullSelectorClearsBase ? NullSelectorClearsBase : 0;
 
     /// <summary>Whether user mode's CPUID comes here.</summary>
@@ -44,6 +49,16 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
 
     /// <summary>One CPUID.</summary>
     public (uint Eax, uint Ebx, uint Ecx, uint Edx) Read(uint leaf, uint subleaf)
+    {
+        // Every process asks some thirty times when it starts, and on a host that is a virtual machine each costs an exit of its own.
+        if ((leaf & ~ExtendedLeaf) >= KeptLeaves || subleaf >= KeptSubleaves)
+            return Answer(leaf, subleaf);
+        ref Registers? kept = ref _kept[(((leaf & ExtendedLeaf) != 0 ? KeptLeaves : 0) + (leaf & ~ExtendedLeaf)) * KeptSubleaves + subleaf];
+        Registers registers = kept ??= new Registers(Answer(leaf, subleaf));
+        return registers.Value;
+    }
+
+    private (uint Eax, uint Ebx, uint Ecx, uint Edx) Answer(uint leaf, uint subleaf)
     {
         (uint eax, uint ebx, uint ecx, uint edx) = ReadHardware(leaf, subleaf);
         return vectorStates is ulong states ? VectorPolicy.Limit(leaf, subleaf, states, eax, ebx, ecx, edx) : (eax, ebx, ecx, edx);
@@ -128,4 +143,7 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
         2 => (0, 0, 1, 0), // no MSR page of hypercalls: a PV guest has its own; MMU_PT_UPDATE_PRESERVE_AD
         _ => default,
     };
+
+    /// <summary>An answer; whole or not there, whoever reads it meanwhile.</summary>
+    private sealed record Registers((uint Eax, uint Ebx, uint Ecx, uint Edx) Value);
 }

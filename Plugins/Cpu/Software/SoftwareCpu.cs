@@ -317,6 +317,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             }
 
             page = _machine.PageOf(at.Address, at.Host);
+            _machine.Frames.MarkRun(at.Address, rip);
             _context.RememberPage(rip, page);
         }
 
@@ -350,6 +351,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         if (!_machine.MayKeepCode(next.Address))
             return Alone(ref code, ref trap, stepping: false);
         PageCode second = _machine.PageOf(next.Address, next.Host);
+        _machine.Frames.MarkRun(next.Address, rip);
         int offset = (int)(rip & (Bytes4K - 1));
         code = page.At(_context.Mode, offset, second);
         if (code != 0)

@@ -82,6 +82,9 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
     /// <summary>Counts changes that make every jump cache stale.</summary>
     public long CodeEpoch { get; private set; }
 
+    /// <summary>Counts changes that make stale what jump caches know of the processes' half of the address space.</summary>
+    public long LowerCodeEpoch { get; private set; }
+
     /// <summary>Whether another CPU waits for its turn.</summary>
     public bool IsContended => Volatile.Read(ref _waiting) != 0;
 
@@ -225,9 +228,9 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
     /// <summary>Code of a frame was or will be written: nothing translated from it is used again.</summary>
     public void InvalidateCode(ulong address)
     {
-        Frames.ClearCode(address);
         if (_pages.Remove((long)(address >> 12)))
-            CodeEpoch++;
+            CodeGone(address);
+        Frames.ClearCode(address);
     }
 
     /// <summary>What is translated of the frame at an address.</summary>
@@ -332,7 +335,16 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
         foreach (SoftwareCpu cpu in _cpus)
             cpu.Drop(entry);
         if ((before & NoExecute) == 0 && Frames.HoldsCode(before & AddressMask))
+            CodeGone(before & AddressMask);
+    }
+
+    /// <summary>What leads to a frame's code is stale: in the processes' half only, if it has not run elsewhere.</summary>
+    private void CodeGone(ulong address)
+    {
+        if (Frames.HoldsUpperCode(address))
             CodeEpoch++;
+        else
+            LowerCodeEpoch++;
     }
 
     private static void Validate(GuestMachineLayout layout)

@@ -34,10 +34,11 @@ internal sealed unsafe partial class SoftwareCpu
     /// <summary>Drops the targets of jumps if code has changed.</summary>
     private void FollowCode()
     {
-        if (_context.CodeEpoch == _machine.CodeEpoch)
-            return;
-        _context.FlushJumps();
-        _context.CodeEpoch = _machine.CodeEpoch;
+        if (_context.CodeEpoch != _machine.CodeEpoch)
+            _context.FlushJumps();
+        else if (_context.LowerCodeEpoch != _machine.LowerCodeEpoch)
+            _context.FlushLowerJumps();
+        (_context.CodeEpoch, _context.LowerCodeEpoch) = (_machine.CodeEpoch, _machine.LowerCodeEpoch);
     }
 
     private RootContext ContextOf(long root)
@@ -56,7 +57,7 @@ internal sealed unsafe partial class SoftwareCpu
         oldest!.Flush();
         oldest.Root = root;
         oldest.Epoch = _machine.Epoch;
-        oldest.CodeEpoch = _machine.CodeEpoch;
+        (oldest.CodeEpoch, oldest.LowerCodeEpoch) = (_machine.CodeEpoch, _machine.LowerCodeEpoch);
         if (FindWithSameKernel(oldest) is { } other)
         {
             // As if it had been walked: its entries are told when they change.

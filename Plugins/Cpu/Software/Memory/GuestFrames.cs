@@ -37,6 +37,9 @@ internal sealed unsafe class GuestFrames
 
         /// <summary>A TLB has let it be written since it last came to hold code.</summary>
         Written = 4,
+
+        /// <summary>Its code has run in the kernel's half of the address space.</summary>
+        UpperCode = 8,
     }
 
     /// <summary>Where a machine address lies in this process; null for what the machine does not have.</summary>
@@ -72,7 +75,17 @@ internal sealed unsafe class GuestFrames
 
     public void MarkCode(ulong address) => Mark(address, Kind.Code);
 
-    public void ClearCode(ulong address) => Clear(address, Kind.Code);
+    public void ClearCode(ulong address) => Clear(address, Kind.Code | Kind.UpperCode);
+
+    /// <summary>Whether a frame's code may have run in the kernel's half of the address space.</summary>
+    public bool HoldsUpperCode(ulong address) => Has(address, Kind.UpperCode);
+
+    /// <summary>Notes that code of a frame is about to run at an address.</summary>
+    public void MarkRun(ulong address, ulong rip)
+    {
+        if ((long)rip < 0)
+            Mark(address, Kind.UpperCode);
+    }
 
     /// <summary>Notes that a TLB lets a frame be written.</summary>
     public void MarkWritten(ulong address) => Mark(address, Kind.Written);
@@ -95,7 +108,7 @@ internal sealed unsafe class GuestFrames
     public void ClearAllCode()
     {
         foreach (ref byte kind in _kinds.AsSpan())
-            kind &= (byte)~Kind.Code;
+            kind &= (byte)~(Kind.Code | Kind.UpperCode);
     }
 
     /// <summary>Adds a frame of another domain.</summary>

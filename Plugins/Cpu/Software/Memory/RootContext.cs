@@ -17,6 +17,7 @@ internal sealed unsafe class RootContext : IDisposable
 
     /// <summary>Where L4 slot 272 begins: the first that is the guest kernel's alone.</summary>
     private const ulong FirstKernelAddress = 0xffff_8800_0000_0000;
+    private const ulong FirstUpperPage = 1UL << (63 - 12);
     private const ulong KernelBytes = ulong.MaxValue - FirstKernelAddress + 1;
     private int _lastFilled;
 
@@ -47,6 +48,9 @@ internal sealed unsafe class RootContext : IDisposable
 
     /// <summary>The machine's count of changes of code when the jump cache was last flushed.</summary>
     public long CodeEpoch { get; set; }
+
+    /// <summary>The same of changes of code in the processes' half of the address space.</summary>
+    public long LowerCodeEpoch { get; set; }
 
     /// <summary>The mode of the code in the jump cache.</summary>
     public CodeMode Mode { get; set; }
@@ -124,6 +128,32 @@ internal sealed unsafe class RootContext : IDisposable
         new Span<ulong>(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries).Fill(unchecked(0 - StateBlock.NoCode));
         new Span<ulong>(Block + StateBlock.VictimTags, StateBlock.VictimEntries).Fill(StateBlock.NoCode);
         _pages.AsSpan().Clear();
+    }
+
+    /// <summary>Forgets the targets of jumps in the processes' half of the address space.</summary>
+    public void FlushLowerJumps()
+    {
+        Span<ulong> tags = new(Block + StateBlock.JumpTags, StateBlock.JumpEntries);
+        Span<ulong> negatives = new(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries);
+        for (int entry = 0; entry < tags.Length; entry++)
+        {
+            if ((long)tags[entry] < 0)
+                continue;
+            tags[entry] = StateBlock.NoCode;
+            negatives[entry] = unchecked(0 - StateBlock.NoCode);
+        }
+
+        foreach (ref ulong tag in new Span<ulong>(Block + StateBlock.VictimTags, StateBlock.VictimEntries))
+        {
+            if ((long)tag >= 0)
+                tag = StateBlock.NoCode;
+        }
+
+        foreach (ref (ulong Page, PageCode? Code) page in _pages.AsSpan())
+        {
+            if (page.Page < FirstUpperPage)
+                page = default;
+        }
     }
 
     /// <summary>Forgets what came from one L1 entry: at most two slots can hold it.</summary>
