@@ -87,7 +87,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         Trap trap = new() { Kind = TrapKind.Preempted, IsInterruptible = true };
         while (true)
         {
-            if (self.TakeKick() || IsLate(deadline.Value) || !_machine.TryEnter(self, deadline.Value))
+            if (self.TakeKick() || (MayBeLate(deadline.Value) && IsLate(deadline.Value)) || !_machine.TryEnter(self, deadline.Value))
                 return trap;
             Step step;
             try

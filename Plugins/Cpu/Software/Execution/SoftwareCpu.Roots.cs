@@ -12,11 +12,15 @@ internal sealed unsafe partial class SoftwareCpu
     private const int FirstKernelSlot = 272;
     private const int Slots = 512;
 
+    private RootContext? _before;
+
     private void Switch(long root)
     {
         if (_context.Root != root)
         {
-            RootContext context = ContextOf(root);
+            // The user's and the kernel's root of a process follow each other.
+            RootContext context = _before?.Root == root ? _before : ContextOf(root);
+            _before = _context;
             context[StateBlock.Mxcsr] = _context[StateBlock.Mxcsr];
             _context = context;
         }

@@ -20,6 +20,13 @@ internal sealed unsafe partial class SoftwareCpu
     private long _until;
     private ulong _random;
 
+    private const long FarNanoseconds = 500_000;
+    private const int MostUnasked = 8;
+
+    /// <summary>The deadline that the clock was asked for at an entry, and how many entries may do without asking again.</summary>
+    private long _askedFor = long.MinValue;
+    private int _unasked;
+
     private bool IsCounted => _machine.Time is not null;
 
     /// <inheritdoc/>
@@ -34,7 +41,26 @@ internal sealed unsafe partial class SoftwareCpu
     }
 
     /// <summary>Whether the time to come back is here: by the machine's clock, or by the host's.</summary>
-    private bool IsLate(long deadline) => IsCounted ? _time >= _until : Stopwatch.GetTimestamp() >= deadline;
+    private bool IsLate(long deadline)
+    {
+        if (IsCounted)
+            return _time >= _until;
+        long now = Stopwatch.GetTimestamp();
+        _unasked = deadline - now > FarNanoseconds ? MostUnasked : 0;
+        return now >= deadline;
+    }
+
+    /// <summary>
+    /// Whether the clock is to be asked at an entry. It costs as much as a tenth of a system call, and traps come by the million: while a deadline is far, a few entries do
+    /// without; translated code comes back to ask within microseconds anyway.
+    /// </summary>
+    private bool MayBeLate(long deadline)
+    {
+        if (!IsCounted && deadline == _askedFor && --_unasked >= 0)
+            return false;
+        _askedFor = deadline;
+        return true;
+    }
 
     /// <summary>Moves the clock on by what has been carried out.</summary>
     private void Settle()
