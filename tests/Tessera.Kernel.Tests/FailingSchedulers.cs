@@ -70,11 +70,24 @@ internal sealed class FailingSchedulers(string engine)
 
     /// <summary>What an engine keeps for machines: descriptors of KVM's, mappings of translated code.</summary>
     private int VirtualMachines() => engine == Engines.Kvm
-        ? Directory.GetFiles("/proc/self/fd").Count(file => File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName.Contains("kvm-v", StringComparison.Ordinal) == true)
+        ? Directory.GetFiles("/proc/self/fd").Count(file => StillThere(() => File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName)?.Contains("kvm-v", StringComparison.Ordinal) == true)
         : File.ReadLines("/proc/self/maps").Count(line => line.Contains("memfd:tessera-code", StringComparison.Ordinal));
 
     private static int PhysicalCpuThreads() =>
-        Directory.GetDirectories("/proc/self/task").Count(task => File.ReadAllText(Path.Combine(task, "comm")).StartsWith("tessera p", StringComparison.Ordinal));
+        Directory.GetDirectories("/proc/self/task").Count(task => StillThere(() => File.ReadAllText(Path.Combine(task, "comm")))?.StartsWith("tessera p", StringComparison.Ordinal) == true);
+
+    /// <summary>What a file of the process list says; null if it went after it was listed.</summary>
+    private static string? StillThere(Func<string?> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>How it fails after some good decisions.</summary>
     public enum Failure
