@@ -122,6 +122,15 @@ internal static class SegmentOps
             || (TryDescriptor(vcpu, selector, out ulong descriptor) && (descriptor & (PresentCode | LongMode)) == PresentCode);
     }
 
+    /// <summary>Whether a selector of 32-bit code names a flat segment of 32 bits: RIP is where its instruction lies, and how it is to be read.</summary>
+    public static bool IsFlat32BitCode(Vcpu vcpu, ushort selector)
+    {
+        const ulong Base = 0xFF00_00FF_FFFF_0000;
+        const ulong DefaultSize32 = 1UL << 54;
+        return selector == FlatSelectors.Code32
+            || (TryDescriptor(vcpu, selector, out ulong descriptor) && (descriptor & (Base | DefaultSize32)) == DefaultSize32);
+    }
+
     private static bool TryDescriptor(Vcpu vcpu, ushort selector, out ulong descriptor)
     {
         bool isLdt = (selector & 4) != 0;

@@ -46,7 +46,12 @@ internal sealed class VirtualMachineDriver : IDisposable
         bool isDone = false;
         while (!isDone)
         {
-            _ = _threads.Run(() => isDone |= Drive(instant, isOver));
+            _ = _threads.Run(() =>
+            {
+                // One that was given up says nothing any more.
+                if (Drive(instant, isOver))
+                    isDone = true;
+            });
             // A hung call that came back while it was given up: whoever gave it up is about to put another CPU in the place of the one that was in it.
             while (_current is not null)
                 _ = Thread.Yield();
@@ -59,8 +64,10 @@ internal sealed class VirtualMachineDriver : IDisposable
     /// <summary>The scheduler has hung in the turn of this thread, whose physical CPU was replaced: another one goes on.</summary>
     public void GoOnWithout(int managedThreadId)
     {
-        (_current, _thread) = (null, 0);
+        // In this order: while there is a turn, whoever waits for its end gives the thread nothing else to do.
         _ = _threads.Abandon(managedThreadId);
+        _thread = 0;
+        _current = null;
     }
 
     /// <inheritdoc/>

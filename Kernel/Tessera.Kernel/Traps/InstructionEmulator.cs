@@ -338,6 +338,9 @@ internal sealed class InstructionEmulator
 
     private bool TryDecode(Vcpu vcpu, out Instruction instruction)
     {
+        instruction = default;
+        if (vcpu.Cpu.State.Is32Bit && !SegmentOps.IsFlat32BitCode(vcpu, vcpu.Cpu.State.Cs))
+            return false;
         _reader.Reset(Fetch(vcpu));
         Decoder decoder = vcpu.Cpu.State.Is32Bit ? _decoder32 : _decoder;
         decoder.IP = vcpu.Cpu.State.Rip;

@@ -202,8 +202,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             case ExitReason.Helper:
                 Instruction instruction = Translator.At(argument < 0 ? _alone.Helper : _translator.Helpers[argument], _context[StateBlock.PageBase]);
                 _context[StateBlock.Rip] = instruction.IP;
-                Step helped = Help(instruction, ref trap);
-                return helped == Step.LookUp ? AfterInstruction(ref trap) : helped;
+                return Helped(instruction, ref trap);
             case ExitReason.Deadline:
                 return Step.Look;
             case ExitReason.Fault:
@@ -214,15 +213,18 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         }
     }
 
-    /// <summary>After an instruction that was carried out alone or in C#: it counts, and may be one that is stepped over.</summary>
-    private Step AfterInstruction(ref Trap trap)
+    /// <summary>
+    /// After an instruction that was carried out alone or in C#: it counts, and may be one that is stepped over. A guest may live on such ones alone, so the budget is looked at here
+    /// too; where work is counted only after a jump, which is where translated code looks as well.
+    /// </summary>
+    private Step AfterInstruction(ref Trap trap, bool isJump = false)
     {
         Charge(1);
         _resumed = Nowhere;
         if (_struck != 0)
             return RaiseStruck(_context[StateBlock.Rip], ref trap);
         if (!_stepping)
-            return Step.LookUp;
+            return (long)_context[StateBlock.Budget] < 0 && (isJump || !IsCounted) ? Step.Look : Step.LookUp;
         _stepping = false;
         return Raise(Vectors.Debug, 0, _context[StateBlock.Rip], ref trap);
     }
@@ -386,8 +388,7 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             return Step.Enter;
         }
 
-        Step step = Help(instruction, ref trap);
-        return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+        return Helped(instruction, ref trap);
     }
 
     private nint TranslateAlone(in Instruction instruction, nint operand)

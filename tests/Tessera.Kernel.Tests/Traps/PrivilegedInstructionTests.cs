@@ -12,6 +12,7 @@ namespace Tessera.Kernel.Tests;
 /// <summary>Instructions that fault in ring 3 and that Xen does for a guest: debug registers, ports by the virtual I/O privilege, the table at its fixed address.</summary>
 internal sealed class PrivilegedInstructionTests
 {
+    private const ushort UnknownSelector = 0x4f;
     private const int CodePage = HandDomain.FreePage;
     private const int StackPage = HandDomain.FreePage + 1;
     private const int ArgumentPage = HandDomain.FreePage + 2;
@@ -92,8 +93,11 @@ internal sealed class PrivilegedInstructionTests
         Assert.That(SetIopl((uint)level), Is.Zero);
         foreach (Action<Assembler> instruction in (Action<Assembler>[])[code => code.cli(), code => code.sti(), code => code.@in(al, 0x80), code => code.@out(0x80, al), code => code.@in(eax, dx)])
         {
-            State.Is32Bit = true;
+            (State.Is32Bit, State.Cs) = (true, FlatSelectors.Code32);
             Assert.That(Run(instruction, userMode: true), Is.EqualTo(level == 3));
+            // Where a segment that is not flat begins is not asked: nothing is read from the wrong place.
+            (State.Is32Bit, State.Cs) = (true, UnknownSelector);
+            Assert.That(Run(instruction, userMode: true), Is.False);
         }
     }
 

@@ -137,7 +137,7 @@ internal sealed unsafe partial class SoftwareCpu
         if (HasStackEffect(instruction) || instruction.IsStringInstruction || _translator.TreatmentOf(instruction) == Translation.Treatment.Inlined)
         {
             Step step = HasStackEffect(instruction) ? CarryOutStack(instruction, ref trap) : Help(instruction, ref trap);
-            return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+            return step == Step.LookUp ? AfterInstruction(ref trap, IsJump(instruction)) : step;
         }
 
         code = TranslateAlone(instruction, (nint)(_context[StateBlock.TlbDelta + (RootContext.SlotOf(address) * 8)] + address));

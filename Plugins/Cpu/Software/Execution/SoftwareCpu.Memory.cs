@@ -145,8 +145,10 @@ internal sealed unsafe partial class SoftwareCpu
     private Step Helped(in Instruction instruction, ref Trap trap)
     {
         Step step = Help(instruction, ref trap);
-        return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+        return step == Step.LookUp ? AfterInstruction(ref trap, IsJump(instruction)) : step;
     }
+
+    private static bool IsJump(in Instruction instruction) => instruction.FlowControl != FlowControl.Next;
 
     /// <summary>An access across two pages: the instruction works on a copy, which goes back in two parts.</summary>
     private Step Across(in Site site, ulong rip, ulong address, Access access, ref nint code, ref Trap trap)
@@ -162,7 +164,7 @@ internal sealed unsafe partial class SoftwareCpu
         if (HasStackEffect(instruction))
         {
             Step step = CarryOutStack(instruction, ref trap);
-            return step == Step.LookUp ? AfterInstruction(ref trap) : step;
+            return step == Step.LookUp ? AfterInstruction(ref trap, IsJump(instruction)) : step;
         }
 
         _bounceFirst = Pointer(address, access, rip, ref trap);

@@ -21,7 +21,7 @@ internal sealed unsafe partial class SoftwareCpu
     private ulong _random;
 
     private const long FarNanoseconds = 500_000;
-    private const int MostUnasked = 8;
+    private const int MostUnasked = 3;
 
     /// <summary>The deadline that the clock was asked for at an entry, and how many entries may do without asking again.</summary>
     private long _askedFor = long.MinValue;

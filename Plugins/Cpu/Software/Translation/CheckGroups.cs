@@ -172,7 +172,7 @@ internal sealed class CheckGroups
 
     private void AddOperand(in Instruction instruction)
     {
-        // What is pushed or called is fetched into the register that would hold the address.
+        // What is pushed is fetched into the register that would hold the address.
         if (instruction.Mnemonic == Mnemonic.Push || !IsOf64Bits(instruction.MemoryBase) || !(instruction.MemoryIndex == Register.None || instruction.MemoryIndex.IsGPR64()))
             return;
         long displacement = (long)instruction.MemoryDisplacement64;

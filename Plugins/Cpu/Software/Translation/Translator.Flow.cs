@@ -206,6 +206,7 @@ internal sealed unsafe partial class Translator
         {
             Operand(instruction, sizeof(ulong), write: false, flagsWanted);
             _emit.Memory(wide: true, 0x8b, Thunks.R11, Thunks.R11, _at);
+            _held = -1;
         }
         else
         {

@@ -46,9 +46,13 @@ internal sealed unsafe partial class Translator
         _cold.Add(new ColdCode { What = ColdCode.Kind.Link, Place = place, Target = target, Branch = _branch });
     }
 
-    /// <summary>Whether a jump goes to itself or back: such a one looks at the budget. Distances from the page are signed: what lies before it is negative.</summary>
-    private bool GoesBack(in Instruction instruction) =>
-        ((Mode & CodeMode.Compat) != 0 ? (int)instruction.NearBranchTarget : (long)instruction.NearBranchTarget) <= (long)instruction.IP;
+    /// <summary>
+    /// Whether a jump goes to itself or back: such a one looks at the budget. Distances from the page are signed: what lies before it is negative. Of 32 bits, jumps that all go
+    /// forward come round: there every one that leaves the page counts.
+    /// </summary>
+    private bool GoesBack(in Instruction instruction) => (Mode & CodeMode.Compat) != 0
+        ? (int)instruction.NearBranchTarget <= (long)instruction.IP || (instruction.NearBranchTarget & ~4095UL) != _page
+        : (long)instruction.NearBranchTarget <= (long)instruction.IP;
 
     /// <summary>Whether a jump can go there without the jump cache: to this page, and not to an instruction that may reach into the next.</summary>
     private bool IsInPage(ulong target) => (target & ~4095UL) == _page && (target & 4095) <= PageBytes - PageReader.LongestInstruction;
