@@ -52,7 +52,6 @@ internal static class StateBlock
     public const int FaultAddress = 0x138;
     public const int FaultSignal = 0x140;
 
-
     /// <summary>Segment selectors, 16 bits each, as `mov` reads them: ES CS SS DS FS GS.</summary>
     public const int Selectors = 0x148;
 

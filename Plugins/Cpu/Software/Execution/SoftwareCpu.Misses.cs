@@ -8,7 +8,7 @@ namespace Tessera.Plugins.Cpu.Software;
 // Accesses that would fault, or lie across two pages: some instructions look at their alignment first, some reach only elements that a mask names.
 internal sealed unsafe partial class SoftwareCpu
 {
-    // SAFETY: guest memory only by Read and Write; vector registers by the state block.
+    // SAFETY: guest memory only by Read and Write; vector registers by the vCPU's own area.
 
     /// <summary>MXCSR.MM of AMD's processors: operands need no alignment.</summary>
     private const ulong MisalignedMode = 1UL << 17;

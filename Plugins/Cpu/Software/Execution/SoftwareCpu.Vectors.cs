@@ -8,7 +8,7 @@ namespace Tessera.Plugins.Cpu.Software;
 // Vector and x87 state as a whole, and the vector instructions that reach memory in many places.
 internal sealed unsafe partial class SoftwareCpu
 {
-    // SAFETY: the state block's own areas; guest memory only by Read and Write.
+    // SAFETY: the vCPU's own area; guest memory only by Read and Write.
     private const int LegacyBytes = 512;
     private const int HeaderBytes = 64;
     private const int WideBytes = 256;
@@ -135,7 +135,7 @@ internal sealed unsafe partial class SoftwareCpu
             to.Clear();
     }
 
-    /// <summary>The x87 registers are the state block's, and loaded again when they are used next.</summary>
+    /// <summary>The x87 registers are in memory, and loaded again when they are used next.</summary>
     private void HoldX87()
     {
         if (_context[StateBlock.X87Live] != 0)

@@ -14,7 +14,6 @@ internal sealed unsafe class RootContext : IDisposable
     private readonly nint _mapping;
     private readonly (ulong Page, PageCode? Code)[] _pages = new (ulong, PageCode?)[PageEntries];
 
-
     /// <summary>Where L4 slot 272 begins: the first that is the guest kernel's alone.</summary>
     private const ulong FirstKernelAddress = 0xffff_8800_0000_0000;
     private const ulong FirstUpperPage = 1UL << (63 - 12);
