@@ -7,7 +7,8 @@ namespace Tessera.Hosting;
 
 /// <summary>
 /// A plugin in a load context of its own. Disposing begins the unload; the assemblies go when nothing of the plugin is reachable any
-/// more: instances, options records, exceptions it threw. Instances made before go on working until then.
+/// more: instances, options records, exceptions it threw. Instances made before go on working until then. CPU engines and MMU virtualizations
+/// stay to the end of the process, and whoever loads the same file again gets the same assemblies.
 /// </summary>
 public sealed class LoadedPlugin : IDisposable
 {
@@ -78,13 +79,14 @@ public sealed class LoadedPlugin : IDisposable
         }
     }
 
-    /// <summary>Begins the unload.</summary>
+    /// <summary>Begins the unload of a plugin that is not kept.</summary>
     public void Dispose()
     {
         if (_type is null)
             return;
         _type = _optionsType = _domainOptionsType = null;
-        _context.Unload();
+        if (_context.IsCollectible)
+            _context.Unload();
     }
 
     /// <inheritdoc/>

@@ -20,6 +20,12 @@ internal static class PluginKinds
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "No such kind."),
     };
 
+    /// <summary>
+    /// Whether a process keeps what it has loaded of a kind to its end: what a machine is made of, and nothing swaps. The runtime uses code compiled ahead of
+    /// time, and optimises by what it sees happen, only for assemblies that stay.
+    /// </summary>
+    public static bool IsKept(PluginKind kind) => kind is PluginKind.CpuEngine or PluginKind.Mmu;
+
     public static string Title(PluginKind kind) => kind switch
     {
         PluginKind.Scheduler => "scheduler",

@@ -12,7 +12,8 @@ namespace Tessera.Hosting;
 /// What a plugin shares with the host. McMaster.NETCore.Plugins makes a collectible context whose assemblies are read into memory, so that files are free to be
 /// built anew: the SDK is the host's, everything else comes from the plugin's folder, and what is not there the runtime looks for among its own. Two things the
 /// package does not do stay here: it would lend a plugin the host's private libraries, because the runtime looks among those too; and it reads the plugin's own
-/// file a second time, when a build may have replaced what its description was read from.
+/// file a second time, when a build may have replaced what its description was read from. A plugin of a kind that is kept gets a context that stays, and if it is
+/// compiled ahead of time its files are mapped: the runtime takes such code from nowhere else.
 /// </summary>
 internal static class PluginLoadContext
 {
@@ -25,14 +26,25 @@ internal static class PluginLoadContext
 
     /// <summary>Makes a plugin's context.</summary>
     /// <param name="path">The plugin DLL's full path.</param>
+    /// <param name="isKept">Whether it stays to the end of the process.</param>
+    /// <param name="isMapped">Whether its files are mapped.</param>
     /// <exception cref="InvalidOperationException">The deps.json beside it is broken or names files that are missing.</exception>
-    public static AssemblyLoadContext Create(string path) => new AssemblyLoadContextBuilder()
-        .SetMainAssemblyPath(path)
-        .EnableUnloading()
-        .PreloadAssembliesIntoMemory()
-        .IsLazyLoaded(true)
-        .PreferDefaultLoadContextAssembly(Sdk)
-        .Build();
+    public static AssemblyLoadContext Create(string path, bool isKept, bool isMapped)
+    {
+        AssemblyLoadContextBuilder builder = new AssemblyLoadContextBuilder().SetMainAssemblyPath(path).IsLazyLoaded(true).PreferDefaultLoadContextAssembly(Sdk);
+        if (!isKept)
+            builder.EnableUnloading();
+        if (!isMapped)
+            builder.PreloadAssembliesIntoMemory();
+        return builder.Build();
+    }
+
+    /// <summary>Whether an image was compiled ahead of time.</summary>
+    public static bool IsCompiled(byte[] image)
+    {
+        using PEReader reader = new(new MemoryStream(image, writable: false));
+        return reader.PEHeaders.CorHeader is { ManagedNativeHeaderDirectory.Size: > 0 };
+    }
 
     public static bool IsSdk(string? simpleName) => simpleName == Sdk.Name;
 

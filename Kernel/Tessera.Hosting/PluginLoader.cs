@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.Loader;
+using System.Security.Cryptography;
 using Tessera.Common;
 using Tessera.Sdk.Plugins;
 
@@ -8,6 +9,9 @@ namespace Tessera.Hosting;
 /// <summary>The one door through which plugins come in: from a manifest to a loaded, checked plugin, in a load context of its own.</summary>
 internal static class PluginLoader
 {
+    /// <summary>What is kept, by its path and what it contains.</summary>
+    private static readonly Dictionary<(string Path, string Hash), (AssemblyLoadContext Context, Assembly Assembly)> Kept = [];
+
     /// <param name="manifest">What was found.</param>
     /// <param name="image">The bytes that the manifest was read from; null reads the file.</param>
     /// <exception cref="PluginException">A dependency is missing, or the class or its options do not fit their contracts.</exception>
@@ -16,9 +20,9 @@ internal static class PluginLoader
         AssemblyLoadContext? context = null;
         try
         {
-            context = PluginLoadContext.Create(manifest.Path);
-            CheckReferences(manifest);
-            Type type = PluginLoadContext.Load(context, manifest.Path, image ?? OrdinaryFile.Read(manifest.Path)).GetType(manifest.TypeName, throwOnError: true)!;
+            image ??= OrdinaryFile.Read(manifest.Path);
+            (context, Assembly assembly) = PluginKinds.IsKept(manifest.Kind) ? LoadKept(manifest, image) : LoadAnew(manifest, image);
+            Type type = assembly.GetType(manifest.TypeName, throwOnError: true)!;
             PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
             CheckClass(manifest, type);
             References.Load(type.Assembly);
@@ -38,8 +42,37 @@ internal static class PluginLoader
         }
         catch (Exception exception)
         {
-            context?.Unload();
+            if (context is { IsCollectible: true })
+                context.Unload();
             throw exception as PluginException ?? Explain(manifest.Path, exception);
+        }
+    }
+
+    private static (AssemblyLoadContext Context, Assembly Assembly) LoadKept(PluginManifest manifest, byte[] image)
+    {
+        (string, string) key = (manifest.Path, Convert.ToHexString(SHA256.HashData(image)));
+        lock (Kept)
+        {
+            if (!Kept.TryGetValue(key, out (AssemblyLoadContext, Assembly) known))
+                Kept[key] = known = LoadAnew(manifest, image);
+            return known;
+        }
+    }
+
+    private static (AssemblyLoadContext Context, Assembly Assembly) LoadAnew(PluginManifest manifest, byte[] image)
+    {
+        bool isKept = PluginKinds.IsKept(manifest.Kind);
+        bool isMapped = isKept && PluginLoadContext.IsCompiled(image);
+        AssemblyLoadContext context = PluginLoadContext.Create(manifest.Path, isKept, isMapped);
+        try
+        {
+            CheckReferences(manifest);
+            return (context, isMapped ? context.LoadFromAssemblyPath(manifest.Path) : PluginLoadContext.Load(context, manifest.Path, image));
+        }
+        catch (Exception) when (context.IsCollectible)
+        {
+            context.Unload();
+            throw;
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Loader;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Sdk;
@@ -69,6 +70,39 @@ internal sealed class BuiltInPluginTests
         Assert.That(lifetimes.Count(lifetime => lifetime.IsAlive), Is.Zero);
     }
 
+    [Test]
+    public void An_MMU_stays_and_is_loaded_once_while_its_file_is_the_same()
+    {
+        Type first = TypeOf(Catalog, "direct-paging");
+        GC.Collect();
+        Assert.That(TypeOf(new PluginCatalog([Path.Combine(Root, "artifacts", "plugins")]), "direct-paging"), Is.SameAs(first));
+        Assert.That(AssemblyLoadContext.GetLoadContext(first.Assembly)!.IsCollectible, Is.False);
+    }
+
+    [Test]
+    public void An_MMU_that_was_built_anew_is_loaded_anew()
+    {
+        string folder = Directory.CreateTempSubdirectory("tessera-").FullName;
+        try
+        {
+            string name = Projects().Single(project => project.EndsWith(".DirectPaging", StringComparison.Ordinal));
+            string copy = Directory.CreateDirectory(Path.Combine(folder, name)).FullName;
+            foreach (string file in Directory.GetFiles(Path.Combine(Root, "artifacts", "plugins", name)))
+                File.Copy(file, Path.Combine(copy, Path.GetFileName(file)));
+            PluginCatalog catalog = new([folder]);
+            Type first = TypeOf(catalog, "direct-paging");
+            using (FileStream dll = new(Path.Combine(copy, name + ".dll"), FileMode.Append))
+                dll.WriteByte(0);
+            Type second = TypeOf(catalog, "direct-paging");
+            Assert.That(second, Is.Not.SameAs(first));
+            Assert.That(second.FullName, Is.EqualTo(first.FullName));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     [TestCase("round-robin", PluginKind.Scheduler)]
     [TestCase("direct-paging", PluginKind.Mmu)]
     [TestCase("static-partition", PluginKind.MemoryPolicy)]
@@ -85,6 +119,13 @@ internal sealed class BuiltInPluginTests
         using LoadedPlugin plugin = Catalog.Load("round-robin", PluginKind.Scheduler);
         plugin.Create<IScheduler>(null, services).Attach(new OneCpu());
         return plugin.Lifetime;
+    }
+
+    private static Type TypeOf(PluginCatalog catalog, string name)
+    {
+        using ServiceProvider services = new ServiceCollection().BuildServiceProvider();
+        using LoadedPlugin plugin = catalog.Load(name, PluginKind.Mmu);
+        return plugin.Create<IMmuVirtualization>(null, services).GetType();
     }
 
     private static void Make<T>(string name, PluginKind kind)
