@@ -49,7 +49,7 @@ internal static class BzImage
         uint unpacked = new ImageBytes(payload, image.File).U32(length - 4, where);
         if (unpacked is < SmallestElf or > ImageLimits.MaxUnpackedBytes)
             throw image.Fail(where, $"it says to unpack to {unpacked} bytes", $"A kernel takes {SmallestElf} to {ImageLimits.MaxUnpackedBytes} bytes");
-        byte[] kernel = GC.AllocateUninitializedArray<byte>((int)unpacked);
+        byte[] kernel = LargeBuffer.Allocate((int)unpacked);
         ReadOnlySpan<byte> compressed = payload.Span[..(codec.OwnsTrailer ? (int)length : (int)length - 4)];
         DecodeResult result = codec.Decode(compressed, kernel);
         if (result.Problem is not null)

@@ -51,6 +51,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         // That there are too many is said already; to look each of them up would take long and say nothing more.
         if (experiment.Domains.Sum(domain => (long)domain.Count) > ConfigurationKeys.MaxDomains)
             throw new ConfigurationException(errors);
+        KernelFiles kernels = guests.Begin(experiment);
         PluginSet? plugins = PluginSet.Load(catalog, experiment, errors);
         if (plugins is not null && errors.Count == 0)
             loaded?.Invoke(plugins);
@@ -63,7 +64,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         {
             DomainSettings domain = experiment.Domains[group];
             ConfigurationNode node = experiment.Document.Nearest(domain.Path);
-            GuestChoice? guest = guests.Resolve(experiment, domain, errors);
+            GuestChoice? guest = guests.Resolve(experiment, domain, kernels, errors);
             object? schedulerOptions = plugins is null
                 ? null
                 : OptionErrors.Bind(plugins.Scheduler.Plugin.DomainOptionsType, domain.SchedulerOptions, node.PathOf(ConfigurationKeys.Scheduler), node, errors);

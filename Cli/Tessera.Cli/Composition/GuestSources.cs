@@ -31,8 +31,23 @@ internal sealed class GuestSources(GuestLibrary library)
     /// <summary>A library guest's root disk; null when it has none or is not there.</summary>
     public string? RootDiskOf(string name) => library.Find(name)?.RootDiskPath;
 
+    /// <summary>Begins to read and unpack the kernels that an experiment names, on other threads: it takes as long as loading the plugins.</summary>
+    public KernelFiles Begin(Experiment experiment)
+    {
+        KernelFiles files = new();
+        foreach (string name in experiment.Domains.Select(domain => domain.Guest).OfType<string>().Distinct())
+        {
+            if (BuiltinGuests.Find(name) is null && library.List().FirstOrDefault(guest => guest.Name == name) is { Problem: null } entry)
+                files.Begin(entry.KernelPath);
+        }
+
+        foreach (string kernel in experiment.Domains.Select(domain => domain.Kernel).OfType<string>())
+            files.Begin(kernel);
+        return files;
+    }
+
     /// <summary>Loads a domain's guest; adds errors and answers null when there is something wrong with it. What the checks of the configuration found is not said again.</summary>
-    public GuestChoice? Resolve(Experiment experiment, DomainSettings domain, List<ConfigurationError> errors)
+    public GuestChoice? Resolve(Experiment experiment, DomainSettings domain, KernelFiles files, List<ConfigurationError> errors)
     {
         ConfigurationNode node = experiment.Document.Nearest(domain.Path);
         if (domain.Guest is null == domain.Kernel is null || !(Exists(domain.Kernel) && Exists(domain.Initrd)))
@@ -40,10 +55,10 @@ internal sealed class GuestSources(GuestLibrary library)
         try
         {
             if (domain.Kernel is { } kernel)
-                return FromFiles(Path.GetFileName(kernel), kernel, domain.Initrd, domain.Cmdline ?? "");
+                return FromFiles(files, Path.GetFileName(kernel), kernel, domain.Initrd, domain.Cmdline ?? "");
             return BuiltinGuests.Find(domain.Guest!) is { } builtin
                 ? FromBuiltin(builtin, domain, node, errors)
-                : FromLibrary(domain, node, errors);
+                : FromLibrary(files, domain, node, errors);
         }
         catch (Exception e) when (e is ImageException or GuestException or IOException or UnauthorizedAccessException)
         {
@@ -56,9 +71,9 @@ internal sealed class GuestSources(GuestLibrary library)
     /// <summary>Whether there is something of this name; that it is no file is said when it is read.</summary>
     private static bool Exists(string? file) => file is null || Path.Exists(file);
 
-    private static GuestChoice FromFiles(string label, string kernel, string? initrd, string commandLine) => new(
+    private static GuestChoice FromFiles(KernelFiles files, string label, string kernel, string? initrd, string commandLine) => new(
         label,
-        KernelImage.Load(InputFile.Read(kernel, InputFile.MostImage), kernel),
+        files.Get(kernel),
         initrd is null ? default : InputFile.Read(initrd, InputFile.MostImage),
         commandLine,
         KernelMemory,
@@ -83,7 +98,7 @@ internal sealed class GuestSources(GuestLibrary library)
                 builtin.Name, KernelImage.Load(builtin.Build(options), builtin.Name), default, "", new ByteSize(BuiltinGuests.LeastMemoryBytes), options, SpeaksWhenUp: false, builtin.Kind);
     }
 
-    private GuestChoice? FromLibrary(DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
+    private GuestChoice? FromLibrary(KernelFiles files, DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
     {
         if (library.Find(domain.Guest!) is not { } entry)
         {
@@ -100,7 +115,7 @@ internal sealed class GuestSources(GuestLibrary library)
             Fail(errors, node, ConfigurationKeys.GuestOptions, $"The guest \"{entry.Name}\" is a kernel and has no options.", "Say it on its \"cmdline\".");
         string script = domain.Script.Count == 0 ? "" : GuestInit.ExecArgument(string.Join('\n', domain.Script));
         string commandLine = string.Join(' ', new[] { entry.DefaultCommandLine, domain.Cmdline ?? "", script }.Where(part => part.Length > 0));
-        return FromFiles(entry.Name, entry.KernelPath, domain.Initrd ?? entry.InitrdPath, commandLine);
+        return FromFiles(files, entry.Name, entry.KernelPath, domain.Initrd ?? entry.InitrdPath, commandLine);
     }
 
     private static void Fail(List<ConfigurationError> errors, ConfigurationNode node, string key, string message, string cure)

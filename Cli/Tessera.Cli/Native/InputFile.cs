@@ -12,6 +12,8 @@ internal static class InputFile
     /// <summary>The most bytes of a kernel's file or an initial RAM disk.</summary>
     public const long MostImage = 1L << 30;
 
+    private const int LeastRoom = 1 << 16;
+
     /// <summary>Reads a file.</summary>
     /// <param name="path">Its path, as the user wrote it.</param>
     /// <param name="most">The most bytes it may have.</param>
@@ -28,17 +30,31 @@ internal static class InputFile
         bool isPipe = mayBePipe && (facts is { IsPipe: true } || path.StartsWith("/dev/fd/", StringComparison.Ordinal) || path is "/dev/stdin");
         if (facts is { IsFile: false } && !isPipe)
             throw new IOException($"{path} is a device, a pipe or a socket, not a file.");
-        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        using MemoryStream read = new();
-        byte[] buffer = new byte[1 << 16];
-        int count;
-        while ((count = file.Read(buffer)) > 0)
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+        // A large file is read where it stays: no copies of what grew, no pages touched twice. Files of /proc say that they are empty.
+        byte[] read = GC.AllocateUninitializedArray<byte>((int)Math.Min(file.CanSeek ? file.Length : 0, most));
+        int count = 0;
+        while (true)
         {
-            if (read.Length + count > most)
-                throw new IOException($"{path} has more than {(most >> 20).ToString(CultureInfo.InvariantCulture)} MiB, which nothing of its kind needs.");
-            read.Write(buffer, 0, count);
-        }
+            if (count == read.Length)
+            {
+                int next = file.ReadByte();
+                if (next < 0)
+                    return read;
+                if (count == most)
+                    throw new IOException($"{path} has more than {(most >> 20).ToString(CultureInfo.InvariantCulture)} MiB, which nothing of its kind needs.");
+                Array.Resize(ref read, (int)Math.Min(Math.Max(2L * count, LeastRoom), most));
+                read[count++] = (byte)next;
+            }
 
-        return read.ToArray();
+            int more = file.Read(read, count, read.Length - count);
+            if (more == 0)
+            {
+                Array.Resize(ref read, count);
+                return read;
+            }
+
+            count += more;
+        }
     }
 }
