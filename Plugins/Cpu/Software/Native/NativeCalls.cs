@@ -22,6 +22,8 @@ internal static unsafe class NativeCalls
 
     /// <summary>SA_SIGINFO, SA_ONSTACK and SA_NODEFER: with details, on the runtime's alternate stack, and a fault in the handler is not held back.</summary>
     private const int FaultHandlerFlags = 4 | 0x0800_0000 | 0x4000_0000;
+    private const int PopulateRead = 22;
+    private const int PopulateWrite = 23;
     private const int SysMemoryFile = 319;
     private const int CloseOnExec = 1;
 
@@ -60,6 +62,9 @@ internal static unsafe class NativeCalls
 
     /// <summary>Frees what a shared mapping has of its file, which is zeros there from then on.</summary>
     public static int Empty(nint address, nuint bytes) => LibC.madvise((void*)address, (size_t)(ulong)bytes, LibC.MADV_REMOVE);
+
+    /// <summary>Touches pages in one call, to write or to run them. A kernel before 5.14 does not know how; each page's first touch does it then.</summary>
+    public static void Populate(nint address, nuint bytes, bool write) => _ = LibC.madvise((void*)address, (size_t)(ulong)bytes, write ? PopulateWrite : PopulateRead);
 
     /// <summary>Who handles a signal now.</summary>
     public static ulong HandlerOf(int signal)

@@ -8,8 +8,10 @@ namespace Tessera.Plugins.Cpu.Software.Translation;
 internal sealed unsafe class CodeArena : IDisposable
 {
     // SAFETY: both mappings live until Dispose, which comes after the last Run.
+    private const int PieceBytes = 256 << 10;
     private readonly nint _slot;
     private nint _writable;
+    private int _touched;
 
     public CodeArena()
     {
@@ -38,6 +40,18 @@ internal sealed unsafe class CodeArena : IDisposable
 
     /// <summary>The first byte's address as code.</summary>
     public nint CodeStart => _slot;
+
+    /// <summary>Code is going to be written at a place: memory for it and what follows is touched in one piece, since two faults of the host for each page are what writing and running it cost otherwise.</summary>
+    public void Touch(byte* place)
+    {
+        int offset = (int)(place - Start) & -Environment.SystemPageSize;
+        _touched = Math.Max(_touched, offset);
+        if (offset + (PieceBytes / 4) <= _touched || _touched + PieceBytes > CodeSpace.SlotBytes)
+            return;
+        NativeCalls.Populate(_writable + _touched, PieceBytes, write: true);
+        NativeCalls.Populate(_slot + _touched, PieceBytes, write: false);
+        _touched += PieceBytes;
+    }
 
     /// <inheritdoc/>
     public void Dispose()

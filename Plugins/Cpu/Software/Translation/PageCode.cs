@@ -1,14 +1,12 @@
-using System.Runtime.InteropServices;
-
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
 /// <summary>
 /// What is translated of a page with certain contents. It belongs to no address and to no domain: whoever runs a page with these bytes, wherever it is mapped,
 /// runs this code. The bytes are a copy, so that nobody changes them while they are translated.
 /// </summary>
-internal sealed unsafe class PageCode : IDisposable
+internal sealed unsafe class PageCode
 {
-    // SAFETY: the copy is allocated in the constructor and freed in Dispose, when nobody runs or makes code of the generation any more.
+    // SAFETY: the copy belongs to the store of pages, which frees it when nobody runs or makes code of the generation any more.
     public const int Bytes = 4096;
 
     /// <summary>In place of code: the instruction there lies across two pages.</summary>
@@ -22,12 +20,8 @@ internal sealed unsafe class PageCode : IDisposable
     private Dictionary<(CodeMode Mode, int Offset), nint>? _otherModes;
     private Dictionary<(CodeMode Mode, int Offset, PageCode Second), nint>? _crossing;
 
-    /// <param name="contents">The page.</param>
-    public PageCode(byte* contents)
-    {
-        Contents = (byte*)NativeMemory.AlignedAlloc(Bytes, Bytes);
-        Buffer.MemoryCopy(contents, Contents, Bytes, Bytes);
-    }
+    /// <param name="contents">The copy.</param>
+    public PageCode(byte* contents) => Contents = contents;
 
     /// <summary>The page's bytes.</summary>
     public byte* Contents { get; }
@@ -72,7 +66,4 @@ internal sealed unsafe class PageCode : IDisposable
         lock (_gate)
             (_crossing ??= [])[(mode, offset, second)] = code;
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => NativeMemory.AlignedFree(Contents);
 }

@@ -1,41 +1,43 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
+using Tessera.Plugins.Cpu.Software.Native;
 
 namespace Tessera.Plugins.Cpu.Software.Translation;
 
 /// <summary>Finds the code of a page by the page's contents.</summary>
 internal sealed unsafe class PageStore : IDisposable
 {
-    // SAFETY: reads the page given, 4 KiB, and the copies.
+    // SAFETY: reads the page given, 4 KiB, and the copies, which lie in slabs that are freed in Dispose.
 
     /// <summary>Pages with the same hash: a guest that knew how to make them would have no more than these compared.</summary>
     private const int MostWithOneHash = 8;
     private const int Lanes = 4;
+    private const int SlabPages = 64;
 
     private readonly Dictionary<ulong, PageCode> _byHash = [];
-    private readonly List<PageCode> _all = [];
+    private readonly List<nint> _slabs = [];
     private readonly ulong _seed = (ulong)Random.Shared.NextInt64() | 1;
 
     /// <summary>How many there are.</summary>
-    public int Count => _all.Count;
+    public int Count { get; private set; }
 
     /// <summary>The code of a page with these contents; a new one if there is none yet.</summary>
     public PageCode Of(byte* contents)
     {
-        PageCode added = new(contents);
-        ulong hash = HashOf(added.Contents);
+        // Copied first: the guest may write it meanwhile.
+        byte* copy = Room();
+        Buffer.MemoryCopy(contents, copy, PageCode.Bytes, PageCode.Bytes);
+        ulong hash = HashOf(copy);
         int compared = 0;
         for (PageCode? page = _byHash.GetValueOrDefault(hash); page is not null; page = page.Next)
         {
-            if (new ReadOnlySpan<byte>(page.Contents, PageCode.Bytes).SequenceEqual(new ReadOnlySpan<byte>(added.Contents, PageCode.Bytes)))
-            {
-                added.Dispose();
+            if (new ReadOnlySpan<byte>(page.Contents, PageCode.Bytes).SequenceEqual(new ReadOnlySpan<byte>(copy, PageCode.Bytes)))
                 return page;
-            }
-
             compared++;
         }
 
-        _all.Add(added);
+        Count++;
+        PageCode added = new(copy);
         if (compared < MostWithOneHash)
         {
             added.Next = _byHash.GetValueOrDefault(hash);
@@ -48,8 +50,21 @@ internal sealed unsafe class PageStore : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (PageCode page in _all)
-            page.Dispose();
+        foreach (nint slab in _slabs)
+            NativeMemory.AlignedFree((void*)slab);
+    }
+
+    /// <summary>Room for the next copy.</summary>
+    private byte* Room()
+    {
+        if (Count == _slabs.Count * SlabPages)
+        {
+            nint slab = (nint)NativeMemory.AlignedAlloc(SlabPages * PageCode.Bytes, PageCode.Bytes);
+            NativeCalls.Populate(slab, SlabPages * PageCode.Bytes, write: true);
+            _slabs.Add(slab);
+        }
+
+        return (byte*)_slabs[^1] + (Count % SlabPages * PageCode.Bytes);
     }
 
     private ulong HashOf(byte* contents)

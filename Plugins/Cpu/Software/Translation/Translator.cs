@@ -293,6 +293,7 @@ internal sealed unsafe partial class Translator : IDisposable
     {
         FindWantedFlags();
         FindGroups();
+        _arena.Touch(_emit.Position);
         byte* start = _emit.Position;
         nint code = _emit.Here;
         _blockStart = ((ulong)offset, code);
