@@ -20,11 +20,11 @@ import sys
 import tempfile
 import time
 
-import debian
-from debian import word
+import debian_guest
+from debian_guest import word
 
-root = debian.root
-guest = debian.cache / "guests" / "debian"
+root = debian_guest.root
+guest = debian_guest.cache / "guests" / "debian"
 MEMORY = 512
 MIB = 1 << 20
 
@@ -98,13 +98,13 @@ def per_operation(many, few, operations):
 
 def ram_disk(work):
     """The guest's RAM disk with virtio's drivers."""
-    (work / "initrd.img").write_bytes(debian.behind((guest / "initrd.img").read_bytes(), debian.virtio(guest)))
+    (work / "initrd.img").write_bytes(debian_guest.behind((guest / "initrd.img").read_bytes(), debian_guest.virtio(guest)))
 
 
 def qemu(work, script, *devices):
     words = f"console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio {script}"
-    return debian.qemu(guest, MEMORY, work / "initrd.img", words) + [
-        "-nographic", "-drive", f"file={debian.overlay(guest, work)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root", *devices]
+    return debian_guest.qemu(guest, MEMORY, work / "initrd.img", words) + [
+        "-nographic", "-drive", f"file={debian_guest.overlay(guest, work)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root", *devices]
 
 
 def disk_row(work, file, row, rounds):

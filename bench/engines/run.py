@@ -24,7 +24,7 @@ import tempfile
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-import debian
+import debian_guest
 
 MARK = "engine-bench "
 UP = "tessera-guest: up"
@@ -73,25 +73,25 @@ class Machine:
     """Where the programs run: a folder, the guest and its RAM disk."""
 
     def __init__(self, work):
-        self.work, self.guest = work, debian.folder()
+        self.work, self.guest = work, debian_guest.folder()
         here = pathlib.Path(__file__).parent
         for name, libraries in (("programs", ["-lm"]), ("devices", [])):
             subprocess.run(["gcc", "-O2", "-static", "-o", work / name, here / f"{name}.c", *libraries], check=True)
         self.initrd = work / "initrd"
         files = [(name, 0o100755, (work / name).read_bytes()) for name in ("programs", "devices")]
-        self.initrd.write_bytes(debian.behind((self.guest / "initrd.img").read_bytes(), [*files, *debian.virtio(self.guest)]))
+        self.initrd.write_bytes(debian_guest.behind((self.guest / "initrd.img").read_bytes(), [*files, *debian_guest.virtio(self.guest)]))
         self.words = json.loads((self.guest / "guest.json").read_text())["commandLine"].replace("console=hvc0", "").strip()
         self.disk = work / "disk"
         self.disk.write_bytes(os.urandom(DISK_BYTES))
 
     def tessera(self, *words):
-        return ["dotnet", debian.root / "artifacts" / "product" / "cli" / "tessera.dll", *words]
+        return ["dotnet", debian_guest.root / "artifacts" / "product" / "cli" / "tessera.dll", *words]
 
     def boot(self, engine, script, *words):
-        return self.tessera("boot", "debian", "--initrd", self.initrd, "--memory", f"{MEMORY}MiB", "--seconds", "900", "--cmdline", debian.word(script), "--engine", engine, *words)
+        return self.tessera("boot", "debian", "--initrd", self.initrd, "--memory", f"{MEMORY}MiB", "--seconds", "900", "--cmdline", debian_guest.word(script), "--engine", engine, *words)
 
     def qemu(self, script, *words, more="", init=""):
-        return debian.qemu(self.guest, MEMORY, self.initrd, " ".join(["console=ttyS0", init, self.words, more, debian.word(script)])) + ["-nographic", *map(str, words)]
+        return debian_guest.qemu(self.guest, MEMORY, self.initrd, " ".join(["console=ttyS0", init, self.words, more, debian_guest.word(script)])) + ["-nographic", *map(str, words)]
 
     def run(self, engine, domains, duration):
         """Runs domains to their end: the result, and each one's console."""
@@ -114,8 +114,8 @@ def devices(machine, engine):
     found.pop("boot")
     nic = [{"backend": "switch", "options": {"network": "lan"}}]
     _, consoles = machine.run(engine, [
-        {"name": "server", "cmdline": "tessera.ip=10.0.0.1/24 " + debian.word("/devices serve; poweroff -f"), "nics": nic},
-        {"name": "client", "cmdline": "tessera.ip=10.0.0.2/24 " + debian.word("/devices meet 10.0.0.1; poweroff -f"), "nics": nic}], "never")
+        {"name": "server", "cmdline": "tessera.ip=10.0.0.1/24 " + debian_guest.word("/devices serve; poweroff -f"), "nics": nic},
+        {"name": "client", "cmdline": "tessera.ip=10.0.0.2/24 " + debian_guest.word("/devices meet 10.0.0.1; poweroff -f"), "nics": nic}], "never")
     found.update(figures(consoles["client"]))
     result, _ = machine.run(engine, [{"name": "first", "cmdline": ""}, {"name": "second", "cmdline": "", "startDelay": f"{HEAD_START} s"}], "100 ms")
     found["boot-second"] = (result["measuredFromSeconds"] - HEAD_START, "s")
@@ -184,7 +184,7 @@ def main():
     if set(parts) - set(PARTS):
         parser.error(f"--only takes some of {', '.join(PARTS)}")
     engines = [name for name in arguments.engines.split(",") if name != "kvm" or os.access("/dev/kvm", os.R_OK | os.W_OK)]
-    subprocess.run([debian.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([debian_guest.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as folder:
         hosts = measures(Machine(pathlib.Path(folder)), engines, parts, not arguments.no_qemu)
         rounds = {name: [] for name in hosts}

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-import debian
+import debian_guest
 
 CLASSES = ["cpu", "memory", "vm", "os", "scheduler", "interrupt", "pipe"]
 EXCLUDED = {
@@ -78,14 +78,14 @@ class Guest:
             text = f"mount -o ro {device} /mnt && cp -a /mnt/. / && umount /mnt\n{text}"
         data = text.encode()
         disk.write_bytes(data + b"\n" * (-len(data) % 4096))
-        home = debian.folder(chosen.guest)
+        home = debian_guest.folder(chosen.guest)
         if chosen.qemu:
             initrd = self.folder / "initrd"
-            initrd.write_bytes(debian.behind((home / "initrd.img").read_bytes(), debian.virtio(home)))
+            initrd.write_bytes(debian_guest.behind((home / "initrd.img").read_bytes(), debian_guest.virtio(home)))
             self.console = self.folder / "console"
-            command = debian.qemu(home, MEMORY, initrd, "console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio " + debian.word("bash /dev/vdb")) + [
+            command = debian_guest.qemu(home, MEMORY, initrd, "console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio " + debian_guest.word("bash /dev/vdb")) + [
                 "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}",
-                "-drive", f"file={debian.overlay(home, self.folder)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root",
+                "-drive", f"file={debian_guest.overlay(home, self.folder)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root",
                 "-drive", f"file={disk},if=none,id=script,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=script",
                 *(word for path in over for word in ("-drive", f"file={path},if=none,id=over,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=over"))]
         else:
@@ -99,7 +99,7 @@ class Guest:
                         {"name": "xvda", "backend": "copy-on-write", "options": {"base": f"guest:{chosen.guest}", "overlay": str(self.folder / "overlay")}},
                         {"name": "xvdb", "backend": "raw-file", "options": {"path": str(disk)}, "readOnly": True},
                         *({"name": "xvdc", "backend": "raw-file", "options": {"path": str(path.resolve())}, "readOnly": True} for path in over)]}]}))
-            command = ["dotnet", str(debian.root / "artifacts" / "product" / "cli" / "tessera.dll"), "run", str(config), "--quiet", "--out", str(self.folder / "out")]
+            command = ["dotnet", str(debian_guest.root / "artifacts" / "product" / "cli" / "tessera.dll"), "run", str(config), "--quiet", "--out", str(self.folder / "out")]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if not chosen.qemu else subprocess.DEVNULL, text=True)
 
     def lines(self):
@@ -238,7 +238,7 @@ def main():
     chosen = parser.parse_args()
     if unknown := set(chosen.classes.split(",")) - set(CLASSES):
         parser.error(f"no class {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
-    subprocess.run([debian.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([debian_guest.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as temporary:
         work = (chosen.keep or pathlib.Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
