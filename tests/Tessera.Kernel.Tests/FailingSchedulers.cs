@@ -34,7 +34,7 @@ internal sealed class FailingSchedulers(string engine)
         test.WaitForUnits(first, before.one + 1000);
         test.WaitForUnits(second, before.two + 1000);
         Assert.That(test.Machine.Snapshot().SchedulerName, Is.EqualTo("round-robin"));
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -105,10 +105,15 @@ internal sealed class FailingSchedulers(string engine)
         private readonly RoundRobinScheduler _good = new(new RoundRobinOptions());
         private readonly List<SchedulableVcpu> _known = [];
         private ISchedulerMachine _machine = null!;
+        private volatile Thread? _stuck;
         private int _decisions;
 
-        /// <summary>Ends a blocked decision, so that its thread can end.</summary>
-        public void LetGo() => _released.Set();
+        /// <summary>Ends a blocked decision, if there is one, and waits for the end of its thread.</summary>
+        public void End()
+        {
+            _released.Set();
+            Assert.That(_stuck?.Join(Hang.Limit), Is.Not.False, "the thread that was given up does not end");
+        }
 
         public void Attach(ISchedulerMachine machine)
         {
@@ -153,6 +158,7 @@ internal sealed class FailingSchedulers(string engine)
                 case Failure.Nonsense:
                     return new Decision(new SchedulableVcpu(new VcpuId(new DomainId(999), 0)), Nanoseconds.FromMilliseconds(1));
                 case Failure.Blocks:
+                    _stuck = Thread.CurrentThread;
                     _released.Wait();
                     return Decision.Idle;
                 case Failure.Dawdles:

@@ -21,6 +21,8 @@ public enum HangingCall
 internal sealed class HangingScheduler : IScheduler
 {
     private readonly ManualResetEventSlim _released = new();
+    private readonly ManualResetEventSlim _entered = new();
+    private volatile Thread? _stuck;
     private readonly RoundRobinScheduler _good = new(new RoundRobinOptions());
     private volatile Domain? _domain;
     private int _call;
@@ -32,7 +34,18 @@ internal sealed class HangingScheduler : IScheduler
         Volatile.Write(ref _call, (int)call);
     }
 
-    /// <summary>Ends the hang, so that its thread can end.</summary>
+    /// <summary>Waits until a call hangs.</summary>
+    public void WaitForHang() => Assert.That(_entered.Wait(Hang.Limit), Is.True, "nothing has called it");
+
+    /// <summary>Ends a hang that was given up, and waits for the end of its thread, which goes through the machine's code on its way.</summary>
+    public void End()
+    {
+        Assert.That(_stuck, Is.Not.Null, "nothing hung");
+        LetGo();
+        Assert.That(_stuck.Join(Hang.Limit), Is.True, "the thread that was given up does not end");
+    }
+
+    /// <summary>Ends the hang.</summary>
     /// <param name="goOn">Whether the call does its work then: not where another policy is in charge, whose data it would change.</param>
     public void LetGo(bool goOn = false)
     {
@@ -91,6 +104,8 @@ internal sealed class HangingScheduler : IScheduler
         if (Volatile.Read(ref _call) != (int)call || (_domain is { } domain && domain.Id != vcpu?.Id.Domain))
             return;
         _call = (int)HangingCall.None;
+        _stuck = Thread.CurrentThread;
+        _entered.Set();
         _released.Wait();
         if (!_goesOn)
             throw new OperationCanceledException("It was let go.");

@@ -53,6 +53,8 @@ internal sealed class HangingSchedulers(string engine)
             uint before = Read(guest, Count);
             Assert.That(test.WaitFor(() => Read(guest, Count) > before + 1000, Hang.Limit), $"{guest.Domain.Name} stands still: {guest.Domain.State} {guest.Domain.ExitReason}");
         }
+
+        scheduler.End();
     }
 
     [Test]
@@ -73,7 +75,7 @@ internal sealed class HangingSchedulers(string engine)
         Assert.That(test.WaitFor(() => Read(receiver, Count) > 1000, Hang.Limit), $"the receiver stands still: {receiver.Domain.State} {receiver.Domain.ExitReason}");
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         channel.Dispose();
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -88,7 +90,7 @@ internal sealed class HangingSchedulers(string engine)
         ExpectHang(test, "Wake(");
         test.WaitForUnits(beat, TestMachine.ReportOf(beat).Units + 20);
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -101,7 +103,7 @@ internal sealed class HangingSchedulers(string engine)
         scheduler.HangIn(HangingCall.Yield, yielding);
         ExpectHang(test, "Yield(");
         test.WaitForUnits(yielding, TestMachine.ReportOf(yielding).Units + 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -117,7 +119,31 @@ internal sealed class HangingSchedulers(string engine)
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         test.Machine.Destroy(hello);
         Assert.That(hello.State, Is.EqualTo(DomainState.Destroyed));
-        scheduler.LetGo();
+        scheduler.End();
+    }
+
+    [Test]
+    public void A_removal_by_the_control_side_that_comes_back_while_it_is_given_up_is_done_all_the_same()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(engine, scheduler);
+        Domain spin = test.Run("spin");
+        test.WaitForUnits(spin, 1);
+        List<Domain> ended = [];
+        test.Machine.DomainEnded = ended.Add;
+        using ManualResetEventSlim isBack = new();
+        test.Machine.SchedulerEjected = ejection =>
+        {
+            // The call is given up by now, and its thread is not: an errand that counted as done would let its caller go.
+            scheduler.LetGo();
+            isBack.Wait(TimeSpan.FromMilliseconds(500));
+        };
+        scheduler.HangIn(HangingCall.Remove, spin);
+        spin.Crash(vcpu: null, "the test ends it");
+        isBack.Set();
+        Assert.That(ended, Is.EqualTo(new[] { spin }));
+        ExpectHang(test, "Remove(");
+        scheduler.End();
     }
 
     [TestCase(HangingCall.Wake)]
@@ -144,7 +170,7 @@ internal sealed class HangingSchedulers(string engine)
         ExpectHang(test, $"{call}(");
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         test.WaitForUnits(last, 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -158,7 +184,7 @@ internal sealed class HangingSchedulers(string engine)
         Ejection? ejection = test.Machine.SwapScheduler(scheduler, "slow-starter 2.0.0", null);
         Assert.That((ejection?.Policy, ejection?.Reason), Is.EqualTo(("slow-starter 2.0.0", EjectionReason.Hung)));
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     private static void ExpectHang(TestMachine test, string call)

@@ -30,7 +30,7 @@ internal sealed class VirtualHangTests
         ExpectProgress(test, 600, spin, beat, yielding);
 
         // The thread that was given up comes back and finds that nothing is its own.
-        scheduler.LetGo();
+        scheduler.End();
         ExpectProgress(test, 900, spin, beat, yielding);
         Assert.That(test.Machine.Snapshot().Ejections, Is.EqualTo(new[] { ejection }));
         test.Machine.Destroy(hello);
@@ -54,7 +54,7 @@ internal sealed class VirtualHangTests
         RunUntil(test, 60);
         Assert.That(test.Machine.Snapshot().Ejections.Single().Evidence, Does.StartWith($"its {call}("));
         ExpectProgress(test, 200, spin, last);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -72,7 +72,7 @@ internal sealed class VirtualHangTests
             RunUntil(test, 33);
             scheduler.HangIn(HangingCall.Wake, domain: null);
             RunUntil(test, 300);
-            scheduler.LetGo();
+            scheduler.End();
             return (test.Machine.Snapshot().Ejections.Single().At, TestMachine.ReportOf(spin).Units);
         }
     }
@@ -97,6 +97,28 @@ internal sealed class VirtualHangTests
             Assert.That(test.Machine.Snapshot().Ejections, Is.Empty);
             return TestMachine.ReportOf(spin).Units;
         }
+    }
+
+    [Test]
+    public void A_machine_that_runs_can_be_disposed_of_by_another_thread([Values(HangingCall.None, HangingCall.Schedule)] HangingCall call)
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.StartInVirtualTime(scheduler, Limit);
+        _ = test.Run("spin");
+        RunUntil(test, 10);
+        if (call != HangingCall.None)
+            scheduler.HangIn(call, domain: null);
+        // As good as for ever.
+        Task run = Task.Run(() => test.Machine.RunUntil(Nanoseconds.FromSeconds(1_000_000)));
+        if (call == HangingCall.None)
+            Assert.That(SpinWait.SpinUntil(() => test.Machine.Now > Nanoseconds.FromMilliseconds(20), Hang.Limit), Is.True);
+        else
+            scheduler.WaitForHang();
+        Assert.That(Task.Run(test.Machine.Dispose).Wait(Hang.Limit), Is.True, "Dispose does not come back");
+        Assert.That(() => run.Wait(Hang.Limit), Throws.InstanceOf<AggregateException>().With.InnerException.InstanceOf<ObjectDisposedException>());
+        Assert.That(() => test.Machine.RunUntil(Nanoseconds.FromSeconds(2_000_000)), Throws.InstanceOf<ObjectDisposedException>());
+        if (call != HangingCall.None)
+            scheduler.End();
     }
 
     private static void RunUntil(TestMachine test, long milliseconds)
