@@ -156,13 +156,17 @@ def net_rows(work, rounds):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        server = subprocess.Popen(
-            [str(part) for part in qemu(
-                work, "tessera.ip=10.0.0.1/24 " + word(SERVER), "-netdev", f"socket,id=net,listen=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        log = work / "server.log"
+        with open(log, "wb") as said:
+            server = subprocess.Popen(
+                [str(part) for part in qemu(
+                    work, "tessera.ip=10.0.0.1/24 " + word(SERVER), "-netdev", f"socket,id=net,listen=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01")],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
         try:
             return run(qemu(
                 work, "tessera.ip=10.0.0.2/24 " + word(client(PINGS, QEMU_TCP)), "-netdev", f"socket,id=net,connect=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:02"), timeout=900)
+        except (SystemExit, subprocess.TimeoutExpired) as failure:
+            raise SystemExit(f"{failure}\nThe server's QEMU ends with:\n{log.read_text(errors='replace')[-2000:]}") from None
         finally:
             server.kill()
             server.wait()
