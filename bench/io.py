@@ -20,11 +20,11 @@ import sys
 import tempfile
 import time
 
-import debian
-from debian import word
+import debian_guest
+from debian_guest import word
 
-root = debian.root
-guest = debian.cache / "guests" / "debian"
+root = debian_guest.root
+guest = debian_guest.cache / "guests" / "debian"
 MEMORY = 512
 MIB = 1 << 20
 
@@ -98,13 +98,13 @@ def per_operation(many, few, operations):
 
 def ram_disk(work):
     """The guest's RAM disk with virtio's drivers."""
-    (work / "initrd.img").write_bytes(debian.behind((guest / "initrd.img").read_bytes(), debian.virtio(guest)))
+    (work / "initrd.img").write_bytes(debian_guest.behind((guest / "initrd.img").read_bytes(), debian_guest.virtio(guest)))
 
 
 def qemu(work, script, *devices):
     words = f"console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio {script}"
-    return debian.qemu(guest, MEMORY, work / "initrd.img", words) + [
-        "-nographic", "-drive", f"file={debian.overlay(guest, work)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root", *devices]
+    return debian_guest.qemu(guest, MEMORY, work / "initrd.img", words) + [
+        "-nographic", "-drive", f"file={debian_guest.overlay(guest, work)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root", *devices]
 
 
 def disk_row(work, file, row, rounds):
@@ -156,13 +156,17 @@ def net_rows(work, rounds):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        server = subprocess.Popen(
-            [str(part) for part in qemu(
-                work, "tessera.ip=10.0.0.1/24 " + word(SERVER), "-netdev", f"socket,id=net,listen=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        log = work / "server.log"
+        with open(log, "wb") as said:
+            server = subprocess.Popen(
+                [str(part) for part in qemu(
+                    work, "tessera.ip=10.0.0.1/24 " + word(SERVER), "-netdev", f"socket,id=net,listen=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:01")],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
         try:
             return run(qemu(
                 work, "tessera.ip=10.0.0.2/24 " + word(client(PINGS, QEMU_TCP)), "-netdev", f"socket,id=net,connect=127.0.0.1:{port}", "-device", "virtio-net-pci,netdev=net,mac=52:54:00:00:00:02"), timeout=900)
+        except (SystemExit, subprocess.TimeoutExpired) as failure:
+            raise SystemExit(f"{failure}\nThe server's QEMU ends with:\n{log.read_text(errors='replace')[-2000:]}") from None
         finally:
             server.kill()
             server.wait()

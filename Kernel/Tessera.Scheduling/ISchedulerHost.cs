@@ -24,9 +24,10 @@ public interface ISchedulerHost
     }
 
     /// <summary>
-    /// A thread is stuck inside the ejected policy. Called outside the lock by the thread that found it. If the stuck thread is a
-    /// physical CPU's, start another for that CPU; when the stuck one ever comes back it must leave: a stuck Schedule answers
-    /// <see cref="Dispatch.Lost"/>, the calls that a physical CPU's thread makes beside it answer false, others simply return.
+    /// A thread is stuck inside the ejected policy. Called outside the lock by the thread that found it, and before the stuck one
+    /// comes back from the core: do not wait for that. If the stuck thread is a physical CPU's, start another for that CPU; when
+    /// the stuck one ever comes back it must leave: a stuck Schedule answers <see cref="Dispatch.Lost"/>, the calls that a physical
+    /// CPU's thread makes beside it answer false, others simply return.
     /// </summary>
     /// <param name="managedThreadId">The stuck thread's <see cref="Environment.CurrentManagedThreadId"/>.</param>
     /// <param name="deciding">The physical CPU it was deciding for; null when it was in another call.</param>

@@ -184,7 +184,11 @@ public sealed partial class SchedulerCore
     private CallOutcome EndCall(CallStart start, Exception? thrown, LatencyHistogram? cost = null)
     {
         if (Interlocked.CompareExchange(ref _call, 0, start.Number) != start.Number)
+        {
+            AwaitGivenUp(start.Number);
             return CallOutcome.Lost;
+        }
+
         SendRequests();
         if (thrown is not null)
         {

@@ -21,6 +21,9 @@ public sealed partial class SchedulerCore
     /// <summary>What hangs are measured with.</summary>
     private readonly TimeProvider? _hangClock;
 
+    /// <summary>Calls that are being given up, until the host was told.</summary>
+    private readonly HashSet<long> _givenUp = [];
+
     /// <summary>The watchdog's clock, ns: machine time with every jump cut to <see cref="_watchStep"/>.</summary>
     private long _watched;
     private long _nextWatch;
@@ -39,6 +42,28 @@ public sealed partial class SchedulerCore
         Nanoseconds took = Elapsed(clock, started);
         if (took < _options.HangLimit)
             return false;
+        lock (_givenUp)
+        {
+            if (!_givenUp.Add(call))
+                return false;
+        }
+
+        try
+        {
+            return GiveUp(call, took, now);
+        }
+        finally
+        {
+            lock (_givenUp)
+            {
+                _ = _givenUp.Remove(call);
+                Monitor.PulseAll(_givenUp);
+            }
+        }
+    }
+
+    private bool GiveUp(long call, Nanoseconds took, Nanoseconds now)
+    {
         Lock gate = new();
         gate.Enter();
         int thread;
@@ -66,6 +91,16 @@ public sealed partial class SchedulerCore
 
         _host.PolicyHung(thread, decidingId);
         return true;
+    }
+
+    /// <summary>A call that was given up goes no further before the host knows: what it says of the stuck thread would be about what that thread does next.</summary>
+    private void AwaitGivenUp(long call)
+    {
+        lock (_givenUp)
+        {
+            while (_givenUp.Contains(call))
+                Monitor.Wait(_givenUp);
+        }
     }
 
     /// <summary>Not <see cref="TimeProvider.GetElapsedTime(long)"/>: its 100 ns are too coarse for decisions of that length.</summary>

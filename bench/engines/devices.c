@@ -2,9 +2,10 @@
      devices disk FILE      reads of 4 KiB at random past the guest's cache, 1 and 32 under way
      devices serve          takes one TCP connection to its end
      devices meet ADDRESS   pings ADDRESS, then sends to whoever serves there
-   Each line it prints is "engine-bench NAME VALUE UNIT". */
+   Each line it prints is "engine-bench NAME VALUE UNIT", the last "engine-bench end" or "engine-bench failed WHAT". */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
@@ -31,8 +32,7 @@ static double now(void)
 
 static void fail(const char *what)
 {
-    perror(what);
-    puts("engine-bench end");
+    printf("engine-bench failed %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
@@ -65,9 +65,13 @@ static void reads(int disk, uint64_t blocks, int depth)
         if (syscall(SYS_io_submit, context, ready, submitted) != ready)
             fail("io_submit");
         ready = syscall(SYS_io_getevents, context, 1, DEPTH, done, NULL);
+        if (ready < 1)
+            fail("io_getevents");
         for (int i = 0; i < ready; i++) {
-            if (done[i].res != BLOCK)
+            if (done[i].res != BLOCK) {
+                errno = done[i].res < 0 ? -done[i].res : EIO;
                 fail("a read");
+            }
             submitted[i] = &requests[done[i].data];
         }
         finished += ready;
@@ -101,6 +105,8 @@ static void serve(void)
     if (bind(listener, (void *)&own, sizeof own) != 0 || listen(listener, 1) != 0)
         fail("listen");
     int taken = accept(listener, NULL, NULL);
+    if (taken < 0)
+        fail("accept");
     while (read(taken, data, sizeof data) > 0)
         ;
     if (write(taken, "", 1) != 1)

@@ -7,9 +7,9 @@ Prints the median of the rounds, each figure's ratio to QEMU's, and for the prog
 below 1 is faster: those of figures "a second" are turned round.
 
 devices: a disk that is a file in the host's page cache (raw-file; in QEMU virtio-blk with its defaults), and two guests on a network (switch; two QEMU with virtio-net that
-a socket of the host's joins, for which nobody has to be root). boot-second is a second domain beside an idle first one of the same kernel, from its start to its first user
-line; QEMU's is a process of its own, so its boot stands there again.
-Needs gcc with a static libc, qemu-system-x86_64 (Debian: gcc, libc6-dev, qemu-system-x86) and `./tessera guest get debian`.
+a socket of the host's joins, for which nobody has to be root). boot-second is a second domain beside an idle first one of the same kernel, from its own start to its first
+user line; QEMU's second is a process of its own, so its boot stands there again: the plain one, without drivers for virtio.
+Needs gcc with a static libc, qemu-system-x86_64 of 7.2 or newer for the network (-netdev stream; Debian: gcc, libc6-dev, qemu-system-x86) and `./tessera guest get debian`.
 """
 import argparse
 import json
@@ -21,51 +21,64 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-import debian
+import debian_guest
 
 MARK = "engine-bench "
+END, FAILED = MARK + "end", MARK + "failed"
 UP = "tessera-guest: up"
 PARTS = ["programs", "system", "devices"]
+SYSTEM = ["getpid", "page-fault", "munmap-1000", "fork-exit", "fork-exec-exit", "pipe-round-trip"]
 PROGRAMS = ["integer", "memset-memcpy", "chase-64M", "chase-L1", "sha256", "qsort", "interpreter", "nbody", "fib", "virtual-calls", "getppid-1M", "stride"]
+DISK, NETWORK = ["read-4K-1", "read-4K-32"], ["ping", "tcp"]
 RATES = ["/s", "Mbit/s"]
 MEMORY = 512
 # The disk's file; how long the first domain has before the second starts.
 DISK_BYTES, HEAD_START = 256 << 20, 20
+# Far more seconds than anything here takes.
+LIMIT = 900
 
 
-def follow(command, end):
-    """Runs a command until its end line: seconds to the first user line, and what it printed."""
+def follow(command, end, expected):
+    """Runs a command until its end line: seconds to the first user line where it has one, and what it printed, which must have what is expected."""
     begun = time.monotonic()
     up = None
     lines = []
     process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    limit = threading.Timer(LIMIT, process.kill)
+    limit.start()
     try:
         for raw in process.stdout:
             line = raw.decode(errors="replace").strip()
             lines.append(line)
             if UP in line and up is None:
                 up = time.monotonic() - begun
-            if end in line:
+            if end in line or FAILED in line:
                 break
         else:
-            raise SystemExit(f"run.py: {command[0]} ended without '{end}':\n" + "\n".join(lines[-15:]))
+            raise SystemExit(f"run.py: {command[0]} ended, or was ended after {LIMIT} s, without '{end}':\n" + "\n".join(lines[-15:]))
     finally:
+        limit.cancel()
         process.kill()
         process.wait()
-    return {**({"boot": (up, "s")} if up is not None else {}), **figures(lines)}
+    return figures(command[0], lines, expected, {"boot": (up, "s")} if up is not None else {})
 
 
-def figures(lines):
-    """What a program printed: values and units by name."""
-    found = {}
+def figures(who, lines, expected, found):
+    """What a program printed, values and units by name, beside what is found already."""
+    found = dict(found)
     for line in lines:
+        if FAILED in line:
+            raise SystemExit(f"run.py: {who}: {line[line.find(MARK):]}; it ends with:\n" + "\n".join(lines[-15:]))
         at = line.find(MARK)
         parts = line[at + len(MARK):].split() if at >= 0 else []
         if len(parts) == 3:
             found[parts[0]] = (float(parts[1]), parts[2])
+    if missing := [key for key in expected if key not in found]:
+        raise SystemExit(f"run.py: {who} did not say {', '.join(missing)}; it ends with:\n" + "\n".join(lines[-15:]))
     return found
 
 
@@ -73,25 +86,25 @@ class Machine:
     """Where the programs run: a folder, the guest and its RAM disk."""
 
     def __init__(self, work):
-        self.work, self.guest = work, debian.folder()
+        self.work, self.guest = work, debian_guest.folder()
         here = pathlib.Path(__file__).parent
         for name, libraries in (("programs", ["-lm"]), ("devices", [])):
             subprocess.run(["gcc", "-O2", "-static", "-o", work / name, here / f"{name}.c", *libraries], check=True)
         self.initrd = work / "initrd"
         files = [(name, 0o100755, (work / name).read_bytes()) for name in ("programs", "devices")]
-        self.initrd.write_bytes(debian.behind((self.guest / "initrd.img").read_bytes(), [*files, *debian.virtio(self.guest)]))
+        self.initrd.write_bytes(debian_guest.behind((self.guest / "initrd.img").read_bytes(), [*files, *debian_guest.virtio(self.guest)]))
         self.words = json.loads((self.guest / "guest.json").read_text())["commandLine"].replace("console=hvc0", "").strip()
         self.disk = work / "disk"
         self.disk.write_bytes(os.urandom(DISK_BYTES))
 
     def tessera(self, *words):
-        return ["dotnet", debian.root / "artifacts" / "product" / "cli" / "tessera.dll", *words]
+        return ["dotnet", debian_guest.root / "artifacts" / "product" / "cli" / "tessera.dll", *words]
 
     def boot(self, engine, script, *words):
-        return self.tessera("boot", "debian", "--initrd", self.initrd, "--memory", f"{MEMORY}MiB", "--seconds", "900", "--cmdline", debian.word(script), "--engine", engine, *words)
+        return self.tessera("boot", "debian", "--initrd", self.initrd, "--memory", f"{MEMORY}MiB", "--seconds", LIMIT, "--cmdline", debian_guest.word(script), "--engine", engine, *words)
 
     def qemu(self, script, *words, more="", init=""):
-        return debian.qemu(self.guest, MEMORY, self.initrd, " ".join(["console=ttyS0", init, self.words, more, debian.word(script)])) + ["-nographic", *map(str, words)]
+        return debian_guest.qemu(self.guest, MEMORY, self.initrd, " ".join(["console=ttyS0", init, self.words, more, debian_guest.word(script)])) + ["-nographic", *map(str, words)]
 
     def run(self, engine, domains, duration):
         """Runs domains to their end: the result, and each one's console."""
@@ -102,7 +115,7 @@ class Machine:
             words = f"console=hvc0 {self.words} {domain['cmdline']}".strip()
             domain.update(kernel=str(self.guest / "vmlinuz"), initrd=str(self.initrd), memory=f"{MEMORY} MiB", cmdline=words)
         config.write_text(json.dumps({"machine": {"engine": engine}, "domains": domains, "duration": duration}))
-        done = subprocess.run([str(part) for part in self.tessera("run", config, "--json", "--quiet", "--out", out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=900)
+        done = subprocess.run([str(part) for part in self.tessera("run", config, "--json", "--quiet", "--out", out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=LIMIT)
         if done.returncode != 0:
             raise SystemExit(f"run.py: tessera run ended with {done.returncode}:\n{done.stderr[-2000:]}")
         return json.loads(done.stdout), {domain["name"]: (out / f"console-{domain['name']}.log").read_text(errors="replace").splitlines() for domain in domains}
@@ -110,15 +123,30 @@ class Machine:
 
 def devices(machine, engine):
     """Disk, network and a second domain, in Tessera."""
-    found = follow(machine.boot(engine, "/devices disk /dev/xvda", "--disk", machine.disk), MARK + "end")
-    found.pop("boot")
+    found = follow(machine.boot(engine, "/devices disk /dev/xvda", "--disk", machine.disk), END, DISK)
+    found.pop("boot", None)
     nic = [{"backend": "switch", "options": {"network": "lan"}}]
+    # The server waits for ever for a client that failed.
     _, consoles = machine.run(engine, [
-        {"name": "server", "cmdline": "tessera.ip=10.0.0.1/24 " + debian.word("/devices serve; poweroff -f"), "nics": nic},
-        {"name": "client", "cmdline": "tessera.ip=10.0.0.2/24 " + debian.word("/devices meet 10.0.0.1; poweroff -f"), "nics": nic}], "never")
-    found.update(figures(consoles["client"]))
+        {"name": "server", "cmdline": "tessera.ip=10.0.0.1/24 " + debian_guest.word("/devices serve; poweroff -f"), "nics": nic},
+        {"name": "client", "cmdline": "tessera.ip=10.0.0.2/24 " + debian_guest.word("/devices meet 10.0.0.1; poweroff -f"), "nics": nic}], "300 s")
+    figures(f"the server on {engine}", consoles["server"], [], {})
+    found.update(figures(f"the client on {engine}", consoles["client"], NETWORK, {}))
     result, _ = machine.run(engine, [{"name": "first", "cmdline": ""}, {"name": "second", "cmdline": "", "startDelay": f"{HEAD_START} s"}], "100 ms")
-    found["boot-second"] = (result["measuredFromSeconds"] - HEAD_START, "s")
+    boot = next(domain["bootMilliseconds"] for domain in result["domains"] if domain["name"] == "second")
+    if boot is None:
+        raise SystemExit(f"run.py: the second domain on {engine} has not come to its first user line")
+    found["boot-second"] = (boot / 1000, "s")
+    return found
+
+
+def emulated(machine, script, expected, with_devices):
+    """All that is measured in QEMU. A second one of it starts as the first did."""
+    found = follow(machine.qemu(script), END, ["boot", *expected]) if expected else {}
+    if with_devices:
+        boot = found["boot"] if found else follow(machine.qemu("true"), UP, ["boot"])["boot"]
+        found.update(emulated_devices(machine))
+        found["boot-second"] = boot
     return found
 
 
@@ -126,9 +154,7 @@ def emulated_devices(machine):
     """Disk and network in QEMU with virtio."""
     init = "rdinit=/init.virtio"
     found = follow(machine.qemu(
-        "/devices disk /dev/vda", "-drive", f"file={machine.disk},if=none,id=disk,format=raw", "-device", "virtio-blk-pci,drive=disk", init=init), MARK + "end")
-    # A second one starts as the first did.
-    found["boot-second"] = found.pop("boot")
+        "/devices disk /dev/vda", "-drive", f"file={machine.disk},if=none,id=disk,format=raw", "-device", "virtio-blk-pci,drive=disk", init=init), END, DISK)
     link = machine.work / "link"
     link.unlink(missing_ok=True)
 
@@ -138,18 +164,22 @@ def emulated_devices(machine):
             script, "-netdev", f"stream,id=net,server={role},addr.type=unix,addr.path={link}", "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:00:00:0{number}",
             init=init, more=f"tessera.ip=10.0.0.{number}/24")
 
-    server = subprocess.Popen(end(1, True, "/devices serve"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = machine.work / "server"
+    with open(log, "wb") as said:
+        server = subprocess.Popen(end(1, True, "/devices serve"), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
     try:
         while not link.exists():
             if server.poll() is not None:
-                raise SystemExit(f"run.py: QEMU ended with {server.returncode}")
+                raise SystemExit(f"run.py: QEMU ended with {server.returncode} (-netdev stream needs 7.2)")
             time.sleep(0.05)
-        met = follow(end(2, False, "/devices meet 10.0.0.1"), MARK + "end")
-        met.pop("boot")
-        return {**found, **met}
+        found.update(follow(end(2, False, "/devices meet 10.0.0.1"), END, NETWORK))
+    except SystemExit as failure:
+        raise SystemExit(f"{failure}\nThe server's QEMU ends with:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])) from None
     finally:
         server.kill()
         server.wait()
+    found.pop("boot", None)
+    return found
 
 
 def measures(machine, engines, parts, with_qemu):
@@ -158,17 +188,16 @@ def measures(machine, engines, parts, with_qemu):
     theirs = [part for part in parts if part != "devices"]
     words = theirs if len(theirs) == 1 else []
     script = " ".join(["/programs", *words])
+    expected = [*(SYSTEM if "system" in parts else []), *(PROGRAMS if "programs" in parts else [])]
     hosts = {}
     if theirs:
-        hosts["native"] = [lambda: follow([machine.work / "programs", *words], MARK + "end")]
+        hosts["native"] = [lambda: follow([machine.work / "programs", *words], END, expected)]
     for engine in engines:
-        hosts[engine] = [lambda engine=engine: follow(machine.boot(engine, script), MARK + "end")] if theirs else []
+        hosts[engine] = [lambda engine=engine: follow(machine.boot(engine, script), END, ["boot", *expected])] if theirs else []
         if "devices" in parts:
             hosts[engine].append(lambda engine=engine: devices(machine, engine))
     if with_qemu:
-        hosts["qemu"] = [lambda: follow(machine.qemu(script), MARK + "end")] if theirs else []
-        if "devices" in parts:
-            hosts["qemu"].append(lambda: emulated_devices(machine))
+        hosts["qemu"] = [lambda: emulated(machine, script, expected, "devices" in parts)]
     return hosts
 
 
@@ -184,7 +213,7 @@ def main():
     if set(parts) - set(PARTS):
         parser.error(f"--only takes some of {', '.join(PARTS)}")
     engines = [name for name in arguments.engines.split(",") if name != "kvm" or os.access("/dev/kvm", os.R_OK | os.W_OK)]
-    subprocess.run([debian.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([debian_guest.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as folder:
         hosts = measures(Machine(pathlib.Path(folder)), engines, parts, not arguments.no_qemu)
         rounds = {name: [] for name in hosts}

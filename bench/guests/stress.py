@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Debian's stress-ng in a domain: every stressor of the classes, one after the other, each with its own checks (--verify) and a look at the kernel's log after it.
+"""Debian's stress-ng in a domain: the stressors of the classes, one after the other, each with its own checks (--verify) and a look at the kernel's log after it.
 Prints a line for each class and each failure; ends with 1 if there was one. Fetch the guest first: ./tessera guest get debian
 
-  bench/guests/stress.py [--engine auto|kvm|software] [--guest NAME] [--class NAME,...] [--only NAME,...] [--seconds N] [--qemu] [--i386] [--keep DIR] [--json]
+  bench/guests/stress.py [--engine auto|kvm|software] [--guest NAME] [--class NAME,...] [--only NAME,...] [--pathological] [--seconds N] [--qemu] [--i386] [--keep DIR] [--json]
 
 --qemu runs the same under QEMU's software emulation instead, the same kernel with virtio: what fails there too is not the engine's fault. --i386 takes the 32-bit
-program (Debian: apt, dpkg, e2fsprogs). EXCLUDED has the stressors that no such guest can run, with the reason; those that stress-ng itself leaves out, since the kernel or
-the machine lacks something, are counted as skipped. After a hang or the guest's death a new guest goes on with the next stressor.
+program (Debian: apt, dpkg, e2fsprogs). Not run are those in EXCLUDED, with the reason, and in EXCLUDED_IN for one guest's kernel. Counted as skipped are those that stress-ng
+itself leaves out: since the kernel or the machine lacks something, since a resource was not enough (its exit code 3), or, without --pathological, since they may hang a machine.
+After a hang or the guest's death a new guest goes on with the next stressor.
 """
 import argparse
 import json
@@ -19,7 +20,7 @@ import tempfile
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-import debian
+import debian_guest
 
 CLASSES = ["cpu", "memory", "vm", "os", "scheduler", "interrupt", "pipe"]
 EXCLUDED = {
@@ -33,6 +34,8 @@ OPTIONS = {"prefetch": "--prefetch-l3-size 4m", "stream": "--stream-l3-size 4m"}
 MEMORY = 1024
 # Seconds on top of a stressor's own until it is told to end, and until the guest counts as hung.
 PATIENCE, HUNG = 60, 150
+# Seconds that tessera has after SIGTERM: more than its own limit of an orderly stop.
+STOP = 90
 SUSPICIOUS = "BUG:|Oops|WARNING: CPU|general protection|invalid opcode|Call Trace|stalls on|lockup -|blocked for more|Bad page|bad pmd|Bad rss|data corruption|list_.* corruption|double fault|traps:.*kernel|EXT4-fs error|I/O error|unable to handle"
 NOT_ASKED, NOT_HERE = "not without --pathological", "not supported here"
 SKIPPED = {3: "lacks a resource", 4: NOT_HERE}
@@ -78,14 +81,14 @@ class Guest:
             text = f"mount -o ro {device} /mnt && cp -a /mnt/. / && umount /mnt\n{text}"
         data = text.encode()
         disk.write_bytes(data + b"\n" * (-len(data) % 4096))
-        home = debian.folder(chosen.guest)
+        home = debian_guest.folder(chosen.guest)
         if chosen.qemu:
             initrd = self.folder / "initrd"
-            initrd.write_bytes(debian.behind((home / "initrd.img").read_bytes(), debian.virtio(home)))
+            initrd.write_bytes(debian_guest.behind((home / "initrd.img").read_bytes(), debian_guest.virtio(home)))
             self.console = self.folder / "console"
-            command = debian.qemu(home, MEMORY, initrd, "console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio " + debian.word("bash /dev/vdb")) + [
+            command = debian_guest.qemu(home, MEMORY, initrd, "console=ttyS0 quiet root=/dev/vda rw rdinit=/init.virtio " + debian_guest.word("bash /dev/vdb")) + [
                 "-display", "none", "-monitor", "none", "-serial", f"file:{self.console}",
-                "-drive", f"file={debian.overlay(home, self.folder)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root",
+                "-drive", f"file={debian_guest.overlay(home, self.folder)},if=none,id=root,cache=unsafe", "-device", "virtio-blk-pci,drive=root",
                 "-drive", f"file={disk},if=none,id=script,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=script",
                 *(word for path in over for word in ("-drive", f"file={path},if=none,id=over,format=raw,readonly=on", "-device", "virtio-blk-pci,drive=over"))]
         else:
@@ -99,11 +102,18 @@ class Guest:
                         {"name": "xvda", "backend": "copy-on-write", "options": {"base": f"guest:{chosen.guest}", "overlay": str(self.folder / "overlay")}},
                         {"name": "xvdb", "backend": "raw-file", "options": {"path": str(disk)}, "readOnly": True},
                         *({"name": "xvdc", "backend": "raw-file", "options": {"path": str(path.resolve())}, "readOnly": True} for path in over)]}]}))
-            command = ["dotnet", str(debian.root / "artifacts" / "product" / "cli" / "tessera.dll"), "run", str(config), "--quiet", "--out", str(self.folder / "out")]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if not chosen.qemu else subprocess.DEVNULL, text=True)
+            command = ["dotnet", str(debian_guest.root / "artifacts" / "product" / "cli" / "tessera.dll"), "run", str(config), "--quiet", "--out", str(self.folder / "out")]
+        self.errors = self.folder / "errors"
+        with open(self.errors, "wb") as errors:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+        self.goes_on()
 
-    def lines(self):
-        """Whole lines of the console as they come, and None now and then; ends with the guest."""
+    def goes_on(self):
+        """It has come further: the time in which it must do so begins anew."""
+        self.since = time.monotonic()
+
+    def lines(self, limit):
+        """Whole lines of the console as they come; ends with the guest, or when it has not gone on for so many seconds."""
         rest, at = "", 0
         while True:
             ended = self.process.poll() is not None
@@ -114,17 +124,20 @@ class Guest:
                 at += len(new)
                 *lines, rest = (rest + new.decode(errors="replace").replace("\r", "")).split("\n")
                 yield from lines
-            if ended:
+            if ended or time.monotonic() - self.since > limit:
                 return
-            yield None
             time.sleep(0.2)
+
+    def last_words(self):
+        """The end of its console, and of what was said beside it."""
+        return [line for file in (self.console, self.errors) if file.exists() for line in file.read_text(errors="replace").splitlines()[-30:]]
 
     def end(self):
         """Ends it, if need be: code that the engine does not run, as in the result."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(STOP)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -172,51 +185,57 @@ def classes(chosen, work):
     """The stressors of each class, as the guest's stress-ng has them."""
     guest = Guest(chosen, work, listing())
     found = {}
-    for line in guest.lines():
-        if line and line.startswith("class '"):
+    done = False
+    for line in guest.lines(HUNG):
+        done |= "stress: done" in line
+        if line.startswith("class '"):
             name, _, names = line[7:].partition("' stressors: ")
             found[name] = names.split()
+            guest.goes_on()
     guest.end()
-    if not found:
-        raise SystemExit("stress.py: the guest did not say which stressors it has; its console ends with:\n" + guest.console.read_text(errors="replace")[-2000:])
+    if not done or not found:
+        raise SystemExit("stress.py: the guest did not say which stressors it has; it ends with:\n" + "\n".join(guest.last_words()))
     return found
 
 
 def run(chosen, work, stressors):
     """Runs stressors, in as many guests as it takes: for each how it ended and what was said."""
     ends, unknown = {}, {}
+
+    def note(name, how, said, seconds):
+        ends[name] = (how, said)
+        if chosen.verbose:
+            print(f"{name}: {how}, {seconds:.1f} s", file=sys.stderr, flush=True)
+
     while left := [name for name in stressors if name not in ends]:
         guest = Guest(chosen, work, script(left, chosen.seconds, "--pathological" if chosen.pathological else ""))
-        current, said, since, done, last = None, [], time.monotonic(), False, []
-        for line in guest.lines():
-            if line is None:
-                if time.monotonic() - since > chosen.seconds + HUNG:
-                    break
-                continue
-            last = [*last[-30:], line]
+        current, previous, said, done = None, None, [], False
+        for line in guest.lines(chosen.seconds + HUNG):
             mark, _, rest = line.partition("stress: ")[2].partition(" ")
             if mark == "begin":
-                current, said, since = rest, [], time.monotonic()
+                current, said = rest, []
+                guest.goes_on()
             elif mark in ("said", "kernel"):
                 said.append((mark, rest))
             elif mark == "end" and current:
-                how = verdict(int(rest.split()[1]), said)
-                ends[current] = (how, [text for _, text in said])
-                if chosen.verbose:
-                    print(f"{current}: {how}, {time.monotonic() - since:.1f} s", file=sys.stderr, flush=True)
-                current, since = None, time.monotonic()
+                note(current, verdict(int(rest.split()[1]), said), [text for _, text in said], time.monotonic() - guest.since)
+                current, previous = None, current
+                guest.goes_on()
             elif mark == "done":
                 done = True
-        hung = guest.process.poll() is None
+        how = "the guest hung" if guest.process.poll() is None else "the guest died"
+        took = time.monotonic() - guest.since
         for code in guest.end():
             known = unknown.setdefault(code["what"], {"what": code["what"], "bytes": code["bytes"], "count": 0})
             known["count"] += code["count"]
-        if not done:
-            if current is None:
-                raise SystemExit("stress.py: the guest ended outside a stressor; its console ends with:\n" + "\n".join(last))
-            ends[current] = ("the guest hung" if hung else "the guest died", last)
-            if chosen.verbose:
-                print(f"{current}: {ends[current][0]}", file=sys.stderr, flush=True)
+        if current is not None:
+            note(current, how, guest.last_words(), took)
+        elif not done and previous is not None:
+            note(f"after {previous}", how, guest.last_words(), took)
+        elif not done:
+            # The next one would not come further.
+            for name in left:
+                note(name, f"not run: {how} before the first stressor", guest.last_words() if name == left[0] else [], took)
         if not chosen.keep:
             shutil.rmtree(guest.folder)
     return ends, list(unknown.values())
@@ -238,7 +257,7 @@ def main():
     chosen = parser.parse_args()
     if unknown := set(chosen.classes.split(",")) - set(CLASSES):
         parser.error(f"no class {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
-    subprocess.run([debian.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([debian_guest.root / "tessera", "guest", "list"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as temporary:
         work = (chosen.keep or pathlib.Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)

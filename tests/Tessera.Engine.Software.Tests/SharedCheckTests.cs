@@ -43,7 +43,8 @@ internal sealed class SharedCheckTests(bool plain, bool counted)
         {
             using EngineGuest one = new(sharing, time: counted ? Time : null);
             using EngineGuest other = new(apart, time: counted ? Time : null);
-            int program = HashCode.Combine(seed, round);
+            // Two numbers of its own, the same in every process.
+            int program = (seed * 1_000_003) + (round * 2);
             // Once to fill the TLB, which is where checks of several fail; then as it is most of the time.
             for (int run = 0; run < 3; run++)
             {
@@ -60,7 +61,7 @@ internal sealed class SharedCheckTests(bool plain, bool counted)
             }
         }
 
-        Assert.That(faults, Is.InRange(rounds / 10, rounds * 3), "some programs fault, others do not");
+        Assert.That(faults, Is.InRange(rounds, rounds * 2), "of the three times as many runs about half fault");
     }
 
     [TestCaseSource(nameof(Blocks))]

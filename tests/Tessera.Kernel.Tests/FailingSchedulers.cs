@@ -34,7 +34,7 @@ internal sealed class FailingSchedulers(string engine)
         test.WaitForUnits(first, before.one + 1000);
         test.WaitForUnits(second, before.two + 1000);
         Assert.That(test.Machine.Snapshot().SchedulerName, Is.EqualTo("round-robin"));
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -99,53 +99,41 @@ internal sealed class FailingSchedulers(string engine)
         Dawdles,
     }
 
-    private sealed class FailingScheduler(Failure failure) : IScheduler
+    private sealed class FailingScheduler(Failure failure) : WrappedScheduler(new RoundRobinScheduler(new RoundRobinOptions()))
     {
         private readonly ManualResetEventSlim _released = new();
-        private readonly RoundRobinScheduler _good = new(new RoundRobinOptions());
         private readonly List<SchedulableVcpu> _known = [];
         private ISchedulerMachine _machine = null!;
+        private volatile Thread? _stuck;
         private int _decisions;
 
-        /// <summary>Ends a blocked decision, so that its thread can end.</summary>
-        public void LetGo() => _released.Set();
+        /// <summary>Ends a blocked decision, if there is one, and waits for the end of its thread.</summary>
+        public void End()
+        {
+            _released.Set();
+            Assert.That(_stuck?.Join(Hang.Limit), Is.Not.False, "the thread that was given up does not end");
+        }
 
-        public void Attach(ISchedulerMachine machine)
+        public override void Attach(ISchedulerMachine machine)
         {
             _machine = machine;
-            _good.Attach(machine);
+            base.Attach(machine);
         }
 
-        public void Add(SchedulableVcpu vcpu, Nanoseconds now)
-        {
-            _known.Add(vcpu);
-            _good.Add(vcpu, now);
-        }
-
-        public void Remove(SchedulableVcpu vcpu, Nanoseconds now) => _good.Remove(vcpu, now);
-
-        public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
+        public override void Wake(SchedulableVcpu vcpu, Nanoseconds now)
         {
             if (failure == Failure.Starves)
                 _machine.RequestReschedule(new PcpuId(0));
             else
-                _good.Wake(vcpu, now);
+                base.Wake(vcpu, now);
         }
 
-        public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => _good.Sleep(vcpu, now);
-
-        public void Yield(SchedulableVcpu vcpu, Nanoseconds now) => _good.Yield(vcpu, now);
-
-        public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) => _good.Adjust(vcpu, now);
-
-        public string Describe(SchedulableVcpu vcpu) => _good.Describe(vcpu);
-
-        public Decision Schedule(in SchedulingPoint point)
+        public override Decision Schedule(in SchedulingPoint point)
         {
             if (failure == Failure.Starves)
                 return _known.Count > 0 && _known[0].State == RunState.Runnable ? new Decision(_known[0], Nanoseconds.FromMilliseconds(10)) : Decision.Idle;
             if (_known.Count == 0 || ++_decisions < GoodDecisions)
-                return _good.Schedule(point);
+                return base.Schedule(point);
             switch (failure)
             {
                 case Failure.Throws:
@@ -153,6 +141,7 @@ internal sealed class FailingSchedulers(string engine)
                 case Failure.Nonsense:
                     return new Decision(new SchedulableVcpu(new VcpuId(new DomainId(999), 0)), Nanoseconds.FromMilliseconds(1));
                 case Failure.Blocks:
+                    _stuck = Thread.CurrentThread;
                     _released.Wait();
                     return Decision.Idle;
                 case Failure.Dawdles:
@@ -160,10 +149,16 @@ internal sealed class FailingSchedulers(string engine)
                     long since = Stopwatch.GetTimestamp();
                     while (Stopwatch.GetElapsedTime(since) < TimeSpan.FromMilliseconds(150))
                         Thread.SpinWait(100);
-                    return _good.Schedule(point);
+                    return base.Schedule(point);
                 default:
-                    return _good.Schedule(point);
+                    return base.Schedule(point);
             }
+        }
+
+        protected override void Before(SchedulerCall call, SchedulableVcpu? vcpu)
+        {
+            if (call == SchedulerCall.Add)
+                _known.Add(vcpu!);
         }
     }
 }

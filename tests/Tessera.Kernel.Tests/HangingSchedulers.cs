@@ -30,7 +30,7 @@ internal sealed class HangingSchedulers(string engine)
         receiver.Start(code => AwaitEvent(code, data, sender.Domain.Id));
         Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), Hang.Limit), "the receiver does not wait");
         uint port = Read(receiver, Ports);
-        scheduler.HangIn(HangingCall.Wake, receiver.Domain);
+        scheduler.HangIn(SchedulerCall.Wake, receiver.Domain);
         sender.Start(code =>
         {
             code.mov(rsi, sender.Data);
@@ -53,6 +53,8 @@ internal sealed class HangingSchedulers(string engine)
             uint before = Read(guest, Count);
             Assert.That(test.WaitFor(() => Read(guest, Count) > before + 1000, Hang.Limit), $"{guest.Domain.Name} stands still: {guest.Domain.State} {guest.Domain.ExitReason}");
         }
+
+        scheduler.End();
     }
 
     [Test]
@@ -65,7 +67,7 @@ internal sealed class HangingSchedulers(string engine)
         receiver.Start(code => AwaitEvent(code, receiver.Data, new DomainId(0)));
         Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), Hang.Limit), "the receiver does not wait");
         Assert.That(BackendChannel.TryBind(receiver.Domain, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
-        scheduler.HangIn(HangingCall.Wake, receiver.Domain);
+        scheduler.HangIn(SchedulerCall.Wake, receiver.Domain);
 
         // A backend that stayed in the policy would never come to the next line.
         channel!.Notify();
@@ -73,7 +75,7 @@ internal sealed class HangingSchedulers(string engine)
         Assert.That(test.WaitFor(() => Read(receiver, Count) > 1000, Hang.Limit), $"the receiver stands still: {receiver.Domain.State} {receiver.Domain.ExitReason}");
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         channel.Dispose();
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -84,11 +86,11 @@ internal sealed class HangingSchedulers(string engine)
         Domain spin = test.Run("spin");
         Domain beat = test.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(5) });
         test.WaitForUnits(beat, 3);
-        scheduler.HangIn(HangingCall.Wake, beat);
+        scheduler.HangIn(SchedulerCall.Wake, beat);
         ExpectHang(test, "Wake(");
         test.WaitForUnits(beat, TestMachine.ReportOf(beat).Units + 20);
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -98,10 +100,10 @@ internal sealed class HangingSchedulers(string engine)
         using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain yielding = test.Run("fuzz", new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 });
         test.WaitForUnits(yielding, 10);
-        scheduler.HangIn(HangingCall.Yield, yielding);
+        scheduler.HangIn(SchedulerCall.Yield, yielding);
         ExpectHang(test, "Yield(");
         test.WaitForUnits(yielding, TestMachine.ReportOf(yielding).Units + 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -110,22 +112,46 @@ internal sealed class HangingSchedulers(string engine)
         HangingScheduler scheduler = new();
         using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain spin = test.Run("spin");
-        scheduler.HangIn(HangingCall.Remove, domain: null);
+        scheduler.HangIn(SchedulerCall.Remove, domain: null);
         Domain hello = test.Run("hello");
         test.WaitForEnd(hello);
         ExpectHang(test, "Remove(");
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         test.Machine.Destroy(hello);
         Assert.That(hello.State, Is.EqualTo(DomainState.Destroyed));
-        scheduler.LetGo();
+        scheduler.End();
     }
 
-    [TestCase(HangingCall.Wake)]
-    [TestCase(HangingCall.Adjust)]
-    [TestCase(HangingCall.Sleep)]
-    [TestCase(HangingCall.Remove)]
-    [TestCase(HangingCall.Add)]
-    public void A_hang_in_a_call_of_the_control_side_lets_its_caller_go(HangingCall call)
+    [Test]
+    public void A_removal_by_the_control_side_that_comes_back_while_it_is_given_up_is_done_all_the_same()
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.Start(engine, scheduler);
+        Domain spin = test.Run("spin");
+        test.WaitForUnits(spin, 1);
+        List<Domain> ended = [];
+        test.Machine.DomainEnded = ended.Add;
+        using ManualResetEventSlim isBack = new();
+        test.Machine.SchedulerEjected = ejection =>
+        {
+            // The call is given up by now, and its thread is not: an errand that counted as done would let its caller go.
+            scheduler.LetGo();
+            isBack.Wait(TimeSpan.FromMilliseconds(500));
+        };
+        scheduler.HangIn(SchedulerCall.Remove, spin);
+        spin.Crash(vcpu: null, "the test ends it");
+        isBack.Set();
+        Assert.That(ended, Is.EqualTo(new[] { spin }));
+        ExpectHang(test, "Remove(");
+        scheduler.End();
+    }
+
+    [TestCase(SchedulerCall.Wake)]
+    [TestCase(SchedulerCall.Adjust)]
+    [TestCase(SchedulerCall.Sleep)]
+    [TestCase(SchedulerCall.Remove)]
+    [TestCase(SchedulerCall.Add)]
+    public void A_hang_in_a_call_of_the_control_side_lets_its_caller_go(SchedulerCall call)
     {
         HangingScheduler scheduler = new();
         using TestMachine test = TestMachine.Start(engine, scheduler);
@@ -136,7 +162,7 @@ internal sealed class HangingSchedulers(string engine)
         scheduler.HangIn(call, domain: null);
         test.Machine.Adjust(spin, 512, null, null);
         test.Machine.Pause(other);
-        if (call == HangingCall.Sleep)
+        if (call == SchedulerCall.Sleep)
             ExpectHang(test, "Sleep(");
         test.Machine.Resume(other);
         test.Machine.Destroy(other);
@@ -144,7 +170,7 @@ internal sealed class HangingSchedulers(string engine)
         ExpectHang(test, $"{call}(");
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
         test.WaitForUnits(last, 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -154,11 +180,11 @@ internal sealed class HangingSchedulers(string engine)
         using TestMachine test = TestMachine.Start(engine);
         Domain spin = test.Run("spin");
         test.WaitForUnits(spin, 100);
-        scheduler.HangIn(HangingCall.Add, domain: null);
+        scheduler.HangIn(SchedulerCall.Add, domain: null);
         Ejection? ejection = test.Machine.SwapScheduler(scheduler, "slow-starter 2.0.0", null);
         Assert.That((ejection?.Policy, ejection?.Reason), Is.EqualTo(("slow-starter 2.0.0", EjectionReason.Hung)));
         test.WaitForUnits(spin, TestMachine.ReportOf(spin).Units + 1000);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     private static void ExpectHang(TestMachine test, string call)

@@ -11,7 +11,7 @@ internal sealed class VirtualHangTests
 
     [Test]
     public void A_hang_is_ejected_named_and_survived(
-        [Values(HangingCall.Schedule, HangingCall.Wake, HangingCall.Sleep, HangingCall.Yield, HangingCall.Remove)] HangingCall call)
+        [Values(SchedulerCall.Schedule, SchedulerCall.Wake, SchedulerCall.Sleep, SchedulerCall.Yield, SchedulerCall.Remove)] SchedulerCall call)
     {
         HangingScheduler scheduler = new();
         using TestMachine test = TestMachine.StartInVirtualTime(scheduler, Limit);
@@ -30,16 +30,16 @@ internal sealed class VirtualHangTests
         ExpectProgress(test, 600, spin, beat, yielding);
 
         // The thread that was given up comes back and finds that nothing is its own.
-        scheduler.LetGo();
+        scheduler.End();
         ExpectProgress(test, 900, spin, beat, yielding);
         Assert.That(test.Machine.Snapshot().Ejections, Is.EqualTo(new[] { ejection }));
         test.Machine.Destroy(hello);
     }
 
-    [TestCase(HangingCall.Add)]
-    [TestCase(HangingCall.Adjust)]
-    [TestCase(HangingCall.Sleep)]
-    public void A_hang_in_a_call_of_the_control_side_lets_its_caller_go(HangingCall call)
+    [TestCase(SchedulerCall.Add)]
+    [TestCase(SchedulerCall.Adjust)]
+    [TestCase(SchedulerCall.Sleep)]
+    public void A_hang_in_a_call_of_the_control_side_lets_its_caller_go(SchedulerCall call)
     {
         HangingScheduler scheduler = new();
         using TestMachine test = TestMachine.StartInVirtualTime(scheduler, Limit);
@@ -54,7 +54,7 @@ internal sealed class VirtualHangTests
         RunUntil(test, 60);
         Assert.That(test.Machine.Snapshot().Ejections.Single().Evidence, Does.StartWith($"its {call}("));
         ExpectProgress(test, 200, spin, last);
-        scheduler.LetGo();
+        scheduler.End();
     }
 
     [Test]
@@ -70,9 +70,9 @@ internal sealed class VirtualHangTests
             Domain spin = test.Run("spin");
             _ = test.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(5) });
             RunUntil(test, 33);
-            scheduler.HangIn(HangingCall.Wake, domain: null);
+            scheduler.HangIn(SchedulerCall.Wake, domain: null);
             RunUntil(test, 300);
-            scheduler.LetGo();
+            scheduler.End();
             return (test.Machine.Snapshot().Ejections.Single().At, TestMachine.ReportOf(spin).Units);
         }
     }
@@ -91,12 +91,34 @@ internal sealed class VirtualHangTests
             Domain spin = test.Run("spin");
             RunUntil(test, 10);
             if (away > TimeSpan.Zero)
-                scheduler.HangIn(HangingCall.Schedule, domain: null);
+                scheduler.HangIn(SchedulerCall.Schedule, domain: null);
             using Timer back = new(_ => scheduler.LetGo(goOn: true), null, away, Timeout.InfiniteTimeSpan);
             RunUntil(test, 100);
             Assert.That(test.Machine.Snapshot().Ejections, Is.Empty);
             return TestMachine.ReportOf(spin).Units;
         }
+    }
+
+    [Test]
+    public void A_machine_that_runs_can_be_disposed_of_by_another_thread([Values(SchedulerCall.None, SchedulerCall.Schedule)] SchedulerCall call)
+    {
+        HangingScheduler scheduler = new();
+        using TestMachine test = TestMachine.StartInVirtualTime(scheduler, Limit);
+        _ = test.Run("spin");
+        RunUntil(test, 10);
+        if (call != SchedulerCall.None)
+            scheduler.HangIn(call, domain: null);
+        // As good as for ever.
+        Task run = Task.Run(() => test.Machine.RunUntil(Nanoseconds.FromSeconds(1_000_000)));
+        if (call == SchedulerCall.None)
+            Assert.That(SpinWait.SpinUntil(() => test.Machine.Now > Nanoseconds.FromMilliseconds(20), Hang.Limit), Is.True);
+        else
+            scheduler.WaitForHang();
+        Assert.That(Task.Run(test.Machine.Dispose).Wait(Hang.Limit), Is.True, "Dispose does not come back");
+        Assert.That(() => run.Wait(Hang.Limit), Throws.InstanceOf<AggregateException>().With.InnerException.InstanceOf<ObjectDisposedException>());
+        Assert.That(() => test.Machine.RunUntil(Nanoseconds.FromSeconds(2_000_000)), Throws.InstanceOf<ObjectDisposedException>());
+        if (call != SchedulerCall.None)
+            scheduler.End();
     }
 
     private static void RunUntil(TestMachine test, long milliseconds)

@@ -85,6 +85,30 @@ public sealed class HangTests : IDisposable
     }
 
     [Test]
+    public void The_host_is_told_before_a_call_that_was_given_up_comes_back()
+    {
+        Thread? stuck = null;
+        bool? wasBack = null;
+        TellingHost host = new(() =>
+        {
+            _released.Set();
+            // Where it does not wait it is back by then.
+            wasBack = stuck!.Join(TimeSpan.FromMilliseconds(200));
+        });
+        SchedulerCore core = new(_policy, "under-test", Policies.RoundRobin, new SchedulerCoreOptions { PcpuCount = 1, HostClock = _clock }, host);
+        SchedulableVcpu vcpu = new(new(new DomainId(1), 0));
+        core.Add(vcpu, Nanoseconds.Zero);
+        _policy.OnWake = _ => StayInside();
+        stuck = new Thread(() => core.Wake(vcpu, Nanoseconds.Zero));
+        stuck.Start();
+        Assert.That(_entered.Wait(Hang.Limit), Is.True);
+        _clock.Move(Nanoseconds.FromSeconds(2));
+        Assert.That(core.CheckHung(Nanoseconds.Zero), Is.True);
+        Assert.That(wasBack, Is.False);
+        Assert.That(stuck.Join(Hang.Limit), Is.True);
+    }
+
+    [Test]
     public void A_hung_policy_that_comes_back_cannot_ask_for_anything()
     {
         ISchedulerMachine? seen = null;
@@ -99,5 +123,14 @@ public sealed class HangTests : IDisposable
     {
         _entered.Set();
         _released.Wait(Hang.Limit);
+    }
+
+    private sealed class TellingHost(Action told) : ISchedulerHost
+    {
+        public void Kick(PcpuId pcpu)
+        {
+        }
+
+        public void PolicyHung(int managedThreadId, PcpuId? deciding) => told();
     }
 }

@@ -50,7 +50,7 @@ internal static class Policies
 }
 
 /// <summary>A policy that passes everything to another until a test bends one answer.</summary>
-internal sealed class BentScheduler(IScheduler inner) : IScheduler
+internal sealed class BentScheduler(IScheduler good) : WrappedScheduler(good)
 {
     public Action<ISchedulerMachine>? OnAttach { get; set; }
 
@@ -64,60 +64,31 @@ internal sealed class BentScheduler(IScheduler inner) : IScheduler
 
     public List<string> Calls { get; } = [];
 
-    public void Attach(ISchedulerMachine machine)
+    public override void Attach(ISchedulerMachine machine)
     {
         OnAttach?.Invoke(machine);
-        inner.Attach(machine);
+        base.Attach(machine);
     }
 
-    public void Add(SchedulableVcpu vcpu, Nanoseconds now)
+    public override Decision Schedule(in SchedulingPoint point)
     {
-        Calls.Add($"add {vcpu.Id}");
-        OnAdd?.Invoke(vcpu);
-        inner.Add(vcpu, now);
-    }
-
-    public void Remove(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-        Calls.Add($"remove {vcpu.Id}");
-        inner.Remove(vcpu, now);
-    }
-
-    public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-        Calls.Add($"wake {vcpu.Id}");
-        OnWake?.Invoke(vcpu);
-        inner.Wake(vcpu, now);
-    }
-
-    public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-        Calls.Add($"sleep {vcpu.Id}");
-        inner.Sleep(vcpu, now);
-    }
-
-    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-        Calls.Add($"yield {vcpu.Id}");
-        inner.Yield(vcpu, now);
-    }
-
-    public Decision Schedule(in SchedulingPoint point)
-    {
-        Decision decision = inner.Schedule(point);
+        Decision decision = base.Schedule(point);
         if (OnSchedule is { } bend)
             decision = bend(point, decision);
         Calls.Add($"{point.Pcpu}: {point.Current?.Id.ToString() ?? "idle"}{(point.Current is not null && !point.CurrentRunnable ? " (asleep)" : "")} -> {decision.Vcpu?.Id.ToString() ?? "idle"}");
         return decision;
     }
 
-    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+    public override Entitlement EntitlementOf(SchedulableVcpu vcpu) => OnEntitlement?.Invoke(vcpu) ?? base.EntitlementOf(vcpu);
+
+    protected override void Before(SchedulerCall call, SchedulableVcpu? vcpu)
     {
-        Calls.Add($"adjust {vcpu.Id}");
-        inner.Adjust(vcpu, now);
+        if (call == SchedulerCall.Schedule)
+            return;
+        Calls.Add($"{call.ToString().ToLowerInvariant()} {vcpu!.Id}");
+        if (call == SchedulerCall.Add)
+            OnAdd?.Invoke(vcpu);
+        else if (call == SchedulerCall.Wake)
+            OnWake?.Invoke(vcpu);
     }
-
-    public Entitlement EntitlementOf(SchedulableVcpu vcpu) => OnEntitlement?.Invoke(vcpu) ?? inner.EntitlementOf(vcpu);
-
-    public string Describe(SchedulableVcpu vcpu) => inner.Describe(vcpu);
 }

@@ -9,7 +9,10 @@ namespace Tessera.Cli.Terminal;
 /// </summary>
 internal sealed class StopSignals : IDisposable
 {
-    /// <summary>How long an orderly stop may take: more than results of any length need, less than what sends SIGTERM commonly waits before SIGKILL.</summary>
+    /// <summary>
+    /// How long an orderly stop may take: more than results of any length need, less than the 90 s that systemd waits after SIGTERM before it kills. Others wait less (docker 10 s, Kubernetes
+    /// 30 s) unless they are told.
+    /// </summary>
     public static readonly TimeSpan OrderlyLimit = TimeSpan.FromSeconds(60);
 
     /// <summary>How long the terminal may take to be put right, and the runtime to end.</summary>
@@ -21,6 +24,7 @@ internal sealed class StopSignals : IDisposable
     private readonly TaskCompletionSource _over = new();
     private readonly TimeSpan _limit;
     private readonly Action<string> _hardEnd;
+    private Thread? _limiter;
     private int _isLimited;
     private int _count;
 
@@ -37,11 +41,15 @@ internal sealed class StopSignals : IDisposable
     /// <param name="isTerminal">Whether that is a terminal, where the cursor is to be shown again before a hard end.</param>
     public static StopSignals Listen(TextWriter error, bool isTerminal)
     {
-        StopSignals signals = new(OrderlyLimit, why => EndProcess(() =>
-        {
-            error.Write((isTerminal ? ShowCursor : "") + why);
-            error.Flush();
-        }));
+        StopSignals signals = new(OrderlyLimit, why => End(
+            () =>
+            {
+                error.Write((isTerminal ? ShowCursor : "") + why);
+                error.Flush();
+            },
+            LastLimit,
+            static () => Environment.Exit(ExitCode.Failed),
+            static () => LibC._exit(ExitCode.Failed)));
         foreach (PosixSignal signal in new[] { PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP })
             signals._registrations.Add(PosixSignalRegistration.Create(signal, signals.Arrived));
         return signals;
@@ -78,30 +86,54 @@ internal sealed class StopSignals : IDisposable
         {
             _stop.Set();
             if (Interlocked.Exchange(ref _isLimited, 1) == 0)
-                new Thread(EndAtLimit) { IsBackground = true, Name = "tessera stop" }.Start();
+            {
+                _limiter = new Thread(EndAtLimit) { IsBackground = true, Name = "tessera stop" };
+                _limiter.Start();
+            }
+
             return;
         }
 
         _hardEnd("");
     }
 
+    /// <summary>For tests: waits until nothing can be ended for taking too long any more.</summary>
+    internal bool WaitForLimiter(TimeSpan time) => _limiter?.Join(time) != false;
+
+    /// <summary>Ends the process whatever keeps it: a terminal that takes nothing, or a handler of the runtime's end.</summary>
+    /// <param name="last">What is to be done before.</param>
+    /// <param name="limit">How long that and the runtime's end may take.</param>
+    /// <param name="exit">The runtime's end.</param>
+    /// <param name="cut">The end without it.</param>
+    internal static void End(Action last, TimeSpan limit, Action exit, Action cut)
+    {
+        Thread cutter = new(() =>
+        {
+            Thread.Sleep(limit);
+            cut();
+        })
+        {
+            IsBackground = true,
+            Name = "tessera end",
+        };
+        cutter.Start();
+        try
+        {
+            last();
+        }
+        finally
+        {
+            exit();
+        }
+    }
+
     private void EndAtLimit()
     {
         if (!_over.Task.Wait(_limit))
-            _hardEnd($"error: it has not stopped {_limit.TotalSeconds:0} s after it was asked to, and is ended as it is.{Environment.NewLine}");
-    }
-
-    private static void EndProcess(Action last)
-    {
-        // Neither a terminal that takes nothing nor a handler of the runtime's end keeps the process.
-        Thread cut = new(static () =>
         {
-            Thread.Sleep(LastLimit);
-            LibC._exit(ExitCode.Failed);
-        });
-        cut.IsBackground = true;
-        cut.Start();
-        last();
-        Environment.Exit(ExitCode.Failed);
+            _hardEnd(
+                $"error: this has not stopped {_limit.TotalSeconds:0} s after it was asked to, since an engine, a scheduler, a backend or the terminal does not come back, and is ended as it is."
+                + $"{Environment.NewLine}Its results are missing or incomplete. Try again without plugins of your own, one after the other; `tessera plugins check` looks at a scheduler.{Environment.NewLine}");
+        }
     }
 }

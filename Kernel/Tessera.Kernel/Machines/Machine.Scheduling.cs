@@ -52,6 +52,7 @@ public sealed partial class Machine
             if (_disposed != 0)
             {
                 stuck.LetGo();
+                Virtual?.GoOnWithout(managedThreadId);
                 return;
             }
 
@@ -84,9 +85,21 @@ public sealed partial class Machine
     internal void OnDomainEnded(Domain domain)
     {
         if (CurrentPcpu is { } pcpu)
+        {
             pcpu.EndLater(domain);
-        else
-            _ = _errands.Run(() => RemoveEnded(domain)) || _errands.Run(() => RemoveEnded(domain));
+            return;
+        }
+
+        bool isRemoved = false;
+        while (!isRemoved)
+        {
+            _ = _errands.Run(() =>
+            {
+                // One that was given up says nothing any more.
+                if (RemoveEnded(domain))
+                    isRemoved = true;
+            });
+        }
     }
 
     /// <summary>The vCPUs of an ended domain leave the scheduler.</summary>

@@ -25,6 +25,9 @@ namespace Tessera.Kernel;
 public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>How long the watchdog's last look may take when the machine ends; only a fallback that hangs takes longer.</summary>
+    private static readonly TimeSpan LastLook = TimeSpan.FromSeconds(2);
     private static readonly Nanoseconds HangLimitInHostTime = Nanoseconds.FromSeconds(1);
     private static readonly Nanoseconds HangLimitInVirtualTime = Nanoseconds.FromSeconds(10);
 
@@ -33,7 +36,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly IMmuVirtualization _mmu;
     private readonly IMemoryPolicy _memoryPolicy;
     private readonly FastPathMode _fastPaths;
-    private readonly PolicyErrands _errands = new();
+    private readonly PolicyErrands _errands = new("tessera errands");
     private readonly Lock _gate = new();
     private readonly List<Domain> _domains = [];
     private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
@@ -303,6 +306,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <param name="instant">The instant; <see cref="Now"/> is not before it afterwards.</param>
     /// <param name="isOver">Asked now and then whether to stop before.</param>
     /// <exception cref="InvalidOperationException">The machine goes by the host's time.</exception>
+    /// <exception cref="ObjectDisposedException">The machine was disposed of before it came there.</exception>
     public void RunUntil(Nanoseconds instant, Func<bool>? isOver = null) =>
         (Virtual ?? throw new InvalidOperationException("This machine goes by the host's time, by itself.")).RunUntil(instant, isOver);
 
@@ -311,32 +315,39 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        using MachineClock clock = Clock;
-        using PolicyErrands errands = _errands;
-        using Timer watchdog = _watchdog;
-        using VirtualMachineDriver? driver = Virtual;
-        foreach (PhysicalCpu pcpu in _pcpus)
-            pcpu.Leave();
-        foreach (PhysicalCpu pcpu in _pcpus)
-            pcpu.Dispose();
-        foreach (PhysicalCpu pcpu in _replaced)
-            pcpu.Dispose();
-        foreach (Domain domain in Domains)
+        try
         {
-            try
+            using PolicyErrands errands = _errands;
+            Virtual?.Dispose();
+            foreach (PhysicalCpu pcpu in _pcpus)
+                pcpu.Leave();
+            foreach (PhysicalCpu pcpu in _pcpus)
+                pcpu.Dispose();
+            foreach (PhysicalCpu pcpu in _replaced)
+                pcpu.Dispose();
+            foreach (Domain domain in Domains)
             {
-                Destroy(domain);
+                try
+                {
+                    Destroy(domain);
+                }
+                catch (InvalidOperationException exception)
+                {
+                    OnFailure(exception);
+                }
             }
-            catch (InvalidOperationException exception)
-            {
-                OnFailure(exception);
-            }
-        }
 
-        _blockWorker.Dispose();
-        _networkWorker.Dispose();
-        StoreServer.Dispose();
-        _pool?.Dispose();
+            _blockWorker.Dispose();
+            _networkWorker.Dispose();
+            StoreServer.Dispose();
+            _pool?.Dispose();
+        }
+        finally
+        {
+            // The watchdog goes after all that may hang in a policy, and the clock after its last look.
+            _ = _watchdog.DisposeAsync().AsTask().Wait(LastLook);
+            Clock.Dispose();
+        }
     }
 
     /// <inheritdoc/>

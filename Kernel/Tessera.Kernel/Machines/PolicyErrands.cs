@@ -3,18 +3,25 @@ using System.Runtime.ExceptionServices;
 namespace Tessera.Kernel;
 
 /// <summary>
-/// The thread on which the control side (start, pause, adjust, swap, destroy) calls the scheduler core. A policy may hang in any of these
-/// calls; then this thread stays behind in the plugin, another takes its place, and whoever waits for the errand goes on.
+/// A thread on which others have done what may call into the policy: the control side its calls of the scheduler core (start, pause, adjust, swap, destroy), and virtual time all that its
+/// machine does. A policy may hang in it; then this thread stays behind in the plugin, another takes its place, and whoever waits for the errand goes on.
 /// </summary>
 internal sealed class PolicyErrands : IDisposable
 {
+    private readonly string _name;
     private readonly object _gate = new();
     private readonly Queue<Errand> _waiting = new();
     private Thread _thread;
     private Errand? _current;
     private bool _isOver;
 
-    public PolicyErrands() => _thread = Begin();
+    /// <summary>Starts the thread.</summary>
+    /// <param name="name">The thread's name.</param>
+    public PolicyErrands(string name)
+    {
+        _name = name;
+        _thread = Begin();
+    }
 
     /// <summary>Does an errand and waits for it; errands are done one after the other.</summary>
     /// <returns>False when it hung in the policy: the fallback is in charge and knows all that the core knew.</returns>
@@ -56,15 +63,18 @@ internal sealed class PolicyErrands : IDisposable
         }
     }
 
-    /// <summary>Ends the thread; errands after this are done by who asks for them.</summary>
+    /// <summary>Ends the thread when its errands are done or given up; errands after this are done by who asks for them.</summary>
     public void Dispose()
     {
         Thread last;
         lock (_gate)
         {
             _isOver = true;
-            last = _thread;
             Monitor.PulseAll(_gate);
+            // One that hangs is given up in a while, and then it is another thread that ends.
+            while (_current is not null || _waiting.Count > 0)
+                Monitor.Wait(_gate);
+            last = _thread;
         }
 
         last.Join();
@@ -72,7 +82,7 @@ internal sealed class PolicyErrands : IDisposable
 
     private Thread Begin()
     {
-        Thread thread = new(Loop) { Name = "tessera errands", IsBackground = true };
+        Thread thread = new(Loop) { Name = _name, IsBackground = true };
         thread.Start();
         return thread;
     }

@@ -18,9 +18,10 @@ internal sealed class VirtualMachineDriver : IDisposable
     private const int TrapsPerEntries = 32;
 
     private readonly Machine _machine;
-    private readonly PolicyErrands _threads = new();
+    private readonly PolicyErrands _threads = new("tessera time");
     private volatile PhysicalCpu? _current;
     private volatile int _thread;
+    private volatile bool _isOver;
     private readonly Action _serveStore;
     private long _storeAt = long.MaxValue;
 
@@ -41,18 +42,20 @@ internal sealed class VirtualMachineDriver : IDisposable
     public PhysicalCpu? CurrentHere => _current is not null && Environment.CurrentManagedThreadId == _thread ? _current : null;
 
     /// <summary>Goes on to an instant. Where it is cut into such pieces changes nothing of what happens.</summary>
+    /// <exception cref="ObjectDisposedException">The machine was disposed of before it came there.</exception>
     public void RunUntil(Nanoseconds instant, Func<bool>? isOver)
     {
         bool isDone = false;
         while (!isDone)
         {
+            ObjectDisposedException.ThrowIf(_isOver, _machine);
             _ = _threads.Run(() =>
             {
                 // One that was given up says nothing any more.
                 if (Drive(instant, isOver))
                     isDone = true;
             });
-            // A hung call that came back while it was given up: whoever gave it up is about to put another CPU in the place of the one that was in it.
+            // The turn of one that was given up ends after the thread was given back.
             while (_current is not null)
                 _ = Thread.Yield();
         }
@@ -61,7 +64,7 @@ internal sealed class VirtualMachineDriver : IDisposable
     /// <summary>Whose turn a thread is in, by number; -1 if it does not drive the machine.</summary>
     public int WhoseTurn(int managedThreadId) => managedThreadId == _thread && _current is { } pcpu ? pcpu.Id.Index : -1;
 
-    /// <summary>The scheduler has hung in the turn of this thread, whose physical CPU was replaced: another one goes on.</summary>
+    /// <summary>The scheduler has hung in the turn of this thread, whose physical CPU was replaced: another one goes on, if anything does.</summary>
     public void GoOnWithout(int managedThreadId)
     {
         // In this order: while there is a turn, whoever waits for its end gives the thread nothing else to do.
@@ -70,10 +73,16 @@ internal sealed class VirtualMachineDriver : IDisposable
         _current = null;
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => _threads.Dispose();
+    /// <summary>Ends what it drives, after the turn that goes on or when the scheduler that hangs in it is given up.</summary>
+    public void Dispose()
+    {
+        _isOver = true;
+        _threads.Dispose();
+        while (_current is not null)
+            _ = Thread.Yield();
+    }
 
-    /// <returns>False when the scheduler hung: this thread touches nothing any more.</returns>
+    /// <returns>False when the scheduler hung, and this thread touches nothing any more, or when the machine is disposed of.</returns>
     private bool Drive(Nanoseconds instant, Func<bool>? isOver)
     {
         long end = Time.Clock.WorkAt(instant);
@@ -84,6 +93,8 @@ internal sealed class VirtualMachineDriver : IDisposable
         {
             while (isOver?.Invoke() != true)
             {
+                if (_isOver)
+                    return false;
                 PhysicalCpu? next = null;
                 (long at, long reached) = (Time.Next, 0);
                 foreach (PhysicalCpu pcpu in _machine.Pcpus)

@@ -41,6 +41,10 @@ internal static unsafe class CpuSetup
     private const ulong InterceptedSyscallMask = SyscallMask & ~0x200200UL;
 
     private const uint HypervisorLeaves = 0x40000000;
+    private const uint XsaveLeaf = 0xd;
+
+    /// <summary>XTILE_CFG and XTILE_DATA.</summary>
+    private const ulong Amx = 3 << 17;
 
     /// <summary>Sets up a guest CPU.</summary>
     /// <param name="vcpu">The vCPU.</param>
@@ -139,6 +143,9 @@ internal static unsafe class CpuSetup
                     entry.Ecx &= ~((1u << 5) | (1u << 21) | (1u << 24));
                     entry.Ebx = (entry.Ebx & 0x00ffffff) | ((uint)index << 24);
                     break;
+                case XsaveLeaf when entry.Index == 0 && Xcr0(vcpu.Host) is { } components:
+                    (entry.Eax, entry.Edx) = ((uint)components, (uint)(components >> 32));
+                    break;
                 case 0xb or 0x1f:
                     entry.Edx = (uint)index;
                     break;
@@ -163,9 +170,12 @@ internal static unsafe class CpuSetup
     {
         if ((host.Leaf(1).Ecx & Leaf1EcxXsave) == 0 || host.Extension(KvmCalls.CapXcrs) == 0)
             return null;
-        KvmCpuidEntry xsave = host.Leaf(0xd);
-        return ((ulong)xsave.Edx << 32) | xsave.Eax;
+        KvmCpuidEntry xsave = host.Leaf(XsaveLeaf);
+        return Settable(((ulong)xsave.Edx << 32) | xsave.Eax);
     }
+
+    /// <summary>What of the components that KVM names can be set: Linux 5.17 to 6.3 names AMX's configuration without its data, which a process must ask for, and takes only both or neither.</summary>
+    public static ulong Settable(ulong components) => (components & Amx) == Amx ? components : components & ~Amx;
 
     private static void SetXcr0(VcpuHandle vcpu)
     {

@@ -14,7 +14,7 @@ internal sealed class ExtendedState
     private readonly VcpuHandle _vcpu;
     private readonly ulong _components;
 
-    /// <summary>The components behind AVX. In their initial state they are zeros, all that there are.</summary>
+    /// <summary>The components behind AVX that have a place in KVM's area. In their initial state they are zeros, all that there are.</summary>
     private readonly Further[] _further;
 
     public ExtendedState(VcpuHandle vcpu)
@@ -23,8 +23,15 @@ internal sealed class ExtendedState
         _components = CpuSetup.Xcr0(vcpu.Host) ?? (XsaveArea.X87 | XsaveArea.Sse);
         _further = [.. FurtherOf(vcpu.Host, _components)];
         Bytes = XsaveArea.BytesOf(_components);
+        ulong placed = XsaveArea.X87 | XsaveArea.Sse | XsaveArea.Avx;
         foreach (Further component in _further)
+        {
             Bytes = Math.Max(Bytes, component.End);
+            placed |= component.Bit;
+        }
+
+        // One without a place in KVM's area cannot be put in, and is refused as unknown.
+        _components &= placed;
     }
 
     /// <summary>How long a capture is.</summary>

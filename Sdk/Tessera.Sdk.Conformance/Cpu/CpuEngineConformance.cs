@@ -19,6 +19,11 @@ namespace Tessera.Sdk.Conformance.Cpu;
 /// </example>
 public abstract partial class CpuEngineConformance
 {
+    /// <summary>Far more than any test takes, also on a starved host.</summary>
+    private static readonly TimeSpan HangLimit = TimeSpan.FromMinutes(10);
+
+    private bool _isStuck;
+
     /// <summary>The engine under test, for all tests of the fixture.</summary>
     protected ICpuEngine Engine { get; private set; } = null!;
 
@@ -40,11 +45,15 @@ public abstract partial class CpuEngineConformance
         }
     }
 
-    /// <summary>Closes it.</summary>
+    /// <summary>Closes it, unless a thread is stuck in it.</summary>
     [OneTimeTearDown]
-    public void CloseEngine() => Engine?.Dispose();
+    public void CloseEngine()
+    {
+        if (!_isStuck)
+            Engine?.Dispose();
+    }
 
-    /// <summary>Runs a test's body on an engine thread of its own and lets its failure through.</summary>
+    /// <summary>Runs a test's body on an engine thread of its own and lets its failure through; one that does not come back stays behind, and fails.</summary>
     /// <param name="body">What to do there.</param>
     protected void OnEngineThread(Action<IEngineThread> body)
     {
@@ -60,9 +69,17 @@ public abstract partial class CpuEngineConformance
             {
                 failure = exception;
             }
-        });
+        })
+        {
+            IsBackground = true,
+        };
         runner.Start();
-        runner.Join();
+        if (!runner.Join(HangLimit))
+        {
+            _isStuck = true;
+            Assert.Fail($"The engine has not come back for {HangLimit.TotalMinutes:0} minutes.");
+        }
+
         if (failure is not null)
             ExceptionDispatchInfo.Throw(failure);
     }

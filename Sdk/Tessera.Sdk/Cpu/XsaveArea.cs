@@ -66,7 +66,7 @@ public static class XsaveArea
     private const int MisalignedModeFeature = 1 << 7;
 
     /// <summary>The bits of MXCSR that this host's processor has; the others are reserved.</summary>
-    public static uint MxcsrBits => HasMisalignedMode() ? CommonMxcsr | MisalignedMode : CommonMxcsr;
+    public static uint MxcsrBits { get; } = HasMisalignedMode() ? CommonMxcsr | MisalignedMode : CommonMxcsr;
 
     /// <summary>XSTATE_BV.</summary>
     public static ulong ComponentsOf(ReadOnlySpan<byte> area) => BinaryPrimitives.ReadUInt64LittleEndian(area[Header..]);

@@ -68,9 +68,34 @@ internal sealed class StopSignalsTests
     public void A_stop_in_time_ends_nothing()
     {
         using BlockingCollection<string> ends = [];
-        using (StopSignals signals = new(TimeSpan.FromSeconds(2), ends.Add))
-            signals.Arrived(new(PosixSignal.SIGTERM));
-        Assert.That(ends.TryTake(out _, TimeSpan.FromSeconds(3)), Is.False);
+        StopSignals signals = new(Hang.Limit, ends.Add);
+        signals.Arrived(new(PosixSignal.SIGTERM));
+        signals.Dispose();
+        Assert.That(signals.WaitForLimiter(Hang.Limit), Is.True);
+        Assert.That(ends, Is.Empty);
+    }
+
+    [Test]
+    public void An_end_is_cut_short_when_the_terminal_keeps_it()
+    {
+        using BlockingCollection<string> said = [];
+        using ManualResetEventSlim terminal = new();
+        Task end = Task.Run(() => StopSignals.End(() => terminal.Wait(), Soon, () => said.Add("exit"), () => said.Add("cut")));
+        Assert.That(said.TryTake(out string? first, Hang.Limit), Is.True);
+        Assert.That(first, Is.EqualTo("cut"));
+        terminal.Set();
+        Assert.That(end.Wait(Hang.Limit), Is.True);
+        Assert.That(said.Take(), Is.EqualTo("exit"));
+    }
+
+    [Test]
+    public void An_end_comes_though_the_terminal_is_gone()
+    {
+        List<string> said = [];
+        Assert.That(
+            () => StopSignals.End(() => throw new IOException("gone"), Timeout.InfiniteTimeSpan, () => said.Add("exit"), () => said.Add("cut")),
+            Throws.InstanceOf<IOException>());
+        Assert.That(said, Is.EqualTo(new[] { "exit" }));
     }
 
     [Test]
@@ -87,9 +112,6 @@ internal sealed class StopSignalsTests
     }
 
     [Test]
-    public void An_orderly_stop_has_less_time_than_service_managers_give() => Assert.That(StopSignals.OrderlyLimit, Is.LessThan(TimeSpan.FromSeconds(90)));
-
-    [Test]
     public void A_guest_that_never_comes_back_from_its_engine_does_not_keep_the_process()
     {
         using PluginForge forge = new();
@@ -101,15 +123,25 @@ internal sealed class StopSignalsTests
         };
         start.Environment["TESSERA_PLUGINS"] = Repository.Plugins;
         using Process process = Process.Start(start)!;
-        Task<string> output = Task.Run(process.StandardOutput.ReadToEnd);
-        Assert.That(process.StandardError.ReadLine(), Does.Contain("of 600 s"));
-        Task<string> error = Task.Run(process.StandardError.ReadToEnd);
-        Terminate();
-        Assert.That(process.WaitForExit(TimeSpan.FromSeconds(3)), Is.False, "the orderly stop waits for the guest");
-        Terminate();
-        Assert.That(process.WaitForExit(Hang.Limit), Is.True);
-        Assert.That(process.ExitCode, Is.EqualTo(ExitCode.Failed));
-        Assert.That(error.Result + output.Result, Does.Not.Contain("has not stopped"));
+        try
+        {
+            Task<string> output = Task.Run(process.StandardOutput.ReadToEnd);
+            Task<string?> begun = Task.Run(process.StandardError.ReadLine);
+            Assert.That(begun.Wait(Hang.Limit), Is.True, "it says nothing");
+            Assert.That(begun.Result, Does.Contain("of 600 s"));
+            Task<string> error = Task.Run(process.StandardError.ReadToEnd);
+            Terminate();
+            Assert.That(process.WaitForExit(TimeSpan.FromSeconds(3)), Is.False, "the orderly stop waits for the guest");
+            Terminate();
+            Assert.That(process.WaitForExit(Hang.Limit), Is.True);
+            Assert.That(process.ExitCode, Is.EqualTo(ExitCode.Failed));
+            Assert.That(error.Result + output.Result, Does.Not.Contain("has not stopped"));
+        }
+        finally
+        {
+            // Its guest would spin for ever.
+            process.Kill(entireProcessTree: true);
+        }
 
         void Terminate()
         {

@@ -22,7 +22,7 @@ internal sealed unsafe partial class SoftwareCpu : ICapturesCpu
         area.Clear();
         // The last instruction stays out: it was one of the host's.
         X87[..X87Words].CopyTo(area);
-        X87.Slice(X87Registers, X87RegisterBytes).CopyTo(area[X87Registers..]);
+        X87.Slice(XsaveArea.X87Registers, X87RegisterBytes).CopyTo(area[XsaveArea.X87Registers..]);
         BinaryPrimitives.WriteUInt32LittleEndian(area[XsaveArea.Mxcsr..], (uint)_context[StateBlock.Mxcsr]);
         for (int register = 0; register < VectorArea.VectorBytes / (2 * Lane); register++)
         {

@@ -9,18 +9,8 @@ namespace Tessera.Plugins.Cpu.Software;
 internal sealed unsafe partial class SoftwareCpu
 {
     // SAFETY: the vCPU's own area; guest memory only by Read and Write.
-    private const int LegacyBytes = 512;
-    private const int HeaderBytes = 64;
-    private const int WideBytes = 256;
-    private const int XsaveBytes = LegacyBytes + HeaderBytes + WideBytes;
-    private const int VectorPlace = 160;
-    private const int MxcsrPlace = 24;
-    private const int X87Registers = 32;
-    private const int X87RegisterBytes = 128;
-    private const uint MxcsrMask = 0xffff;
-    private const ulong X87Component = 1;
-    private const ulong SseComponent = 2;
-    private const ulong AvxComponent = 4;
+    private const int X87RegisterBytes = XsaveArea.XmmRegisters - XsaveArea.X87Registers;
+    private const int MxcsrMaskPlace = XsaveArea.Mxcsr + sizeof(uint);
 
     private Step CarryOutState(in Instruction instruction, ref Trap trap)
     {
@@ -29,11 +19,11 @@ internal sealed unsafe partial class SoftwareCpu
             case Mnemonic.Xsave or Mnemonic.Xsave64 or Mnemonic.Xsaveopt or Mnemonic.Xsaveopt64:
                 return SaveState(instruction, WantedComponents(), withHeader: true, ref trap);
             case Mnemonic.Fxsave or Mnemonic.Fxsave64:
-                return SaveState(instruction, X87Component | SseComponent, withHeader: false, ref trap);
+                return SaveState(instruction, XsaveArea.X87 | XsaveArea.Sse, withHeader: false, ref trap);
             case Mnemonic.Xrstor or Mnemonic.Xrstor64:
                 return RestoreState(instruction, WantedComponents(), withHeader: true, ref trap);
             case Mnemonic.Fxrstor or Mnemonic.Fxrstor64:
-                return RestoreState(instruction, X87Component | SseComponent, withHeader: false, ref trap);
+                return RestoreState(instruction, XsaveArea.X87 | XsaveArea.Sse, withHeader: false, ref trap);
             case Mnemonic.Fnstenv or Mnemonic.Fnsave:
                 return StoreX87(instruction, ref trap);
             default:
@@ -43,7 +33,7 @@ internal sealed unsafe partial class SoftwareCpu
 
     private ulong WantedComponents() => (uint)_context.Register(0) & _machine.Features.VectorStates;
 
-    private Span<byte> X87 => new(_vectors.Start + VectorArea.X87, LegacyBytes);
+    private Span<byte> X87 => new(_vectors.Start + VectorArea.X87, XsaveArea.Header);
 
     /// <summary>A vector register, which may be changed.</summary>
     private Span<byte> Vector(int register)
@@ -57,36 +47,36 @@ internal sealed unsafe partial class SoftwareCpu
         ulong address = AddressOf(instruction);
         if ((address & (withHeader ? 63UL : 15UL)) != 0)
             return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
-        Span<byte> area = stackalloc byte[XsaveBytes];
-        area = area[..(!withHeader ? LegacyBytes : (components & AvxComponent) != 0 ? XsaveBytes : LegacyBytes + HeaderBytes)];
+        Span<byte> area = stackalloc byte[XsaveArea.AvxEnd];
+        area = area[..(!withHeader ? XsaveArea.Header : (components & XsaveArea.Avx) != 0 ? XsaveArea.AvxEnd : XsaveArea.UpperHalves)];
         // What is not asked for stays as it is in memory.
         if (!Read(address, area, instruction.IP, ref trap))
             return Step.Trap;
-        if ((components & X87Component) != 0)
+        if ((components & XsaveArea.X87) != 0)
         {
             HoldX87();
-            X87[..MxcsrPlace].CopyTo(area);
-            X87.Slice(X87Registers, X87RegisterBytes).CopyTo(area[X87Registers..]);
+            X87[..XsaveArea.Mxcsr].CopyTo(area);
+            X87.Slice(XsaveArea.X87Registers, X87RegisterBytes).CopyTo(area[XsaveArea.X87Registers..]);
         }
 
         for (int register = 0; register < VectorCount(instruction); register++)
         {
-            if ((components & SseComponent) != 0)
-                Vector(register)[..16].CopyTo(area[(VectorPlace + (register * 16))..]);
-            if ((components & AvxComponent) != 0)
-                Vector(register)[16..].CopyTo(area[(LegacyBytes + HeaderBytes + (register * 16))..]);
+            if ((components & XsaveArea.Sse) != 0)
+                Vector(register)[..16].CopyTo(area[(XsaveArea.XmmRegisters + (register * 16))..]);
+            if ((components & XsaveArea.Avx) != 0)
+                Vector(register)[16..].CopyTo(area[(XsaveArea.UpperHalves + (register * 16))..]);
         }
 
-        if ((components & (SseComponent | AvxComponent)) != 0)
+        if ((components & (XsaveArea.Sse | XsaveArea.Avx)) != 0)
         {
-            BinaryPrimitives.WriteUInt32LittleEndian(area[MxcsrPlace..], (uint)_context[StateBlock.Mxcsr]);
-            BinaryPrimitives.WriteUInt32LittleEndian(area[(MxcsrPlace + 4)..], MxcsrMask);
+            BinaryPrimitives.WriteUInt32LittleEndian(area[XsaveArea.Mxcsr..], (uint)_context[StateBlock.Mxcsr]);
+            BinaryPrimitives.WriteUInt32LittleEndian(area[MxcsrMaskPlace..], XsaveArea.MxcsrBits);
         }
 
         if (withHeader)
         {
-            ulong present = BinaryPrimitives.ReadUInt64LittleEndian(area[LegacyBytes..]);
-            BinaryPrimitives.WriteUInt64LittleEndian(area[LegacyBytes..], (present & ~components) | components);
+            ulong present = BinaryPrimitives.ReadUInt64LittleEndian(area[XsaveArea.Header..]);
+            BinaryPrimitives.WriteUInt64LittleEndian(area[XsaveArea.Header..], (present & ~components) | components);
         }
 
         return Write(address, area, instruction.IP, ref trap) ? Done(instruction) : Step.Trap;
@@ -97,32 +87,32 @@ internal sealed unsafe partial class SoftwareCpu
         ulong address = AddressOf(instruction);
         if ((address & (withHeader ? 63UL : 15UL)) != 0)
             return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
-        Span<byte> area = stackalloc byte[XsaveBytes];
-        area = area[..(!withHeader ? LegacyBytes : (components & AvxComponent) != 0 ? XsaveBytes : LegacyBytes + HeaderBytes)];
+        Span<byte> area = stackalloc byte[XsaveArea.AvxEnd];
+        area = area[..(!withHeader ? XsaveArea.Header : (components & XsaveArea.Avx) != 0 ? XsaveArea.AvxEnd : XsaveArea.UpperHalves)];
         if (!Read(address, area, instruction.IP, ref trap))
             return Step.Trap;
         ulong present = components;
         if (withHeader)
         {
-            present = BinaryPrimitives.ReadUInt64LittleEndian(area[LegacyBytes..]);
-            if ((present & ~_machine.Features.VectorStates) != 0 || area.Slice(LegacyBytes + 8, 16).ContainsAnyExcept((byte)0))
+            present = BinaryPrimitives.ReadUInt64LittleEndian(area[XsaveArea.Header..]);
+            if ((present & ~_machine.Features.VectorStates) != 0 || area.Slice(XsaveArea.Header + 8, 16).ContainsAnyExcept((byte)0))
                 return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
         }
 
-        uint mxcsr = BinaryPrimitives.ReadUInt32LittleEndian(area[MxcsrPlace..]);
-        if ((components & (SseComponent | AvxComponent)) != 0 && (mxcsr & ~MxcsrMask) != 0)
+        uint mxcsr = BinaryPrimitives.ReadUInt32LittleEndian(area[XsaveArea.Mxcsr..]);
+        if ((components & (XsaveArea.Sse | XsaveArea.Avx)) != 0 && (mxcsr & ~XsaveArea.MxcsrBits) != 0)
             return Raise(Vectors.GeneralProtection, 0, instruction.IP, ref trap);
-        if ((components & X87Component) != 0)
-            RestoreX87(area, (present & X87Component) != 0);
+        if ((components & XsaveArea.X87) != 0)
+            RestoreX87(area, (present & XsaveArea.X87) != 0);
         for (int register = 0; register < VectorCount(instruction); register++)
         {
-            if ((components & SseComponent) != 0)
-                Take(area, VectorPlace + (register * 16), (present & SseComponent) != 0, Vector(register)[..16]);
-            if ((components & AvxComponent) != 0)
-                Take(area, LegacyBytes + HeaderBytes + (register * 16), (present & AvxComponent) != 0, Vector(register)[16..]);
+            if ((components & XsaveArea.Sse) != 0)
+                Take(area, XsaveArea.XmmRegisters + (register * 16), (present & XsaveArea.Sse) != 0, Vector(register)[..16]);
+            if ((components & XsaveArea.Avx) != 0)
+                Take(area, XsaveArea.UpperHalves + (register * 16), (present & XsaveArea.Avx) != 0, Vector(register)[16..]);
         }
 
-        if ((components & (SseComponent | AvxComponent)) != 0)
+        if ((components & (XsaveArea.Sse | XsaveArea.Avx)) != 0)
             _context[StateBlock.Mxcsr] = (_context[StateBlock.Mxcsr] & ~(ulong)uint.MaxValue) | mxcsr;
         return Done(instruction);
     }
@@ -145,16 +135,16 @@ internal sealed unsafe partial class SoftwareCpu
     private void RestoreX87(ReadOnlySpan<byte> area, bool present)
     {
         HoldX87();
-        X87[..MxcsrPlace].Clear();
-        X87.Slice(X87Registers, X87RegisterBytes).Clear();
+        X87[..XsaveArea.Mxcsr].Clear();
+        X87.Slice(XsaveArea.X87Registers, X87RegisterBytes).Clear();
         if (present)
         {
             area[..8].CopyTo(X87);
-            area.Slice(X87Registers, X87RegisterBytes).CopyTo(X87[X87Registers..]);
+            area.Slice(XsaveArea.X87Registers, X87RegisterBytes).CopyTo(X87[XsaveArea.X87Registers..]);
         }
         else
         {
-            BinaryPrimitives.WriteUInt16LittleEndian(X87, 0x37f);
+            BinaryPrimitives.WriteUInt16LittleEndian(X87, XsaveArea.InitialControlWord);
         }
     }
 
@@ -177,7 +167,7 @@ internal sealed unsafe partial class SoftwareCpu
         BinaryPrimitives.WriteUInt32LittleEndian(image[4..], 0xffff_0000u | status);
         BinaryPrimitives.WriteUInt32LittleEndian(image[8..], 0xffff_0000u | FullTags(X87[4], (status >> 11) & 7));
         for (int register = 0; register < 8; register++)
-            X87.Slice(X87Registers + (register * 16), RegisterBytes).CopyTo(image[(EnvironmentBytes + (register * RegisterBytes))..]);
+            X87.Slice(XsaveArea.X87Registers + (register * 16), RegisterBytes).CopyTo(image[(EnvironmentBytes + (register * RegisterBytes))..]);
         if (!Write(AddressOf(instruction), image[..bytes], instruction.IP, ref trap))
             return Step.Trap;
         if (isSave)
@@ -196,7 +186,7 @@ internal sealed unsafe partial class SoftwareCpu
             uint tag = 3;
             if ((used >> physical & 1) != 0)
             {
-                ReadOnlySpan<byte> value = X87.Slice(X87Registers + (((physical - top) & 7) * 16), 10);
+                ReadOnlySpan<byte> value = X87.Slice(XsaveArea.X87Registers + (((physical - top) & 7) * 16), 10);
                 ulong significand = BinaryPrimitives.ReadUInt64LittleEndian(value);
                 int exponent = BinaryPrimitives.ReadUInt16LittleEndian(value[8..]) & 0x7fff;
                 tag = exponent == 0 && significand == 0 ? 1u : exponent is 0 or 0x7fff || (long)significand >= 0 ? 2u : 0u;
@@ -257,8 +247,8 @@ internal sealed unsafe partial class SoftwareCpu
             HoldX87();
         Register data = instruction.GetOpRegister(dataOperand);
         Register mask = instruction.GetOpRegister(dataOperand + 1);
-        ReadOnlySpan<byte> values = isMmx ? X87.Slice(X87Registers + ((data - Register.MM0) * 16), 8) : Vector(VectorNumber(data))[..16];
-        ReadOnlySpan<byte> wanted = isMmx ? X87.Slice(X87Registers + ((mask - Register.MM0) * 16), 8) : Vector(VectorNumber(mask))[..16];
+        ReadOnlySpan<byte> values = isMmx ? X87.Slice(XsaveArea.X87Registers + ((data - Register.MM0) * 16), 8) : Vector(VectorNumber(data))[..16];
+        ReadOnlySpan<byte> wanted = isMmx ? X87.Slice(XsaveArea.X87Registers + ((mask - Register.MM0) * 16), 8) : Vector(VectorNumber(mask))[..16];
         ulong address = (instruction.Op0Kind == OpKind.MemorySegEDI ? (uint)_context.Register(Rdi) : _context.Register(Rdi)) + SegmentBase(instruction);
         address = Linear(instruction, address);
         for (int index = 0; index < values.Length; index++)

@@ -31,7 +31,7 @@ internal sealed unsafe class RootContext : IDisposable
         this[StateBlock.OffsetMask] = ~0xfffUL;
         this[StateBlock.JumpMask] = (StateBlock.JumpEntries - 1) << StateBlock.JumpShift;
         this[StateBlock.SignMask] = 1UL << 63;
-        this[StateBlock.Mxcsr] = VectorArea.InitialMxcsr;
+        this[StateBlock.Mxcsr] = XsaveArea.InitialMxcsr;
         this[StateBlock.VectorArea] = (ulong)vectors.Start;
         Flush();
     }

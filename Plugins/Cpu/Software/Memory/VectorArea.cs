@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Sdk.Cpu;
 
 namespace Tessera.Plugins.Cpu.Software.Memory;
 
@@ -20,11 +21,6 @@ internal sealed unsafe class VectorArea : IDisposable
     /// </summary>
     public const int Wide = Vectors + VectorBytes;
 
-    public const int LegacyBytes = 512;
-    public const uint InitialMxcsr = 0x1f80;
-    private const int Header = X87 + LegacyBytes;
-    private const int MxcsrPlace = 24;
-    private const ushort InitialControlWord = 0x37f;
     private const int Bytes = Wide + 64;
     private const int Alignment = 64;
 
@@ -32,9 +28,9 @@ internal sealed unsafe class VectorArea : IDisposable
     {
         Start = (byte*)NativeMemory.AlignedAlloc(Bytes, Alignment);
         NativeMemory.Clear(Start, Bytes);
-        *(ushort*)(Start + X87) = InitialControlWord;
-        *(ulong*)(Start + X87 + MxcsrPlace) = InitialMxcsr | (0xffffUL << 32);
-        *(ulong*)(Start + Header) = 1;
+        *(ushort*)(Start + X87 + XsaveArea.ControlWord) = XsaveArea.InitialControlWord;
+        *(ulong*)(Start + X87 + XsaveArea.Mxcsr) = XsaveArea.InitialMxcsr | ((ulong)XsaveArea.MxcsrBits << 32);
+        *(ulong*)(Start + X87 + XsaveArea.Header) = XsaveArea.X87;
     }
 
     public byte* Start { get; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A fetched Debian guest booted again and again, to its root disk and its power-off; prints each time from start to end, and "20 of 20". Ends with 1 if one failed.
-#   bench/boots.sh [GUEST] [TIMES] [--engine NAME] ...        what comes after TIMES goes to tessera boot
+#   bench/boot-count.sh [GUEST] [TIMES] [--engine NAME] ...        what comes after TIMES goes to tessera boot
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 guest=${1:-debian} times=${2:-20} good=0 bad="BUG:|Oops|WARNING: CPU|Call Trace|stalls on|lockup -"
