@@ -39,11 +39,12 @@ internal static class PluginLoadContext
         return builder.Build();
     }
 
-    /// <summary>Whether an image was compiled ahead of time.</summary>
-    public static bool IsCompiled(byte[] image)
+    /// <summary>Which build an image is, and whether it was compiled ahead of time.</summary>
+    public static (Guid Build, bool IsCompiled) Look(byte[] image)
     {
         using PEReader reader = new(new MemoryStream(image, writable: false));
-        return reader.PEHeaders.CorHeader is { ManagedNativeHeaderDirectory.Size: > 0 };
+        MetadataReader metadata = reader.GetMetadataReader();
+        return (metadata.GetGuid(metadata.GetModuleDefinition().Mvid), reader.PEHeaders.CorHeader is { ManagedNativeHeaderDirectory.Size: > 0 });
     }
 
     public static bool IsSdk(string? simpleName) => simpleName == Sdk.Name;

@@ -1,6 +1,5 @@
 using System.Reflection;
 using System.Runtime.Loader;
-using System.Security.Cryptography;
 using Tessera.Common;
 using Tessera.Sdk.Plugins;
 
@@ -9,8 +8,8 @@ namespace Tessera.Hosting;
 /// <summary>The one door through which plugins come in: from a manifest to a loaded, checked plugin, in a load context of its own.</summary>
 internal static class PluginLoader
 {
-    /// <summary>What is kept, by its path and what it contains.</summary>
-    private static readonly Dictionary<(string Path, string Hash), (AssemblyLoadContext Context, Assembly Assembly)> Kept = [];
+    /// <summary>What is kept, by its path and which build it is; compiled ahead of time, the same build has another length.</summary>
+    private static readonly Dictionary<(string Path, Guid Build, int Length), (AssemblyLoadContext Context, Assembly Assembly)> Kept = [];
 
     /// <param name="manifest">What was found.</param>
     /// <param name="image">The bytes that the manifest was read from; null reads the file.</param>
@@ -21,7 +20,7 @@ internal static class PluginLoader
         try
         {
             image ??= OrdinaryFile.Read(manifest.Path);
-            (context, Assembly assembly) = PluginKinds.IsKept(manifest.Kind) ? LoadKept(manifest, image) : LoadAnew(manifest, image);
+            (context, Assembly assembly) = PluginKinds.IsKept(manifest.Kind) ? LoadKept(manifest, image) : LoadAnew(manifest, image, isKept: false, isMapped: false);
             Type type = assembly.GetType(manifest.TypeName, throwOnError: true)!;
             PluginAttribute attribute = type.GetCustomAttribute<PluginAttribute>(inherit: false)!;
             CheckClass(manifest, type);
@@ -50,19 +49,17 @@ internal static class PluginLoader
 
     private static (AssemblyLoadContext Context, Assembly Assembly) LoadKept(PluginManifest manifest, byte[] image)
     {
-        (string, string) key = (manifest.Path, Convert.ToHexString(SHA256.HashData(image)));
+        (Guid build, bool isCompiled) = PluginLoadContext.Look(image);
         lock (Kept)
         {
-            if (!Kept.TryGetValue(key, out (AssemblyLoadContext, Assembly) known))
-                Kept[key] = known = LoadAnew(manifest, image);
+            if (!Kept.TryGetValue((manifest.Path, build, image.Length), out (AssemblyLoadContext, Assembly) known))
+                Kept[(manifest.Path, build, image.Length)] = known = LoadAnew(manifest, image, isKept: true, isMapped: isCompiled);
             return known;
         }
     }
 
-    private static (AssemblyLoadContext Context, Assembly Assembly) LoadAnew(PluginManifest manifest, byte[] image)
+    private static (AssemblyLoadContext Context, Assembly Assembly) LoadAnew(PluginManifest manifest, byte[] image, bool isKept, bool isMapped)
     {
-        bool isKept = PluginKinds.IsKept(manifest.Kind);
-        bool isMapped = isKept && PluginLoadContext.IsCompiled(image);
         AssemblyLoadContext context = PluginLoadContext.Create(manifest.Path, isKept, isMapped);
         try
         {
