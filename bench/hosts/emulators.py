@@ -103,7 +103,7 @@ class Qemu:
     paging = "npt"
     options = ",nested=0,avic=0,vgif=0"
     faults = {("doctor", "hardware breakpoint"): "debug registers of a guest do not strike under TCG"}
-    packages = ["qemu-system-x86", "qemu-system-data", "seabios", "busybox-static"]
+    packages = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios", "busybox-static"]
 
     def __init__(self, folder, tools):
         self.folder, self.tools = folder, tools
