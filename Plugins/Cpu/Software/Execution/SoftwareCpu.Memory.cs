@@ -131,6 +131,14 @@ internal sealed unsafe partial class SoftwareCpu
         return true;
     }
 
+    /// <summary>Whether memory may be written; false with the trap raised.</summary>
+    private bool MayWrite(ulong address, int bytes, ulong rip, ref Trap trap)
+    {
+        ulong last = address + (ulong)bytes - 1;
+        return Pointer(address, Access.Write, rip, ref trap) != null
+            && ((address ^ last) < Bytes4K || Pointer(last & ~(ulong)(Bytes4K - 1), Access.Write, rip, ref trap) != null);
+    }
+
     private bool ReadWord(ulong address, int bytes, out ulong value, ulong rip, ref Trap trap)
     {
         value = 0;

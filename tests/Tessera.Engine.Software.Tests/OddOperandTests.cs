@@ -1,0 +1,75 @@
+using System.Runtime.InteropServices;
+using Iced.Intel;
+using Tessera.Sdk.Conformance.Cpu;
+using Tessera.Sdk.Cpu;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Tessera.Engine.Software.Tests;
+
+/// <summary>What the oracle found, one by one: forms that nobody writes, and faults at the edges of memory.</summary>
+[TestFixture(false)]
+[TestFixture(true)]
+internal sealed class OddOperandTests(bool plain) : GuestFixture(plain)
+{
+    private const int PageFault = 14;
+
+    [Test]
+    public void A_bit_that_is_changed_is_asked_for_as_a_write([Values(2, 4, 8)] int bytes, [Values] bool locked) => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            Assembler bits = locked ? code.@lock : code;
+            if (bytes == 2)
+                bits.bts(__word_ptr[rbx], ax);
+            else if (bytes == 4)
+                bits.bts(__dword_ptr[rbx], eax);
+            else
+                bits.bts(__qword_ptr[rbx], rax);
+        });
+        (guest.State.Rbx, guest.State.Rax) = (EngineGuest.Data + 0x8000 - 16, 0x100);
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Vector, trap.ErrorCode, trap.FaultAddress), Is.EqualTo(((byte)PageFault, 6u, EngineGuest.Data + 0x8000 + 16)));
+        // It is that also where the first of two pages may be read and not written.
+        guest.Change(EngineGuest.L1, EngineGuest.EntryOf(EngineGuest.Data) + 7, guest.Frame(EngineGuest.FirstData + 7).Address | (EngineGuest.Rights & ~2UL));
+        guest.State.Rax = 0;
+        trap = guest.Run(thread);
+        Assert.That((trap.Vector, trap.ErrorCode, trap.FaultAddress), Is.EqualTo(((byte)PageFault, 7u, EngineGuest.Data + 0x8000 - 16)));
+    });
+
+    [Test]
+    public void Narrow_frames_are_made_and_left() => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            code.db(0x66, 0xc8, 0x10, 0x00, 0x02); // enterw 16, 2
+            code.mov(rcx, rbp);
+            code.mov(rdx, rsp);
+            code.db(0x66, 0xc9); // leavew
+            guest.Hypercall(code);
+        });
+        Span<ushort> stack = MemoryMarshal.Cast<ulong, ushort>(guest.Words(EngineGuest.FirstData));
+        ulong top = EngineGuest.Data + 0x800, outer = EngineGuest.Data + 0x900;
+        stack[(0x900 / 2) - 1] = 0xbeef;
+        (guest.State.Rsp, guest.State.Rbp) = (top, outer);
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        // The frame pointer keeps its upper part; the stack has the old one's lower part, the outer frame's pointer, its own.
+        Assert.That((guest.State.Rcx, guest.State.Rdx), Is.EqualTo((top - 2, top - 6 - 16)));
+        Assert.That(stack.Slice((0x800 / 2) - 3, 3).ToArray(), Is.EqualTo(new[] { (ushort)(top - 2), (ushort)0xbeef, (ushort)outer }));
+        Assert.That((guest.State.Rsp, guest.State.Rbp), Is.EqualTo((top, outer)));
+    });
+
+    [TestCase(0x7ffeUL, 2, 0x8000UL)]
+    [TestCase(0x8004UL, 5, 0x8004UL)]
+    public void A_masked_move_faults_at_its_operand(ulong offset, int first, ulong faulting) => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            code.movdqu(xmm1, __xmmword_ptr[rbx]);
+            code.maskmovdqu(xmm0, xmm1);
+        });
+        MemoryMarshal.AsBytes(guest.Words(EngineGuest.FirstData))[first] = 0x80;
+        (guest.State.Rbx, guest.State.Rdi) = (EngineGuest.Data, EngineGuest.Data + offset);
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Vector, trap.ErrorCode, trap.FaultAddress), Is.EqualTo(((byte)PageFault, 6u, EngineGuest.Data + faulting)));
+    });
+}
