@@ -72,4 +72,38 @@ internal sealed class OddOperandTests(bool plain) : GuestFixture(plain)
         Trap trap = guest.Run(thread);
         Assert.That((trap.Vector, trap.ErrorCode, trap.FaultAddress), Is.EqualTo(((byte)PageFault, 6u, EngineGuest.Data + faulting)));
     });
+
+    [TestCase("a stored word", 13)]
+    [TestCase("a bit", 13)]
+    [TestCase("an element", 13)]
+    [TestCase("a frame", 12)]
+    public void What_reaches_into_the_hole_between_addresses_is_no_page_fault(string access, int vector) => With((guest, thread) =>
+    {
+        Assume.That(System.Runtime.Intrinsics.X86.Avx2.IsSupported, "This host has no AVX2.");
+        // The page before it is not there either.
+        const ulong Place = 0x7fff_ffff_fffd;
+        guest.Assemble(code =>
+        {
+            switch (access)
+            {
+                case "a stored word":
+                    code.db([0x48, 0xa3, .. BitConverter.GetBytes(Place)]);
+                    break;
+                case "a bit":
+                    code.btc(__word_ptr[rbx + 2], ax);
+                    break;
+                case "an element":
+                    code.vpcmpeqd(xmm1, xmm1, xmm1);
+                    code.vpmaskmovq(__xmmword_ptr[rbx], xmm1, xmm2);
+                    break;
+                default:
+                    code.lea(rsp, __[rbx + 8]);
+                    code.enter(0, 0);
+                    break;
+            }
+        });
+        (guest.State.Rbx, guest.State.Rax) = (Place, 0);
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector, trap.ErrorCode), Is.EqualTo((TrapKind.Exception, (byte)vector, 0u)));
+    });
 }
