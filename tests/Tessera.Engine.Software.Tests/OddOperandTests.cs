@@ -106,4 +106,36 @@ internal sealed class OddOperandTests(bool plain) : GuestFixture(plain)
         Trap trap = guest.Run(thread);
         Assert.That((trap.Kind, trap.Vector, trap.ErrorCode), Is.EqualTo((TrapKind.Exception, (byte)vector, 0u)));
     });
+
+    /// <summary>Prefetches of code and for writing, and `cldemote`: nobody sees what a newer processor does with them, and older ones have always let them pass.</summary>
+    [TestCase(0x18, 0xb3)]
+    [TestCase(0x18, 0xbb)]
+    [TestCase(0x0d, 0x93)]
+    [TestCase(0x1c, 0x83)]
+    public void Hints_that_are_new_do_nothing(int opcode, int operand) => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            code.db(0x0f, (byte)opcode, (byte)operand, 0, 0, 0, 0);
+            guest.Hypercall(code);
+        });
+        guest.State.Rbx = 0x1234;
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+    });
+
+    [TestCase(1)]
+    [TestCase(2)]
+    [TestCase(5)]
+    public void A_fault_behind_what_does_nothing_is_not_its(int count) => With((guest, thread) =>
+    {
+        guest.Assemble(code =>
+        {
+            for (int nothing = 0; nothing < count; nothing++)
+                code.endbr64();
+            code.div(rcx);
+        });
+        guest.State.Rcx = 0;
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector, guest.State.Rip), Is.EqualTo((TrapKind.Exception, (byte)0, EngineGuest.Code + (4 * (ulong)count))));
+    });
 }
