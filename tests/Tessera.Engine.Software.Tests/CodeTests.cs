@@ -247,6 +247,30 @@ internal sealed class CodeTests(bool plain) : GuestFixture(plain)
         Assert.That(((INamesUnknownCode)guest.Machine).UnknownCode, Is.EqualTo(new UnknownCode[] { new("EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er", "62f17c4858c0", 3) }));
     });
 
+    /// <summary>Some of it lies in a page that somebody may write at any moment, and it is carried out in C#: then there is no code of it to go to.</summary>
+    [TestCase(0xffe, 1)]
+    [TestCase(0x1000, 1)]
+    [TestCase(0x200, 0)]
+    public void An_instruction_in_an_open_page_is_carried_out(int offset, int page) => With((guest, thread) =>
+    {
+        ((ITracksWrites)guest.Machine).WritesBegin(new Mfn(guest.CodeFrame.Value + page));
+        guest.Assemble(
+            code =>
+            {
+                code.inc(rcx);
+                code.enter(0x20, 0);
+                guest.Hypercall(code);
+            },
+            offset - 3);
+        guest.CodeChanged();
+        for (int round = 0; round < 3; round++)
+        {
+            (guest.State.Rip, guest.State.Rsp, guest.State.Rcx) = (EngineGuest.Code + (ulong)offset - 3, EngineGuest.StackTop, 0);
+            Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Assert.That((guest.State.Rsp, guest.State.Rcx), Is.EqualTo((EngineGuest.StackTop - 0x28, 1UL)));
+        }
+    });
+
     /// <summary>A level is taken modulo 32.</summary>
     [TestCase(0)]
     [TestCase(1)]

@@ -1,162 +1,62 @@
 using Iced.Intel;
 using Tessera.Plugins.Cpu.Software;
-using Tessera.Sdk.Conformance.Cpu;
-using Tessera.Sdk.Cpu;
-using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Engine.Software.Tests;
 
 /// <summary>
-/// The host's processor is the oracle: random instructions with random registers, flags and memory leave the same registers, flags and memory
-/// behind as there. The memory lies across two pages of the guest whose frames do not adjoin.
+/// The host's processor is the oracle: random instructions with random registers, flags and memory leave the same behind as there, exceptions included. Each program is translated once and
+/// run with many sets of operands.
 /// </summary>
+[System.Runtime.Versioning.SupportedOSPlatform("linux")]
 internal abstract class OracleFixture(EngineWay way)
 {
-    private const int WindowBytes = 0x1000;
-    private const int Middle = 0x800;
-    private const int VectorsIn = 0x400;
-    private const int VectorsOut = 0x600;
-    private const int OtherFrame = EngineGuest.FirstData + 5;
-    private const ulong Compared = 0x8d5;
+    /// <summary>With what this processor has, without, and with what makes the rare ways the common ones.</summary>
+    internal static readonly EngineWay[] Ways =
+    [
+        new("usual", new SoftwareOptions(), 1), new("plain", new SoftwareOptions { Plain = true }, 1), new("one page", new SoftwareOptions { OnePage = true }, 4),
+        new("one instruction", new SoftwareOptions { OneInstruction = true }, 4),
+        new("each access by itself", new SoftwareOptions { Apart = true }, 4), new("all at once", new SoftwareOptions { Plain = true, OnePage = true, OneInstruction = true }, 4),
+    ];
 
-    /// <summary>How many times as many rounds as in a usual run: a number, for a night.</summary>
-    private const string Thoroughness = "TESSERA_ORACLE";
+    /// <summary>Sets of operands a program is run with, where as much as said is compared.</summary>
+    private const int ManySets = 512;
 
-    /// <summary>64, or 32.</summary>
-    protected abstract int Bits { get; }
+    /// <summary>And in a usual run.</summary>
+    private const int FewSets = 16;
 
-    /// <summary>A random instruction of the guest's; false to try again.</summary>
-    protected abstract bool TryCreate(Random random, out Instruction instruction);
+    /// <summary>After so many programs that differ the others are let be.</summary>
+    private const int MostFailures = 20;
 
-    /// <summary>What the host is given for it.</summary>
-    protected virtual Instruction OnHost(Instruction instruction) => instruction;
-
-    /// <summary>A random value of a register.</summary>
-    protected abstract ulong Value(Random random);
-
-    /// <summary>Prepares what a guest's CPU has beside general registers, flags and RIP.</summary>
-    protected virtual void Prepare(ref GuestCpuState state)
+    /// <summary>Compares random programs.</summary>
+    /// <param name="kind">How they begin and end.</param>
+    /// <param name="seed">The first one's seed.</param>
+    /// <param name="programs">How many in a usual run.</param>
+    /// <param name="percent">Which part of all instructions this test has in a run of so many.</param>
+    /// <param name="make">Makes one.</param>
+    /// <returns>Sets of operands, those that ended with an exception, and which instructions there were.</returns>
+    protected (long Sets, long Exceptions, HashSet<Code> Kinds) Compare(ProgramKind kind, long seed, int programs, int percent, Func<Random, (List<Instruction> Body, Wishes Wishes)> make)
     {
-    }
-
-    /// <summary>Compares so many sequences.</summary>
-    /// <returns>Which instructions there were.</returns>
-    protected HashSet<Code> Compare(int seed, int length, int rounds)
-    {
-        Assume.That(System.Runtime.Intrinsics.X86.Avx.IsSupported, "This host has no AVX.");
-        rounds /= way.Share;
-        rounds *= int.TryParse(Environment.GetEnvironmentVariable(Thoroughness), out int times) ? times : 1;
-        using SoftwareEngine engine = new(way.Options);
-        using IEngineThread thread = engine.EnterThread(0);
-        using NativeRunner native = new();
-        Random random = new(seed);
-        HashSet<Code> seen = [];
-        EngineGuest? guest = null;
-        try
+        using Oracle oracle = new(way.Options);
+        HashSet<Code> kinds = [];
+        List<string> failures = [];
+        seed = OracleTally.Seed ?? seed * 1_000_000;
+        long? wanted = OracleTally.Wanted * percent / 100 / way.Share / (long)Ways.Sum(other => 1.0 / other.Share);
+        if (OracleTally.Seed is not null)
+            programs = way.Share;
+        for (long program = 0; wanted is null ? program < programs / way.Share : oracle.Instructions < wanted; program++)
         {
-            for (int round = 0; round < rounds; round++)
-            {
-                if (round % 200 == 0)
-                {
-                    guest?.Dispose();
-                    guest = new EngineGuest(engine);
-                    guest.Change(EngineGuest.L1, EngineGuest.EntryOf(EngineGuest.Data) + 1, guest.Frame(OtherFrame).Address | EngineGuest.Rights);
-                }
-
-                List<Instruction> body = [];
-                while (body.Count < length)
-                {
-                    if (TryCreate(random, out Instruction instruction))
-                        body.Add(instruction);
-                }
-
-                seen.UnionWith(body.Select(instruction => instruction.Code));
-                One(guest!, thread, native, body, random, $"seed {seed}, round {round}: {string.Join("; ", body)}");
-            }
-        }
-        finally
-        {
-            guest?.Dispose();
+            (List<Instruction> body, Wishes wishes) = make(new Random((int)(seed + program)));
+            if (oracle.Compare(new OracleProgram(kind, body, wishes), seed + program, OracleTally.IsUsual ? FewSets : ManySets) is { } failure)
+                failures.Add(failure);
+            if (failures.Count == MostFailures)
+                break;
+            foreach (Instruction instruction in body)
+                kinds.Add(instruction.Code);
         }
 
-        return seen;
-    }
-
-    private void One(EngineGuest guest, IEngineThread thread, NativeRunner native, List<Instruction> body, Random random, string what)
-    {
-        byte[] memory = new byte[WindowBytes];
-        random.NextBytes(memory);
-        byte[] expected = [.. memory];
-        ulong[] registers = [.. Enumerable.Range(0, NativeRunner.Order.Length).Select(_ => Value(random))];
-        ulong flags = (ulong)random.Next() & Compared;
-
-        // On the host.
-        registers.CopyTo(native.State);
-        native.State[^1] = flags | 0x202;
-        unsafe
-        {
-            fixed (byte* buffer = GC.AllocateArray<byte>(WindowBytes + 64, pinned: true))
-            {
-                // SAFETY: pinned; aligned up to 64 inside it; instructions reach no further than the window.
-                byte* aligned = (byte*)(((nint)buffer + 63) & ~63);
-                expected.CopyTo(new Span<byte>(aligned, WindowBytes));
-                native.State[1] = (ulong)aligned + Middle;
-                native.Run(Assemble(body.Select(OnHost), 64));
-                new Span<byte>(aligned, WindowBytes).CopyTo(expected);
-            }
-        }
-
-        // Translated: the window is half a page on either side of the border.
-        Span<byte> low = System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(EngineGuest.FirstData))[(4096 - Middle)..];
-        Span<byte> high = System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(OtherFrame))[..Middle];
-        memory.AsSpan(0, Middle).CopyTo(low);
-        memory.AsSpan(Middle).CopyTo(high);
-        byte[] code = Assemble(body, Bits);
-        guest.Assemble(
-            assembler =>
-            {
-                assembler.db(code);
-                guest.Hypercall(assembler);
-            },
-            bits: Bits);
-        guest.CodeChanged();
-        ref GuestCpuState state = ref guest.State;
-        registers[1] = EngineGuest.Data + 4096;
-        (state.Rax, state.Rbx, state.Rcx, state.Rdx, state.Rsi, state.Rdi, state.Rbp) = (registers[0], registers[1], registers[2], registers[3], registers[4], registers[5], registers[6]);
-        if (Bits == 64)
-        {
-            (state.R8, state.R9, state.R10, state.R11, state.R12, state.R13, state.R14, state.R15) =
-                (registers[7], registers[8], registers[9], registers[10], registers[11], registers[12], registers[13], registers[14]);
-        }
-
-        (state.Rflags, state.Rip) = (flags | 0x202, EngineGuest.Code);
-        Prepare(ref state);
-        Trap trap = guest.Run(thread, milliseconds: 20_000);
-        Assert.That(trap.Kind, Is.EqualTo(TrapKind.Hypercall), $"{what}: vector {trap.Vector} at 0x{state.Rip:x} {trap.Diagnosis}");
-
-        ulong[] after = [state.Rax, state.Rbx - EngineGuest.Data - 4096, state.Rcx, state.Rdx, state.Rsi, state.Rdi, state.Rbp];
-        if (Bits == 64)
-            after = [.. after, state.R8, state.R9, state.R10, state.R11, state.R12, state.R13, state.R14, state.R15];
-        ulong[] host = native.State[..after.Length].ToArray();
-        host[1] = 0;
-        Assert.That(after, Is.EqualTo(host), what);
-        Assert.That(state.Rflags & Compared, Is.EqualTo(native.State[^1] & Compared), what);
-        Assert.That(low.SequenceEqual(expected.AsSpan(0, Middle)) && high.SequenceEqual(expected.AsSpan(Middle)), Is.True, $"{what}: memory");
-    }
-
-    /// <summary>Vector registers come from the window before, and go there after.</summary>
-    private static byte[] Assemble(IEnumerable<Instruction> body, int bits)
-    {
-        Assembler assembler = new(bits);
-        AssemblerMemoryOperand Place(int offset) => bits == 64 ? __ymmword_ptr[rbx + offset] : __ymmword_ptr[ebx + offset];
-        for (int register = 0; register < 8; register++)
-            assembler.vmovups(new AssemblerRegisterYMM(Register.YMM0 + register), Place(VectorsIn + (register * 32)));
-        foreach (Instruction instruction in body)
-            assembler.AddInstruction(instruction);
-        for (int register = 0; register < 8; register++)
-            assembler.vmovups(Place(VectorsOut + (register * 32)), new AssemblerRegisterYMM(Register.YMM0 + register));
-        using MemoryStream stream = new();
-        assembler.Assemble(new StreamCodeWriter(stream), EngineGuest.Code);
-        return stream.ToArray();
+        OracleTally.Add(oracle, kinds);
+        TestContext.Out.WriteLine($"from TESSERA_ORACLE_SEED={seed} on: {oracle.Instructions} instructions of {kinds.Count} kinds, {oracle.Sets} sets of operands, {oracle.Exceptions} exceptions");
+        Assert.That(failures, Is.Empty, string.Join('\n', failures));
+        return (oracle.Sets, oracle.Exceptions, kinds);
     }
 }

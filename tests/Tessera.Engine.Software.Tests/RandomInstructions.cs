@@ -20,12 +20,19 @@ internal sealed class RandomInstructions
     /// <summary>How many different ones there are here.</summary>
     public static int Count => Codes.Length;
 
+    /// <summary>All of them.</summary>
+    public static IReadOnlyList<Code> All => Codes;
+
     /// <summary>One by number, with random operands; false where these operands have no encoding.</summary>
     public static bool TryCreate(int number, Random random, out Instruction instruction) =>
         TryCreate(Codes[number % Codes.Length], random, out instruction);
 
     /// <summary>One of a kind, with random operands; false where these operands have no encoding.</summary>
-    public static bool TryCreate(Code code, Random random, out Instruction instruction)
+    public static bool TryCreate(Code code, Random random, out Instruction instruction) =>
+        TryCreateAny(code, random, out instruction) && Treatments.Of(instruction) == Treatment.Native;
+
+    /// <summary>The same, whatever translated code does with it.</summary>
+    public static bool TryCreateAny(Code code, Random random, out Instruction instruction)
     {
         OpCodeInfo info = code.ToOpCode();
         instruction = default;
@@ -38,10 +45,11 @@ internal sealed class RandomInstructions
 
         if (instruction.Op0Kind == OpKind.Memory && info.CanUseLockPrefix && random.Next(2) == 0)
             instruction.HasLockPrefix = true;
-        // Bit strings reach as far as their register says.
-        Encoder encoder = Encoder.Create(64, new Discard());
-        return Treatments.Of(instruction) == Treatment.Native && encoder.TryEncode(instruction, 0x40_0000, out _, out _);
+        return Encodes(instruction);
     }
+
+    /// <summary>Whether there is such an instruction.</summary>
+    public static bool Encodes(in Instruction instruction) => Encoder.Create(64, new Discard()).TryEncode(instruction, 0x40_0000, out _, out _);
 
     /// <summary>Whether it has an MMX register: what those hold is not the oracle's to know.</summary>
     public static bool HasMmx(Code code)
@@ -59,12 +67,11 @@ internal sealed class RandomInstructions
         probe.Code = code;
         if (Treatments.Of(probe) != Treatment.Native || !code.CpuidFeatures().All(IsHere))
             return false;
-        return code.Mnemonic() is not (Mnemonic.Div or Mnemonic.Idiv or Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Rdrand or Mnemonic.Rdseed or Mnemonic.Ldmxcsr or Mnemonic.Vldmxcsr
-            or Mnemonic.Stmxcsr or Mnemonic.Vstmxcsr or Mnemonic.Rdpid or Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Syscall or Mnemonic.Lea or Mnemonic.Std
-            or Mnemonic.Movntdqa or Mnemonic.Vmovntdqa or Mnemonic.Clwb or Mnemonic.Clflush or Mnemonic.Clflushopt);
+        return code.Mnemonic() is not (Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Rdrand or Mnemonic.Rdseed or Mnemonic.Rdpid or Mnemonic.Rdfsbase or Mnemonic.Rdgsbase or Mnemonic.Syscall);
     }
 
-    private static bool IsHere(CpuidFeature feature) => feature switch
+    /// <summary>Whether this host has a feature.</summary>
+    public static bool IsHere(CpuidFeature feature) => feature switch
     {
         CpuidFeature.AVX => Avx.IsSupported,
         CpuidFeature.AVX2 => Avx2.IsSupported,
@@ -79,6 +86,8 @@ internal sealed class RandomInstructions
         CpuidFeature.GFNI => (X86Base.CpuId(7, 0).Ecx >> 8 & 1) != 0,
         CpuidFeature.VAES => (X86Base.CpuId(7, 0).Ecx >> 9 & 1) != 0,
         CpuidFeature.VPCLMULQDQ => (X86Base.CpuId(7, 0).Ecx >> 10 & 1) != 0,
+        CpuidFeature.CLFLUSHOPT => (X86Base.CpuId(7, 0).Ebx >> 23 & 1) != 0,
+        CpuidFeature.CLWB => (X86Base.CpuId(7, 0).Ebx >> 24 & 1) != 0,
         CpuidFeature.MOVBE => (X86Base.CpuId(1, 0).Ecx >> 22 & 1) != 0,
         CpuidFeature.LZCNT => Lzcnt.IsSupported,
         CpuidFeature.POPCNT => Popcnt.IsSupported,
@@ -159,7 +168,8 @@ internal sealed class RandomInstructions
         }
     }
 
-    private static int Pick(Random random) => General[random.Next(General.Length)] - Register.RAX;
+    /// <summary>The number of a general register that programs may change.</summary>
+    public static int Pick(Random random) => General[random.Next(General.Length)] - Register.RAX;
 
     private static Register Byte(Random random)
     {

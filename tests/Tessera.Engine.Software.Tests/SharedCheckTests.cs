@@ -23,8 +23,8 @@ internal sealed class SharedCheckTests(bool plain, bool counted)
     private const int FirstPage = 16;
     private const int Pages = 8;
 
-    /// <summary>How many times as many rounds as in a usual run, as for the oracle.</summary>
-    private const string Thoroughness = "TESSERA_ORACLE";
+    /// <summary>How many times as many rounds as in a usual run: a number, for a night.</summary>
+    private const string Thoroughness = "TESSERA_SHARED_CHECKS";
 
     private static readonly AssemblerRegister64[] Bases = [rbx, rsi, rbp, r9, r11, r15, rsp];
     private static readonly AssemblerRegister64[] Values = [rax, rdx, rdi, r8, r10, r12, r13, r14];

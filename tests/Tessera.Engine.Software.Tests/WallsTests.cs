@@ -303,6 +303,7 @@ internal sealed class WallsTests
             return _random.Next(16) switch
             {
                 0 => (ulong)_random.NextInt64() << _random.Next(2),
+                1 when _random.Next(2) == 0 => _random.Next(2) == 0 ? 0 - StateBlock.NoPageIn(_random.Next(2)) + offset : StateBlock.NoCodeIn(StateBlock.JumpEntries - _random.Next(1, 3)),
                 1 => (ulong)((long)((ulong)_random.NextInt64() << 16) >> 16),
                 2 => _memory.Edge(_random.Next(2) == 0) + (ulong)(long)_random.Next(-64, 64),
                 3 => (_random.Next(2) == 0 ? _fixed : _foreign).Edge(_random.Next(2) == 0) + (ulong)(long)_random.Next(-64, 64),
@@ -319,16 +320,18 @@ internal sealed class WallsTests
                 for (int slot = 0; slot < StateBlock.TlbEntries; slot++)
                 {
                     ulong read = context[StateBlock.TlbRead + (slot * 8)], write = context[StateBlock.TlbWrite + (slot * 8)], host = context[StateBlock.TlbHost + (slot * 8)];
-                    if (read == StateBlock.NoPage && write == StateBlock.NoPage)
+                    ulong empty = StateBlock.NoPageIn(slot);
+                    Assert.That(RootContext.SlotOf(0 - empty) != slot && RootContext.SlotOf(0 - empty - 1) != slot, Is.True, "an empty slot matches what is looked for in it");
+                    if (read == empty && write == empty)
                         continue;
                     Assert.That(context[StateBlock.TlbDelta + (slot * 8)], Is.EqualTo(host + read), "one slot, two answers");
-                    Assert.That(write, Is.EqualTo(StateBlock.NoPage).Or.EqualTo(read));
-                    Assert.That((host & 4095, Allows(host, write != StateBlock.NoPage)), Is.EqualTo((0UL, true)), $"slot {slot} leads to 0x{host:x}");
+                    Assert.That(write, Is.EqualTo(empty).Or.EqualTo(read));
+                    Assert.That((host & 4095, Allows(host, write != empty)), Is.EqualTo((0UL, true)), $"slot {slot} leads to 0x{host:x}");
                 }
 
                 for (int jump = 0; jump < StateBlock.JumpEntries; jump++)
                 {
-                    if (context[StateBlock.JumpTags + (jump * 8)] != StateBlock.NoCode && context.CodeEpoch == _machine.CodeEpoch)
+                    if (context[StateBlock.JumpTags + (jump * 8)] != StateBlock.NoCodeIn(jump) && context.CodeEpoch == _machine.CodeEpoch)
                         Assert.That(context[StateBlock.JumpTargets + (jump * 8)], Is.InRange(_codeStart, _codeEnd - 1), $"jump {jump}");
                 }
             }

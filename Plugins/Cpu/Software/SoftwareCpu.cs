@@ -160,7 +160,13 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
         while (true)
         {
             if (step == Step.LookUp)
+            {
                 step = (_context[StateBlock.SoftFlags] & TrapFlag) != 0 ? Alone(ref code, ref trap) : Find(_context[StateBlock.Rip], ref code, ref trap);
+                // It has been carried out, and there is no code to enter.
+                if (step == Step.LookUp)
+                    continue;
+            }
+
             if (step == Step.Look)
             {
                 step = Late(self, deadline, ref trap);
@@ -333,36 +339,42 @@ internal sealed unsafe partial class SoftwareCpu : IGuestCpu, IGuestClock
             _machine.Translated(bytes);
         }
 
-        if (code == PageCode.Crossing)
-        {
-            Step step = FindCrossing(rip, page, ref code, ref trap);
-            if (step != Step.LookUp)
-                return step;
-        }
+        if (code == PageCode.Crossing && !TryFindCrossing(rip, page, ref code, ref trap, out Step step))
+            return step;
 
         _context.Remember(rip, code);
         return Step.Enter;
     }
 
-    /// <summary>The code of an instruction that lies across two pages: <see cref="Step.LookUp"/> when it is found.</summary>
-    private Step FindCrossing(ulong rip, PageCode page, ref nint code, ref Trap trap)
+    /// <summary>The code of an instruction that lies across two pages, if it can be kept; otherwise what is to be done, which may be all that there was to do.</summary>
+    private bool TryFindCrossing(ulong rip, PageCode page, ref nint code, ref Trap trap, out Step step)
     {
         _linkable = false;
+        code = 0;
+        step = Step.Trap;
         if (!TryFetch(PageAfter(rip), rip, out Walked next, ref trap))
-            return Step.Trap;
+            return false;
         if (!_machine.MayKeepCode(next.Address))
-            return Alone(ref code, ref trap, stepping: false);
+        {
+            step = (long)_context[StateBlock.Budget] < 0 ? Step.Look : Alone(ref code, ref trap, stepping: false);
+            return false;
+        }
+
         PageCode second = _machine.PageOf(next.Address, next.Host);
         _machine.Frames.MarkRun(next.Address, rip);
         int offset = (int)(rip & (Bytes4K - 1));
         code = page.At(_context.Mode, offset, second);
         if (code != 0)
-            return Step.LookUp;
+            return true;
         if (_translator.IsFull)
-            return Renew(rip);
+        {
+            step = Renew(rip);
+            return false;
+        }
+
         code = _translator.TranslateCrossing(page, second, offset, _context.Mode, out long bytes);
         _machine.Translated(bytes);
-        return Step.LookUp;
+        return true;
     }
 
     /// <summary>Comes back with an empty generation of code.</summary>

@@ -97,11 +97,31 @@ internal static class StateBlock
     public const int StackBytes = 64 << 10;
     public const int GuardBytes = 4096;
 
-    /// <summary>A tag that no canonical address matches.</summary>
-    public const ulong NoPage = 1UL << 62;
+    // Tags of empty entries. Translated code looks for any address, and each tag is some address's: of one that is not canonical, so that nothing is ever entered for it. What would be
+    // found there is whatever the entry had last, so the entry in which it is looked for has the other tag, whose address is looked for elsewhere.
+    private const ulong NoPage = 1UL << 62;
+    private const ulong NoPageEither = NoPage | ((ulong)(TlbEntries / 2) << 12);
+    private const ulong NoCode = ulong.MaxValue >> 1;
+    private const ulong NoCodeEither = NoCode ^ (1UL << JumpShift);
 
-    /// <summary>A jump-cache tag that no block has: not canonical.</summary>
-    public const ulong NoCode = ulong.MaxValue >> 1;
+    /// <summary>The tag of an empty slot of the TLB. An access of several bytes may be looked for in the slot before its page's.</summary>
+    public static ulong NoPageIn(int slot) => slot is 0 or TlbEntries - 1 ? NoPageEither : NoPage;
+
+    /// <summary>The tag of an empty entry of the jump cache.</summary>
+    public static ulong NoCodeIn(int entry) => entry == Memory.RootContext.JumpOf(NoCode) ? NoCodeEither : NoCode;
+
+    /// <summary>The tag of an empty entry of the victim cache.</summary>
+    public static ulong NoVictimIn(int entry) => entry == Memory.RootContext.VictimOf(NoCode) ? NoCodeEither : NoCode;
+
+    /// <summary>Whether a tag of the jump cache or the victim cache is an empty entry's.</summary>
+    public static bool IsNoCode(ulong tag) => tag is NoCode or NoCodeEither;
+
+    /// <summary>Makes a row of TLB tags empty.</summary>
+    public static void EmptyTags(Span<ulong> tags)
+    {
+        tags.Fill(NoPage);
+        tags[0] = tags[^1] = NoPageEither;
+    }
 
     /// <summary>Where a selector lies.</summary>
     public static int Selector(Iced.Intel.Register register) => Selectors + ((register - Iced.Intel.Register.ES) * sizeof(ushort));

@@ -122,11 +122,11 @@ internal sealed unsafe partial class SoftwareCpu
     /// <summary>Takes a watched page's tags out of the TLB again; where it lies stays, for who looks there himself.</summary>
     private void HideWatched(ulong address)
     {
-        int slot = RootContext.SlotOf(address) * 8;
+        int slot = RootContext.SlotOf(address);
         if (IsWatched(address, Access.Read))
-            _context[StateBlock.TlbRead + slot] = StateBlock.NoPage;
+            _context[StateBlock.TlbRead + (slot * 8)] = StateBlock.NoPageIn(slot);
         if (IsWatched(address, Access.Write))
-            _context[StateBlock.TlbWrite + slot] = StateBlock.NoPage;
+            _context[StateBlock.TlbWrite + (slot * 8)] = StateBlock.NoPageIn(slot);
     }
 
     /// <summary>The access of one instruction to a watched page, carried out alone.</summary>

@@ -107,6 +107,9 @@ internal sealed unsafe partial class SoftwareCpu
         long bit = bytes switch { 8 => (long)index, 4 => (int)index, _ => (short)index };
         int shift = System.Numerics.BitOperations.Log2((uint)bytes * 8);
         ulong address = Linear(instruction, AddressOf(instruction) + (ulong)((bit >> shift) * bytes));
+        // What it is going to change it asks for as a write from the first.
+        if (instruction.Mnemonic != Mnemonic.Bt && !MayWrite(address, bytes, instruction.IP, ref trap))
+            return Step.Trap;
         if (!ReadWord(address, bytes, out ulong value, instruction.IP, ref trap))
             return Step.Trap;
         ulong mask = 1UL << ((int)bit & ((bytes * 8) - 1));

@@ -97,10 +97,22 @@ internal sealed unsafe partial class SoftwareCpu
         return (byte*)(_context[StateBlock.TlbDelta + slot] + address);
     }
 
+    /// <summary>Whether an access does not reach into addresses that are not canonical; that is found before whatever is wrong with its first page.</summary>
+    private bool EndsCanonical(ulong address, int bytes, ulong rip, ref Trap trap)
+    {
+        if (PageWalker.IsCanonical(address + (ulong)bytes - 1))
+            return true;
+        _isNotCanonical = true;
+        _ = Raise(Vectors.GeneralProtection, 0, rip, ref trap);
+        return false;
+    }
+
     /// <summary>Reads guest memory; false with the trap raised.</summary>
     private bool Read(ulong address, Span<byte> to, ulong rip, ref Trap trap)
     {
         int first = Math.Min(to.Length, Bytes4K - (int)(address & (Bytes4K - 1)));
+        if (first < to.Length && !EndsCanonical(address, to.Length, rip, ref trap))
+            return false;
         byte* at = Pointer(address, Access.Read, rip, ref trap);
         if (at == null)
             return false;
@@ -113,6 +125,8 @@ internal sealed unsafe partial class SoftwareCpu
     private bool Write(ulong address, ReadOnlySpan<byte> from, ulong rip, ref Trap trap)
     {
         int first = Math.Min(from.Length, Bytes4K - (int)(address & (Bytes4K - 1)));
+        if (first < from.Length && !EndsCanonical(address, from.Length, rip, ref trap))
+            return false;
         byte* at = Pointer(address, Access.Write, rip, ref trap);
         if (at == null)
             return false;
@@ -129,6 +143,14 @@ internal sealed unsafe partial class SoftwareCpu
         if (next != null)
             from[first..].CopyTo(new Span<byte>(next, from.Length - first));
         return true;
+    }
+
+    /// <summary>Whether memory may be written; false with the trap raised.</summary>
+    private bool MayWrite(ulong address, int bytes, ulong rip, ref Trap trap)
+    {
+        ulong last = address + (ulong)bytes - 1;
+        return EndsCanonical(address, bytes, rip, ref trap) && Pointer(address, Access.Write, rip, ref trap) != null
+            && ((address ^ last) < Bytes4K || Pointer(last & ~(ulong)(Bytes4K - 1), Access.Write, rip, ref trap) != null);
     }
 
     private bool ReadWord(ulong address, int bytes, out ulong value, ulong rip, ref Trap trap)

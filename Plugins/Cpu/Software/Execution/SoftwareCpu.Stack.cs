@@ -36,14 +36,15 @@ internal sealed unsafe partial class SoftwareCpu
                 _context.Register(StackRegister) += sizeof(ulong) + (instruction.OpCount == 1 ? instruction.Immediate16 : 0UL);
                 _context[StateBlock.Rip] = back;
                 return Step.LookUp;
-            case Mnemonic.Leave when instruction.Code == Code.Leaveq:
+            case Mnemonic.Leave:
+                bytes = instruction.Code == Code.Leavew ? sizeof(ushort) : sizeof(ulong);
                 ulong frame = _context.Register(FrameRegister);
-                if (!ReadWord(frame, sizeof(ulong), out ulong caller, instruction.IP, ref trap))
+                if (!ReadWord(frame, bytes, out ulong caller, instruction.IP, ref trap))
                     return Step.Trap;
-                _context.Register(StackRegister) = frame + sizeof(ulong);
-                _context.Register(FrameRegister) = caller;
+                _context.Register(StackRegister) = frame + (ulong)bytes;
+                SetRegister(bytes == sizeof(ushort) ? Register.BP : Register.RBP, caller);
                 return Done(instruction);
-            case Mnemonic.Enter when instruction.Code == Code.Enterq_imm16_imm8:
+            case Mnemonic.Enter:
                 return CarryOutEnter(instruction, ref trap);
             case Mnemonic.Iretq or Mnemonic.Iretd or Mnemonic.Iret:
                 return ReturnFromInterrupt(instruction, ref trap);
@@ -53,7 +54,7 @@ internal sealed unsafe partial class SoftwareCpu
             case Mnemonic.Jmp when instruction.IsJmpFar || instruction.IsJmpFarIndirect:
                 return GoFar(instruction, ref trap);
             default:
-                // The narrow forms, which no 64-bit program uses.
+                // Narrow returns and jumps, which processors do not agree about.
                 return NotKnown(instruction, ref trap);
         }
     }
@@ -61,28 +62,29 @@ internal sealed unsafe partial class SoftwareCpu
     /// <summary>A new frame, with copies of the pointers to as many outer ones as it is deep.</summary>
     private Step CarryOutEnter(in Instruction instruction, ref Trap trap)
     {
+        int bytes = instruction.Code == Code.Enterw_imm16_imm8 ? sizeof(ushort) : sizeof(ulong);
         int level = instruction.Immediate8_2nd % MostLevels;
         ulong outer = _context.Register(FrameRegister);
-        ulong frame = _context.Register(StackRegister) - sizeof(ulong);
+        ulong frame = _context.Register(StackRegister) - (ulong)bytes;
         ulong top = frame;
-        if (!WriteWord(top, sizeof(ulong), outer, instruction.IP, ref trap))
+        if (!WriteWord(top, bytes, outer, instruction.IP, ref trap))
             return Step.Trap;
         for (int nested = 1; nested < level; nested++)
         {
-            outer -= sizeof(ulong);
-            top -= sizeof(ulong);
-            if (!ReadWord(outer, sizeof(ulong), out ulong pointer, instruction.IP, ref trap) || !WriteWord(top, sizeof(ulong), pointer, instruction.IP, ref trap))
+            outer -= (ulong)bytes;
+            top -= (ulong)bytes;
+            if (!ReadWord(outer, bytes, out ulong pointer, instruction.IP, ref trap) || !WriteWord(top, bytes, pointer, instruction.IP, ref trap))
                 return Step.Trap;
         }
 
         if (level > 0)
         {
-            top -= sizeof(ulong);
-            if (!WriteWord(top, sizeof(ulong), frame, instruction.IP, ref trap))
+            top -= (ulong)bytes;
+            if (!WriteWord(top, bytes, frame, instruction.IP, ref trap))
                 return Step.Trap;
         }
 
-        _context.Register(FrameRegister) = frame;
+        SetRegister(bytes == sizeof(ushort) ? Register.BP : Register.RBP, frame);
         _context.Register(StackRegister) = top - instruction.Immediate16;
         return Done(instruction);
     }

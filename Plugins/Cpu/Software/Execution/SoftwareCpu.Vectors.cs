@@ -253,8 +253,12 @@ internal sealed unsafe partial class SoftwareCpu
         address = Linear(instruction, address);
         for (int index = 0; index < values.Length; index++)
         {
-            if ((wanted[index] & 0x80) != 0 && !Write(address + (ulong)index, values.Slice(index, 1), instruction.IP, ref trap))
-                return Step.Trap;
+            if ((wanted[index] & 0x80) == 0 || Write(address + (ulong)index, values.Slice(index, 1), instruction.IP, ref trap))
+                continue;
+            // Processors name the operand, or where it comes into the page, not the first byte that is written.
+            if (trap.Vector == Vectors.PageFault)
+                trap.FaultAddress = Math.Max(address, trap.FaultAddress & ~(ulong)(Bytes4K - 1));
+            return Step.Trap;
         }
 
         return Done(instruction);

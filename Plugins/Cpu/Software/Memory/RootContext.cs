@@ -78,7 +78,8 @@ internal sealed unsafe class RootContext : IDisposable
     /// <summary>Forgets every translation of addresses and every target.</summary>
     public void Flush()
     {
-        new Span<ulong>(Block + StateBlock.TlbRead, StateBlock.TlbEntries * 2).Fill(StateBlock.NoPage);
+        StateBlock.EmptyTags(new Span<ulong>(Block + StateBlock.TlbRead, StateBlock.TlbEntries));
+        FlushWrites();
         FlushJumps();
     }
 
@@ -118,14 +119,20 @@ internal sealed unsafe class RootContext : IDisposable
     }
 
     /// <summary>Forgets which pages may be written.</summary>
-    public void FlushWrites() => new Span<ulong>(Block + StateBlock.TlbWrite, StateBlock.TlbEntries).Fill(StateBlock.NoPage);
+    public void FlushWrites() => StateBlock.EmptyTags(new Span<ulong>(Block + StateBlock.TlbWrite, StateBlock.TlbEntries));
 
     /// <summary>Forgets every target of jumps.</summary>
     public void FlushJumps()
     {
-        new Span<ulong>(Block + StateBlock.JumpTags, StateBlock.JumpEntries).Fill(StateBlock.NoCode);
-        new Span<ulong>(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries).Fill(unchecked(0 - StateBlock.NoCode));
-        new Span<ulong>(Block + StateBlock.VictimTags, StateBlock.VictimEntries).Fill(StateBlock.NoCode);
+        Span<ulong> tags = new(Block + StateBlock.JumpTags, StateBlock.JumpEntries);
+        Span<ulong> negatives = new(Block + StateBlock.JumpNegatives, StateBlock.JumpEntries);
+        tags.Fill(StateBlock.NoCodeIn(0));
+        negatives.Fill(0 - StateBlock.NoCodeIn(0));
+        tags[^1] = StateBlock.NoCodeIn(tags.Length - 1);
+        negatives[^1] = 0 - tags[^1];
+        Span<ulong> victims = new(Block + StateBlock.VictimTags, StateBlock.VictimEntries);
+        victims.Fill(StateBlock.NoVictimIn(1));
+        victims[0] = StateBlock.NoVictimIn(0);
         _pages.AsSpan().Clear();
     }
 
@@ -138,14 +145,15 @@ internal sealed unsafe class RootContext : IDisposable
         {
             if ((long)tags[entry] < 0)
                 continue;
-            tags[entry] = StateBlock.NoCode;
-            negatives[entry] = unchecked(0 - StateBlock.NoCode);
+            tags[entry] = StateBlock.NoCodeIn(entry);
+            negatives[entry] = 0 - tags[entry];
         }
 
-        foreach (ref ulong tag in new Span<ulong>(Block + StateBlock.VictimTags, StateBlock.VictimEntries))
+        Span<ulong> victims = new(Block + StateBlock.VictimTags, StateBlock.VictimEntries);
+        for (int entry = 0; entry < victims.Length; entry++)
         {
-            if ((long)tag >= 0)
-                tag = StateBlock.NoCode;
+            if ((long)victims[entry] >= 0)
+                victims[entry] = StateBlock.NoVictimIn(entry);
         }
 
         foreach (ref (ulong Page, PageCode? Code) page in _pages.AsSpan())
@@ -162,20 +170,21 @@ internal sealed unsafe class RootContext : IDisposable
         for (int slot = first; slot < StateBlock.TlbEntries; slot += 512)
         {
             if (this[StateBlock.TlbOrigin + (slot * 8)] == entryAddress)
-                this[StateBlock.TlbRead + (slot * 8)] = this[StateBlock.TlbWrite + (slot * 8)] = StateBlock.NoPage;
+                this[StateBlock.TlbRead + (slot * 8)] = this[StateBlock.TlbWrite + (slot * 8)] = StateBlock.NoPageIn(slot);
         }
     }
 
     /// <summary>Enters a page.</summary>
     public void Fill(ulong address, byte* host, bool writable, ulong origin)
     {
-        int at = SlotOf(address) * 8;
+        int slot = SlotOf(address);
+        int at = slot * 8;
         if (OnePage)
-            this[StateBlock.TlbRead + _lastFilled] = this[StateBlock.TlbWrite + _lastFilled] = StateBlock.NoPage;
-        _lastFilled = at;
+            this[StateBlock.TlbRead + (_lastFilled * 8)] = this[StateBlock.TlbWrite + (_lastFilled * 8)] = StateBlock.NoPageIn(_lastFilled);
+        _lastFilled = slot;
         ulong page = address & ~0xfffUL;
         this[StateBlock.TlbRead + at] = 0 - page;
-        this[StateBlock.TlbWrite + at] = writable ? 0 - page : StateBlock.NoPage;
+        this[StateBlock.TlbWrite + at] = writable ? 0 - page : StateBlock.NoPageIn(slot);
         this[StateBlock.TlbHost + at] = (ulong)host;
         this[StateBlock.TlbDelta + at] = (ulong)host - page;
         this[StateBlock.TlbOrigin + at] = origin;
@@ -193,7 +202,7 @@ internal sealed unsafe class RootContext : IDisposable
     {
         int at = JumpOf(rip) * 8;
         ulong before = this[StateBlock.JumpTags + at];
-        if (before != StateBlock.NoCode && before != rip)
+        if (!StateBlock.IsNoCode(before) && before != rip)
         {
             int victim = VictimOf(before) * 8;
             this[StateBlock.VictimTags + victim] = before;

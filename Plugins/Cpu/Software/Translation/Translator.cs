@@ -302,9 +302,8 @@ internal sealed unsafe partial class Translator : IDisposable
         Debug.Assert(_emit.Here == code + ArrivalBytes, "jumps inside the page skip as many bytes");
         for (int index = 0; index < _count; index++)
         {
-            _hostPlaces.Add((int)(_emit.Position - _arena.Start));
-            _guestPlaces.Add(((short)_instructions[index].IP, (byte)index));
             _before = index;
+            NotePlace((int)(_emit.Position - _arena.Start), _instructions[index]);
             Write(_instructions[index], _flagsWanted[index], index + 1, index == _count - 1);
         }
 
@@ -313,6 +312,20 @@ internal sealed unsafe partial class Translator : IDisposable
         WriteCold();
         Written = (Written.Blocks + 1, Written.Instructions + _count, Written.Bytes + (_emit.Position - start));
         return code;
+    }
+
+    /// <summary>Notes whose code begins at a place. Of instructions that become no code the one behind them has it.</summary>
+    private void NotePlace(int hostPlace, in Instruction instruction)
+    {
+        (short, byte) guestPlace = ((short)instruction.IP, (byte)_before);
+        if (_hostPlaces.Count > 0 && _hostPlaces[^1] == hostPlace)
+        {
+            _guestPlaces[^1] = guestPlace;
+            return;
+        }
+
+        _hostPlaces.Add(hostPlace);
+        _guestPlaces.Add(guestPlace);
     }
 
     /// <summary>For each instruction, whether flags are wanted by it or after it.</summary>

@@ -106,7 +106,7 @@ internal sealed partial class Treatments(bool counts = false)
             return Treatment.Undefined;
         Mnemonic mnemonic = code.Mnemonic();
         if (mnemonic is Mnemonic.Nop or Mnemonic.Endbr64 or Mnemonic.Endbr32 or Mnemonic.Reservednop or Mnemonic.Pause or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0
-            or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchw or Mnemonic.Prefetch or Mnemonic.Rdsspd or Mnemonic.Rdsspq)
+            or Mnemonic.Prefetcht1 or Mnemonic.Prefetcht2 or Mnemonic.Prefetchw or Mnemonic.Prefetch or Mnemonic.Prefetchit0 or Mnemonic.Prefetchit1 or Mnemonic.Prefetchwt1 or Mnemonic.Cldemote or Mnemonic.Rdsspd or Mnemonic.Rdsspq)
         {
             return Treatment.Nothing;
         }
