@@ -58,6 +58,28 @@ internal sealed class OddOperandTests(bool plain) : GuestFixture(plain)
         Assert.That((guest.State.Rsp, guest.State.Rbp), Is.EqualTo((top, outer)));
     });
 
+    /// <summary>Beside a high byte no register can be named that is not the guest's own, and the host's stack pointer never is.</summary>
+    [TestCase("0FB6E4", 0x12UL)]
+    [TestCase("0FB6E5", 0x34UL)]
+    [TestCase("0FB6E6", 0x86UL)]
+    [TestCase("0FB6E7", 0x78UL)]
+    [TestCase("0FBEE6", 0xffffff86UL)]
+    [TestCase("660FB6E5", 0x42_0034UL)]
+    [TestCase("660FBEE6", 0x42_ff86UL)]
+    public void A_high_byte_goes_into_the_stack_pointer(string code, ulong expected) => With((guest, thread) =>
+    {
+        guest.Assemble(assembler =>
+        {
+            assembler.db(Convert.FromHexString(code));
+            assembler.mov(r8, rsp);
+            guest.Hypercall(assembler);
+        });
+        (guest.State.Rax, guest.State.Rcx, guest.State.Rdx, guest.State.Rbx, guest.State.Rsp) = (0x1200, 0x3400, 0x8600, 0x7800, EngineGuest.StackTop);
+        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        Assert.That((guest.State.R8, guest.State.Rsp), Is.EqualTo((expected, expected)));
+        Assert.That((guest.State.Rax, guest.State.Rcx, guest.State.Rdx, guest.State.Rbx), Is.EqualTo((0x1200UL, 0x3400UL, 0x8600UL, 0x7800UL)));
+    });
+
     [TestCase(0x7ffeUL, 2, 0x8000UL)]
     [TestCase(0x8004UL, 5, 0x8004UL)]
     public void A_masked_move_faults_at_its_operand(ulong offset, int first, ulong faulting) => With((guest, thread) =>

@@ -10,7 +10,7 @@ internal sealed class RandomInstructions
     /// <summary>Memory operands lie within so many bytes of RBX, on both sides.</summary>
     public const int Reach = 0x200;
 
-    private static readonly Register[] General = [Register.RAX, Register.RCX, Register.RDX, Register.RSI, Register.RDI, Register.RBP, Register.R8, Register.R9,
+    private static readonly Register[] General = [Register.RAX, Register.RCX, Register.RDX, Register.RSI, Register.RDI, Register.RSP, Register.RBP, Register.R8, Register.R9,
         Register.R10, Register.R11, Register.R12, Register.R13, Register.R14, Register.R15];
 
     private static readonly Treatments Treatments = new();

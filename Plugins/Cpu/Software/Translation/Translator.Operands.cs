@@ -7,6 +7,8 @@ internal sealed unsafe partial class Translator
 {
     // SAFETY: only writes through the emitter.
     private const int GuestRcxNumber = 1;
+    private const int GuestRspNumber = 4;
+    private const int Rdx = 2;
     private static readonly int[] Lendable = [12, 13, 14, 8];
 
     private void General(in Instruction instruction, bool flagsWanted)
@@ -65,6 +67,12 @@ internal sealed unsafe partial class Translator
     /// <summary>AH, BH, CH and DH cannot be named beside the registers that hold addresses here, nor can CH where guest RCX is.</summary>
     private void WithHighByte(Instruction instruction, in OperandFacts facts)
     {
+        if ((facts.Used & (1u << GuestRspNumber)) != 0)
+        {
+            WithHighByteAndStackPointer(instruction, facts);
+            return;
+        }
+
         if (!facts.HasMemory)
         {
             // In their own places: RCX is brought back to its own for the one instruction.
@@ -98,6 +106,30 @@ internal sealed unsafe partial class Translator
         Encode(instruction);
         _emit.Bytes([0x86, 0xcd]);
         _emit.Move(Thunks.GuestRcx, Thunks.Rcx);
+    }
+
+    /// <summary>`movzx esp, ah` and its kind: the host's RSP is not the guest's. Another register stands in for it that can be named beside a high byte.</summary>
+    private void WithHighByteAndStackPointer(Instruction instruction, in OperandFacts facts)
+    {
+        int deputy = facts.HasCh ? Rdx : Thunks.Rcx;
+        if (facts.HasCh)
+        {
+            _emit.Move(Thunks.Rcx, Thunks.GuestRcx);
+            _emit.StoreState(StateBlock.Borrowed, Rdx);
+        }
+
+        _emit.Move(deputy, Thunks.GuestRsp);
+        for (int operand = 0; operand < instruction.OpCount; operand++)
+        {
+            Register register = instruction.GetOpKind(operand) == OpKind.Register ? instruction.GetOpRegister(operand) : Register.None;
+            if (register.IsGPR() && NumberOf(register) == GuestRspNumber)
+                instruction.SetOpRegister(operand, OfSize(register, deputy));
+        }
+
+        Encode(instruction);
+        _emit.Move(Thunks.GuestRsp, deputy);
+        if (facts.HasCh)
+            _emit.LoadState(Rdx, StateBlock.Borrowed);
     }
 
     private void WithPlacedRegisters(Instruction instruction, in OperandFacts facts)
@@ -204,6 +236,13 @@ internal sealed unsafe partial class Translator
 
     private void Encode(in Instruction instruction)
     {
+        // The host's RSP is the state block: code that could change it could do anything.
+        for (int operand = 0; operand < instruction.OpCount; operand++)
+        {
+            if (instruction.GetOpKind(operand) == OpKind.Register && instruction.GetOpRegister(operand) is Register.RSP or Register.ESP or Register.SP or Register.SPL)
+                throw new InvalidOperationException($"{instruction} names the host's stack pointer");
+        }
+
         if (!_encoder.TryEncode(instruction, (ulong)_emit.Here, out _, out string? error))
             throw new InvalidOperationException($"{instruction} cannot be encoded: {error}");
     }

@@ -88,8 +88,8 @@ internal sealed unsafe partial class Translator : IDisposable
     /// <summary>Whether there is no room for another block or page.</summary>
     public bool IsFull => _emit.Position >= _limit || _pages.Count >= MostPages;
 
-    /// <summary>Blocks, guest instructions and bytes of code written so far.</summary>
-    public (long Blocks, long Instructions, long Bytes) Written { get; private set; }
+    /// <summary>Blocks, guest instructions, their bytes, and bytes of code written for them so far.</summary>
+    public (long Blocks, long Instructions, long GuestBytes, long Bytes) Written { get; private set; }
 
     /// <summary>What is done with an instruction.</summary>
     public Treatment TreatmentOf(in Instruction instruction) => _treatments.Of(instruction);
@@ -310,7 +310,8 @@ internal sealed unsafe partial class Translator : IDisposable
         if (_open)
             GoTo(_instructions[_count - 1].NextIP, _count, WantedAt(_instructions[_count - 1].NextIP), looks: false);
         WriteCold();
-        Written = (Written.Blocks + 1, Written.Instructions + _count, Written.Bytes + (_emit.Position - start));
+        long guestBytes = (long)(_instructions[_count - 1].NextIP - _instructions[0].IP);
+        Written = (Written.Blocks + 1, Written.Instructions + _count, Written.GuestBytes + guestBytes, Written.Bytes + (_emit.Position - start));
         return code;
     }
 
