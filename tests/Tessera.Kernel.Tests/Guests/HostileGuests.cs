@@ -13,6 +13,7 @@ internal sealed class HostileGuests(string engine)
 {
     private const long CallsOfADomain = 100_000;
     private static readonly TimeSpan StuckLimit = TimeSpan.FromSeconds(2);
+    private static readonly Nanoseconds LoopLimit = Nanoseconds.FromSeconds(5);
 
     private static long WantedCalls => long.TryParse(Environment.GetEnvironmentVariable("TESSERA_FUZZ_CALLS"), out long calls) && calls > 0 ? calls : 1_000_000;
 
@@ -238,17 +239,21 @@ internal sealed class HostileGuests(string engine)
 
     private static bool AreEqual(double first, double second) => Math.Abs(first - second) < 0.05 + (0.02 * (first + second));
 
-    /// <summary>False when the domain stopped itself (blocked for ever): by right, but then it is over.</summary>
+    /// <summary>False when the domain stopped itself (blocked for ever, or in a loop): by right, but then it is over.</summary>
     private static bool WaitForEndOrStop(TestMachine machine, Domain fuzz)
     {
-        while (true)
+        (ulong units, Nanoseconds spent) = (0, Nanoseconds.Zero);
+        while (!machine.WaitFor(() => TestMachine.HasEnded(fuzz), StuckLimit))
         {
-            ulong before = TestMachine.ReportOf(fuzz).Units;
-            if (machine.WaitFor(() => TestMachine.HasEnded(fuzz), StuckLimit))
-                return true;
-            if (TestMachine.ReportOf(fuzz).Units == before && !machine.IsRunnable(fuzz))
+            // It waits for what never comes, or it has made a loop of itself: its own affair, as long as its neighbours have their shares.
+            ulong now = TestMachine.ReportOf(fuzz).Units;
+            if (now == units && (!machine.IsRunnable(fuzz) || machine.CpuTimeOf(fuzz) - spent > LoopLimit))
                 return false;
+            if (now != units)
+                (units, spent) = (now, machine.CpuTimeOf(fuzz));
         }
+
+        return true;
     }
 
     private static long FirstSeed() =>
