@@ -58,6 +58,22 @@ internal sealed class OddOperandTests(bool plain) : GuestFixture(plain)
         Assert.That((guest.State.Rsp, guest.State.Rbp), Is.EqualTo((top, outer)));
     });
 
+    [TestCase(0x20, 32)]
+    [TestCase(0x20, 64)]
+    [TestCase(0x1000, 64)]
+    public void A_frame_whose_end_is_not_there_is_a_fault_at_its_end(int frame, int bits) => With((guest, thread) =>
+    {
+        guest.Assemble(code => code.enter((short)frame, 0), bits: bits);
+        // The page before the data is none: what is pushed lies in the data still.
+        ref GuestCpuState state = ref guest.State;
+        (state.Rsp, state.Rbp) = (EngineGuest.Data + 0x10, 0x5678);
+        if (bits == 32)
+            (state.Is32Bit, state.Cs, state.Ss, state.Ds, state.Es) = (true, 0xe023, 0xe02b, 0xe02b, 0xe02b);
+        Trap trap = guest.Run(thread);
+        Assert.That((trap.Kind, trap.Vector, trap.ErrorCode, trap.FaultAddress), Is.EqualTo((TrapKind.Exception, (byte)PageFault, 6u, EngineGuest.Data + 0x10 - (ulong)(bits / 8) - (ulong)frame)));
+        Assert.That((state.Rsp, state.Rbp, state.Rip), Is.EqualTo((EngineGuest.Data + 0x10, 0x5678UL, EngineGuest.Code)));
+    });
+
     /// <summary>Beside a high byte no register can be named that is not the guest's own, and the host's stack pointer never is.</summary>
     [TestCase("0FB6E4", 0x12UL)]
     [TestCase("0FB6E5", 0x34UL)]

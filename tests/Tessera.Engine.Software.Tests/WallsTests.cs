@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Tessera.Plugins.Cpu.Software;
 using Tessera.Plugins.Cpu.Software.Memory;
+using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
@@ -97,8 +98,6 @@ internal sealed class WallsTests
         private readonly IEngineThread _thread;
         private readonly SoftwareMachine _machine;
         private readonly SoftwareCpu[] _cpus;
-        private readonly ulong _codeStart;
-        private readonly ulong _codeEnd;
 
         public HostileMachine(bool plain, int seed)
         {
@@ -123,7 +122,7 @@ internal sealed class WallsTests
                 Regions = [new MemoryRegion(Frame(0), Frames, _memory.Page(0), IsReadOnly: false), new MemoryRegion(Frame(FixedAt), FixedFrames, _fixed.Page(0), IsReadOnly: true)],
                 MaxCpus = 2,
             });
-            (_codeStart, _codeEnd) = Arena();
+            Assert.That(Arena(), Is.EqualTo((CodeStart, CodeStart + CodeSpace.SlotBytes)), "the only machine's code runs where it says");
             _cpus = [(SoftwareCpu)_machine.CreateCpu(0), (SoftwareCpu)_machine.CreateCpu(1)];
             for (int frame = Tables; frame < Frames; frame++)
                 _code.Fill(new Span<byte>((void*)_memory.Page(frame), 4096));
@@ -180,6 +179,9 @@ internal sealed class WallsTests
             string[] bounds = File.ReadLines("/proc/self/maps").Single(line => line.Contains("memfd:tessera-code", StringComparison.Ordinal) && line.Contains("r-xs", StringComparison.Ordinal)).Split(' ')[0].Split('-');
             return (ulong.Parse(bounds[0], NumberStyles.HexNumber, CultureInfo.InvariantCulture), ulong.Parse(bounds[1], NumberStyles.HexNumber, CultureInfo.InvariantCulture));
         }
+
+        /// <summary>Where the code of now runs: a machine that has filled half of what all share gets code of its own, elsewhere.</summary>
+        private ulong CodeStart => (ulong)_machine.Translator.Thunks.Fault - Thunks.FaultOffset;
 
         private Mfn Frame(int index) => new(SoftwareEngine.ReservedFrames + index);
 
@@ -340,7 +342,7 @@ internal sealed class WallsTests
                     for (int jump = 0; jump < StateBlock.JumpEntries && context.CodeEpoch == _machine.CodeEpoch; jump++)
                     {
                         ulong target = context[StateBlock.JumpTargets + (jump * 8)];
-                        if (context[StateBlock.JumpTags + (jump * 8)] != StateBlock.NoCodeIn(jump) && (target < _codeStart || target >= _codeEnd))
+                        if (context[StateBlock.JumpTags + (jump * 8)] != StateBlock.NoCodeIn(jump) && target - CodeStart >= CodeSpace.SlotBytes)
                             Assert.Fail($"jump {jump} leads to 0x{target:x}");
                     }
                 }

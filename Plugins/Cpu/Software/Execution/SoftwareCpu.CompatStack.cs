@@ -165,7 +165,7 @@ internal sealed unsafe partial class SoftwareCpu
                 done = ReadWord(outer, bytes, out ulong pointer, instruction.IP, ref trap) && TryPushCompat(pointer, bytes, instruction.IP, ref trap);
             }
 
-            done = done && (level == 0 || TryPushCompat(frame, bytes, instruction.IP, ref trap));
+            done = done && (level == 0 || TryPushCompat(frame, bytes, instruction.IP, ref trap)) && MayWrite(CompatStack - instruction.Immediate16, bytes, instruction.IP, ref trap);
         }
 
         if (!done)

@@ -84,8 +84,12 @@ internal sealed unsafe partial class SoftwareCpu
                 return Step.Trap;
         }
 
+        // The new end of the stack is tried: a stack that grows does so here.
+        top -= instruction.Immediate16;
+        if (!MayWrite(top, bytes, instruction.IP, ref trap))
+            return Step.Trap;
         SetRegister(bytes == sizeof(ushort) ? Register.BP : Register.RBP, frame);
-        _context.Register(StackRegister) = top - instruction.Immediate16;
+        _context.Register(StackRegister) = top;
         return Done(instruction);
     }
 
