@@ -98,7 +98,7 @@ internal sealed partial class PseudoTerminalTests
         string output = OnTerminal($"stty cols 150 rows 30; dotnet {Child.Program} run {Repository.Sample("quickstart.json")} --seconds 2; echo code $?", "");
         Assert.Multiple(() =>
         {
-            Assert.That(output, Does.Contain("code 0").And.Contain("measuring, 1 of 2 s").And.Contain("points off"));
+            Assert.That(output, Does.Contain("code 0").And.Contain("measuring, ").And.Contain("points off"));
             Assert.That(output, Does.Contain("\u001b[?25l").And.Contain("\u001b[?25h"), "the cursor is hidden and shown again");
         });
     }
