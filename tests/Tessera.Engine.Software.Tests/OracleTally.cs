@@ -18,6 +18,7 @@ internal sealed class OracleTally
     private static long s_instructions;
     private static long s_sets;
     private static long s_exceptions;
+    private static long s_retracted;
 
     /// <summary>Instructions in all; null in a usual run.</summary>
     public static long? Wanted => Setting("TESSERA_ORACLE");
@@ -37,6 +38,7 @@ internal sealed class OracleTally
             s_instructions += oracle.Instructions;
             s_sets += oracle.Sets;
             s_exceptions += oracle.Exceptions;
+            s_retracted += oracle.Retracted;
         }
     }
 
@@ -44,7 +46,7 @@ internal sealed class OracleTally
     public void Say()
     {
         if (Wanted is not null)
-            TestContext.Progress.WriteLine(string.Create(CultureInfo.InvariantCulture, $"oracle: {s_instructions:N0} instructions of {Kinds.Count:N0} kinds with {s_sets:N0} sets of operands, {s_exceptions:N0} exceptions among them, in {Time.Elapsed.TotalMinutes:F1} min"));
+            TestContext.Progress.WriteLine(string.Create(CultureInfo.InvariantCulture, $"oracle: {s_instructions:N0} instructions of {Kinds.Count:N0} kinds with {s_sets:N0} sets of operands, {s_exceptions:N0} exceptions among them, {s_retracted:N0} answers that the host did not give again, in {Time.Elapsed.TotalMinutes:F1} min"));
     }
 
     private static long? Setting(string name) => long.TryParse(Environment.GetEnvironmentVariable(name), NumberStyles.None, CultureInfo.InvariantCulture, out long value) ? value : null;
