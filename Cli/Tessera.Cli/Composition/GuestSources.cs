@@ -37,8 +37,15 @@ internal sealed class GuestSources(GuestLibrary library)
         KernelFiles files = new();
         foreach (string name in experiment.Domains.Select(domain => domain.Guest).OfType<string>().Distinct())
         {
-            if (BuiltinGuests.Find(name) is null && library.List().FirstOrDefault(guest => guest.Name == name) is { Problem: null } entry)
-                files.Begin(entry.KernelPath);
+            try
+            {
+                if (BuiltinGuests.Find(name) is null && library.Find(name) is { } entry)
+                    files.Begin(entry.KernelPath);
+            }
+            catch (Exception e) when (IsGuestsFault(e))
+            {
+                // Said with the domain's place when it is resolved.
+            }
         }
 
         foreach (string kernel in experiment.Domains.Select(domain => domain.Kernel).OfType<string>())
@@ -60,13 +67,15 @@ internal sealed class GuestSources(GuestLibrary library)
                 ? FromBuiltin(builtin, domain, node, errors)
                 : FromLibrary(files, domain, node, errors);
         }
-        catch (Exception e) when (e is ImageException or GuestException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (IsGuestsFault(e))
         {
             string key = domain.Kernel is null ? ConfigurationKeys.Guest : ConfigurationKeys.Kernel;
             Fail(errors, node, key, e.Message, "");
             return null;
         }
     }
+
+    private static bool IsGuestsFault(Exception e) => e is ImageException or GuestException or IOException or UnauthorizedAccessException;
 
     /// <summary>Whether there is something of this name; that it is no file is said when it is read.</summary>
     private static bool Exists(string? file) => file is null || Path.Exists(file);

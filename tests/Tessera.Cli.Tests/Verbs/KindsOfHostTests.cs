@@ -11,6 +11,7 @@ internal sealed class KindsOfHostTests
 {
     private const string NoDevice = "/nonexistent/kvm";
     private const string SetPrivileges = "/usr/bin/setpriv";
+    private static readonly string[] Nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
     [TestCase(KvmState.Forbidden, "may not be used by this user")]
     [TestCase(KvmState.Missing, "is not there")]
@@ -134,20 +135,52 @@ internal sealed class KindsOfHostTests
     [Test]
     public void An_ordinary_user_controls_a_run_and_runs_without_rights_to_kvm()
     {
-        if (Environment.UserName != "root" || !File.Exists(SetPrivileges))
-            Assert.Ignore("Only root can become somebody else, by setpriv (util-linux).");
+        RequireSomebodyElse();
         string folder = Directory.CreateTempSubdirectory("tu").FullName;
-        string[] nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-        if (Child.Run(SetPrivileges, "/", [], "", [.. nobody, "test", "-r", Child.Program]).Code != 0)
-            Assert.Ignore($"{Child.Program} may not be read by other users.");
         Dictionary<string, string> environment = new() { ["XDG_RUNTIME_DIR"] = "", ["HOME"] = "/nonexistent" };
-        (int code, string _, string error) = Child.Run(SetPrivileges, "/", environment, "", [.. nobody, "dotnet", Child.Program, "simulate", Repository.Sample("quickstart.json"), "--control", "auto", "--seconds", "1"]);
+        (int code, string _, string error) = Child.Run(SetPrivileges, "/", environment, "", [.. Nobody, "dotnet", Child.Program, "simulate", Repository.Sample("quickstart.json"), "--control", "auto", "--seconds", "1"]);
         Assert.Multiple(() =>
         {
             Assert.That(code, Is.Zero, error);
             Assert.That(error, Does.Contain("control socket /tmp/tessera-65534/"));
         });
         Directory.Delete(folder, recursive: true);
+    }
+
+    [Test]
+    public void A_guest_library_that_may_not_be_read_is_said_at_the_guests_place()
+    {
+        string folder = Directory.CreateTempSubdirectory("tu").FullName;
+        string config = Path.Combine(folder, "c.json");
+        string guests = Directory.CreateDirectory(Path.Combine(folder, "guests")).FullName;
+        File.WriteAllText(config, """{ "domains": [ { "name": "a", "guest": "debian" } ] }""");
+        Assert.That(Child.Run("chmod", "/", [], "", "755", folder).Code + Child.Run("chmod", "/", [], "", "000", guests).Code, Is.Zero);
+        try
+        {
+            Dictionary<string, string> environment = new() { ["TESSERA_CACHE"] = folder, ["HOME"] = "/nonexistent" };
+            string[] words = [Child.Program, "run", config];
+            // Root may read everything, and has to be somebody else.
+            if (Environment.UserName == "root")
+                RequireSomebodyElse();
+            (int code, string _, string error) = Environment.UserName == "root"
+                ? Child.Run(SetPrivileges, "/", environment, "", [.. Nobody, "dotnet", .. words])
+                : Child.Run("dotnet", "/", environment, "", words);
+            Assert.That(code, Is.EqualTo(ExitCode.Usage), error);
+            Assert.That(error, Does.Contain("c.json:1:").And.Contain("domains[0].guest").And.Contain(guests));
+        }
+        finally
+        {
+            _ = Child.Run("chmod", "/", [], "", "700", guests);
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static void RequireSomebodyElse()
+    {
+        if (Environment.UserName != "root" || !File.Exists(SetPrivileges))
+            Assert.Ignore("Only root can become somebody else, by setpriv (util-linux).");
+        if (Child.Run(SetPrivileges, "/", [], "", [.. Nobody, "test", "-r", Child.Program]).Code != 0)
+            Assert.Ignore($"{Child.Program} may not be read by other users.");
     }
 
     private sealed class NoMachines : IMachineFactory
