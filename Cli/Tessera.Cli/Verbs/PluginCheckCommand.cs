@@ -2,7 +2,10 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments;
 using Tessera.Hosting;
+using Tessera.Lab;
 using Tessera.Lab.Folders;
 using Tessera.Sdk.Conformance;
 using Tessera.Sdk.Conformance.Scenarios;
@@ -59,7 +62,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
     {
         try
         {
-            return suite.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(Native.InputFile.Read(file, Native.InputFile.MostText))));
+            return suite.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(InputFile.Read(file, InputFile.MostText))));
         }
         catch (Exception e) when (e is FormatException or ArgumentException or IOException or UnauthorizedAccessException)
         {

@@ -6,7 +6,7 @@ namespace Tessera.Lab.Reports;
 /// Reads documents of any version: a key that is missing reads as nothing, since within a format keys are only ever added and older folders stay
 /// readable.
 /// </summary>
-internal static class Json
+public static class Json
 {
     /// <summary>The value below some keys; null when a key is missing or the value is null.</summary>
     public static JsonElement? At(this JsonElement element, params ReadOnlySpan<string> keys)

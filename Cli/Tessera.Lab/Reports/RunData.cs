@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using Tessera.Lab.Metrics;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 
 namespace Tessera.Lab.Reports;

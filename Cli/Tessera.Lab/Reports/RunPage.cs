@@ -105,7 +105,7 @@ internal static class RunPage
         }
 
         if (run.Result.Number("withheld", "percent") is { } withheld)
-            Tile(html, "Withheld by the host", VerdictText.Number(withheld) + " %", withheld >= HostLoad.BusyPercent ? "of the pCPUs' time: latencies say little" : "of the pCPUs' time");
+            Tile(html, "Withheld by the host", NumberText.Of(withheld) + " %", withheld >= HostLoad.BusyPercent ? "of the pCPUs' time: latencies say little" : "of the pCPUs' time");
         html.Markup("</dl></section>\n");
     }
 

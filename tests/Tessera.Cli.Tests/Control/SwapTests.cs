@@ -1,7 +1,9 @@
 using System.Runtime.Loader;
 using System.Text.Json;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
 using Tessera.Hosting.Tests;
+using Tessera.Lab.Statistics;
 
 namespace Tessera.Cli.Tests.Control;
 
