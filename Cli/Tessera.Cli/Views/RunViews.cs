@@ -1,11 +1,9 @@
 using System.Globalization;
 using Spectre.Console;
 using Spectre.Console.Rendering;
-using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
 using Tessera.Experiments.Runs;
 using Tessera.Lab;
-using Tessera.Lab.Comparisons;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Results;
 using Tessera.Sdk;
@@ -135,9 +133,9 @@ internal static class RunViews
 
         foreach (ChangeResult change in result.Changes)
             parts.Add(new Text($"  changed at {Seconds(change.AtSeconds)} s by {change.By}: {change.What}"));
-        if (result.Engine.Name == SimulatedMachine.EngineName)
+        if (result.Engine.IsSimulated)
             parts.Add(new Text($"  SIMULATED: {result.Engine.Strategy}"));
-        parts.Add(new Text($"  {result.Outcome.ToString().ToLowerInvariant()}: measured {Seconds(result.ElapsedSeconds)} s, from {Seconds(result.MeasuredFromSeconds)} s after the start"));
+        parts.Add(new Text($"  {result.Outcome.Word()}: measured {Seconds(result.ElapsedSeconds)} s, from {Seconds(result.MeasuredFromSeconds)} s after the start"));
         return new Rows(parts);
     }
 

@@ -117,8 +117,8 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
             {
                 Outcome = result.Outcome == RunOutcome.Completed ? "completed" : "failed",
                 Failures = result.Failures,
-                Metrics = RunFigures.Metrics(metrics, result),
-                Groups = RunFigures.Groups(prepared, metrics, result, simulation?.Models ?? []),
+                Metrics = MetricCatalogue.ValuesOf(new MeasuredRun(result, metrics)),
+                Groups = Groups(prepared, metrics, result, simulation?.Models ?? []),
             };
         }
         catch (OperationCanceledException) when (host.IsStopRequested)
@@ -131,6 +131,20 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
             return row with { Failures = [e.Message] };
         }
     }
+
+    /// <summary>What each item of the configuration got.</summary>
+    private static IReadOnlyList<GroupFigures> Groups(
+        PreparedExperiment prepared, RunMetrics? metrics, ResultDocument result, IReadOnlyList<WorkloadModel> models) =>
+    [
+        .. prepared.Experiment.Domains.Select((item, group) =>
+        {
+            int[] members = [.. prepared.Plan.Domains.Index().Where(domain => domain.Item.Group == group).Select(domain => domain.Index)];
+            DomainResult[] domains = [.. members.Select(index => result.Domains[index])];
+            DomainMetrics[]? recorded = metrics is null ? null : [.. members.Select(index => metrics.Domains[index])];
+            bool isModelled = models.Any(model => model.Domain == item.Name || domains.Any(domain => domain.Name == model.Domain));
+            return GroupFigures.Of(item.Name, isModelled, domains, recorded);
+        }),
+    ];
 
     private static double PartOf(RunProgress progress) =>
         !progress.IsMeasuring || progress.Total == Nanoseconds.Never ? 0 : Math.Clamp(progress.Elapsed.Value / (double)Math.Max(1, progress.Total.Value), 0, 1);

@@ -219,9 +219,7 @@ internal class KernelMachine : IRunMachine
         Phase = KernelDomain.PhaseOf(snapshot.State, snapshot.IsRunnable),
         Running = snapshot.CpuTime,
         Wakes = snapshot.Wakes,
-        WakeLatency = snapshot.WakeLatency.Count == 0
-            ? null
-            : new LatencySummary(snapshot.WakeLatency.P50.Value, snapshot.WakeLatency.P99.Value, snapshot.WakeLatency.Max.Value, snapshot.WakeLatency.Count),
+        WakeLatency = LatencySummary.Of(snapshot.WakeLatency),
         Traps = snapshot.Traps,
         Hypercalls = snapshot.Hypercalls,
         AssignedBytes = snapshot.AssignedBytes,

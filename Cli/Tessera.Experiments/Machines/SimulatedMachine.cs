@@ -4,6 +4,7 @@ using Tessera.Experiments.Planning;
 using Tessera.Experiments.Runs;
 using Tessera.Guests;
 using Tessera.Kernel;
+using Tessera.Lab.Results;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Scheduling;
@@ -79,9 +80,6 @@ public sealed class SimulatedMachineFactory(IExperimentHost host, IServiceProvid
 public sealed class SimulatedMachine(
     VirtualMachine machine, IReadOnlyList<int> hostCpus, SimulationSettings settings, Dictionary<string, WorkloadModel> models, IExperimentHost host) : IRunMachine, IRunPacer
 {
-    /// <summary>What results name the engine.</summary>
-    public const string EngineName = "simulated";
-
     /// <summary>Random streams from here on are those of starts; below are workloads'.</summary>
     private const ulong StaggerStreams = 1UL << 32;
 
@@ -93,7 +91,7 @@ public sealed class SimulatedMachine(
     /// <inheritdoc/>
     public EngineFacts Engine { get; } = new()
     {
-        Name = EngineName,
+        Name = EngineReport.Simulated,
         Strategy = $"Virtual time and modelled guests; seed {settings.Seed}, context switch {settings.ContextSwitchCost}, wake {settings.WakeCost}, {(settings.Stagger > Nanoseconds.Zero ? $"starts within {settings.Stagger}" : "starts together")}.",
         ReservedFrames = 0,
         HypercallInstruction = [],

@@ -51,14 +51,11 @@ internal static class DeviceResults
         Rate(reading.SentBytes, seconds),
         Rate(reading.ReceivedFrames, seconds),
         Rate(reading.ReceivedBytes, seconds),
-        Summary(reading.SendLatency),
-        Summary(reading.ReceiveLatency),
+        LatencySummary.Of(reading.SendLatency),
+        LatencySummary.Of(reading.ReceiveLatency),
         reading.Problem);
 
     private static double Rate(long count, double seconds) => seconds > 0 ? count / seconds : 0;
-
-    private static LatencySummary? Summary(Scheduling.LatencySummary latency) =>
-        latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
 
     private static LatencySummary? Summary(BlockLatency latency) =>
         latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);

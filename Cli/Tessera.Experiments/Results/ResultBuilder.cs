@@ -28,7 +28,7 @@ public static class ResultBuilder
             Outcome = record.Outcome,
             Failures = record.Failures,
             Host = HostFactsReader.Read(),
-            Time = machine is IRunPacer ? "virtual" : "real",
+            Time = machine is IRunPacer ? ResultDocument.VirtualTime : ResultDocument.RealTime,
             Engine = Engine(machine.Engine),
             Scheduler = new SchedulerReport(scheduler.Name, scheduler.Version, record.Final.SchedulerEjected),
             Configuration = prepared.Resolved,
@@ -55,8 +55,10 @@ public static class ResultBuilder
     private static SchedulerCost Cost(IReadOnlyList<DecisionReading> decisions) => new(
         decisions.Sum(static each => each.Count),
         decisions.Count == 0 ? null : decisions[^1].P50Ns,
-        decisions.Count == 0 ? null : decisions[^1].P99Ns,
-        [.. decisions.Select(static each => new SchedulerDecisions(each.Scheduler, each.Count, each.P50Ns, each.P99Ns))]);
+        decisions.Count == 0 ? null : decisions[^1].P99Ns)
+    {
+        BySchedulers = [.. decisions.Select(static each => new SchedulerDecisions(each.Scheduler, each.Count, each.P50Ns, each.P99Ns))],
+    };
 
     private static PcpuResult Pcpu(int index, int hostCpu, PcpuReading before, PcpuReading after) => new(
         index, hostCpu, (after.Busy - before.Busy).TotalSeconds, (after.Idle - before.Idle).TotalSeconds, after.Switches - before.Switches);

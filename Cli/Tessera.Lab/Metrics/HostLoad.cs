@@ -1,5 +1,3 @@
-using Tessera.Lab.Comparisons;
-
 namespace Tessera.Lab.Metrics;
 
 /// <summary>What the host's other work took from a measurement, in words.</summary>

@@ -7,10 +7,17 @@ namespace Tessera.Lab.Results;
 /// What a run gave: result.json, format "tessera.result/1". Within a format number keys are only ever added. Counters and times are
 /// those of the measured window (<see cref="ElapsedSeconds"/>) unless a key says otherwise.
 /// </summary>
+/// <remarks>A list that a document lacks is empty: the serialiser gives null for a missing key, whatever the initialiser says.</remarks>
 public sealed record ResultDocument
 {
     /// <summary>The format's name and number.</summary>
     public const string Format = "tessera.result/1";
+
+    /// <summary><see cref="Time"/>: the host's.</summary>
+    public const string RealTime = "real";
+
+    /// <summary><see cref="Time"/>: a simulator's, or the work of guests.</summary>
+    public const string VirtualTime = "virtual";
 
     /// <summary>Always <see cref="Format"/>.</summary>
     public string Schema { get; init; } = Format;
@@ -30,8 +37,8 @@ public sealed record ResultDocument
     /// <summary>The host.</summary>
     public required HostFacts Host { get; init; }
 
-    /// <summary>Whose time it was: "real" (the host's) or "virtual" (a simulator's, or the work of guests).</summary>
-    public string Time { get; init; } = "real";
+    /// <summary>Whose time it was: <see cref="RealTime"/> or <see cref="VirtualTime"/>.</summary>
+    public string Time { get => field ?? RealTime; init; }
 
     /// <summary>The CPU engine and everything it probed.</summary>
     public required EngineReport Engine { get; init; }
@@ -64,7 +71,7 @@ public sealed record ResultDocument
     public required SchedulerCost SchedulerCost { get; init; }
 
     /// <summary>What was changed from outside during the run, in order; empty for a run that nobody touched.</summary>
-    public IReadOnlyList<ChangeResult> Changes { get; init; } = [];
+    public IReadOnlyList<ChangeResult> Changes { get => field ?? []; init; }
 }
 
 /// <summary>What a busy host took from a measurement.</summary>
@@ -86,6 +93,13 @@ public enum RunOutcome
     Failed,
 }
 
+/// <summary>Words for <see cref="RunOutcome"/>.</summary>
+public static class RunOutcomes
+{
+    /// <summary>The word that results and people use.</summary>
+    public static string Word(this RunOutcome outcome) => outcome.ToString().ToLowerInvariant();
+}
+
 /// <summary>A change made from outside during a run.</summary>
 /// <param name="AtSeconds">When, from the machine's start.</param>
 /// <param name="By">By whom: "ctl".</param>
@@ -105,7 +119,15 @@ public sealed record HostFacts(string Cpu, int Cpus, long MemoryBytes, string Ke
 /// <param name="Name">Its name and what it stands on.</param>
 /// <param name="Strategy">What it chose from its probes.</param>
 /// <param name="Findings">Each probe.</param>
-public sealed record EngineReport(string Name, string Strategy, IReadOnlyList<EngineFindingReport> Findings);
+public sealed record EngineReport(string Name, string Strategy, IReadOnlyList<EngineFindingReport> Findings)
+{
+    /// <summary>The simulator's name.</summary>
+    public const string Simulated = "simulated";
+
+    /// <summary>Whether guests were only modelled.</summary>
+    [JsonIgnore]
+    public bool IsSimulated => Name == Simulated;
+}
 
 /// <summary>One probe of the engine.</summary>
 /// <param name="Probe">What was tried.</param>
@@ -165,6 +187,12 @@ public sealed record DomainResult
     public required LatencySummary? WakeLatencyNs { get; init; }
 
     /// <summary>
+    /// How late the guest found itself awake, by its own clock and in the window; null for those that do not measure it, who have no deadlines either.
+    /// </summary>
+    [JsonIgnore]
+    public LatencySummary? LatenessNs => MissedDeadlines is null ? null : WakeLatencyNs;
+
+    /// <summary>
     /// Deadlines missed: those that had passed before beat and burst could wait for them, and of modelled periodic work those of late jobs, completed or
     /// not yet; null for guests without deadlines.
     /// </summary>
@@ -183,10 +211,10 @@ public sealed record DomainResult
     public required MemoryResult Memory { get; init; }
 
     /// <summary>What its disks did in the window.</summary>
-    public IReadOnlyList<DiskResult> Disks { get; init; } = [];
+    public IReadOnlyList<DiskResult> Disks { get => field ?? []; init; }
 
     /// <summary>What its network interfaces did in the window.</summary>
-    public IReadOnlyList<NicResult> Nics { get; init; } = [];
+    public IReadOnlyList<NicResult> Nics { get => field ?? []; init; }
 
     /// <summary>From its start to its first user-space line, in milliseconds; null when none came.</summary>
     public required double? BootMilliseconds { get; init; }
@@ -198,7 +226,7 @@ public sealed record DomainResult
     public string? ConsoleProblem { get; init; }
 
     /// <summary>Code that its engine does not run, and that raised an exception for that reason; empty when there was none.</summary>
-    public IReadOnlyList<UnknownCodeResult> UnknownCode { get; init; } = [];
+    public IReadOnlyList<UnknownCodeResult> UnknownCode { get => field ?? []; init; }
 }
 
 /// <summary>Code that an engine does not run.</summary>
@@ -214,9 +242,16 @@ public sealed record UnknownCodeResult(string What, string Bytes, long Count);
 /// <param name="Count">How many.</param>
 public sealed record LatencySummary(long P50, long P99, long Max, long Count)
 {
-    /// <summary>The 99th percentile when there are enough values for one that is not just the longest; else null.</summary>
+    /// <summary>Of fewer values the 99th percentile is the longest, and says no more than that.</summary>
+    public const int Enough = 100;
+
+    /// <summary>The 99th percentile where there are enough values for one; else null.</summary>
     [JsonIgnore]
-    public long? TellingP99 => Count >= 100 ? P99 : null;
+    public long? TellingP99 => Count >= Enough ? P99 : null;
+
+    /// <summary>What the scheduler core or a device recorded; null when that is nothing.</summary>
+    public static LatencySummary? Of(Scheduling.LatencySummary latency) =>
+        latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
 }
 
 /// <summary>What a network interface did in the window. Rates are over all of the window, though it may have come later.</summary>
@@ -310,8 +345,11 @@ public sealed record PcpuResult(int Index, int HostCpu, double BusySeconds, doub
 /// <param name="Decisions">How many, of all schedulers.</param>
 /// <param name="P50Ns">Median of the cost of the one in charge at the end; null where it was not measured, as in virtual time.</param>
 /// <param name="P99Ns">99th percentile of the same.</param>
-/// <param name="BySchedulers">The same of each scheduler that was in charge, in order.</param>
-public sealed record SchedulerCost(long Decisions, long? P50Ns, long? P99Ns, IReadOnlyList<SchedulerDecisions> BySchedulers);
+public sealed record SchedulerCost(long Decisions, long? P50Ns, long? P99Ns)
+{
+    /// <summary>The same of each scheduler that was in charge, in order.</summary>
+    public IReadOnlyList<SchedulerDecisions> BySchedulers { get => field ?? []; init; }
+}
 
 /// <summary>What the decisions of one scheduler cost.</summary>
 /// <param name="Name">The scheduler, with its version.</param>
