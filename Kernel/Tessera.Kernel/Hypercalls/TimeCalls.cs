@@ -32,8 +32,10 @@ internal static unsafe class TimeCalls
         {
             case VcpuOp.IsUp:
                 return 1;
-            case VcpuOp.Initialise or VcpuOp.Up:
+            case VcpuOp.Initialise:
                 return HypercallCall.Error(XenErrno.EEXIST);
+            case VcpuOp.Up:
+                return 0;
             case VcpuOp.GetRunstateInfo:
                 return VcpuTimes.WriteRunstate(vcpu, call.A2) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case VcpuOp.RegisterRunstateMemoryArea:
