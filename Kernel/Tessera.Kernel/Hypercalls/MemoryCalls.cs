@@ -21,9 +21,9 @@ internal static class MemoryCalls
             case MemoryOp.MaximumRamPage:
                 return call.Domain.Machine.Frames.LimitFrames;
             case MemoryOp.CurrentReservation:
-                return IsSelf(ref call) ? call.Domain.AssignedFrames : HypercallCall.Error(XenErrno.EPERM);
+                return OfItself(ref call, call.Domain.AssignedFrames);
             case MemoryOp.MaximumReservation:
-                return IsSelf(ref call) ? memory.RamFrames : HypercallCall.Error(XenErrno.EPERM);
+                return OfItself(ref call, memory.RamFrames);
             case MemoryOp.MachphysMapping:
                 return call.TryWrite(call.A1, new MachphysRange(
                     memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)(memory.First.Value + memory.TotalFrames - 1)))
@@ -39,8 +39,15 @@ internal static class MemoryCalls
         }
     }
 
-    private static bool IsSelf(ref HypercallCall call) =>
-        call.TryRead(call.A1, out ushort domain) && (domain == DomainIds.Self || domain == call.Domain.Id.Value);
+    /// <summary>An answer that the caller may have of itself alone.</summary>
+    private static long OfItself(ref HypercallCall call, long answer)
+    {
+        if (!call.TryRead(call.A1, out ushort domain))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (domain == DomainIds.Self || domain == call.Domain.Id.Value)
+            return answer;
+        return HypercallCall.Error(call.Domain.Machine.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+    }
 
     /// <summary>memory_map: one range of RAM.</summary>
     private static long Map(ref HypercallCall call)
