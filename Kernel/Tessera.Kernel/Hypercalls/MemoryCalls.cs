@@ -98,8 +98,11 @@ internal static class MemoryCalls
         DomainMemory memory = domain.Memory;
         if (!memory.Has(frame) || frame.Value - memory.First.Value >= memory.RamFrames || domain.MmuHost.Frames.ReferencesOf(frame) != 0)
             return Mfn.None;
-        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away.
-        if (domain.MmuHost.Frames.TakeType(domain.Id, frame, FrameType.Descriptors) != TypeReference.TakenFirst)
+        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away. One that is away already, or a descriptor table, has it.
+        TypeReference reference = domain.MmuHost.Frames.TakeType(domain.Id, frame, FrameType.Descriptors);
+        if (reference == TypeReference.Taken)
+            _ = domain.MmuHost.Frames.DropType(frame);
+        if (reference != TypeReference.TakenFirst)
             return Mfn.None;
         domain.Ballooned.Push(frame);
         memory.SetPfn(frame, DomainMemory.InvalidPfn);
