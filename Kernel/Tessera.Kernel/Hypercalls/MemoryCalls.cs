@@ -49,13 +49,13 @@ internal static class MemoryCalls
         return HypercallCall.Error(call.Domain.Machine.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
     }
 
-    /// <summary>memory_map: one range of RAM.</summary>
+    /// <summary>memory_map: one range of RAM, if there is room for it.</summary>
     private static long Map(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out MapRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
         if (request.Entries == 0)
-            return HypercallCall.Error(XenErrno.EINVAL);
+            return 0;
         Span<byte> entry = stackalloc byte[20];
         entry.Clear();
         _ = MemoryMarshal.TryWrite(entry[8..], (ulong)call.Domain.Memory.RamFrames << 12);
