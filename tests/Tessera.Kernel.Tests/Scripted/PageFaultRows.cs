@@ -41,6 +41,8 @@ internal sealed class PageFaultRows
         new("the same for the eighth time", Fault(At(Page), User), After: [.. Enumerable.Repeat(Fault(At(Page), User), 7)]),
         new("the same for the ninth time is the guest's", Fault(At(Page), User), Enters: At14(0), Memory: [Cr2(At(Page))],
             After: [.. Enumerable.Repeat(Fault(At(Page), User), 8)]),
+        new("the address is where vcpu_info is", Fault(Nowhere, User), Enters: At14(0), Memory: [new(At(Page, 16), new(U64(Nowhere)))],
+            After: [Call(Hypercall.VcpuOp, VcpuOp.RegisterVcpuInfo, 0, new Struct(U64(Frame(Page)), U32(0), U32(0)))]),
         new("another one begins anew", Fault(At(Page + 1), User), After: [.. Enumerable.Repeat(Fault(At(Page), User), 8)]));
 
     private static IEnumerable<TestCaseData> TableWrites => Row.Cases(
