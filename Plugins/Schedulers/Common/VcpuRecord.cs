@@ -16,7 +16,7 @@ internal abstract class VcpuRecord<T>(SchedulableVcpu vcpu, int heaps) : IHeapMe
     public AffinityGroup<T> Group = null!;
 
     /// <summary>The weight in force; the handle's may be newer until Adjust.</summary>
-    public int Weight = vcpu.Weight;
+    public int Weight = vcpu.Domain.Weight;
 
     public bool Runnable;
     public bool Yielded;
