@@ -1,7 +1,7 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Plugins.Schedulers.Common;
+namespace Tessera.Sdk.SchedulerParts;
 
 /// <summary>What every policy keeps of a vCPU: where it runs, and how much of that is charged.</summary>
 /// <typeparam name="T">The policy's own record, which derives from this.</typeparam>
