@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Kernel.Tests.Scripted;
 
@@ -148,18 +149,18 @@ internal sealed class ScriptedCpu(ScriptedMachine machine) : IGuestCpu, IGuestCl
         return Preempted;
     }
 
-    public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+    public void SetDescriptorTables(in GuestDescriptorTables tables)
     {
         const int DescriptorsPerFrame = 512;
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(gdtEntries, gdtFrames.Length * DescriptorsPerFrame);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(ldtEntries, ldtFrames.Length * DescriptorsPerFrame);
-        foreach (Mfn frame in (Mfn[])[.. gdtFrames, .. ldtFrames])
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(tables.GdtEntries, tables.GdtFrames.Length * DescriptorsPerFrame);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(tables.LdtEntries, tables.LdtFrames.Length * DescriptorsPerFrame);
+        foreach (Mfn frame in (Mfn[])[.. tables.GdtFrames, .. tables.LdtFrames])
         {
             if (!machine.Has(frame))
-                throw new ArgumentOutOfRangeException(nameof(gdtFrames), frame, "It is not a frame of the machine.");
+                throw new ArgumentOutOfRangeException(nameof(tables), frame, "It is not a frame of the machine.");
         }
 
-        Tables = (gdtFrames.ToArray(), gdtEntries, ldtFrames.ToArray(), ldtEntries);
+        Tables = (tables.GdtFrames.ToArray(), tables.GdtEntries, tables.LdtFrames.ToArray(), tables.LdtEntries);
     }
 
     public void Dispose()

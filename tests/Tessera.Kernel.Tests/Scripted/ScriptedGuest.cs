@@ -9,6 +9,7 @@ using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Scheduling;
 using Tessera.Sdk.Xen;
 using static Tessera.Kernel.Tests.Scripted.Script;
@@ -119,7 +120,7 @@ internal sealed unsafe class ScriptedGuest : IDisposable
             ulong entry = table + (((address >> (3 + (9 * at))) & 511) * 8);
             if (at == level)
                 return entry;
-            table = Mfn.FromEntry(MemoryMarshal.Read<ulong>(Memory[OffsetOf(entry)..])).Address;
+            table = PageTableEntry.FrameOf(MemoryMarshal.Read<ulong>(Memory[OffsetOf(entry)..])).Address;
         }
     }
 
