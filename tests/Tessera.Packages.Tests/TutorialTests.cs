@@ -45,7 +45,7 @@ internal sealed partial class TutorialTests
         Assert.Multiple(() =>
         {
             foreach ((string command, List<string> shown) in exact)
-                Assert.That(shown.Except(printed[command]), Is.Empty, $"{command}\n{typed.Output}");
+                Assert.That(shown.Except(printed[command]), Is.Empty, string.Join('\n', printed[command]));
         });
     }
 
