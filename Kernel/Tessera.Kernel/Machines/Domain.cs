@@ -46,15 +46,15 @@ public sealed class Domain
     private ImmutableArray<Nic> _nics = [];
     private long _state = (long)DomainState.Created;
 
-    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, GuestWrites writes, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
+    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
     {
-        (Machine, Id, Configuration, Memory, Writes, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, writes, guestMachine, host, mmu);
+        (Machine, Id, Configuration, Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, frames, writes, guestMachine, host, mmu);
         for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
             WriteAtAnyTime(frame);
         Guest = new GuestMemory(memory, writes, mmu);
         Shared = new SharedInfoPage(memory, writes);
         Events = new EventChannels(this);
-        Grants = new GrantTable(id, machine.Frames, memory, writes, machine);
+        Grants = new GrantTable(id, frames, memory, writes, machine);
         Mappings = new Maptrack(this);
     }
 
@@ -91,6 +91,9 @@ public sealed class Domain
     internal Machine Machine { get; }
 
     internal DomainMemory Memory { get; }
+
+    /// <summary>What its frames are used as.</summary>
+    internal FrameTable Frames { get; }
 
     /// <summary>The door to writing it.</summary>
     internal GuestWrites Writes { get; }

@@ -85,7 +85,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
-        Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
+        Frames = new FrameBudget(configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
@@ -176,7 +176,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
 
     internal VcpuTimes Times { get; }
 
-    internal FrameTable Frames { get; }
+    internal FrameBudget Frames { get; }
 
     internal CpuidPolicy Cpuid { get; }
 
