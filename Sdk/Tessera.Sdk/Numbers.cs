@@ -1,7 +1,7 @@
 namespace Tessera.Sdk;
 
-/// <summary>Machine frame number: a 4 KiB frame of the machine, unique over all domains.</summary>
-/// <param name="Value">The frame number; the machine address is this times 4096.</param>
+/// <summary>Machine frame number: a 4 KiB frame of one domain's machine. Each domain has numbers of its own, the same in all.</summary>
+/// <param name="Value">The frame number; its machine address is this times 4096.</param>
 public readonly record struct Mfn(long Value) : IComparable<Mfn>
 {
     /// <summary>No frame.</summary>
@@ -9,10 +9,6 @@ public readonly record struct Mfn(long Value) : IComparable<Mfn>
 
     /// <summary>The machine address of the frame's first byte.</summary>
     public ulong Address => (ulong)Value << 12;
-
-    /// <summary>The frame that a page-table entry names (bits 12 to 51).</summary>
-    /// <param name="entry">An x86-64 page-table entry.</param>
-    public static Mfn FromEntry(ulong entry) => new((long)((entry & 0x000F_FFFF_FFFF_F000UL) >> 12));
 
     /// <summary>The frame some frames further on.</summary>
     public static Mfn operator +(Mfn frame, long count) => new(frame.Value + count);

@@ -6,8 +6,9 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Grants;
 
 /// <summary>
-/// What a domain has mapped of others' grants: one handle a mapping, each with the pins it holds. A mapped frame is a frame of the domain's own machine, writable
-/// only while a writable mapping is held, and only as long as a mapping is.
+/// What a domain has mapped of others' grants: one handle a mapping, each with the pins it holds, and with a number above the domain's own
+/// frames. Under it the domain's machine shows exactly the granted frame, read-only or writable as the mapping is, and only as long. This
+/// holds whatever is in the domain's page tables.
 /// </summary>
 /// <remarks>Under the domain's lock, as its hypercalls are.</remarks>
 internal sealed class Maptrack(Domain domain)
@@ -23,7 +24,6 @@ internal sealed class Maptrack(Domain domain)
     private const int LowAvailableBits = 3; // PTE bits 9 to 11; the rest go to bits 52 and up
     private const uint HighAvailableMask = 0x7FF;
 
-    private readonly ForeignFrames _shown = new(domain);
     private Mapping[] _mappings = [];
     private int _firstFree = -1;
 
@@ -51,7 +51,7 @@ internal sealed class Maptrack(Domain domain)
             mapping.HasHost = status == GrantStatus.Okay;
             if (mapping.HasHost)
             {
-                status = MapHost(vcpu, in mapping.HostPin, flags, hostAddress);
+                status = MapHost(vcpu, index, flags, hostAddress);
                 if (status != GrantStatus.Okay)
                 {
                     GrantTable.Unpin(mapping.HostPin);
@@ -69,7 +69,7 @@ internal sealed class Maptrack(Domain domain)
 
         mapping.Flags = flags;
         handle = (uint)index;
-        deviceAddress = (mapping.HasHost ? mapping.HostPin : mapping.DevicePin).Frame.Address;
+        deviceAddress = FrameOf(index, mapping.HasHost ? mapping.HostPin : mapping.DevicePin).Address;
         return GrantStatus.Okay;
     }
 
@@ -81,14 +81,14 @@ internal sealed class Maptrack(Domain domain)
         ref Mapping mapping = ref _mappings[handle];
         if (!mapping.HasDevice && !mapping.HasHost)
             return GrantStatus.BadHandle;
-        if (deviceAddress != 0 && mapping.HasDevice && deviceAddress != mapping.DevicePin.Frame.Address)
+        if (deviceAddress != 0 && mapping.HasDevice && deviceAddress != FrameOf((int)handle, in mapping.DevicePin).Address)
             return GrantStatus.GeneralError;
         if (hostAddress != 0 && mapping.HasHost)
         {
-            GrantStatus status = UnmapHost(vcpu, in mapping.HostPin, mapping.Flags, hostAddress, replacement);
+            GrantStatus status = UnmapHost(vcpu, (int)handle, hostAddress, replacement);
             if (status != GrantStatus.Okay)
                 return status;
-            _shown.Drop(in mapping.HostPin);
+            Hide((int)handle);
             GrantTable.Unpin(mapping.HostPin);
             (mapping.HasHost, mapping.HostPin) = (false, default);
         }
@@ -117,32 +117,59 @@ internal sealed class Maptrack(Domain domain)
         _firstFree = -1;
     }
 
-    private GrantStatus MapHost(int vcpu, in GrantPin pin, GrantMapFlags flags, ulong hostAddress)
+    // A domain that maps its own grant maps its own frame.
+    private bool IsForeign(in GrantPin pin) => pin.Memory != domain.Memory;
+
+    private Mfn FrameOf(int index, in GrantPin pin) => IsForeign(in pin) ? domain.Memory.ForeignFrame(index) : pin.Frame;
+
+    private unsafe GrantStatus Show(int index)
     {
+        ref readonly GrantPin pin = ref _mappings[index].HostPin;
+        if (!IsForeign(in pin))
+            return GrantStatus.Okay;
+        if (domain.GuestMachine is not IShowsForeignFrames machine)
+            return GrantStatus.GeneralError;
+        // SAFETY: the pin keeps the page mapped, and the region goes before the pin is given back, with its mapping or with the machine.
+        MemoryRegion region = new(domain.Memory.ForeignFrame(index), 1, (nint)pin.Address, pin.IsReadOnly);
+        return machine.TryShow(region) ? GrantStatus.Okay : GrantStatus.NoSpace;
+    }
+
+    private void Hide(int index)
+    {
+        if (IsForeign(in _mappings[index].HostPin))
+            ((IShowsForeignFrames)domain.GuestMachine).Hide(domain.Memory.ForeignFrame(index));
+    }
+
+    private GrantStatus MapHost(int vcpu, int index, GrantMapFlags flags, ulong hostAddress)
+    {
+        ref readonly GrantPin pin = ref _mappings[index].HostPin;
         if (domain.Mmu is not IMapsForeignFrames mmu || !TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress))
             return GrantStatus.GeneralError;
-        GrantStatus shown = _shown.Take(in pin);
+        GrantStatus shown = Show(index);
         if (shown != GrantStatus.Okay)
             return shown;
         uint available = (uint)flags >> AvailableShift;
-        ulong entry = pin.Frame.Address | Present | User | AccessedDirty | (pin.IsReadOnly ? 0 : Writable)
+        ulong entry = FrameOf(index, in pin).Address | Present | User | AccessedDirty | (pin.IsReadOnly ? 0 : Writable)
             | ((ulong)(available & ((1 << LowAvailableBits) - 1)) << 9) | ((ulong)((available >> LowAvailableBits) & HighAvailableMask) << 52);
         if (mmu.MapForeign(entryAddress, entry) == XenErrno.Success)
             return GrantStatus.Okay;
-        _shown.Drop(in pin);
+        Hide(index);
         return GrantStatus.GeneralError;
     }
 
-    private GrantStatus UnmapHost(int vcpu, in GrantPin pin, GrantMapFlags flags, ulong hostAddress, ulong replacement)
+    private GrantStatus UnmapHost(int vcpu, int index, ulong hostAddress, ulong replacement)
     {
+        ref readonly Mapping mapping = ref _mappings[index];
         ulong source = 0;
         // Xen replaces linear mappings only.
-        if (replacement != 0 && ((flags & GrantMapFlags.ContainsPte) != 0 || !domain.Mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
+        if (replacement != 0 && ((mapping.Flags & GrantMapFlags.ContainsPte) != 0
+            || !domain.Mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
             return GrantStatus.GeneralError;
-        return TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress)
-            && ((IMapsForeignFrames)domain.Mmu).UnmapForeign(entryAddress, pin.Frame, !pin.IsReadOnly, source) == XenErrno.Success
-            ? GrantStatus.Okay
-            : GrantStatus.GeneralError;
+        if (!TryFindEntry(vcpu, mapping.Flags, hostAddress, out ulong entryAddress))
+            return GrantStatus.GeneralError;
+        Mfn frame = FrameOf(index, in mapping.HostPin);
+        XenErrno error = ((IMapsForeignFrames)domain.Mmu).UnmapForeign(entryAddress, frame, !mapping.HostPin.IsReadOnly, source);
+        return error == XenErrno.Success ? GrantStatus.Okay : GrantStatus.GeneralError;
     }
 
     private bool TryFindEntry(int vcpu, GrantMapFlags flags, ulong hostAddress, out ulong entryAddress)

@@ -62,9 +62,8 @@ internal static unsafe class GrantCopyCalls
         if (domain != DomainIds.Self)
             return GrantStatus.PermissionDenied;
         DomainMemory memory = call.Domain.Memory;
-        FrameTable frames = call.Domain.Machine.Frames;
         Mfn frame = number <= long.MaxValue >> 12 ? new Mfn((long)number) : Mfn.None;
-        if (!memory.Has(frame) || !frames.IsOwner(call.Domain.Id, frame))
+        if (!memory.Has(frame))
             return GrantStatus.BadPage;
         if (!isReadOnly && !call.Domain.Writes.TryBegin(frame))
             return GrantStatus.GeneralError;
@@ -100,5 +99,5 @@ internal static unsafe class GrantCopyCalls
     private readonly record struct CopyRequest(
         ulong Source, ushort SourceDomain, ushort SourceOffset, uint SourcePadding,
         ulong Destination, ushort DestinationDomain, ushort DestinationOffset, uint DestinationPadding,
-        ushort Length, ushort Flags, short Status);
+        ushort Length, ushort Flags, short Status, ushort Padding);
 }

@@ -19,14 +19,14 @@ internal static class MemoryCalls
         switch ((MemoryOp)(call.A0 & ((1 << CommandBits) - 1)))
         {
             case MemoryOp.MaximumRamPage:
-                return call.Domain.Machine.Frames.LimitFrames;
+                return memory.Last.Value;
             case MemoryOp.CurrentReservation:
-                return IsSelf(ref call) ? call.Domain.AssignedFrames : HypercallCall.Error(XenErrno.EPERM);
+                return OfItself(ref call, call.Domain.AssignedFrames);
             case MemoryOp.MaximumReservation:
-                return IsSelf(ref call) ? memory.RamFrames : HypercallCall.Error(XenErrno.EPERM);
+                return OfItself(ref call, memory.RamFrames);
             case MemoryOp.MachphysMapping:
                 return call.TryWrite(call.A1, new MachphysRange(
-                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)(memory.First.Value + memory.TotalFrames - 1)))
+                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)memory.Last.Value))
                     ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case MemoryOp.MemoryMap:
                 return Map(ref call);
@@ -39,16 +39,23 @@ internal static class MemoryCalls
         }
     }
 
-    private static bool IsSelf(ref HypercallCall call) =>
-        call.TryRead(call.A1, out ushort domain) && (domain == DomainIds.Self || domain == call.Domain.Id.Value);
+    /// <summary>An answer that the caller may have of itself alone.</summary>
+    private static long OfItself(ref HypercallCall call, long answer)
+    {
+        if (!call.TryRead(call.A1, out ushort domain))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (domain == DomainIds.Self || domain == call.Domain.Id.Value)
+            return answer;
+        return HypercallCall.Error(call.Domain.Machine.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+    }
 
-    /// <summary>memory_map: one range of RAM.</summary>
+    /// <summary>memory_map: one range of RAM, if there is room for it.</summary>
     private static long Map(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out MapRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
         if (request.Entries == 0)
-            return HypercallCall.Error(XenErrno.EINVAL);
+            return 0;
         Span<byte> entry = stackalloc byte[20];
         entry.Clear();
         _ = MemoryMarshal.TryWrite(entry[8..], (ulong)call.Domain.Memory.RamFrames << 12);
@@ -89,10 +96,14 @@ internal static class MemoryCalls
     private static Mfn GiveBack(Domain domain, Mfn frame)
     {
         DomainMemory memory = domain.Memory;
-        if (!memory.Has(frame) || frame.Value - memory.First.Value >= memory.RamFrames || domain.MmuHost.Frames.ReferencesOf(frame) != 0)
+        if (!memory.Has(frame) || frame.Value - DomainMemory.First.Value >= memory.RamFrames || domain.Frames.ReferencesOf(frame) != 0)
             return Mfn.None;
-        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away.
-        if (domain.MmuHost.Frames.TakeType(domain.Id, frame, FrameType.Descriptors) != TypeReference.TakenFirst)
+        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away. One that is away
+        // already, or a descriptor table, has it.
+        TypeReference reference = domain.Frames.TakeType(frame, FrameType.Descriptors);
+        if (reference == TypeReference.Taken)
+            _ = domain.Frames.DropType(frame);
+        if (reference != TypeReference.TakenFirst)
             return Mfn.None;
         domain.Ballooned.Push(frame);
         memory.SetPfn(frame, DomainMemory.InvalidPfn);
@@ -106,7 +117,7 @@ internal static class MemoryCalls
         if (domain.Ballooned.Count == 0 || domain.Machine.FramesToGrant(domain, 1) == 0)
             return Mfn.None;
         Mfn frame = domain.Ballooned.Pop();
-        _ = domain.MmuHost.Frames.DropType(frame);
+        _ = domain.Frames.DropType(frame);
         domain.Memory.SetPfn(frame, (ulong)wanted.Value);
         return frame;
     }

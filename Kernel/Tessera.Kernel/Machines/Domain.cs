@@ -8,6 +8,7 @@ using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -46,15 +47,15 @@ public sealed class Domain
     private ImmutableArray<Nic> _nics = [];
     private long _state = (long)DomainState.Created;
 
-    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, GuestWrites writes, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
+    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
     {
-        (Machine, Id, Configuration, Memory, Writes, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, writes, guestMachine, host, mmu);
+        (Machine, Id, Configuration, Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, frames, writes, guestMachine, host, mmu);
         for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
             WriteAtAnyTime(frame);
         Guest = new GuestMemory(memory, writes, mmu);
         Shared = new SharedInfoPage(memory, writes);
         Events = new EventChannels(this);
-        Grants = new GrantTable(id, machine.Frames, memory, writes, machine);
+        Grants = new GrantTable(id, frames, memory, writes, machine);
         Mappings = new Maptrack(this);
     }
 
@@ -91,6 +92,9 @@ public sealed class Domain
     internal Machine Machine { get; }
 
     internal DomainMemory Memory { get; }
+
+    /// <summary>What its frames are used as.</summary>
+    internal FrameTable Frames { get; }
 
     /// <summary>The door to writing it.</summary>
     internal GuestWrites Writes { get; }
@@ -153,7 +157,7 @@ public sealed class Domain
         lock (_memoryGate)
         {
             // The builder checked that the page is a whole frame of the domain; its memory is there as long as the gate says so.
-            return ReportPage == 0 || _memoryGone ? [] : Memory.Frame(Mfn.FromEntry(ReportPage)).ToArray();
+            return ReportPage == 0 || _memoryGone ? [] : Memory.Frame(PageTableEntry.FrameOf(ReportPage)).ToArray();
         }
     }
 
@@ -220,6 +224,7 @@ public sealed class Domain
         foreach (Vcpu vcpu in _vcpus)
         {
             Time.TimerQueue.Disarm(vcpu.Timer);
+            Time.TimerQueue.Disarm(vcpu.PeriodicTimer);
             Time.TimerQueue.Disarm(vcpu.PollTimeout);
         }
 

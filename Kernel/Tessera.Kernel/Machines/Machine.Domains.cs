@@ -98,9 +98,9 @@ public sealed partial class Machine
             return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
     }
 
-    private void ReleaseAccounts(Domain domain)
+    private static void ReleaseAccounts(Domain domain)
     {
-        Frames.Watch(domain.Id, null);
+        domain.Frames.Watch(null);
         try
         {
             foreach (Vcpu vcpu in domain.Vcpus)
@@ -111,7 +111,7 @@ public sealed partial class Machine
             }
 
             foreach (Mfn frame in domain.Ballooned)
-                _ = Frames.DropType(frame);
+                _ = domain.Frames.DropType(frame);
             foreach (Mfn frame in domain.WrittenByVmm)
                 domain.Writes.End(frame);
             domain.Mmu.Release();
@@ -130,16 +130,15 @@ public sealed partial class Machine
         {
             domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
             if (!domain.HadFalseAccounts)
-                Frames.Free(domain.Id);
+                domain.Frames.RequireIdle();
         }
         catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
         {
             FoundFalseAccounts(domain, exception);
         }
 
-        if (domain.HadFalseAccounts)
-            Frames.Seize(domain.Id);
         domain.Memory.Dispose();
+        Frames.Return(domain.Id);
     }
 
     // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of one that could not, which is a
@@ -156,12 +155,15 @@ public sealed partial class Machine
 
     private MemoryBudget Budget() => new(_memoryLimitBytes / 4096, Frames.AssignedFrames);
 
-    private Mfn AllocateFrames(in MemoryRequest request, DomainConfiguration configuration)
+    private void AssignFrames(in MemoryRequest request, DomainConfiguration configuration)
     {
         lock (_gate)
         {
             if (_memoryPolicy.FramesAtCreation(request, Budget()) >= request.Frames)
-                return Frames.Allocate(request.Domain, DomainMemory.FramesFor(request.Frames));
+            {
+                Frames.Assign(request.Domain, DomainMemory.FramesFor(request.Frames));
+                return;
+            }
         }
 
         throw new DomainBuildException(
@@ -186,7 +188,7 @@ public sealed partial class Machine
     private Domain Build(DomainId id, DomainConfiguration configuration)
     {
         MemoryRequest request = Request(id, configuration);
-        Mfn first = AllocateFrames(request, configuration);
+        AssignFrames(request, configuration);
         DomainMemory? memory = null;
         FastPathMemory? fastMemory = null;
         IGuestMachine? guestMachine = null;
@@ -194,19 +196,20 @@ public sealed partial class Machine
         Domain? domain = null;
         try
         {
-            memory = new DomainMemory(first, request.Frames, Engine.Facts);
+            memory = new DomainMemory(request.Frames, Engine.Facts);
             fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = Virtual?.Time.GuestsOf(id) });
-            GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
-            MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
+            FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
+            GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
+            MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
             mmu = _mmu.Attach(host);
-            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, writes, guestMachine, host, mmu);
-            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
+            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, frames, writes, guestMachine, host, mmu);
+            SchedulableVcpu schedulable = new(new SchedulableDomain(id, configuration.Weight, configuration.SchedulerOptions), 0, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
             {
-                Frames.Watch(id, fastMemory);
+                frames.Watch(fastMemory);
                 domain.FastPath = new DomainFastPath(domain, fastMemory, adopter);
                 vcpu.FastPath = domain.FastPath.Attach(vcpu, interception);
             }
@@ -228,11 +231,10 @@ public sealed partial class Machine
             }
 
             Store.Release(id);
-            Frames.Free(id);
-            Frames.Watch(id, null);
             guestMachine?.Dispose();
             fastMemory?.Dispose();
             memory?.Dispose();
+            Frames.Return(id);
             throw;
         }
     }

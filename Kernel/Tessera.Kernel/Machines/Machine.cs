@@ -85,7 +85,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
         Times = new VcpuTimes(Clock);
-        Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
+        Frames = new FrameBudget(configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
@@ -176,7 +176,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
 
     internal VcpuTimes Times { get; }
 
-    internal FrameTable Frames { get; }
+    internal FrameBudget Frames { get; }
 
     internal CpuidPolicy Cpuid { get; }
 
@@ -233,7 +233,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>Changes a domain's weight, scheduler options or affinity while it runs; null leaves one as it is.</summary>
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
     public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
-        Tell(domain, vcpu => Core.Adjust(vcpu, weight, schedulerOptions, affinity, Clock.Now));
+        _ = _errands.Run(() => Core.Adjust(domain.Vcpus[0].Schedulable.Domain, weight, schedulerOptions, affinity, Clock.Now));
 
     /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.</summary>
     public DomainActivity ActivityOf(Domain domain)
@@ -390,7 +390,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             domain.State,
             vcpu.Schedulable.State is RunState.Running or RunState.Runnable,
             domain.ExitReason,
-            vcpu.Schedulable.Weight,
+            vcpu.Schedulable.Domain.Weight,
             account.CpuTime,
             account.WaitTime,
             account.Wakes,

@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Plugins.Memory.DirectPaging;
@@ -17,7 +18,6 @@ internal sealed class TypedFrames
 {
     private readonly IMmuHost _host;
     private readonly IFrameTable _frames;
-    private readonly DomainId _domain;
     private readonly EntryTargets _targets;
     private readonly TableWork _work;
     private Outcome? _underWay;
@@ -25,7 +25,7 @@ internal sealed class TypedFrames
 
     public TypedFrames(IMmuHost host)
     {
-        (_host, _frames, _domain) = (host, host.Frames, host.Domain);
+        (_host, _frames) = (host, host.Frames);
         _targets = new EntryTargets(host);
         _work = new TableWork(host, _targets);
     }
@@ -68,7 +68,7 @@ internal sealed class TypedFrames
             return waiting.Error;
         }
 
-        TypeReference reference = _frames.TakeType(_domain, frame, (FrameType)level);
+        TypeReference reference = _frames.TakeType(frame, (FrameType)level);
         if (reference != TypeReference.TakenFirst)
             return EntryTargets.Error(reference);
         _work.Validate(frame, level);
@@ -96,17 +96,17 @@ internal sealed class TypedFrames
     /// <returns>ERESTART, with nothing written, while the new target's validation goes on.</returns>
     public XenErrno WriteEntry(Mfn table, int level, int index, ulong entry, bool keepAccessedDirty)
     {
-        if (level == 4 && PageTableEntry.IsVmmSlot(index))
+        if (level == 4 && GuestEntry.IsVmmSlot(index))
             return XenErrno.EINVAL;
         ref ulong slot = ref _host.Table(table)[index];
         ulong old = Volatile.Read(ref slot);
         bool present = PageTableEntry.IsPresent(entry);
-        if (present && !PageTableEntry.TryAdjust(ref entry, level))
+        if (present && !GuestEntry.TryAdjust(ref entry, level))
             return XenErrno.EINVAL;
-        bool sameTarget = present && PageTableEntry.SameTarget(old, entry, level);
+        bool sameTarget = present && GuestEntry.SameTarget(old, entry, level);
         if (present && !sameTarget)
         {
-            XenErrno error = level > 1 ? Hold(Mfn.FromEntry(entry), level - 1) : _targets.TakePage(entry);
+            XenErrno error = level > 1 ? Hold(PageTableEntry.FrameOf(entry), level - 1) : _targets.TakePage(entry);
             if (error != XenErrno.Success)
                 return error;
         }
@@ -176,10 +176,10 @@ internal sealed class TypedFrames
         const ulong SetByCpu = PageTableEntry.Accessed | PageTableEntry.Dirty;
         ulong adjusted = entry;
         return PageTableEntry.IsPresent(entry)
-            && PageTableEntry.TryAdjust(ref adjusted, level) && adjusted == entry
+            && GuestEntry.TryAdjust(ref adjusted, level) && adjusted == entry
             && ((Volatile.Read(ref _host.Table(table)[index]) ^ entry) & ~SetByCpu) == 0
             && (level == 1 ? _targets.TakePage(entry) == XenErrno.Success
-                : _frames.TypeOf(Mfn.FromEntry(entry)).Type == FrameType.L1 && _targets.TakeTable(entry, level) == TypeReference.Taken);
+                : _frames.TypeOf(PageTableEntry.FrameOf(entry)).Type == FrameType.L1 && _targets.TakeTable(entry, level) == TypeReference.Taken);
     }
 
     /// <summary>Writes a quadword of a frame that is no table and no descriptor table.</summary>
@@ -197,7 +197,7 @@ internal sealed class TypedFrames
     /// <summary>Fills a frame that is no table and no descriptor table: with zeroes, or with another frame of the domain.</summary>
     public XenErrno WriteWhole(Mfn frame, Mfn source)
     {
-        if (source != Mfn.None && !_frames.IsOwner(_domain, source))
+        if (source != Mfn.None && !_frames.Has(source))
             return XenErrno.EPERM;
         XenErrno error = HoldWritable(frame);
         if (error != XenErrno.Success)
@@ -214,7 +214,7 @@ internal sealed class TypedFrames
     /// <summary>Takes a frame as descriptor table, checking every descriptor when it is the first reference.</summary>
     public XenErrno HoldDescriptors(Mfn frame)
     {
-        TypeReference reference = _frames.TakeType(_domain, frame, FrameType.Descriptors);
+        TypeReference reference = _frames.TakeType(frame, FrameType.Descriptors);
         if (reference != TypeReference.TakenFirst)
             return EntryTargets.Error(reference);
         Span<ulong> table = _host.Table(frame);
@@ -246,7 +246,7 @@ internal sealed class TypedFrames
         return XenErrno.Success;
     }
 
-    private XenErrno HoldWritable(Mfn frame) => EntryTargets.Error(_frames.TakeType(_domain, frame, FrameType.Writable));
+    private XenErrno HoldWritable(Mfn frame) => EntryTargets.Error(_frames.TakeType(frame, FrameType.Writable));
 
     // A frame that is plain memory now may have been a table before, and a shadowing engine may still remember it as one.
     private void Replace(Mfn frame, ref ulong slot, int index, ulong value)

@@ -2,6 +2,7 @@ using Iced.Intel;
 using Tessera.Guests;
 using Tessera.Kernel.FastPath;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
@@ -39,8 +40,8 @@ internal sealed class FastPathRuns(string engine)
     {
         OwnTables guest = Own();
         ulong entry = guest.EntryOf(guest.Data + 0x1000), old = guest.Word(entry);
-        Mfn frame = Mfn.FromEntry(old);
-        (FrameType Type, long Count) before = _machine.Machine.Frames.TypeOf(frame);
+        Mfn frame = PageTableEntry.FrameOf(old);
+        (FrameType Type, long Count) before = guest.Domain.Frames.TypeOf(frame);
         guest.Start(code =>
         {
             guest.Update(code, entry, 0);
@@ -54,7 +55,7 @@ internal sealed class FastPathRuns(string engine)
         _machine.WaitForEnd(guest.Domain);
         Assert.That(guest.Domain.ExitReason, Is.EqualTo("poweroff"));
         Assert.That(guest.Domain.Vcpus[0].FastPath!.Adopted, Is.EqualTo(1));
-        Assert.That(_machine.Machine.Frames.TypeOf(frame), Is.EqualTo(before));
+        Assert.That(guest.Domain.Frames.TypeOf(frame), Is.EqualTo(before));
         Assert.That(guest.Word(entry) & ~0x60UL, Is.EqualTo(frame.Address | 0x7), "U is set and G taken away, as by hypercall");
         Assert.That(guest.Word(frame.Address), Is.EqualTo(0x600d_f00d_600d_f00d), "the mapping works");
         DestroyCleanly(guest);
@@ -136,12 +137,11 @@ internal sealed class FastPathRuns(string engine)
     }
 
     [Test]
-    public void An_entry_written_for_a_neighbours_frame_never_touches_its_accounts()
+    public void An_entry_written_for_a_frame_that_is_not_its_own_ends_the_domain_alone()
     {
         Domain spin = _machine.Run("spin"), paging = _machine.Run("paging");
-        Mfn victim = spin.Memory.First + 3;
-        (FrameType, long) before = _machine.Machine.Frames.TypeOf(victim);
         OwnTables guest = Own();
+        Mfn victim = guest.Domain.Memory.ForeignFrame(3);
         ulong entry = guest.EntryOf(guest.Data + 0x1000);
         guest.Start(code =>
         {
@@ -153,7 +153,6 @@ internal sealed class FastPathRuns(string engine)
         });
         _machine.WaitForEnd(guest.Domain);
         Assert.That(guest.Domain.ExitReason, Does.StartWith("crash: its page tables are not what it was allowed to write"));
-        Assert.That(_machine.Machine.Frames.TypeOf(victim), Is.EqualTo(before));
         Unharmed(guest, spin, paging);
     }
 

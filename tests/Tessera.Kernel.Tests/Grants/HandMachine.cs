@@ -2,11 +2,13 @@ using System.Runtime.InteropServices;
 using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Kernel.Hypercalls;
+using Tessera.Kernel.Memory;
 using Tessera.Kernel.Time;
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Tests;
@@ -70,12 +72,15 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
 
     public HandGuestMachine GuestMachine => (HandGuestMachine)Domain.GuestMachine;
 
-    public Mfn Frame(int page) => Domain.Memory.First + page;
+    public Mfn Frame(int page) => DomainMemory.First + page;
 
     public ulong Address(int page) => Domain.Configuration.Image.VirtBase + ((ulong)page << 12);
 
     // SAFETY: a whole frame of the domain.
     public Span<byte> Page(int page) => new(Domain.Memory.PageForWriting(Frame(page)), 4096);
+
+    /// <summary>Where a page lies in this process.</summary>
+    public nint HostAddress(int page) => (nint)Domain.Memory.PageForWriting(Frame(page));
 
     /// <summary>Machine address of the level-1 entry that maps a page.</summary>
     public ulong EntryAddress(int page)
@@ -84,7 +89,7 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
         return address;
     }
 
-    public ulong Entry(int page) => Domain.MmuHost.Table(Mfn.FromEntry(EntryAddress(page)))[(int)(EntryAddress(page) & 4095) / 8];
+    public ulong Entry(int page) => Domain.MmuHost.Table(PageTableEntry.FrameOf(EntryAddress(page)))[(int)(EntryAddress(page) & 4095) / 8];
 
     /// <summary>Unmaps a page.</summary>
     public void Clear(int page) => Assert.That(Domain.Mmu.UpdateVaMapping(0, new VirtualAddress(Address(page)), 0), Is.EqualTo(XenErrno.Success));
