@@ -42,7 +42,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
     {
         using LoadedPlugin plugin = catalog.Load(name, PluginKind.Scheduler);
         IScheduler Create() => plugin.Create<IScheduler>(null, services);
-        ConformanceSuite suite = new(Create, SchedulerDeclaration.Of(Create().GetType()), options);
+        SchedulerSuite suite = new(Create, SchedulerDeclaration.Of(Create().GetType()), options);
         ReportCard card = replay is null
             ? suite.Run(json ? null : check => host.Error.WriteLine($"tessera: checking {check}…"))
             : new ReportCard(plugin.Info.Name, [Replay(suite, replay)]);
@@ -55,7 +55,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         return card.Passed ? ExitCode.Good : ExitCode.Failed;
     }
 
-    private static CheckResult Replay(ConformanceSuite suite, string file)
+    private static CheckResult Replay(SchedulerSuite suite, string file)
     {
         try
         {
@@ -74,7 +74,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
             Directory.CreateDirectory(folder);
             UntrustedFolder files = new(folder);
             foreach (CheckResult check in card.Checks.Where(static check => check.Scenario is not null))
-                files.WriteText($"{card.Scheduler}-{check.Check}.scenario", check.Scenario!.ToString());
+                files.WriteText($"{card.Plugin}-{check.Check}.scenario", check.Scenario!.ToString());
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -88,7 +88,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         plugin.Version,
         card.Passed,
         [.. card.Checks.Select(check => new ReportCardCheck(
-            check.Check, ConformanceSuite.Checks.First(info => info.Name == check.Check).Summary, check.Outcome, check.Detail, check.Scenario?.ToString()))]);
+            check.Check, SchedulerSuite.AllChecks.First(info => info.Name == check.Check).Summary, check.Outcome, check.Detail, check.Scenario?.ToString()))]);
 
     private void Show(PluginInfo plugin, ReportCard card)
     {

@@ -10,7 +10,7 @@ internal sealed class BlockRun : IDisposable
     private const int MostSegments = 12;
 
     private readonly BlockStorage _storage;
-    private IBlockBackend _backend;
+    private IBlockBackend? _backend;
     private BlockDriver _driver;
     private BlockGeometry _geometry;
     private readonly BlockModel _model;
@@ -41,19 +41,27 @@ internal sealed class BlockRun : IDisposable
 
             return run.LookAtAll() is { } last ? $"at the end: {last}" : null;
         }
-        catch (InvalidOperationException exception)
+        catch (Exception exception) when (exception is InvalidOperationException or BackendException)
         {
             return exception.Message;
         }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _backend.Dispose();
+    public void Dispose() => _backend?.Dispose();
 
     private static (IBlockBackend Backend, BlockGeometry Geometry, BlockDriver Driver) Open(BlockStorage storage)
     {
         IBlockBackend backend = storage.Make();
         return (backend, backend.Open(BlockAccess.ReadWrite), new BlockDriver(backend));
+    }
+
+    private void Reopen()
+    {
+        _backend?.Dispose();
+        // Not closed twice when another cannot be opened.
+        _backend = null;
+        (_backend, _geometry, _driver) = Open(_storage);
     }
 
     private string? Step(BlockStep step)
@@ -68,14 +76,12 @@ internal sealed class BlockRun : IDisposable
                 _model.Flush();
                 return null;
             case BlockStepKind.Reopen when _storage.IsPersistent:
-                _backend.Dispose();
-                (_backend, _geometry, _driver) = Open(_storage);
+                Reopen();
                 return LookAtAll();
             case BlockStepKind.Crash when _storage.CanCrash:
                 _storage.Crash(step.Number);
                 // Only its threads: what it writes now reaches nothing.
-                _backend.Dispose();
-                (_backend, _geometry, _driver) = Open(_storage);
+                Reopen();
                 return _model.LookAfterCrash(_driver.Read(0, (int)_geometry.Size));
             case BlockStepKind.Stray:
                 return Stray(random);
