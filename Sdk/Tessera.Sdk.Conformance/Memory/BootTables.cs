@@ -1,18 +1,15 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Xen;
-
-namespace Tessera.Memory.Tests.Support;
+namespace Tessera.Sdk.Conformance.Memory;
 
 /// <summary>
 /// A small address space in a machine's first frames: L4 (0), L3 (1), L2 (2), L1 (3). It maps frame 8 writable, 9 read-only and the L1 itself
 /// read-only, from <see cref="Base"/> on. No U bits, as a guest builds it.
 /// </summary>
-internal sealed class Tree
+internal sealed class BootTables
 {
     public const ulong Base = 0xFFFF_8880_0000_0000;
     public const int Slot = 273;
 
-    public Tree(Machine machine)
+    public BootTables(MmuMachine machine)
     {
         L4 = machine[0];
         L3 = machine[1];
@@ -34,21 +31,12 @@ internal sealed class Tree
 
     public Mfn L1 { get; }
 
-    public static Tree Adopted(Machine machine)
+    public static BootTables Adopted(MmuMachine machine)
     {
-        Tree tree = new(machine);
-        Assert.That(machine.Mmu.AdoptBootTables(tree.L4), Is.EqualTo(XenErrno.Success));
-        return tree;
+        BootTables tables = new(machine);
+        Expect.Equal(machine.Mmu.AdoptBootTables(tables.L4), XenErrno.Success, "of tables as a builder makes them");
+        return tables;
     }
 
     public static VirtualAddress Page(int index, ulong offset = 0) => new(Base + ((ulong)index << 12) + offset);
-}
-
-internal static class MachineCalls
-{
-    public static XenErrno Do(this Machine machine, MmuExtOp command, Mfn frame, Mfn source = default, int vcpu = 0) =>
-        machine.Mmu.Extended(vcpu, (uint)command, frame, source);
-
-    public static XenErrno Write(this Machine machine, Mfn table, int index, ulong entry, MmuUpdateKind kind = MmuUpdateKind.NormalPtUpdate) =>
-        machine.Mmu.Update(Machine.Address(table, index) | (ulong)kind, entry);
 }

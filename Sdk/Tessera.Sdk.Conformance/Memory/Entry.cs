@@ -1,6 +1,6 @@
-namespace Tessera.Memory.Tests.Support;
+namespace Tessera.Sdk.Conformance.Memory;
 
-/// <summary>Page-table bits as the tests write them.</summary>
+/// <summary>Page-table bits as checks write them.</summary>
 internal static class Entry
 {
     public const ulong P = 1;
