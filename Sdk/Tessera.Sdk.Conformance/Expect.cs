@@ -42,6 +42,24 @@ internal static class Expect
         return null!;
     }
 
+    /// <summary>
+    /// An action allocates nothing on this thread. A collection that another thread brings about meanwhile counts what was left of this thread's
+    /// allocation buffer, so that one round in several is enough.
+    /// </summary>
+    public static void AllocatesNothing(Action action, string? because = null)
+    {
+        long least = long.MaxValue;
+        for (int round = 0; round < 5 && least > 0; round++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            action();
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+
+        if (least > 0)
+            Fail($"{least} bytes were allocated{Because(because)}");
+    }
+
     [DoesNotReturn]
     public static void Fail(string what) => throw new CheckFailedException(what);
 

@@ -9,6 +9,9 @@ internal sealed class BlockRun : IDisposable
     private const int MostBurst = 16;
     private const int MostSegments = 12;
 
+    /// <summary>As much of a disk as takes part: of a larger one the beginning.</summary>
+    private const int MostBytes = 4 << 20;
+
     private readonly BlockStorage _storage;
     private IBlockBackend? _backend;
     private BlockDriver _driver;
@@ -19,11 +22,11 @@ internal sealed class BlockRun : IDisposable
     {
         _storage = storage;
         (_backend, _geometry, _driver) = Open(storage);
-        if (_geometry.Size is < 4096 or > 4 << 20)
+        if (_geometry.Size < 4096)
             throw new InvalidOperationException($"The storage of a conformance case is {_geometry.Size} bytes; give it one of 64 KiB to 4 MiB.");
         // What it holds at first counts as stable from here on.
         _driver.Flush();
-        _model = new BlockModel(_driver.Read(0, (int)_geometry.Size), _geometry.SectorSize);
+        _model = new BlockModel(_driver.Read(0, Bytes), _geometry.SectorSize);
     }
 
     /// <summary>What goes wrong, or null.</summary>
@@ -82,7 +85,7 @@ internal sealed class BlockRun : IDisposable
                 _storage.Crash(step.Number);
                 // Only its threads: what it writes now reaches nothing.
                 Reopen();
-                return _model.LookAfterCrash(_driver.Read(0, (int)_geometry.Size));
+                return _model.LookAfterCrash(_driver.Read(0, Bytes));
             case BlockStepKind.Stray:
                 return Stray(random);
             case BlockStepKind.Reopen or BlockStepKind.Crash:
@@ -209,5 +212,7 @@ internal sealed class BlockRun : IDisposable
         return status == BlockStatus.OutOfRange ? null : $"{operation} of {length} bytes at {offset} on a disk of {_geometry.Size} ended with {status}; OutOfRange is right";
     }
 
-    private string? LookAtAll() => _model.Look(0, _driver.Read(0, (int)_geometry.Size));
+    private string? LookAtAll() => _model.Look(0, _driver.Read(0, Bytes));
+
+    private int Bytes => (int)Math.Min(_geometry.Size, MostBytes);
 }
