@@ -23,7 +23,9 @@ public abstract class BlockConformance
     /// <summary>How thorough to be; only the cases and their length count.</summary>
     protected virtual ConformanceOptions Options => BlockSuite.Usual;
 
-    /// <summary>Why a check cannot be made here, whatever the plugin does; null for every one that can. Its test is skipped with these words.</summary>
+    /// <summary>
+    /// Why a check cannot be made here, whatever the plugin does; null for every one that can. Its test is skipped with these words.
+    /// </summary>
     /// <param name="check">The check's name.</param>
     protected virtual string? Excuse(string check) => null;
 

@@ -4,8 +4,8 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Sdk.Conformance.Cpu;
 
 /// <summary>
-/// Derive from this, say how the engine is made, and get the conformance suite of CPU engines as NUnit tests: traps and the state they leave,
-/// page-table changes, preemption, machines and threads.
+/// Derive from this, say how the engine is made, and get the conformance suite of CPU engines as NUnit tests: traps and the state they
+/// leave, page-table changes, preemption, machines and threads.
 /// </summary>
 /// <example>
 /// <code>
@@ -26,7 +26,9 @@ public abstract class CpuEngineConformance
     /// <exception cref="EngineException">This host cannot: the tests are skipped with these words.</exception>
     protected virtual ICpuEngine? CreateOtherEngine() => null;
 
-    /// <summary>Why a check cannot be made here, whatever the plugin does; null for every one that can. Its test is skipped with these words.</summary>
+    /// <summary>
+    /// Why a check cannot be made here, whatever the plugin does; null for every one that can. Its test is skipped with these words.
+    /// </summary>
     /// <param name="check">The check's name.</param>
     protected virtual string? Excuse(string check) => null;
 

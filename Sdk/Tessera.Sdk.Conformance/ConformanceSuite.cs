@@ -2,7 +2,9 @@ using System.Runtime.ExceptionServices;
 
 namespace Tessera.Sdk.Conformance;
 
-/// <summary>Holds plugins of one kind to their contract: checks that pass or fail by themselves, for whatever runs and shows them.</summary>
+/// <summary>
+/// Holds plugins of one kind to their contract: checks that pass or fail by themselves, for whatever runs and shows them.
+/// </summary>
 public abstract class ConformanceSuite
 {
     private readonly TimeSpan _hangLimit;
@@ -36,7 +38,11 @@ public abstract class ConformanceSuite
     public CheckResult RunCheck(string name)
     {
         if (Checks.All(check => check.Name != name))
-            throw new ArgumentException($"There is no check {name}; there are {string.Join(", ", Checks.Select(static check => check.Name))}.");
+        {
+            string names = string.Join(", ", Checks.Select(static check => check.Name));
+            throw new ArgumentException($"There is no check {name}; there are {names}.");
+        }
+
         CheckResult? result = null;
         ExceptionDispatchInfo? failure = null;
         Thread runner = new(() =>
@@ -56,12 +62,16 @@ public abstract class ConformanceSuite
         };
         runner.Start();
         if (!runner.Join(_hangLimit))
-            return new(name, CheckOutcome.Failed, $"the plugin did not come back within {_hangLimit.TotalSeconds:0} s: a call of it blocks or loops");
+        {
+            string limit = $"{_hangLimit.TotalSeconds:0} s";
+            return new(name, CheckOutcome.Failed, $"the plugin did not come back within {limit}: a call of it blocks or loops");
+        }
+
         if (failure?.SourceException is Sdk.Cpu.EngineException)
             failure.Throw();
-        return failure is null
-            ? result!
-            : new(name, CheckOutcome.Failed, $"{failure.SourceException.GetType().Name}: {failure.SourceException.Message}") { Exception = failure.SourceException };
+        return failure?.SourceException is { } thrown
+            ? new(name, CheckOutcome.Failed, $"{thrown.GetType().Name}: {thrown.Message}") { Exception = thrown }
+            : result!;
     }
 
     /// <summary>Carries a check out on the calling thread.</summary>

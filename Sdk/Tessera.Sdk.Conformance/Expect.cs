@@ -4,7 +4,9 @@ using System.Runtime.CompilerServices;
 
 namespace Tessera.Sdk.Conformance;
 
-/// <summary>What a check demands. The words of a failure come from the code that asked, so that a report card shows what was looked at.</summary>
+/// <summary>
+/// What a check demands. The words of a failure come from the code that asked, so that a report card shows what was looked at.
+/// </summary>
 internal static class Expect
 {
     /// <summary>Arrays and tuples are compared by what they hold.</summary>
@@ -15,17 +17,20 @@ internal static class Expect
     }
 
     /// <summary>The same for lists.</summary>
-    public static void EqualItems<T>(IEnumerable<T> found, IEnumerable<T> wanted, string? because = null, [CallerArgumentExpression(nameof(found))] string what = "") =>
+    public static void EqualItems<T>(
+        IEnumerable<T> found, IEnumerable<T> wanted, string? because = null, [CallerArgumentExpression(nameof(found))] string what = "") =>
         Equal(found.ToArray(), wanted.ToArray(), because, what);
 
-    public static void True([DoesNotReturnIf(false)] bool holds, string? because = null, [CallerArgumentExpression(nameof(holds))] string what = "")
+    public static void True(
+        [DoesNotReturnIf(false)] bool holds, string? because = null, [CallerArgumentExpression(nameof(holds))] string what = "")
     {
         if (!holds)
             Fail($"it does not hold that {what}{Because(because)}");
     }
 
     /// <summary>The exception that an action must throw.</summary>
-    public static TException Throws<TException>(Action action, string? saying = null, [CallerArgumentExpression(nameof(action))] string what = "")
+    public static TException Throws<TException>(
+        Action action, string? saying = null, [CallerArgumentExpression(nameof(action))] string what = "")
         where TException : Exception
     {
         try
@@ -34,7 +39,8 @@ internal static class Expect
         }
         catch (TException exception) when (exception.GetType() == typeof(TException) || typeof(TException) == typeof(ArgumentException))
         {
-            True(saying is null || exception.Message.Contains(saying, StringComparison.Ordinal), $"the message is: {exception.Message}", $"{what} says \"{saying}\"");
+            if (saying is not null && !exception.Message.Contains(saying, StringComparison.Ordinal))
+                Fail($"{what} does not say \"{saying}\" but: {exception.Message}");
             return exception;
         }
 
@@ -43,8 +49,8 @@ internal static class Expect
     }
 
     /// <summary>
-    /// An action allocates nothing on this thread. A collection that another thread brings about meanwhile counts what was left of this thread's
-    /// allocation buffer, so that one round in several is enough.
+    /// An action allocates nothing on this thread. A collection that another thread brings about meanwhile counts what was left of this
+    /// thread's allocation buffer, so that one round in several is enough.
     /// </summary>
     public static void AllocatesNothing(Action action, string? because = null)
     {

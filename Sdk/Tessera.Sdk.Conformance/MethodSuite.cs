@@ -2,7 +2,9 @@ using System.Reflection;
 
 namespace Tessera.Sdk.Conformance;
 
-/// <summary>A suite whose checks are its methods: each that bears <see cref="CheckAttribute"/>, once for each <see cref="CaseAttribute"/>.</summary>
+/// <summary>
+/// A suite whose checks are its methods: each that bears <see cref="CheckAttribute"/>, once for each <see cref="CaseAttribute"/>.
+/// </summary>
 public abstract class MethodSuite : ConformanceSuite
 {
     private readonly IReadOnlyList<CheckMethod> _methods;
@@ -71,6 +73,6 @@ internal sealed record CheckMethod(CheckInfo Info, MethodInfo Method, object[] A
     private static string NameOf(MethodInfo method, object[] arguments)
     {
         string name = method.Name.Replace('_', '-').ToLowerInvariant();
-        return arguments.Length == 0 ? name : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{name}({string.Join(", ", arguments)})");
+        return arguments.Length == 0 ? name : $"{name}({string.Join(", ", arguments)})";
     }
 }

@@ -10,7 +10,8 @@ internal static class RandomSearch
     /// <param name="make">Makes a case of at most so many steps.</param>
     /// <param name="smaller">Cases that are smaller in one respect, the much smaller ones first.</param>
     /// <param name="fails">Whether a case fails; the last one that does is the smallest.</param>
-    public static T? Find<T>(ConformanceOptions options, Func<SimulationRandom, int, T> make, Func<T, IEnumerable<T>> smaller, Predicate<T> fails)
+    public static T? Find<T>(
+        ConformanceOptions options, Func<SimulationRandom, int, T> make, Func<T, IEnumerable<T>> smaller, Predicate<T> fails)
         where T : class
     {
         for (int number = 1; number <= options.Scenarios; number++)
@@ -29,7 +30,8 @@ internal static class RandomSearch
     }
 
     /// <summary>A list of up to so many random items.</summary>
-    public static T[] Items<T>(SimulationRandom random, int most, Func<SimulationRandom, T> make) => [.. Enumerable.Range(0, (int)random.Below(most + 1L)).Select(_ => make(random))];
+    public static T[] Items<T>(SimulationRandom random, int most, Func<SimulationRandom, T> make) =>
+        [.. Enumerable.Range(0, (int)random.Below(most + 1L)).Select(_ => make(random))];
 
     /// <summary>A list without a half, a quarter, … one of its items.</summary>
     public static IEnumerable<T[]> Fewer<T>(IReadOnlyList<T> items)

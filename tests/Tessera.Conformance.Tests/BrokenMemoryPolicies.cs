@@ -10,7 +10,8 @@ internal class HonestMemoryPolicy : IMemoryPolicy
 
     public virtual long FramesAtCreation(in MemoryRequest request, in MemoryBudget budget) => _inner.FramesAtCreation(request, budget);
 
-    public virtual long FramesToGrant(in MemoryRequest request, long assigned, long asked, in MemoryBudget budget) => _inner.FramesToGrant(request, assigned, asked, budget);
+    public virtual long FramesToGrant(in MemoryRequest request, long assigned, long asked, in MemoryBudget budget) =>
+        _inner.FramesToGrant(request, assigned, asked, budget);
 }
 
 /// <summary>Gives what was asked for.</summary>

@@ -4,7 +4,10 @@ using Tessera.Sdk.Memory;
 
 namespace Tessera.Conformance.Tests;
 
-/// <summary>Every check of MMUs and of memory policies can fail, and names the fault it is there for: each plugin here is honest but for one thing.</summary>
+/// <summary>
+/// Every check of MMUs and of memory policies can fail, and names the fault it is there for: each plugin here is honest but for one
+/// thing.
+/// </summary>
 public sealed class BrokenMemoryTests
 {
     [TestCase(typeof(ForgetsUpdates), "a-mapping-is-there-as-soon-as-it-is-made-and-gone-when-it-is-taken-away", "Walk(Page(5))")]
@@ -26,7 +29,7 @@ public sealed class BrokenMemoryTests
     [TestCase(typeof(RemembersUpdates), "single-updates-and-walks-allocate-nothing", "by 60,000 updates and walks")]
     [TestCase(typeof(RootsEverybody), "boot-tables-become-the-root-of-the-first-vcpu", "userMode: true")]
     [TestCase(typeof(TrustsTheBuilder), "boot-tables-that-map-themselves-writable-are-refused", "is Success, not EINVAL")]
-    [TestCase(typeof(LeavesTheSlots), "what-the-guest-put-into-the-vmms-slots-no-cpu-reaches", "of a root holds the VMM's own")]
+    [TestCase(typeof(LeavesTheSlots), "what-the-guest-put-into-the-vmms-slots-no-cpu-reaches", "not the VMM's own")]
     [TestCase(typeof(PinsAnything), "a-table-is-pinned-once-and-unpinned-once(PinL3Table)", "once more")]
     [TestCase(typeof(PinsAnything), "a-table-cannot-be-pinned-at-another-level-while-it-is-one", "PinL2Table")]
     [TestCase(typeof(ClearsForeignFrames), "foreign-frames-cannot-be-pinned-made-a-root-cleared-or-copied", "ClearPage")]
@@ -38,7 +41,7 @@ public sealed class BrokenMemoryTests
     [TestCase(typeof(TakesGates), "present-system-descriptors-are-refused", "type 2")]
     [TestCase(typeof(CountsDescriptorTablesOnce), "a-descriptor-table-cannot-be-mapped-writable-or-used-as-a-table", "is in use")]
     [TestCase(typeof(TakesTablesForDescriptors), "a-page-table-or-a-foreign-frame-is-no-descriptor-table", "is Success, not EINVAL")]
-    [TestCase(typeof(WorksInOneGo), "every-stretch-of-an-operation-is-bounded", "at most 1024 entries")]
+    [TestCase(typeof(WorksInOneGo), "every-stretch-of-an-operation-is-bounded", "where at most 1024 entries")]
     [TestCase(typeof(UpdatesBesideWork), "while-work-is-left-nothing-changes", "is Success, not ERESTART")]
     [TestCase(typeof(ReleasesNothing), "a-domain-that-dies-leaves-nothing", "is still held")]
     [TestCase(typeof(MapsTablesWritable), "whatever-a-guest-does-no-cpu-reaches-what-it-must-not", "is a page or descriptor table, and the guest can write it")]

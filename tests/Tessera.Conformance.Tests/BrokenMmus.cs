@@ -1,5 +1,6 @@
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -8,9 +9,6 @@ namespace Tessera.Conformance.Tests;
 /// <summary>Direct paging, from which each broken MMU differs in one thing.</summary>
 internal class HonestMmu : IMmuVirtualization, IDomainMmu
 {
-    protected const ulong Present = 1;
-    protected const ulong Writable = 2;
-
     protected IMmuHost Host { get; private set; } = null!;
 
     protected IDomainMmu Inner { get; private set; } = null!;
@@ -38,7 +36,8 @@ internal class HonestMmu : IMmuVirtualization, IDomainMmu
     public virtual bool Translate(int vcpu, bool userMode, VirtualAddress address, bool forWriting, out ulong machineAddress) =>
         Inner.Translate(vcpu, userMode, address, forWriting, out machineAddress);
 
-    public virtual bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) => Inner.FindEntry(vcpu, address, out entryAddress);
+    public virtual bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) =>
+        Inner.FindEntry(vcpu, address, out entryAddress);
 
     public virtual XenErrno AcquireDescriptorFrame(Mfn frame) => Inner.AcquireDescriptorFrame(frame);
 
@@ -67,20 +66,22 @@ internal class HonestMmu : IMmuVirtualization, IDomainMmu
 /// <summary>Says that it wrote.</summary>
 internal sealed class ForgetsUpdates : HonestMmu
 {
-    public override XenErrno Update(ulong pointer, ulong value) => IsTable(pointer, FrameType.L1) ? XenErrno.Success : Inner.Update(pointer, value);
+    public override XenErrno Update(ulong pointer, ulong value) =>
+        IsTable(pointer, FrameType.L1) ? XenErrno.Success : Inner.Update(pointer, value);
 }
 
 /// <summary>Looks at entries that no CPU looks at.</summary>
 internal sealed class RefusesSwapEntries : HonestMmu
 {
-    public override XenErrno Update(ulong pointer, ulong value) => (value & Present) == 0 && value != 0 ? XenErrno.EINVAL : Inner.Update(pointer, value);
+    public override XenErrno Update(ulong pointer, ulong value) =>
+        (value & PageTableEntry.Present) == 0 && value != 0 ? XenErrno.EINVAL : Inner.Update(pointer, value);
 }
 
 /// <summary>Maps what is not the domain's.</summary>
 internal sealed class MapsForeignFrames : HonestMmu
 {
     public override XenErrno Update(ulong pointer, ulong value) =>
-        Inner.Update(pointer, value) is var answer && answer == XenErrno.EPERM && IsTable(pointer, FrameType.L1) ? Put(pointer, value | 4) : answer;
+        Inner.Update(pointer, value) is var answer && answer == XenErrno.EPERM && IsTable(pointer, FrameType.L1) ? Put(pointer, value | PageTableEntry.User) : answer;
 }
 
 /// <summary>Maps tables writable.</summary>
@@ -89,8 +90,8 @@ internal sealed class MapsTablesWritable : HonestMmu
     public override XenErrno Update(ulong pointer, ulong value)
     {
         XenErrno answer = Inner.Update(pointer, value);
-        bool isTable = Host.Frames.TypeOf(Mfn.FromEntry(value)).Type is >= FrameType.L1 and <= FrameType.L4;
-        return answer == XenErrno.EINVAL && pointer % 8 == 0 && IsTable(pointer, FrameType.L1) && isTable ? Put(pointer, value | 4) : answer;
+        bool isTable = Host.Frames.TypeOf(PageTableEntry.FrameOf(value)).Type is >= FrameType.L1 and <= FrameType.L4;
+        return answer == XenErrno.EINVAL && pointer % 8 == 0 && IsTable(pointer, FrameType.L1) && isTable ? Put(pointer, value | PageTableEntry.User) : answer;
     }
 }
 
@@ -111,7 +112,8 @@ internal sealed class UpdatesSlotsOfTheVmm : HonestMmu
 /// <summary>Does not let go of a table that is unlinked.</summary>
 internal sealed class KeepsUnlinkedTables : HonestMmu
 {
-    public override XenErrno Update(ulong pointer, ulong value) => value == 0 && IsTable(pointer, FrameType.L2) ? Put(pointer, value) : Inner.Update(pointer, value);
+    public override XenErrno Update(ulong pointer, ulong value) =>
+        value == 0 && IsTable(pointer, FrameType.L2) ? Put(pointer, value) : Inner.Update(pointer, value);
 }
 
 /// <summary>Does not let go of a table that was refused.</summary>
@@ -121,7 +123,7 @@ internal sealed class KeepsBadTables : HonestMmu
     {
         XenErrno answer = Inner.Update(pointer, value);
         if (answer == XenErrno.EPERM && IsTable(pointer, FrameType.L3))
-            Host.Frames.TakeType(Mfn.FromEntry(value), FrameType.L2);
+            Host.Frames.TakeType(PageTableEntry.FrameOf(value), FrameType.L2);
         return answer;
     }
 
@@ -144,7 +146,8 @@ internal sealed class ForgetsAccessedBits : HonestMmu
 /// <summary>Lets a descriptor table be written as plain memory.</summary>
 internal sealed class WritesDescriptorTables : HonestMmu
 {
-    public override XenErrno Update(ulong pointer, ulong value) => IsTable(pointer, FrameType.Descriptors) ? XenErrno.Success : Inner.Update(pointer, value);
+    public override XenErrno Update(ulong pointer, ulong value) =>
+        IsTable(pointer, FrameType.Descriptors) ? XenErrno.Success : Inner.Update(pointer, value);
 }
 
 /// <summary>Writes somewhere near.</summary>
@@ -188,7 +191,7 @@ internal sealed class TranslatesEverything : HonestMmu
 internal sealed class FindsNoAbsentEntry : HonestMmu
 {
     public override bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) =>
-        Inner.FindEntry(vcpu, address, out entryAddress) && (Host.Table(FrameOf(entryAddress))[(int)(entryAddress & 0xFFF) / 8] & Present) != 0;
+        Inner.FindEntry(vcpu, address, out entryAddress) && (Host.Table(FrameOf(entryAddress))[(int)(entryAddress & 0xFFF) / 8] & PageTableEntry.Present) != 0;
 }
 
 /// <summary>Remembers every update.</summary>
@@ -212,7 +215,8 @@ internal sealed class RootsEverybody : HonestMmu
 /// <summary>Takes whatever the domain builder made.</summary>
 internal sealed class TrustsTheBuilder : HonestMmu
 {
-    public override XenErrno AdoptBootTables(Mfn root) => Inner.AdoptBootTables(root) is var answer && answer == XenErrno.EINVAL ? XenErrno.Success : answer;
+    public override XenErrno AdoptBootTables(Mfn root) =>
+        Inner.AdoptBootTables(root) is var answer && answer == XenErrno.EINVAL ? XenErrno.Success : answer;
 }
 
 /// <summary>Leaves the guest's values in the VMM's slots.</summary>
@@ -280,13 +284,15 @@ internal sealed class TakesGates : HonestMmu
 /// <summary>Counts a descriptor table once, however often it is taken.</summary>
 internal sealed class CountsDescriptorTablesOnce : HonestMmu
 {
-    public override XenErrno AcquireDescriptorFrame(Mfn frame) => IsTable(frame.Address, FrameType.Descriptors) ? XenErrno.Success : Inner.AcquireDescriptorFrame(frame);
+    public override XenErrno AcquireDescriptorFrame(Mfn frame) =>
+        IsTable(frame.Address, FrameType.Descriptors) ? XenErrno.Success : Inner.AcquireDescriptorFrame(frame);
 }
 
 /// <summary>Takes a page table for a descriptor table.</summary>
 internal sealed class TakesTablesForDescriptors : HonestMmu
 {
-    public override XenErrno AcquireDescriptorFrame(Mfn frame) => IsTable(frame.Address, FrameType.L1) ? XenErrno.Success : Inner.AcquireDescriptorFrame(frame);
+    public override XenErrno AcquireDescriptorFrame(Mfn frame) =>
+        IsTable(frame.Address, FrameType.L1) ? XenErrno.Success : Inner.AcquireDescriptorFrame(frame);
 }
 
 /// <summary>Does all of it at once.</summary>

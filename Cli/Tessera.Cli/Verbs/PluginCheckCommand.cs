@@ -16,19 +16,34 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
     /// <summary>The command.</summary>
     public Command Build()
     {
-        Argument<string> plugin = new("plugin") { Description = "The plugin, by name or by the path of its DLL.", HelpName = "NAME-or-DLL" };
+        Argument<string> plugin = new("plugin") { Description = "The plugin, by name or by its DLL's path.", HelpName = "NAME-or-DLL" };
         Option<bool> json = CommonOptions.Json("the report card");
-        Option<string?> options = new("--options") { Description = "The plugin's options, as an experiment has them: '{\"path\": \"disk.img\"}'. What a disk holds is lost.", HelpName = "JSON" };
-        Option<int?> scenarios = new("--scenarios") { Description = "Random cases for each random check (150 unless given, 60 on a disk).", HelpName = "N" };
+        Option<string?> options = new("--options")
+        {
+            Description = "The plugin's options, as an experiment has them: '{\"path\": \"disk.img\"}'. What a disk holds is lost.",
+            HelpName = "JSON",
+        };
+        Option<int?> scenarios = new("--scenarios")
+        {
+            Description = "Random cases for each random check (150 unless given, 60 on a disk).",
+            HelpName = "N",
+        };
         scenarios.Validators.Add(result =>
         {
             if (result.Tokens.Count > 0 && (!int.TryParse(result.Tokens[0].Value, out int count) || count < 1))
                 result.AddError($"--scenarios {result.Tokens[0].Value}: a number from 1 on.");
         });
         Option<long> seed = new("--seed") { Description = "Seed of the random cases.", HelpName = "N", DefaultValueFactory = _ => 1 };
-        Option<string?> replay = new("--replay") { Description = "Carry out the scenario of this file instead, such as one that a scheduler's failed check printed.", HelpName = "FILE" };
+        Option<string?> replay = new("--replay")
+        {
+            Description = "Carry out the scenario of this file instead, such as one that a scheduler's failed check printed.",
+            HelpName = "FILE",
+        };
         Option<string?> output = new("--out") { Description = "Write the smallest failing scenario of each failed check into this folder, NAME-CHECK.scenario.", HelpName = "DIR" };
-        Command check = new("check", "Hold a plugin to the rules of its kind, and a scheduler to what it promises: the conformance suite, with a report card.") { plugin, json, options, scenarios, seed, replay, output };
+        Command check = new("check", "Check whether a plugin keeps the rules of its kind, and a scheduler its promises: a report card.")
+        {
+            plugin, json, options, scenarios, seed, replay, output,
+        };
         check.SetAction(parsed => Check(
             parsed.GetRequiredValue(plugin),
             parsed.GetValue(options),
@@ -39,7 +54,8 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         return check;
     }
 
-    private int Check(string name, string? options, Func<ConformanceOptions, ConformanceOptions> thorough, string? replay, string? output, bool json)
+    private int Check(
+        string name, string? options, Func<ConformanceOptions, ConformanceOptions> thorough, string? replay, string? output, bool json)
     {
         using LoadedPlugin plugin = catalog.Load(name, kind: null);
         using PluginSuites suites = new(catalog, services);
@@ -77,7 +93,8 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
             throw new UsageException("--replay: only the checks of schedulers have scenarios.");
         try
         {
-            return schedulers.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(Native.InputFile.Read(file, Native.InputFile.MostText))));
+            byte[] text = Native.InputFile.Read(file, Native.InputFile.MostText);
+            return schedulers.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(text)));
         }
         catch (Exception e) when (e is FormatException or ArgumentException or IOException or UnauthorizedAccessException)
         {
@@ -142,7 +159,8 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
 /// <param name="Version">Its version.</param>
 /// <param name="Passed">Whether no check failed.</param>
 /// <param name="Checks">Each check.</param>
-internal sealed record ReportCardDocument(string Schema, PluginKind Kind, string Plugin, string Version, bool Passed, IReadOnlyList<ReportCardCheck> Checks)
+internal sealed record ReportCardDocument(
+    string Schema, PluginKind Kind, string Plugin, string Version, bool Passed, IReadOnlyList<ReportCardCheck> Checks)
 {
     /// <summary>The format's name and number.</summary>
     public const string Format = "tessera.check/2";

@@ -13,7 +13,10 @@ using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Verbs;
 
-/// <summary>Makes the conformance suite for a plugin of any kind. A backend that stands on another gets a built-in one: a disk in memory, a port of a switch.</summary>
+/// <summary>
+/// Makes the conformance suite for a plugin of any kind. A backend that stands on another gets a built-in one: a disk in memory, a port
+/// of a switch.
+/// </summary>
 /// <param name="catalog">Where the backends beneath come from.</param>
 /// <param name="services">What plugins' constructors may take.</param>
 internal sealed class PluginSuites(PluginCatalog catalog, IServiceProvider services) : IDisposable
@@ -46,7 +49,8 @@ internal sealed class PluginSuites(PluginCatalog catalog, IServiceProvider servi
             case PluginKind.BlockBackend:
                 IBlockBackend Disk() => Stack<IBlockBackend>(new Scope(), "ram");
                 bool isKept = Keeps(Disk);
-                return new BlockSuite(name, () => isKept ? new KeptStorage(Disk) : new VolatileBlockStorage(Disk), thorough(BlockSuite.Usual));
+                BlockStorage Storage() => isKept ? new KeptStorage(Disk) : new VolatileBlockStorage(Disk);
+                return new BlockSuite(name, Storage, thorough(BlockSuite.Usual));
             default:
                 (INetworkBackend One, INetworkBackend Two) pair = Pair();
                 pair.One.Dispose();

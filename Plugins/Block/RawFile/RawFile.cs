@@ -17,7 +17,7 @@ public sealed record RawFileOptions
     [Option("Go past the host's page cache (O_DIRECT); sectors are then as large as the file system wants them.")]
     public bool Direct { get; init; }
 
-    [Option("The guest's sectors, bytes: 512, 1024, 2048 or 4096; 0 for those of the block device, and 512 for a file.", Min = "0", Max = "4096")]
+    [Option("The size of the guest's sectors in bytes: 512, 1024, 2048 or 4096; 0 for those of the block device, and 512 for a file.", Min = "0", Max = "4096")]
     public int SectorSize { get; init; }
 
     [Option("Take it for a disk byte for byte, even if it begins like an image of another format (qcow2, vmdk …) or a packed file.")]
@@ -32,7 +32,7 @@ public sealed record RawFileOptions
 /// with calls on the guest's own memory. A flush is fdatasync, a discard a hole punched. The file is locked (flock): one writer, or any readers.
 /// </summary>
 [Plugin("raw-file", PluginKind.BlockBackend, "1.1.0", Summary = "A disk in a file or block device of the host, byte for byte.", Options = typeof(RawFileOptions))]
-public sealed class RawFile : IGrowingBlockBackend
+public sealed class RawFile : IBlockBackend, IGrowingStorage
 {
     /// <summary>The largest read tried at once on the submitting thread: copying more would keep other requests waiting.</summary>
     private const int MostAtOnce = 128 << 10;

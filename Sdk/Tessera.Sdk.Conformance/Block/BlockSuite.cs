@@ -2,7 +2,9 @@ using Tessera.Sdk.Devices;
 
 namespace Tessera.Sdk.Conformance.Block;
 
-/// <summary>The conformance suite of block backends: random operations beside a model, the smallest failing case told with its seed.</summary>
+/// <summary>
+/// The conformance suite of block backends: random operations beside a model, the smallest failing case told with its seed.
+/// </summary>
 /// <param name="backend">The backend's name in the report.</param>
 /// <param name="newStorage">Makes a new place for a disk.</param>
 /// <param name="options">How thorough to be; only the cases and their length count.</param>
@@ -17,20 +19,24 @@ public sealed class BlockSuite(string backend, Func<BlockStorage> newStorage, Co
     public static ConformanceOptions Usual { get; } = new() { Scenarios = 60, Steps = 60 };
 
     /// <summary>The checks of every block backend, in the order of a report card.</summary>
-    public static IReadOnlyList<CheckInfo> AllChecks { get; } = [.. CheckMethod.Of(typeof(BlockSuite)).Select(static method => method.Info)];
+    public static IReadOnlyList<CheckInfo> AllChecks { get; } =
+        [.. CheckMethod.Of(typeof(BlockSuite)).Select(static method => method.Info)];
 
     [Check("Every read returns the last write, however segments lie.")]
-    private void Reads_return_what_was_written_last() => Hold(BlockStepKind.Read, BlockStepKind.Write, BlockStepKind.Write, BlockStepKind.Flush);
+    private void Reads_return_what_was_written_last() =>
+        Hold(BlockStepKind.Read, BlockStepKind.Write, BlockStepKind.Write, BlockStepKind.Flush);
 
     [Check("Zeroes are zero, and a discard leaves what was or zeroes.")]
     private void Zeroes_and_discards_touch_their_range_only() =>
         Hold(BlockStepKind.Read, BlockStepKind.Write, BlockStepKind.Write, BlockStepKind.Zero, BlockStepKind.Discard, BlockStepKind.Flush);
 
     [Check("Neighbouring requests at once do not spoil each other.")]
-    private void Requests_at_the_same_time_do_not_disturb_each_other() => Hold(BlockStepKind.Burst, BlockStepKind.Burst, BlockStepKind.Burst, BlockStepKind.Read, BlockStepKind.Flush);
+    private void Requests_at_the_same_time_do_not_disturb_each_other() =>
+        Hold(BlockStepKind.Burst, BlockStepKind.Burst, BlockStepKind.Burst, BlockStepKind.Read, BlockStepKind.Flush);
 
     [Check("Requests outside the disk do nothing.")]
-    private void Requests_outside_the_disk_are_refused_and_change_nothing() => Hold(BlockStepKind.Stray, BlockStepKind.Write, BlockStepKind.Read);
+    private void Requests_outside_the_disk_are_refused_and_change_nothing() =>
+        Hold(BlockStepKind.Stray, BlockStepKind.Write, BlockStepKind.Read);
 
     [Check("A disk is the same after it was closed.")]
     private void A_closed_disk_is_the_same_when_opened_again()
@@ -53,7 +59,9 @@ public sealed class BlockSuite(string backend, Func<BlockStorage> newStorage, Co
                 throw new NotPromisedException("no faults are injected into this storage");
         }
 
-        Hold(BlockStepKind.Write, BlockStepKind.Write, BlockStepKind.Burst, BlockStepKind.Zero, BlockStepKind.Discard, BlockStepKind.Flush, BlockStepKind.Crash, BlockStepKind.Reopen);
+        Hold(
+            BlockStepKind.Write, BlockStepKind.Write, BlockStepKind.Burst, BlockStepKind.Zero, BlockStepKind.Discard, BlockStepKind.Flush,
+            BlockStepKind.Crash, BlockStepKind.Reopen);
     }
 
     [Check("A disk opened for reading refuses to change.")]
@@ -134,7 +142,8 @@ public sealed class BlockSuite(string backend, Func<BlockStorage> newStorage, Co
         string? problem = null;
         BlockStep[]? smallest = RandomSearch.Find(
             _options,
-            (random, steps) => RandomSearch.Items(random, steps, step => new BlockStep(kinds[step.Below(kinds.Length)], (int)step.Below(int.MaxValue))),
+            (random, steps) => RandomSearch.Items(
+                random, steps, step => new BlockStep(kinds[step.Below(kinds.Length)], (int)step.Below(int.MaxValue))),
             RandomSearch.Fewer,
             steps =>
             {

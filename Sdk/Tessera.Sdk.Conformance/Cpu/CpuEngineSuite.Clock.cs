@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Sdk.Conformance.Cpu;

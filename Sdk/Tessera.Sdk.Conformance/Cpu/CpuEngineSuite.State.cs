@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Sdk.Conformance.Cpu;
@@ -62,7 +63,7 @@ public sealed partial class CpuEngineSuite
         Span<ulong> gdt = guest.Words(EngineGuest.FirstData + 8);
         gdt[6] = 0x00affb000000ffff;
         gdt[5] = 0x00cff3000000ffff;
-        guest.Cpus[0].SetDescriptorTables([guest.Frame(EngineGuest.FirstData + 8)], 512, [], 0);
+        guest.Cpus[0].SetDescriptorTables(new([guest.Frame(EngineGuest.FirstData + 8)], 512, [], 0));
         guest.Assemble(code =>
         {
             code.mov(eax, ds);
@@ -84,8 +85,8 @@ public sealed partial class CpuEngineSuite
     {
         using EngineGuest guest = new(Engine);
         Mfn frame = guest.Frame(EngineGuest.FirstData);
-        Expect.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables([frame], 513, [], 0));
-        Expect.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables([new Mfn(1L << 30)], 1, [], 0));
+        Expect.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([frame], 513, [], 0)));
+        Expect.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([new Mfn(1L << 30)], 1, [], 0)));
     });
 
     private EngineGuest WithVectors(bool wide)

@@ -1,8 +1,8 @@
 namespace Tessera.Sdk.Conformance.Memory;
 
 /// <summary>
-/// A small address space in a machine's first frames: L4 (0), L3 (1), L2 (2), L1 (3). It maps frame 8 writable, 9 read-only and the L1 itself
-/// read-only, from <see cref="Base"/> on. No U bits, as a guest builds it.
+/// A small address space in a machine's first frames: L4 (0), L3 (1), L2 (2), L1 (3). It maps frame 8 writable, 9 read-only and the L1
+/// itself read-only, from <see cref="Base"/> on. No U bits, as a guest builds it.
 /// </summary>
 internal sealed class BootTables
 {

@@ -1,17 +1,19 @@
+using Tessera.Sdk.Cpu.X64;
+
 namespace Tessera.Sdk.Conformance.Memory;
 
-/// <summary>Page-table bits as checks write them.</summary>
+/// <summary>Page-table bits under the short names that checks write them with.</summary>
 internal static class Entry
 {
-    public const ulong P = 1;
-    public const ulong RW = 2;
-    public const ulong U = 4;
-    public const ulong PWT = 8;
-    public const ulong PCD = 16;
-    public const ulong A = 32;
-    public const ulong D = 64;
-    public const ulong PSE = 128;
-    public const ulong G = 256;
-    public const ulong NX = 1UL << 63;
-    public const ulong FrameMask = 0x000F_FFFF_FFFF_F000;
+    public const ulong P = PageTableEntry.Present;
+    public const ulong RW = PageTableEntry.Writable;
+    public const ulong U = PageTableEntry.User;
+    public const ulong PWT = PageTableEntry.WriteThrough;
+    public const ulong PCD = PageTableEntry.CacheDisable;
+    public const ulong A = PageTableEntry.Accessed;
+    public const ulong D = PageTableEntry.Dirty;
+    public const ulong PSE = PageTableEntry.PatOrLarge;
+    public const ulong G = PageTableEntry.Global;
+    public const ulong NX = PageTableEntry.NoExecute;
+    public const ulong FrameMask = PageTableEntry.FrameMask;
 }

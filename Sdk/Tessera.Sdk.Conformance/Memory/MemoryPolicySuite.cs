@@ -11,10 +11,14 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
 {
     private static readonly long[] Amounts = [long.MinValue, -1, 0, 1, 2, 100, 255, 256, 4096, 1 << 20, long.MaxValue / 2, long.MaxValue];
 
+    private static readonly (long Total, long Assigned)[] Machines =
+        [(1000, 0), (1000, 900), (1000, 999), (1000, 1000), (0, 0), (long.MaxValue, 1)];
+
     private readonly ConformanceOptions _options = options ?? new();
 
     /// <summary>The checks of every memory policy, in the order of a report card.</summary>
-    public static IReadOnlyList<CheckInfo> AllChecks { get; } = [.. CheckMethod.Of(typeof(MemoryPolicySuite)).Select(static method => method.Info)];
+    public static IReadOnlyList<CheckInfo> AllChecks { get; } =
+        [.. CheckMethod.Of(typeof(MemoryPolicySuite)).Select(static method => method.Info)];
 
     [Check("A domain starts with no more than its maximum and than the machine has left, or is refused.")]
     private void A_domain_starts_with_no_more_than_its_maximum_and_than_there_is()
@@ -24,10 +28,11 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
         {
             foreach (long most in Amounts.Where(static amount => amount >= 0))
             {
-                foreach ((long total, long assigned) in ((long, long)[])[(1000, 0), (1000, 900), (1000, 999), (1000, 1000), (0, 0), (long.MaxValue, 1)])
+                foreach ((long total, long assigned) in Machines)
                 {
                     long given = memory.FramesAtCreation(new(new DomainId(1), frames, most), new(total, assigned));
-                    Within(given, Math.Min(most, total - assigned), $"{frames} frames asked for, at most {most}, {assigned} of {total} in use");
+                    string when = $"{frames} frames asked for, at most {most}, {assigned} of {total} in use";
+                    Within(given, Math.Min(most, total - assigned), when);
                 }
             }
         }
@@ -44,7 +49,8 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
                 foreach (long assigned in (long[])[250, 900, 999, 1000])
                 {
                     long given = memory.FramesToGrant(new(new DomainId(1), 100, 200), has, asked, new(1000, assigned));
-                    Within(given, Math.Max(0, Math.Min(asked, Math.Min(200 - has, 1000 - assigned))), $"{asked} frames asked for by one of 200 that has {has}, {assigned} of 1000 in use");
+                    string when = $"{asked} frames asked for by one of 200 that has {has}, {assigned} of 1000 in use";
+                    Within(given, Math.Min(asked, Math.Min(200 - has, 1000 - assigned)), when);
                 }
             }
         }
@@ -98,7 +104,11 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
             long given = exists ? memory.FramesToGrant(request, has, frames, budget) : memory.FramesAtCreation(request, budget);
             long most = Math.Min(exists ? Math.Min(frames, Most - has) : Most, Total - budget.AssignedFrames);
             if (given < 0 || given > most)
-                return $"step {step + 1}: {given} frames for d{domain + 1}, which has {has} and asks for {frames}; 0 to {most} can be given";
+            {
+                return $"step {step + 1}: {given} frames for d{domain + 1}, which has {has} and asks for {frames}; "
+                    + $"0 to {most} can be given";
+            }
+
             if (given > 0)
                 domains[domain] = has + given;
         }

@@ -1,4 +1,4 @@
-using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -72,7 +72,11 @@ internal class MmuMachine : IMmuHost
     {
         int at = At(entryAddress);
         if (_reported[at] != oldEntry || _memory[at] != newEntry)
-            throw new InvalidOperationException($"Untrue change at {entryAddress:x}: {oldEntry:x} to {newEntry:x}, was {_reported[at]:x} and is {_memory[at]:x}.");
+        {
+            throw new InvalidOperationException(
+                $"Untrue change at {entryAddress:x}: {oldEntry:x} to {newEntry:x}, was {_reported[at]:x} and is {_memory[at]:x}.");
+        }
+
         _reported[at] = newEntry;
         Changes++;
     }
@@ -103,7 +107,8 @@ internal class MmuMachine : IMmuHost
 
     public XenErrno Do(MmuExtOp command, Mfn frame, Mfn source = default, int vcpu = 0) => Mmu.Extended(vcpu, (uint)command, frame, source);
 
-    public XenErrno Write(Mfn table, int index, ulong entry, MmuUpdateKind kind = MmuUpdateKind.NormalPtUpdate) => Mmu.Update(Address(table, index) | (ulong)kind, entry);
+    public XenErrno Write(Mfn table, int index, ulong entry, MmuUpdateKind kind = MmuUpdateKind.NormalPtUpdate) =>
+        Mmu.Update(Address(table, index) | (ulong)kind, entry);
 
     public (FrameType Type, long Count) TypeOf(Mfn frame) => Frames.TypeOf(frame);
 
@@ -120,7 +125,10 @@ internal class MmuMachine : IMmuHost
             for (int index = 0; index < 512; index++)
             {
                 if (memory[index] != reported[index] && (table || (reported[index] & Entry.P) != 0))
-                    throw new InvalidOperationException($"Change of {this[frame]} entry {index} was not reported: {reported[index]:x} is now {memory[index]:x}.");
+                {
+                    throw new InvalidOperationException(
+                        $"Change of {this[frame]} entry {index} was not reported: {reported[index]:x} is now {memory[index]:x}.");
+                }
             }
 
             if (!table)
@@ -141,15 +149,15 @@ internal class MmuMachine : IMmuHost
             if ((entry & (Entry.P | Entry.U)) != (Entry.P | Entry.U))
                 return null;
             writable &= (entry & Entry.RW) != 0;
-            frame = Mfn.FromEntry(entry);
+            frame = PageTableEntry.FrameOf(entry);
         }
 
         return (Existing(frame), writable);
     }
 
     /// <summary>
-    /// Looks at everything that CPUs can reach from the roots they run on: only frames of the domain, no page table and none of these descriptor
-    /// tables through a writable mapping, and in the VMM's slots what the VMM wants there.
+    /// Looks at everything that CPUs can reach from the roots they run on: only frames of the domain, no page table and none of these
+    /// descriptor tables through a writable mapping, and in the VMM's slots what the VMM wants there.
     /// </summary>
     public void RequireSafe(IReadOnlyCollection<Mfn> descriptors)
     {
@@ -187,14 +195,21 @@ internal class MmuMachine : IMmuHost
         {
             ulong entry = Read(frame, index);
             if (level == 4 && index is >= FirstSlot and <= LastSlot)
-                Expect.True(entry == HypervisorEntries.FirstOrDefault(own => own.Slot == index).Entry, $"{frame}, entry {entry:x}", $"slot {index} of a root holds the VMM's own");
+                RequireOwn(index, entry);
             else if ((entry & Entry.P) == 0)
                 continue;
             else if (level > 1)
-                Reach(Mfn.FromEntry(entry), level - 1, tables, writable);
-            else if (Existing(Mfn.FromEntry(entry)) is var target && (entry & Entry.RW) != 0)
+                Reach(PageTableEntry.FrameOf(entry), level - 1, tables, writable);
+            else if (Existing(PageTableEntry.FrameOf(entry)) is var target && (entry & Entry.RW) != 0)
                 writable.Add(target);
         }
+    }
+
+    private void RequireOwn(int slot, ulong entry)
+    {
+        ulong own = HypervisorEntries.FirstOrDefault(each => each.Slot == slot).Entry;
+        if (entry != own)
+            Expect.Fail($"slot {slot} of a root holds {entry:x}, not the VMM's own {own:x}");
     }
 
     private static Mfn Existing(Mfn frame)

@@ -213,5 +213,6 @@ public sealed partial class MmuSuite
         }
     }
 
-    private bool Translates(int vcpu, ulong address, bool forWriting, bool userMode = false) => _machine.Mmu.Translate(vcpu, userMode, new VirtualAddress(address), forWriting, out _);
+    private bool Translates(int vcpu, ulong address, bool forWriting, bool userMode = false) =>
+        _machine.Mmu.Translate(vcpu, userMode, new VirtualAddress(address), forWriting, out _);
 }

@@ -72,7 +72,10 @@ public sealed partial class MmuSuite
     {
         Boot();
         MmuExtOp[] commands =
-            [MmuExtOp.PinL1Table, MmuExtOp.PinL4Table, MmuExtOp.UnpinTable, MmuExtOp.NewBaseptr, MmuExtOp.NewUserBaseptr, MmuExtOp.ClearPage, MmuExtOp.CopyPage];
+        [
+            MmuExtOp.PinL1Table, MmuExtOp.PinL4Table, MmuExtOp.UnpinTable, MmuExtOp.NewBaseptr, MmuExtOp.NewUserBaseptr,
+            MmuExtOp.ClearPage, MmuExtOp.CopyPage,
+        ];
         foreach (MmuExtOp command in commands)
         {
             foreach (Mfn frame in (Mfn[])[MmuMachine.ForeignFrame, Mfn.None, new(long.MinValue), new(1)])

@@ -8,7 +8,9 @@ namespace Tessera.Sdk.Conformance.Memory;
 // How long an operation takes at a stretch, the end of a domain, and guests that try everything.
 public sealed partial class MmuSuite
 {
-    /// <summary>An entry changes two accounts at most: its target's, and its own table's with the last entry. The rest is the operation's own.</summary>
+    /// <summary>
+    /// An entry changes two accounts at most: its target's, and its own table's with the last entry. The rest is the operation's own.
+    /// </summary>
     private const int Bound = MmuLimits.EntriesAtOnce + 32;
 
     [Check("No stretch of an operation, or of its undoing, looks at more entries than the limit.")]
@@ -19,7 +21,10 @@ public sealed partial class MmuSuite
         IDomainMmu raw = _machine.Mmu.Raw;
         int stretches = 0;
         (MmuExtOp Command, Mfn Frame)[] operations =
-            [(MmuExtOp.PinL4Table, root), (MmuExtOp.NewUserBaseptr, root), (MmuExtOp.UnpinTable, root), (MmuExtOp.NewUserBaseptr, new Mfn(0)), (MmuExtOp.NewUserBaseptr, root)];
+        [
+            (MmuExtOp.PinL4Table, root), (MmuExtOp.NewUserBaseptr, root), (MmuExtOp.UnpinTable, root),
+            (MmuExtOp.NewUserBaseptr, new Mfn(0)), (MmuExtOp.NewUserBaseptr, root),
+        ];
         foreach ((MmuExtOp command, Mfn frame) in operations)
         {
             XenErrno answer;
@@ -151,7 +156,9 @@ public sealed partial class MmuSuite
     {
         int before = _frames.Changes;
         T answer = what();
-        Expect.True(_frames.Changes - before <= Bound, $"{_frames.Changes - before} accounts changed", $"at most {MmuLimits.EntriesAtOnce} entries at a stretch");
+        int changes = _frames.Changes - before;
+        if (changes > Bound)
+            Expect.Fail($"{changes} accounts changed at a stretch, where at most {MmuLimits.EntriesAtOnce} entries may be looked at");
         return answer;
     }
 }

@@ -5,8 +5,8 @@ using static Tessera.Sdk.Conformance.Memory.Entry;
 namespace Tessera.Sdk.Conformance.Memory;
 
 /// <summary>
-/// The conformance suite of MMU virtualizations: what hypercalls answer, what a CPU then finds from the roots that the MMU names, and that no guest gets
-/// at a frame that is not its own, at a table, or at the VMM's slots.
+/// The conformance suite of MMU virtualizations: what hypercalls answer, what a CPU then finds from the roots that the MMU names, and that no
+/// guest gets at a frame that is not its own, at a table, or at the VMM's slots.
 /// </summary>
 /// <param name="mmu">The MMU's name in the report.</param>
 /// <param name="create">Makes the MMU of a machine; called many times.</param>
@@ -46,7 +46,8 @@ public sealed partial class MmuSuite(string mmu, Func<IMmuVirtualization> create
     }
 
     /// <summary>A frame that the guest may not write.</summary>
-    private void IsNotPlain(Mfn frame) => Expect.Equal(_machine.Write(_tables.L1, 400, frame.Address | P | RW), XenErrno.EINVAL, $"{frame} is in use");
+    private void IsNotPlain(Mfn frame) =>
+        Expect.Equal(_machine.Write(_tables.L1, 400, frame.Address | P | RW), XenErrno.EINVAL, $"{frame} is in use");
 
     private static ulong Page(int index) => BootTables.Page(index).Value;
 }

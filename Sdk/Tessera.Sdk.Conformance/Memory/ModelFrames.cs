@@ -12,7 +12,8 @@ internal sealed class ModelFrames : IFrameTable
 
     public bool Has(Mfn frame) => MmuMachine.IndexOf(frame) >= 0;
 
-    public (FrameType Type, long Count) TypeOf(Mfn frame) => MmuMachine.IndexOf(frame) is >= 0 and var index ? (_accounts[index].Type, _accounts[index].Count) : default;
+    public (FrameType Type, long Count) TypeOf(Mfn frame) =>
+        MmuMachine.IndexOf(frame) is >= 0 and var index ? (_accounts[index].Type, _accounts[index].Count) : default;
 
     public TypeReference TakeType(Mfn frame, FrameType type)
     {

@@ -17,7 +17,8 @@ public sealed class NetworkSuite(string backend, Func<(INetworkBackend One, INet
     private static readonly MacAddress Second = new(0x0016_3E00_0002);
 
     /// <summary>The checks of every network backend, in the order of a report card.</summary>
-    public static IReadOnlyList<CheckInfo> AllChecks { get; } = [.. CheckMethod.Of(typeof(NetworkSuite)).Select(static method => method.Info)];
+    public static IReadOnlyList<CheckInfo> AllChecks { get; } =
+        [.. CheckMethod.Of(typeof(NetworkSuite)).Select(static method => method.Info)];
 
     [Check("What arrives is what was sent, with what it needs, in order, however it lies in memory.")]
     private void Frames_of_every_length_and_shape_arrive_unchanged_and_in_order() => With((one, _, two) =>
@@ -126,7 +127,10 @@ public sealed class NetworkSuite(string backend, Func<(INetworkBackend One, INet
         }
     }
 
-    /// <summary>What arrived. A backend that is not prompt delivers from a thread of its own, while a test looks, and may have frames of its host's.</summary>
+    /// <summary>
+    /// What arrived. A backend that is not prompt delivers from a thread of its own, while a test looks, and may have frames of its
+    /// host's.
+    /// </summary>
     private sealed class Listener : INetworkReceiver
     {
         private readonly Lock _gate = new();
