@@ -131,7 +131,9 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         IAnsiConsole console = host.OutConsole;
         console.WriteLine($"{plugin.Name} {plugin.Version}: {(card.Passed ? "conforms" : "does not conform")}", new Style(decoration: Decoration.Bold));
         Table table = new Table().Border(TableBorder.Simple);
-        table.AddColumns(new TableColumn("check"), new TableColumn("").NoWrap(), new TableColumn("found"));
+        // Checks of schedulers have short names, the others' are sentences.
+        TableColumn names = new("check") { NoWrap = plugin.Kind == PluginKind.Scheduler };
+        table.AddColumns(names, new TableColumn("").NoWrap(), new TableColumn("found"));
         foreach (CheckResult check in card.Checks)
         {
             (string word, Color colour) = check.Outcome switch
