@@ -212,7 +212,7 @@ public sealed partial class Machine
             MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
             mmu = _mmu.Attach(host);
             domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, frames, writes, guestMachine, host, mmu);
-            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
+            SchedulableVcpu schedulable = new(new SchedulableDomain(id, configuration.Weight, configuration.SchedulerOptions), 0, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)

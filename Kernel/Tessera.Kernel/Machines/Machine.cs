@@ -237,7 +237,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>Changes a domain's weight, scheduler options or affinity while it runs; null leaves one as it is.</summary>
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
     public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
-        Tell(domain, vcpu => Core.Adjust(vcpu, weight, schedulerOptions, affinity, Clock.Now));
+        _ = _errands.Run(() => Core.Adjust(domain.Vcpus[0].Schedulable.Domain, weight, schedulerOptions, affinity, Clock.Now));
 
     /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.</summary>
     public DomainActivity ActivityOf(Domain domain)
@@ -395,7 +395,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             domain.State,
             vcpu.Schedulable.State is RunState.Running or RunState.Runnable,
             domain.ExitReason,
-            vcpu.Schedulable.Weight,
+            vcpu.Schedulable.Domain.Weight,
             account.CpuTime,
             account.WaitTime,
             account.Wakes,

@@ -3,6 +3,7 @@ using Tessera.Kernel.Grants;
 using Tessera.Kernel.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Memory;
@@ -200,7 +201,7 @@ internal sealed unsafe class DomainMemory : IDisposable
                 return made;
             }
 
-            return _machineToPhysical + (512 * (Mfn.FromEntry(table[index]).Value - TableFirst.Value));
+            return _machineToPhysical + (512 * (PageTableEntry.FrameOf(table[index]).Value - TableFirst.Value));
         }
 
         ulong* level3 = NewTable(out ulong root);

@@ -62,7 +62,7 @@ public sealed class Disk
     /// <exception cref="BackendException">The storage does not answer.</exception>
     public long Grow()
     {
-        if (_backend is not IGrowingBlockBackend growing)
+        if (_backend.TryGet<IGrowingStorage>() is not { } growing)
             throw new DeviceException($"{Name} of {Domain.Name}: its backend does not grow; one that does is raw-file.");
         _device.Announce(keys =>
         {
