@@ -97,9 +97,6 @@ internal sealed unsafe class ScriptedGuest : IDisposable
     /// <summary>Another domain of the machine, booted when it is first asked for.</summary>
     public ScriptedGuest Other => _first ?? (_other ??= MakeOther());
 
-    /// <summary>What the VMM told the engine.</summary>
-    public ScriptedMachine Hardware => _hardware;
-
     /// <summary>The vCPU.</summary>
     public ScriptedCpu Cpu => _cpu;
 
