@@ -24,7 +24,7 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
         if (manifest.Kind != kind)
         {
             throw new PluginException(
-                $"{manifest.Path} is the {PluginKinds.Title(manifest.Kind)} \"{manifest.Name}\", and a {PluginKinds.Title(kind)} is wanted here.",
+                $"{manifest.Path} is the {PluginKinds.Title(manifest.Kind)} \"{manifest.Name}\", but a {PluginKinds.Title(kind)} is wanted here.",
                 $"Name a {PluginKinds.Title(kind)}{Known(Scan([]), kind)}.");
         }
 
@@ -75,7 +75,7 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
         if (named.Length > 0)
         {
             throw new PluginException(
-                $"The plugin \"{name}\" ({named[0].Path}) is a {PluginKinds.Title(named[0].Kind)}, and a {PluginKinds.Title(kind)} is wanted here.",
+                $"The plugin \"{name}\" ({named[0].Path}) is a {PluginKinds.Title(named[0].Kind)}, but a {PluginKinds.Title(kind)} is wanted here.",
                 $"Name a {PluginKinds.Title(kind)}{Known(manifests, kind)}.");
         }
 

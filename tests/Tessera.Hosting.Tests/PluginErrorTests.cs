@@ -244,7 +244,7 @@ internal sealed class PluginErrorTests
     public void A_service_that_is_not_offered_is_named()
     {
         _forge.Plugin("Want", PluginForge.Scheduler("want", parameters: "System.Text.Encoding encoding", description: "encoding.EncodingName"));
-        CreateFails("want", null, "wants System.Text.Encoding encoding", "nor a service offered here");
+        CreateFails("want", null, "needs System.Text.Encoding encoding", "nor a service offered here");
     }
 
     [Test]

@@ -33,7 +33,7 @@ internal sealed class ControlDesk(TimeSpan patience, PreparedExperiment? prepare
                 if (order.State == OrderState.Waiting && left <= 0)
                 {
                     order.State = OrderState.Withdrawn;
-                    throw new ControlException(ControlCode.Busy, $"The run did not come to it within {patience.TotalSeconds:0} s, so nothing was changed: it builds its domains or is ending. Try again.");
+                    throw new ControlException(ControlCode.Busy, $"The run did not get to it within {patience.TotalSeconds:0} s, so nothing was changed: it is building its domains or ending. Try again.");
                 }
 
                 _ = Monitor.Wait(_gate, (int)Math.Clamp(left, 1, 1000));

@@ -28,7 +28,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         Option<long> seed = new("--seed") { Description = "Seed of the random scenarios.", HelpName = "N", DefaultValueFactory = _ => 1 };
         Option<string?> replay = new("--replay") { Description = "Carry out the scenario of this file instead, such as one that a failed check printed.", HelpName = "FILE" };
         Option<string?> output = new("--out") { Description = "Write the smallest failing scenario of each failed check into this folder, NAME-CHECK.scenario.", HelpName = "DIR" };
-        Command check = new("check", "Hold a scheduler plugin to what it promises: the conformance suite, with a report card.") { plugin, json, scenarios, seed, replay, output };
+        Command check = new("check", "Check whether a scheduler plugin keeps its promises: the conformance suite, with a report card.") { plugin, json, scenarios, seed, replay, output };
         check.SetAction(parsed => Check(
             parsed.GetRequiredValue(plugin),
             new ConformanceOptions { Scenarios = parsed.GetValue(scenarios), Seed = parsed.GetValue(seed) },

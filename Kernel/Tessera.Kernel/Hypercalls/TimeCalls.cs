@@ -14,7 +14,6 @@ internal static unsafe class TimeCalls
     /// <summary>set_timer_op(instant in nanoseconds of system time, 0 for none).</summary>
     public static long SetTimer(ref HypercallCall call)
     {
-        call.Vcpu.Period = Nanoseconds.Zero;
         if (call.A0 == 0)
             TimerQueue.Disarm(call.Vcpu.Timer);
         else
@@ -32,8 +31,10 @@ internal static unsafe class TimeCalls
         {
             case VcpuOp.IsUp:
                 return 1;
-            case VcpuOp.Initialise or VcpuOp.Up:
+            case VcpuOp.Initialise:
                 return HypercallCall.Error(XenErrno.EEXIST);
+            case VcpuOp.Up:
+                return 0;
             case VcpuOp.GetRunstateInfo:
                 return VcpuTimes.WriteRunstate(vcpu, call.A2) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case VcpuOp.RegisterRunstateMemoryArea:
@@ -45,11 +46,7 @@ internal static unsafe class TimeCalls
                 return 0;
             case VcpuOp.StopPeriodicTimer or VcpuOp.StopSingleshotTimer:
                 if (ReferenceEquals(vcpu, call.Vcpu))
-                {
-                    vcpu.Period = Nanoseconds.Zero;
-                    TimerQueue.Disarm(vcpu.Timer);
-                }
-
+                    TimerQueue.Disarm((VcpuOp)call.A0 == VcpuOp.StopPeriodicTimer ? vcpu.PeriodicTimer : vcpu.Timer);
                 return 0;
             case VcpuOp.SetPeriodicTimer:
                 return ReferenceEquals(vcpu, call.Vcpu) ? SetPeriodic(ref call) : HypercallCall.Error(XenErrno.EINVAL);
@@ -76,7 +73,7 @@ internal static unsafe class TimeCalls
             return HypercallCall.Error(XenErrno.EINVAL);
         call.Vcpu.Period = Instant(period);
         Machine machine = call.Domain.Machine;
-        machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, machine.Clock.Now + call.Vcpu.Period);
+        machine.ArmTimer(call.Vcpu, call.Vcpu.PeriodicTimer, machine.Clock.Now + call.Vcpu.Period);
         return 0;
     }
 
@@ -87,7 +84,6 @@ internal static unsafe class TimeCalls
         Machine machine = call.Domain.Machine;
         if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && Instant(request.Timeout) < machine.Clock.Now)
             return -ETime;
-        call.Vcpu.Period = Nanoseconds.Zero;
         machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, Instant(request.Timeout));
         return 0;
     }

@@ -35,6 +35,7 @@ internal sealed unsafe class Vcpu
         CounterShift = (cpu as IShiftsCounter)?.CounterShift ?? 0;
         Info = domain.Shared.VcpuInfo(index);
         Timer = new Alarm(OnTimer);
+        PeriodicTimer = new Alarm(OnPeriod);
         PollTimeout = new Alarm(OnPollTimeout);
     }
 
@@ -82,8 +83,13 @@ internal sealed unsafe class Vcpu
     /// <summary>What answers leaf hypercalls inside the guest; null where every one is an exit.</summary>
     public FastPath.VcpuFastPath? FastPath { get; set; }
 
+    /// <summary>The single-shot timer, which set_timer_op sets too.</summary>
     public Alarm Timer { get; }
 
+    /// <summary>The periodic timer.</summary>
+    public Alarm PeriodicTimer { get; }
+
+    /// <summary>How often the periodic timer goes off; meaningful while it is armed.</summary>
     public Nanoseconds Period { get; set; }
 
     public Alarm PollTimeout { get; }
@@ -259,11 +265,19 @@ internal sealed unsafe class Vcpu
         Volatile.Write(ref _wakeDue, Nanoseconds.Never.Value);
     }
 
-    private void OnTimer()
+    private void OnTimer() => RaiseTimer(Timer.Deadline);
+
+    private void OnPeriod()
     {
-        Volatile.Write(ref _wakeDue, Timer.Deadline.Value);
-        if (Period > Nanoseconds.Zero && Schedulable.State != RunState.Offline)
-            Domain.Machine.ArmTimer(this, Timer, Nanoseconds.Max(Timer.Deadline + Period, Domain.Machine.Clock.Now));
+        Nanoseconds due = PeriodicTimer.Deadline;
+        if (Schedulable.State != RunState.Offline)
+            Domain.Machine.ArmTimer(this, PeriodicTimer, Nanoseconds.Max(due + Period, Domain.Machine.Clock.Now));
+        RaiseTimer(due);
+    }
+
+    private void RaiseTimer(Nanoseconds due)
+    {
+        Volatile.Write(ref _wakeDue, due.Value);
         Domain.Events.RaiseVirq(this, Virq.Timer);
         Volatile.Write(ref _wakeDue, Nanoseconds.Never.Value);
     }
