@@ -133,7 +133,7 @@ internal sealed class StopSignals : IDisposable
         {
             _hardEnd(
                 $"error: this has not stopped within {_limit.TotalSeconds:0} s, because an engine, a scheduler, a backend or the terminal does not return. It is ended as it is."
-                + $"{Environment.NewLine}Its results are missing or incomplete. Try again without plugins of your own, one after the other; `tessera plugins check` looks at a scheduler.{Environment.NewLine}");
+                + $"{Environment.NewLine}Its results are missing or incomplete. Try again without plugins of your own, one after the other; `tessera plugins check` looks at one.{Environment.NewLine}");
         }
     }
 }

@@ -28,10 +28,14 @@ internal sealed unsafe class VcpuFastPath
     public VcpuFastPath(Vcpu vcpu, FastPathMemory memory, IAdoptsEntries adopter, ISyscallInterception interception)
     {
         (_vcpu, _adopter, _interception) = (vcpu, adopter, interception);
-        _code = FastPathCode.Write(memory, vcpu.Index, interception.Exit);
-        _entry = memory.CodeAddress(vcpu.Index);
+        FastPathPlaces places = memory.PlacesOf(vcpu.Index, interception.Exit);
+        _code = FastPathCode.For(vcpu.Domain.Machine.FastPathCodes, places);
+        Span<byte> page = memory.Code(vcpu.Index);
+        page.Fill(0xcc);
+        _code.Bytes.CopyTo(page);
+        _entry = places.Code;
         _guest = memory.Guest(vcpu.Index);
-        interception.Declare(_entry, _code.Bytes);
+        interception.Declare(_entry, _code.Bytes.Length);
     }
 
     /// <summary>The kernel root that shows the fast paths; none for "closed".</summary>

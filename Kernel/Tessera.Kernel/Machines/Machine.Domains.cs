@@ -196,9 +196,17 @@ public sealed partial class Machine
         Domain? domain = null;
         try
         {
-            memory = new DomainMemory(request.Frames, Engine.Facts);
-            fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = Virtual?.Time.GuestsOf(id) });
+            int fastPages = DomainFastPath.PagesFor(_fastPaths, Engine.Facts, request.Frames, vcpus: 1);
+            memory = new DomainMemory(_arena, request.Frames, Engine.Facts, fastPages);
+            if (fastPages > 0)
+                fastMemory = DomainFastPath.CreateMemory(Engine.Facts, _arena, memory, vcpus: 1);
+            guestMachine = Engine.CreateMachine(new GuestMachineLayout
+            {
+                Name = configuration.Name,
+                Regions = fastMemory is null ? [memory.Region] : [memory.Region, fastMemory.Region],
+                MaxCpus = 1,
+                Time = Virtual?.Time.GuestsOf(id),
+            });
             FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
             GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
             MmuHost host = new(id, 1, frames, memory, writes, guestMachine);

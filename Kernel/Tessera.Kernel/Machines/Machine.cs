@@ -38,6 +38,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     private readonly FastPathMode _fastPaths;
     private readonly PolicyErrands _errands = new("tessera errands");
     private readonly Lock _gate = new();
+    private readonly Native.HostArena _arena = new();
     private readonly List<Domain> _domains = [];
     private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
     private readonly PhysicalCpu[] _pcpus;
@@ -175,6 +176,9 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     internal MachineClock Clock { get; }
 
     internal VcpuTimes Times { get; }
+
+    /// <summary>Code of fast paths that some domain has had.</summary>
+    internal System.Collections.Concurrent.ConcurrentDictionary<FastPathPlaces, FastPathCode> FastPathCodes { get; } = new();
 
     internal FrameBudget Frames { get; }
 
@@ -341,6 +345,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
             _networkWorker.Dispose();
             StoreServer.Dispose();
             _pool?.Dispose();
+            _arena.Dispose();
         }
         finally
         {

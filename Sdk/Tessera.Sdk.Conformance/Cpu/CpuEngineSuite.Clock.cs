@@ -1,5 +1,4 @@
 using Iced.Intel;
-using NUnit.Framework;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
@@ -7,32 +6,34 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Sdk.Conformance.Cpu;
 
 // IGuestClock: time that follows from work.
-public abstract partial class CpuEngineConformance
+public sealed partial class CpuEngineSuite
 {
     private const long NoEnd = long.MaxValue / 2;
     private const int ComesAndGoes = 20;
     private static readonly GuestTime CountedTime = new() { InstructionsPerMicrosecond = 300, Seed = 5 };
 
-    /// <summary>Cpus are clocks where the facts say so and nowhere else.</summary>
-    [Test]
-    public void Cpus_are_clocks_where_the_facts_say_so()
+    [Check("Cpus are clocks where the facts say so and nowhere else.")]
+    private void Cpus_are_clocks_where_the_facts_say_so()
     {
         using EngineGuest guest = new(Engine, time: Engine.Facts.OwnsTime ? CountedTime : null);
-        Assert.That(guest.Cpus[0] is IGuestClock, Is.EqualTo(Engine.Facts.OwnsTime));
+        Expect.Equal(guest.Cpus[0] is IGuestClock, Engine.Facts.OwnsTime);
     }
 
-    /// <summary>Equal work gives equal time and equal results however often Run is called, and in each of two runs.</summary>
-    [Test]
-    public void Equal_work_gives_equal_time_however_often_Run_is_called([Values(1, 7, 997, 10_000, NoEnd)] long slice) => OnEngineThread(thread =>
+    [Check("Equal work gives equal time and equal results however often Run is called, and in each of two runs.")]
+    [Case(1)]
+    [Case(7)]
+    [Case(997)]
+    [Case(10_000)]
+    [Case(NoEnd)]
+    private void Equal_work_gives_equal_time_however_often_Run_is_called(long slice) => OnEngineThread(thread =>
     {
         (long time, ulong[] seen) = Work(thread, NoEnd, static _ => { });
         (long sliced, ulong[] slicedSeen) = Work(thread, slice, static _ => { });
-        Assert.That((sliced, slicedSeen), Is.EqualTo((time, seen)));
+        Expect.Equal((sliced, slicedSeen), (time, seen));
     });
 
-    /// <summary>What the engine must forget of page tables and code changes neither time nor results.</summary>
-    [Test]
-    public void What_the_engine_must_forget_changes_neither_time_nor_results() => OnEngineThread(thread =>
+    [Check("What the engine must forget of page tables and code changes neither time nor results.")]
+    private void What_the_engine_must_forget_changes_neither_time_nor_results() => OnEngineThread(thread =>
     {
         (long time, ulong[] seen) = Work(thread, NoEnd, static _ => { });
         (long disturbed, ulong[] disturbedSeen) = Work(thread, 501, static guest =>
@@ -42,12 +43,11 @@ public abstract partial class CpuEngineConformance
             guest.Change(EngineGuest.L2, 2, 0);
             guest.Change(EngineGuest.L2, 2, entry);
         });
-        Assert.That((disturbed, disturbedSeen), Is.EqualTo((time, seen)));
+        Expect.Equal((disturbed, disturbedSeen), (time, seen));
     });
 
-    /// <summary>Each instruction counts once, one that faults when it is carried out.</summary>
-    [Test]
-    public void Each_instruction_counts_once_and_one_that_faults_when_it_is_carried_out() => OnEngineThread(thread =>
+    [Check("Each instruction counts once, one that faults when it is carried out.")]
+    private void Each_instruction_counts_once_and_one_that_faults_when_it_is_carried_out() => OnEngineThread(thread =>
     {
         using EngineGuest guest = Counted();
         ulong entry = guest.Words(EngineGuest.L1)[DataEntry];
@@ -64,28 +64,31 @@ public abstract partial class CpuEngineConformance
         guest.State.Rbx = EngineGuest.Data;
         long time = 1_000;
         Trap trap = Clock(guest).Run(thread, ref time, NoEnd);
-        Assert.That((trap.Kind, trap.Vector, time), Is.EqualTo((TrapKind.Exception, (byte)14, 1_010L)), "up to the fault");
+        Expect.Equal((trap.Kind, trap.Vector, time), (TrapKind.Exception, (byte)14, 1_010L), "up to the fault");
         trap = Clock(guest).Run(thread, ref time, NoEnd);
-        Assert.That((trap.Vector, time), Is.EqualTo(((byte)14, 1_010L)), "the fault once more");
+        Expect.Equal((trap.Vector, time), ((byte)14, 1_010L), "the fault once more");
         guest.Change(EngineGuest.L1, DataEntry, entry);
         trap = Clock(guest).Run(thread, ref time, NoEnd);
-        Assert.That((trap.Kind, trap.Vector, time), Is.EqualTo((TrapKind.Exception, (byte)6, 1_016L)), "the store and what follows");
+        Expect.Equal((trap.Kind, trap.Vector, time), (TrapKind.Exception, (byte)6, 1_016L), "the store and what follows");
     });
 
-    /// <summary>A time that has come already lets nothing happen.</summary>
-    [Test]
-    public void A_time_that_has_come_already_lets_nothing_happen([Values(5_000, 4_999, 0, -1, long.MinValue)] long until) => OnEngineThread(thread =>
+    [Check("A time that has come already lets nothing happen.")]
+    [Case(5_000)]
+    [Case(4_999)]
+    [Case(0)]
+    [Case(-1)]
+    [Case(long.MinValue)]
+    private void A_time_that_has_come_already_lets_nothing_happen(long until) => OnEngineThread(thread =>
     {
         using EngineGuest guest = CountedLoop();
         long time = 5_000;
         Trap trap = Clock(guest).Run(thread, ref time, until);
-        Assert.That((trap.Kind, trap.IsInterruptible, time), Is.EqualTo((TrapKind.Preempted, true, 5_000L)));
-        Assert.That((guest.State.Rip, guest.State.Rax), Is.EqualTo((EngineGuest.Code, 0UL)));
+        Expect.Equal((trap.Kind, trap.IsInterruptible, time), (TrapKind.Preempted, true, 5_000L));
+        Expect.Equal((guest.State.Rip, guest.State.Rax), (EngineGuest.Code, 0UL));
     });
 
-    /// <summary>It comes back at the first backward jump from the time on.</summary>
-    [Test]
-    public void It_comes_back_at_the_first_backward_jump_from_the_time_on() => OnEngineThread(thread =>
+    [Check("It comes back at the first backward jump from the time on.")]
+    private void It_comes_back_at_the_first_backward_jump_from_the_time_on() => OnEngineThread(thread =>
     {
         using EngineGuest guest = CountedLoop();
         for (long until = 1; until < 200; until++)
@@ -93,14 +96,13 @@ public abstract partial class CpuEngineConformance
             guest.State.Rip = EngineGuest.Code;
             long time = 0;
             Trap trap = Clock(guest).Run(thread, ref time, until);
-            Assert.That((trap.Kind, trap.IsInterruptible), Is.EqualTo((TrapKind.Preempted, true)));
-            Assert.That((time, guest.State.Rip), Is.EqualTo(((until + LoopLength - 1) / LoopLength * LoopLength, EngineGuest.Code)), $"until {until}");
+            Expect.Equal((trap.Kind, trap.IsInterruptible), (TrapKind.Preempted, true));
+            Expect.Equal((time, guest.State.Rip), ((until + LoopLength - 1) / LoopLength * LoopLength, EngineGuest.Code), $"until {until}");
         }
     });
 
-    /// <summary>Calls, returns and indirect jumps are places to come back at, and those of a long run are those of many short ones.</summary>
-    [Test]
-    public void Calls_returns_and_indirect_jumps_are_places_to_come_back_at() => OnEngineThread(thread =>
+    [Check("Calls, returns and indirect jumps are places to come back at, and those of a long run are those of many short ones.")]
+    private void Calls_returns_and_indirect_jumps_are_places_to_come_back_at() => OnEngineThread(thread =>
     {
         using EngineGuest guest = Counted();
         ulong[] targets = new ulong[4];
@@ -133,19 +135,21 @@ public abstract partial class CpuEngineConformance
         List<(long Time, ulong Rip)> places = Places(guest, thread, 40);
         guest.Words(EngineGuest.FirstData)[..3].CopyTo(targets);
         targets[3] = EngineGuest.Code;
-        Assert.That(places.Select(place => place.Rip).Distinct(), Is.EquivalentTo(targets));
+        Expect.EqualItems(places.Select(place => place.Rip).Distinct().Order(), targets.Order());
         for (long until = 1; until < places[^1].Time; until++)
         {
             StartOver(guest);
             long time = 0;
             _ = Clock(guest).Run(thread, ref time, until);
-            Assert.That((time, guest.State.Rip), Is.EqualTo(places.First(place => place.Time >= until)), $"until {until}");
+            Expect.Equal((time, guest.State.Rip), places.First(place => place.Time >= until), $"until {until}");
         }
     });
 
-    /// <summary>The time stamp counter is the clock.</summary>
-    [Test]
-    public void The_time_stamp_counter_is_the_clock([Values(0, 1, 123_456_789)] long start) => OnEngineThread(thread =>
+    [Check("The time stamp counter is the clock.")]
+    [Case(0)]
+    [Case(1)]
+    [Case(123_456_789)]
+    private void The_time_stamp_counter_is_the_clock(long start) => OnEngineThread(thread =>
     {
         using EngineGuest guest = Counted();
         const int Before = 100;
@@ -160,22 +164,21 @@ public abstract partial class CpuEngineConformance
             guest.Hypercall(code);
         });
         long time = start;
-        Assert.That(Clock(guest).Run(thread, ref time, NoEnd).Kind, Is.EqualTo(TrapKind.Hypercall));
+        Expect.Equal(Clock(guest).Run(thread, ref time, NoEnd).Kind, TrapKind.Hypercall);
         AssertCounter((guest.State.Rdi << 32) | guest.State.Rsi, start + Before);
         AssertCounter((guest.State.Rdx << 32) | guest.State.Rax, start + Before + 3);
 
         static void AssertCounter(ulong counter, long work) =>
-            Assert.That((long)counter, Is.InRange(CountedTime.ToNanoseconds(work), CountedTime.ToNanoseconds(work + 1)));
+            Expect.True((long)counter >= CountedTime.ToNanoseconds(work) && (long)counter <= CountedTime.ToNanoseconds(work + 1));
     });
 
-    /// <summary>Random numbers follow the seed.</summary>
-    [Test]
-    public void Random_numbers_follow_the_seed() => OnEngineThread(thread =>
+    [Check("Random numbers follow the seed.")]
+    private void Random_numbers_follow_the_seed() => OnEngineThread(thread =>
     {
         ulong[] first = Random(5);
-        Assert.That(first.Distinct().Count(), Is.EqualTo(first.Length));
-        Assert.That(Random(5), Is.EqualTo(first));
-        Assert.That(Random(6).Intersect(first), Is.Empty);
+        Expect.Equal(first.Distinct().Count(), first.Length);
+        Expect.Equal(Random(5), first);
+        Expect.True(!Random(6).Intersect(first).Any());
 
         ulong[] Random(ulong seed)
         {
@@ -201,18 +204,17 @@ public abstract partial class CpuEngineConformance
                 code.ud2();
             });
             long time = 0;
-            Assert.That(Clock(guest).Run(thread, ref time, NoEnd).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Expect.Equal(Clock(guest).Run(thread, ref time, NoEnd).Kind, TrapKind.Hypercall);
             return guest.Words(EngineGuest.FirstData)[..(Count * 2)].ToArray();
         }
     });
 
-    /// <summary>A repeated instruction counts by how much it did.</summary>
-    [Test]
-    public void A_repeated_instruction_counts_by_how_much_it_did() => OnEngineThread(thread =>
+    [Check("A repeated instruction counts by how much it did.")]
+    private void A_repeated_instruction_counts_by_how_much_it_did() => OnEngineThread(thread =>
     {
         long[] times = [.. new ulong[] { 0, 512, 4_096, 12_288, 12_288 }.Select(Time)];
-        Assert.That(times[..4], Is.Ordered.Ascending.And.Unique);
-        Assert.That(times[4], Is.EqualTo(times[3]));
+        Expect.EqualItems(times[..4], times[..4].Distinct().Order());
+        Expect.Equal(times[4], times[3]);
 
         long Time(ulong bytes)
         {
@@ -224,23 +226,22 @@ public abstract partial class CpuEngineConformance
             });
             (guest.State.Rsi, guest.State.Rdi, guest.State.Rcx) = (EngineGuest.Data, EngineGuest.Data + 0x4010, bytes);
             long time = 0;
-            Assert.That(Clock(guest).Run(thread, ref time, NoEnd).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Expect.Equal(Clock(guest).Run(thread, ref time, NoEnd).Kind, TrapKind.Hypercall);
             return time;
         }
     });
 
-    /// <summary>A kick ends a counted run, one before it at once.</summary>
-    [Test]
-    public void A_kick_ends_a_counted_run() => OnEngineThread(thread =>
+    [Check("A kick ends a counted run, one before it at once.")]
+    private void A_kick_ends_a_counted_run() => OnEngineThread(thread =>
     {
         using EngineGuest guest = CountedLoop();
         thread.Kick();
         long time = 17;
-        Assert.That(Clock(guest).Run(thread, ref time, NoEnd).Kind, Is.EqualTo(TrapKind.Preempted));
-        Assert.That((time, guest.State.Rax), Is.EqualTo((17L, 0UL)));
+        Expect.Equal(Clock(guest).Run(thread, ref time, NoEnd).Kind, TrapKind.Preempted);
+        Expect.Equal((time, guest.State.Rax), (17L, 0UL));
         using Timer kicker = new(_ => thread.Kick(), null, 1, Timeout.Infinite);
-        Assert.That(Clock(guest).Run(thread, ref time, NoEnd).Kind, Is.EqualTo(TrapKind.Preempted));
-        Assert.That(time, Is.EqualTo(17 + ((long)guest.State.Rax * LoopLength)), "what was done counts");
+        Expect.Equal(Clock(guest).Run(thread, ref time, NoEnd).Kind, TrapKind.Preempted);
+        Expect.Equal(time, 17 + ((long)guest.State.Rax * LoopLength), "what was done counts");
     });
 
     private const int LoopLength = 10;
@@ -251,7 +252,7 @@ public abstract partial class CpuEngineConformance
     private EngineGuest Counted(GuestTime? time = null)
     {
         if (!Engine.Facts.OwnsTime)
-            Assert.Ignore($"The engine {Engine.Facts.Name} does not count what guests do (EngineFacts.OwnsTime, IGuestClock).");
+            throw new NotPromisedException($"The engine {Engine.Facts.Name} does not count what guests do (EngineFacts.OwnsTime, IGuestClock).");
         return new EngineGuest(Engine, time: time ?? CountedTime);
     }
 
@@ -286,7 +287,7 @@ public abstract partial class CpuEngineConformance
         long time = 0;
         while (places.Count < count)
         {
-            Assert.That(Clock(guest).Run(thread, ref time, time + 1).Kind, Is.EqualTo(TrapKind.Preempted));
+            Expect.Equal(Clock(guest).Run(thread, ref time, time + 1).Kind, TrapKind.Preempted);
             places.Add((time, guest.State.Rip));
         }
 
@@ -314,7 +315,7 @@ public abstract partial class CpuEngineConformance
             else if (trap.Kind == TrapKind.Syscall)
                 guest.Change(EngineGuest.L1, ComesAndGoes, 0);
             else if (trap.Kind != TrapKind.Preempted)
-                Assert.Fail($"{trap.Kind} {trap.Vector} at 0x{guest.State.Rip:x}");
+                Expect.Fail($"{trap.Kind} {trap.Vector} at 0x{guest.State.Rip:x}");
         }
 
         GuestCpuState state = guest.State;

@@ -1,16 +1,14 @@
 using System.Diagnostics;
-using NUnit.Framework;
 using Tessera.Sdk.Cpu;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Sdk.Conformance.Cpu;
 
 // Deadlines and kicks.
-public abstract partial class CpuEngineConformance
+public sealed partial class CpuEngineSuite
 {
-    /// <summary>An endless loop ends at the deadline and goes on.</summary>
-    [Test]
-    public void An_endless_loop_ends_at_the_deadline_and_goes_on() => OnEngineThread(thread =>
+    [Check("An endless loop ends at the deadline and goes on.")]
+    private void An_endless_loop_ends_at_the_deadline_and_goes_on() => OnEngineThread(thread =>
     {
         using EngineGuest guest = Looping(Engine);
         ulong before = 0;
@@ -19,44 +17,41 @@ public abstract partial class CpuEngineConformance
         {
             Nanoseconds deadline = new Nanoseconds(Stopwatch.GetTimestamp()) + Nanoseconds.FromMilliseconds(5);
             Trap trap = guest.Cpus[0].Run(thread, deadline);
-            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), trap.Diagnosis);
-            Assert.That(trap.IsInterruptible);
-            Assert.That(Stopwatch.GetTimestamp(), Is.GreaterThanOrEqualTo(deadline.Value));
-            Assert.That(guest.State.Rax, Is.GreaterThanOrEqualTo(before));
+            Expect.Equal(trap.Kind, TrapKind.Preempted, trap.Diagnosis);
+            Expect.True(trap.IsInterruptible);
+            Expect.True(Stopwatch.GetTimestamp() >= deadline.Value);
+            Expect.True(guest.State.Rax >= before);
             done += guest.State.Rax > before ? 1 : 0;
             before = guest.State.Rax;
         }
     });
 
-    /// <summary>A past deadline returns without progress.</summary>
-    [Test]
-    public void A_past_deadline_returns_without_progress() => OnEngineThread(thread =>
+    [Check("A past deadline returns without progress.")]
+    private void A_past_deadline_returns_without_progress() => OnEngineThread(thread =>
     {
         using EngineGuest guest = Looping(Engine);
-        Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Zero).Kind, Is.EqualTo(TrapKind.Preempted));
-        Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code));
+        Expect.Equal(guest.Cpus[0].Run(thread, Nanoseconds.Zero).Kind, TrapKind.Preempted);
+        Expect.Equal(guest.State.Rip, EngineGuest.Code);
     });
 
-    /// <summary>A kick before the run ends it at once.</summary>
-    [Test]
-    public void A_kick_before_the_run_ends_it_at_once() => OnEngineThread(thread =>
+    [Check("A kick before the run ends it at once.")]
+    private void A_kick_before_the_run_ends_it_at_once() => OnEngineThread(thread =>
     {
         using EngineGuest guest = Looping(Engine);
         thread.Kick();
         thread.Kick();
-        Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, Is.EqualTo(TrapKind.Preempted));
-        Assert.That(guest.State.Rax, Is.Zero);
+        Expect.Equal(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, TrapKind.Preempted);
+        Expect.Equal(guest.State.Rax, 0UL);
     });
 
-    /// <summary>A kick from another thread ends the run.</summary>
-    [Test]
-    public void A_kick_from_another_thread_ends_the_run() => OnEngineThread(thread =>
+    [Check("A kick from another thread ends the run.")]
+    private void A_kick_from_another_thread_ends_the_run() => OnEngineThread(thread =>
     {
         using EngineGuest guest = Looping(Engine);
         for (int round = 0; round < 20; round++)
         {
             using Timer kicker = new(_ => thread.Kick(), null, 1, Timeout.Infinite);
-            Assert.That(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, Is.EqualTo(TrapKind.Preempted));
+            Expect.Equal(guest.Cpus[0].Run(thread, Nanoseconds.Never).Kind, TrapKind.Preempted);
         }
     });
 
@@ -73,9 +68,8 @@ public abstract partial class CpuEngineConformance
         return guest;
     }
 
-    /// <summary>Preemption loses no breakpoint.</summary>
-    [Test]
-    public void Preemption_loses_no_breakpoint() => OnEngineThread(thread =>
+    [Check("Preemption loses no breakpoint.")]
+    private void Preemption_loses_no_breakpoint() => OnEngineThread(thread =>
     {
         using EngineGuest guest = new(Engine);
         guest.Assemble(code =>
@@ -94,10 +88,10 @@ public abstract partial class CpuEngineConformance
             Trap trap = guest.Cpus[0].Run(thread, deadline);
             if (trap.Kind == TrapKind.Preempted)
                 continue;
-            Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)3)), trap.Diagnosis);
-            Assert.That(guest.State.Rax, Is.EqualTo(++breakpoints), "the guest went on without its breakpoint");
+            Expect.Equal((trap.Kind, trap.Vector), (TrapKind.Exception, (byte)3), trap.Diagnosis);
+            Expect.Equal(guest.State.Rax, ++breakpoints, "the guest went on without its breakpoint");
         }
 
-        Assert.That(breakpoints, Is.Positive);
+        Expect.True(breakpoints > 0);
     });
 }

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
-using NUnit.Framework;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
@@ -8,7 +7,7 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Sdk.Conformance.Cpu;
 
 // Changes of page tables, effective at the next entry.
-public abstract partial class CpuEngineConformance
+public sealed partial class CpuEngineSuite
 {
     private const ulong Writable = 2;
     private const ulong User = 4;
@@ -16,9 +15,8 @@ public abstract partial class CpuEngineConformance
     private const int ManyChanges = 4096;
     private static readonly int DataEntry = EngineGuest.EntryOf(EngineGuest.Data);
 
-    /// <summary>Another frame is seen at the next entry every time.</summary>
-    [Test]
-    public void Another_frame_is_seen_at_the_next_entry_every_time() => OnEngineThread(thread =>
+    [Check("Another frame is seen at the next entry every time.")]
+    private void Another_frame_is_seen_at_the_next_entry_every_time() => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting();
         for (int round = 0; round < 200; round++)
@@ -26,54 +24,52 @@ public abstract partial class CpuEngineConformance
             int frame = EngineGuest.FirstData + (round % 8);
             guest.Words(frame)[0] = (ulong)round;
             guest.Change(EngineGuest.L1, DataEntry, guest.Frame(frame).Address | EngineGuest.Rights);
-            Assert.That(Read(guest, thread), Is.EqualTo((ulong)round));
+            Expect.Equal(Read(guest, thread), (ulong)round);
         }
     });
 
-    /// <summary>A page made read only faults on writing and not present on reading.</summary>
-    [Test]
-    public void A_page_made_read_only_faults_on_writing_and_not_present_on_reading() => OnEngineThread(thread =>
+    [Check("A page made read only faults on writing and not present on reading.")]
+    private void A_page_made_read_only_faults_on_writing_and_not_present_on_reading() => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting();
         ulong entry = guest.Words(EngineGuest.L1)[DataEntry];
         for (int round = 0; round < 20; round++)
         {
-            Assert.That(Write(guest, thread), Is.Zero, "writable");
+            Expect.Equal(Write(guest, thread), 0U, "writable");
             guest.Change(EngineGuest.L1, DataEntry, entry & ~Writable);
-            Assert.That(Write(guest, thread), Is.EqualTo(7), "present, write, user");
-            Assert.That(Read(guest, thread), Is.Not.Null);
+            Expect.Equal(Write(guest, thread), 7U, "present, write, user");
+            Expect.True(Read(guest, thread) is not null);
             guest.Change(EngineGuest.L1, DataEntry, 0);
-            Assert.That(Read(guest, thread), Is.Null, "not present");
+            Expect.True(Read(guest, thread) is null, "not present");
             guest.Change(EngineGuest.L1, DataEntry, entry);
         }
     });
 
-    /// <summary>A page made supervisor or not executable faults.</summary>
-    [Test]
-    public void A_page_made_supervisor_or_not_executable_faults() => OnEngineThread(thread =>
+    [Check("A page made supervisor or not executable faults.")]
+    private void A_page_made_supervisor_or_not_executable_faults() => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting();
         ulong data = guest.Words(EngineGuest.L1)[DataEntry];
-        Assert.That(Read(guest, thread), Is.Not.Null);
+        Expect.True(Read(guest, thread) is not null);
         guest.Change(EngineGuest.L1, DataEntry, data & ~User);
-        Assert.That(Read(guest, thread), Is.Null);
-        Assert.That(Read(guest, thread), Is.Null);
+        Expect.True(Read(guest, thread) is null);
+        Expect.True(Read(guest, thread) is null);
 
         ulong code = guest.Words(EngineGuest.L1)[0];
         guest.Change(EngineGuest.L1, 0, code | NoExecute);
         guest.State.Rip = EngineGuest.Code;
         Trap trap = guest.Run(thread);
-        Assert.That((trap.Kind, trap.Vector, trap.ErrorCode), Is.EqualTo((TrapKind.Exception, (byte)14, 0x15u)), trap.Diagnosis);
+        Expect.Equal((trap.Kind, trap.Vector, trap.ErrorCode), (TrapKind.Exception, (byte)14, 0x15u), trap.Diagnosis);
         guest.Change(EngineGuest.L1, 0, code);
         guest.Change(EngineGuest.L1, DataEntry, data);
-        Assert.That(Read(guest, thread), Is.Not.Null);
+        Expect.True(Read(guest, thread) is not null);
     });
 
-    /// <summary>A pointer to another table is seen at every level.</summary>
-    [TestCase(EngineGuest.L2, 2)]
-    [TestCase(EngineGuest.L3, 0)]
-    [TestCase(EngineGuest.L4, 0)]
-    public void A_pointer_to_another_table_is_seen_at_every_level(int level, int index) => OnEngineThread(thread =>
+    [Check("A pointer to another table is seen at every level.")]
+    [Case(EngineGuest.L2, 2)]
+    [Case(EngineGuest.L3, 0)]
+    [Case(EngineGuest.L4, 0)]
+    private void A_pointer_to_another_table_is_seen_at_every_level(int level, int index) => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting();
         const int Copies = 64;
@@ -94,36 +90,34 @@ public abstract partial class CpuEngineConformance
         ulong original = guest.Words(level)[index];
         for (int round = 0; round < 10; round++)
         {
-            Assert.That(Read(guest, thread), Is.EqualTo(1));
+            Expect.Equal(Read(guest, thread), 1UL);
             guest.Change(level, index, guest.Frame(top).Address | EngineGuest.Rights);
-            Assert.That(Read(guest, thread), Is.EqualTo(2));
+            Expect.Equal(Read(guest, thread), 2UL);
             guest.Change(level, index, original);
         }
     });
 
-    /// <summary>More changes than the queue holds are all seen.</summary>
-    [Test]
-    public void More_changes_than_the_queue_holds_are_all_seen() => OnEngineThread(thread =>
+    [Check("More changes than the queue holds are all seen.")]
+    private void More_changes_than_the_queue_holds_are_all_seen() => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting();
         ulong a = guest.Frame(EngineGuest.FirstData).Address | EngineGuest.Rights;
         ulong b = guest.Frame(EngineGuest.FirstData + 1).Address | EngineGuest.Rights;
         guest.Words(EngineGuest.FirstData)[0] = 1;
         guest.Words(EngineGuest.FirstData + 1)[0] = 2;
-        Assert.That(Read(guest, thread), Is.EqualTo(1));
+        Expect.Equal(Read(guest, thread), 1UL);
         for (int index = 100; index < 100 + ManyChanges; index++)
             guest.Machine.EntryChanged(guest.Frame(40 + (index / 512)).Address + ((ulong)index % 512 * 8), a, b);
         guest.Change(EngineGuest.L1, DataEntry, b);
-        Assert.That(Read(guest, thread), Is.EqualTo(2));
+        Expect.Equal(Read(guest, thread), 2UL);
         for (int index = 64; index < 256; index += 2)
             guest.Change(EngineGuest.L1, index, 0);
         guest.Change(EngineGuest.L1, DataEntry, a);
-        Assert.That(Read(guest, thread), Is.EqualTo(1));
+        Expect.Equal(Read(guest, thread), 1UL);
     });
 
-    /// <summary>A change reaches every cpu of the machine.</summary>
-    [Test]
-    public void A_change_reaches_every_cpu_of_the_machine() => OnEngineThread(thread =>
+    [Check("A change reaches every cpu of the machine.")]
+    private void A_change_reaches_every_cpu_of_the_machine() => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting(cpus: 3);
         for (int round = 0; round < 20; round++)
@@ -132,13 +126,12 @@ public abstract partial class CpuEngineConformance
             guest.Words(frame)[0] = (ulong)round;
             guest.Change(EngineGuest.L1, DataEntry, guest.Frame(frame).Address | EngineGuest.Rights);
             for (int cpu = 0; cpu < 3; cpu++)
-                Assert.That(Read(guest, thread, (cpu + round) % 3), Is.EqualTo((ulong)round));
+                Expect.Equal(Read(guest, thread, (cpu + round) % 3), (ulong)round);
         }
     });
 
-    /// <summary>A read only region can be read and never written.</summary>
-    [Test]
-    public void A_read_only_region_can_be_read_and_never_written() => OnEngineThread(thread =>
+    [Check("A read only region can be read and never written.")]
+    private void A_read_only_region_can_be_read_and_never_written() => OnEngineThread(thread =>
     {
         unsafe
         {
@@ -150,13 +143,13 @@ public abstract partial class CpuEngineConformance
                 Mfn frame = new(Engine.Facts.ReservedFrames + 1000);
                 using EngineGuest guest = ReadingAndWriting(extra: new MemoryRegion(frame, 1, (nint)page, IsReadOnly: true));
                 guest.Change(EngineGuest.L1, DataEntry, frame.Address | EngineGuest.Rights);
-                Assert.That(Read(guest, thread), Is.EqualTo(77));
+                Expect.Equal(Read(guest, thread), 77UL);
                 guest.State.Rip = EngineGuest.Code + 0x100;
                 guest.State.Rbx = EngineGuest.Data;
                 guest.State.Rax = 99;
                 Trap trap = guest.Run(thread);
-                Assert.That(trap.Kind, Is.Not.EqualTo(TrapKind.Hypercall).And.Not.EqualTo(TrapKind.Preempted));
-                Assert.That(page[0], Is.EqualTo(77));
+                Expect.True(trap.Kind is not (TrapKind.Hypercall or TrapKind.Preempted));
+                Expect.Equal(page[0], 77UL);
             }
             finally
             {
@@ -165,17 +158,16 @@ public abstract partial class CpuEngineConformance
         }
     });
 
-    /// <summary>Memory that the machine does not have is fatal and says so.</summary>
-    [Test]
-    public void Memory_that_the_machine_does_not_have_is_fatal_and_says_so() => OnEngineThread(thread =>
+    [Check("Memory that the machine does not have is fatal and says so.")]
+    private void Memory_that_the_machine_does_not_have_is_fatal_and_says_so() => OnEngineThread(thread =>
     {
         using EngineGuest guest = ReadingAndWriting();
         guest.Change(EngineGuest.L1, DataEntry, (0x123456UL << 12) | EngineGuest.Rights);
         guest.State.Rbx = EngineGuest.Data;
         guest.State.Rip = EngineGuest.Code;
         Trap trap = guest.Run(thread);
-        Assert.That(trap.Kind, Is.EqualTo(TrapKind.Fatal));
-        Assert.That(trap.Diagnosis, Does.Contain("0x123456000"));
+        Expect.Equal(trap.Kind, TrapKind.Fatal);
+        Expect.True(trap.Diagnosis!.Contains("0x123456000", StringComparison.Ordinal));
     });
 
     /// <summary>At Code: read [rbx] into rax, hypercall. At Code + 0x100: write rax to [rbx], hypercall.</summary>
@@ -203,7 +195,7 @@ public abstract partial class CpuEngineConformance
         state.Rip = EngineGuest.Code;
         state.Rbx = EngineGuest.Data;
         Trap trap = guest.Run(thread, cpu);
-        Assert.That(trap.Kind, Is.AnyOf(TrapKind.Hypercall, TrapKind.Exception), trap.Diagnosis);
+        Expect.True(trap.Kind is TrapKind.Hypercall or TrapKind.Exception, trap.Diagnosis);
         return trap.Kind == TrapKind.Hypercall ? state.Rax : null;
     }
 
@@ -212,7 +204,7 @@ public abstract partial class CpuEngineConformance
         guest.State.Rip = EngineGuest.Code + 0x100;
         guest.State.Rbx = EngineGuest.Data;
         Trap trap = guest.Run(thread);
-        Assert.That(trap.Kind, Is.AnyOf(TrapKind.Hypercall, TrapKind.Exception), trap.Diagnosis);
+        Expect.True(trap.Kind is TrapKind.Hypercall or TrapKind.Exception, trap.Diagnosis);
         return trap.ErrorCode;
     }
 }

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
-using NUnit.Framework;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
@@ -9,39 +8,31 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Sdk.Conformance.Cpu;
 
 // ICapturesCpu: a guest that is moved while it runs.
-public abstract partial class CpuEngineConformance
+public sealed partial class CpuEngineSuite
 {
-    /// <summary>Makes another engine whose CPUs take this one's captures; null for none: what needs it is skipped.</summary>
-    /// <exception cref="EngineException">This host cannot: the tests are skipped with these words.</exception>
-    protected virtual ICpuEngine? CreateOtherEngine() => null;
-
-    /// <summary>A loop of x87, SSE and AVX that is moved from machine to machine computes what it would have otherwise.</summary>
-    [Test]
-    public void A_loop_that_is_moved_from_machine_to_machine_computes_the_same() => OnEngineThread(thread =>
+    [Check("A loop of x87, SSE and AVX that is moved from machine to machine computes what it would have otherwise.")]
+    private void A_loop_that_is_moved_from_machine_to_machine_computes_the_same() => OnEngineThread(thread =>
     {
         AssertMoves([(Engine, thread), (Engine, thread)], wholeCapture: true);
     });
 
-    /// <summary>A loop that is moved from engine to engine computes the same.</summary>
-    [Test]
-    public void A_loop_that_is_moved_from_engine_to_engine_computes_the_same() => OnEngineThread(thread =>
+    [Check("A loop that is moved from engine to engine computes the same.")]
+    private void A_loop_that_is_moved_from_engine_to_engine_computes_the_same() => OnEngineThread(thread =>
     {
-        using ICpuEngine? other = OtherEngine();
-        if (other is null)
-            Assert.Ignore("No other engine was named (CreateOtherEngine).");
+        using ICpuEngine other = OtherEngine();
         using IEngineThread otherThread = other.EnterThread(0);
         AssertMoves([(Engine, thread), (other, otherThread)], wholeCapture: false);
     });
 
     /// <summary>Runs the loop at one place, and then once more, moved whenever its time is over; with more rounds where that gave few moves, as on a fast host.</summary>
-    private static void AssertMoves((ICpuEngine Engine, IEngineThread Thread)[] places, bool wholeCapture)
+    private void AssertMoves((ICpuEngine Engine, IEngineThread Thread)[] places, bool wholeCapture)
     {
         const int LeastMoves = 20;
         const int MostRounds = 600_000 << 8;
         int moves = 0;
         for (int rounds = 600_000; moves < LeastMoves; rounds *= 4)
         {
-            Assert.That(rounds, Is.LessThanOrEqualTo(MostRounds), "it was not moved: its time is never over, or only where it cannot be moved");
+            Expect.True(rounds <= MostRounds, "it was not moved: its time is never over, or only where it cannot be moved");
             using EngineGuest first = new(places[0].Engine), second = new(places[1].Engine);
             bool wide = Avx.IsSupported && Capturing(first).CaptureBytes >= XsaveArea.AvxEnd && Capturing(second).CaptureBytes >= XsaveArea.AvxEnd;
             Compute(first, rounds, wide);
@@ -49,7 +40,7 @@ public abstract partial class CpuEngineConformance
             moves = Moves([(first, places[0].Thread), (second, places[1].Thread)], wholeCapture);
         }
 
-        TestContext.Out.WriteLine($"{moves} moves");
+        Note($"{moves} moves");
     }
 
     /// <returns>How often it was moved.</returns>
@@ -57,7 +48,7 @@ public abstract partial class CpuEngineConformance
     {
         int place = 0;
         (EngineGuest guest, IEngineThread thread) = places[place];
-        Assert.That(guest.Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
+        Expect.Equal(guest.Run(thread).Kind, TrapKind.Hypercall);
         ulong expected = guest.State.Rax;
         byte[] expectedCapture = CaptureOf(guest);
         guest.State.Rip = EngineGuest.Code;
@@ -70,7 +61,7 @@ public abstract partial class CpuEngineConformance
             Trap trap = guest.Cpus[0].Run(thread, new Nanoseconds(Stopwatch.GetTimestamp() + 10_000 + (entries * 500)));
             if (trap.Kind == TrapKind.Hypercall)
                 break;
-            Assert.That(trap.Kind, Is.EqualTo(TrapKind.Preempted), $"{trap.Vector} {trap.Diagnosis}");
+            Expect.Equal(trap.Kind, TrapKind.Preempted, $"{trap.Vector} {trap.Diagnosis}");
             if (!trap.IsInterruptible)
                 continue;
             place = (place + 1) % places.Length;
@@ -85,10 +76,10 @@ public abstract partial class CpuEngineConformance
             moves++;
         }
 
-        Assert.That(guest.State.Rax, Is.EqualTo(expected));
+        Expect.Equal(guest.State.Rax, expected);
         byte[] capture = CaptureOf(guest);
         if (wholeCapture)
-            Assert.That(capture, Is.EqualTo(expectedCapture));
+            Expect.Equal(capture, expectedCapture);
         else
             AssertSameCapture(capture, expectedCapture);
         return moves;
@@ -146,16 +137,15 @@ public abstract partial class CpuEngineConformance
         });
     }
 
-    private ICpuEngine? OtherEngine()
+    private ICpuEngine OtherEngine()
     {
         try
         {
-            return CreateOtherEngine();
+            return createOther?.Invoke() ?? throw new NotPromisedException("No other engine was named.");
         }
         catch (EngineException exception)
         {
-            Assert.Ignore(exception.Message);
-            throw;
+            throw new NotPromisedException(exception.Message);
         }
     }
 }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Iced.Intel;
-using NUnit.Framework;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
@@ -8,11 +7,10 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Sdk.Conformance.Cpu;
 
 // Machines, threads, and what a trap costs the collector.
-public abstract partial class CpuEngineConformance
+public sealed partial class CpuEngineSuite
 {
-    /// <summary>Fifty machines take turns on one thread.</summary>
-    [Test]
-    public void Fifty_machines_take_turns_on_one_thread() => OnEngineThread(thread =>
+    [Check("Fifty machines take turns on one thread.")]
+    private void Fifty_machines_take_turns_on_one_thread() => OnEngineThread(thread =>
     {
         List<EngineGuest> guests = [];
         try
@@ -28,8 +26,8 @@ public abstract partial class CpuEngineConformance
             {
                 for (int index = 0; index < guests.Count; index++)
                 {
-                    Assert.That(guests[index].Run(thread).Kind, Is.EqualTo(TrapKind.Hypercall));
-                    Assert.That((guests[index].State.Rax, guests[index].State.Rbx), Is.EqualTo(((ulong)round, (ulong)index)));
+                    Expect.Equal(guests[index].Run(thread).Kind, TrapKind.Hypercall);
+                    Expect.Equal((guests[index].State.Rax, guests[index].State.Rbx), ((ulong)round, (ulong)index));
                 }
             }
         }
@@ -39,9 +37,8 @@ public abstract partial class CpuEngineConformance
         }
     });
 
-    /// <summary>A trap allocates nothing.</summary>
-    [Test]
-    public void A_trap_allocates_nothing() => OnEngineThread(thread =>
+    [Check("A trap allocates nothing.")]
+    private void A_trap_allocates_nothing() => OnEngineThread(thread =>
     {
         using EngineGuest guest = new(Engine);
         guest.Assemble(code =>
@@ -51,9 +48,7 @@ public abstract partial class CpuEngineConformance
             code.ud2();
         });
         Cycle(200);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        Cycle(4000);
-        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero, "over 16,000 traps, with page-table changes and preemptions");
+        Expect.AllocatesNothing(() => Cycle(4000), "over 16,000 traps, with page-table changes and preemptions");
 
         void Cycle(int rounds)
         {
@@ -70,45 +65,41 @@ public abstract partial class CpuEngineConformance
         }
     });
 
-    /// <summary>A thread gets its affinity and signals back.</summary>
-    [Test]
-    public void A_thread_gets_its_affinity_and_signals_back() => OnEngineThread(_ =>
+    [Check("A thread gets its affinity and signals back.")]
+    private void A_thread_gets_its_affinity_and_signals_back() => OnEngineThread(_ =>
     {
         string before = OwnStatus();
         using (Engine.EnterThread(0))
-            Assert.That(OwnStatus(), Is.Not.Empty);
-        Assert.That(OwnStatus(), Is.EqualTo(before));
+            Expect.True(OwnStatus().Length > 0);
+        Expect.Equal(OwnStatus(), before);
 
         static string OwnStatus() => string.Join('\n', File.ReadLines("/proc/thread-self/status")
             .Where(line => line.StartsWith("SigBlk", StringComparison.Ordinal) || line.StartsWith("SigPnd", StringComparison.Ordinal) || line.StartsWith("Cpus_allowed:", StringComparison.Ordinal)));
     });
 
-    /// <summary>A host cpu that does not exist is refused with a cure.</summary>
-    [Test]
-    public void A_host_cpu_that_does_not_exist_is_refused_with_a_cure()
+    [Check("A host cpu that does not exist is refused with a cure.")]
+    private void A_host_cpu_that_does_not_exist_is_refused_with_a_cure()
     {
-        EngineException exception = Assert.Throws<EngineException>(() => Engine.EnterThread(4095))!;
-        Assert.That(exception.Message, Does.Contain("4095"));
-        Assert.That(exception.Cure, Is.Not.Empty);
+        EngineException exception = Expect.Throws<EngineException>(() => Engine.EnterThread(4095))!;
+        Expect.True(exception.Message.Contains("4095", StringComparison.Ordinal));
+        Expect.True(exception.Cure.Length > 0);
     }
 
-    /// <summary>Wrong layouts are refused.</summary>
-    [Test]
-    public void Wrong_layouts_are_refused()
+    [Check("Wrong layouts are refused.")]
+    private void Wrong_layouts_are_refused()
     {
         long first = Engine.Facts.ReservedFrames;
-        Assert.Throws<ArgumentException>(() => Create([new MemoryRegion(new Mfn(first - 1), 1, 4096, false)]));
-        Assert.Throws<ArgumentException>(() => Create([new MemoryRegion(new Mfn(first), 2, 4096, false), new MemoryRegion(new Mfn(first + 1), 1, 4096 * 16, false)]));
-        Assert.Throws<ArgumentException>(() => Create([new MemoryRegion(new Mfn(first), 1, 4097, false)]));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Create([], cpus: 0));
+        Expect.Throws<ArgumentException>(() => Create([new MemoryRegion(new Mfn(first - 1), 1, 4096, false)]));
+        Expect.Throws<ArgumentException>(() => Create([new MemoryRegion(new Mfn(first), 2, 4096, false), new MemoryRegion(new Mfn(first + 1), 1, 4096 * 16, false)]));
+        Expect.Throws<ArgumentException>(() => Create([new MemoryRegion(new Mfn(first), 1, 4097, false)]));
+        Expect.Throws<ArgumentOutOfRangeException>(() => Create([], cpus: 0));
 
         void Create(MemoryRegion[] regions, int cpus = 1) =>
             Engine.CreateMachine(new GuestMachineLayout { Name = "wrong", Regions = regions, MaxCpus = cpus }).Dispose();
     }
 
-    /// <summary>Frequent preemption in a storm of traps loses no trap.</summary>
-    [Test]
-    public void Frequent_preemption_in_a_storm_of_traps_loses_no_trap() => OnEngineThread(thread =>
+    [Check("Frequent preemption in a storm of traps loses no trap.")]
+    private void Frequent_preemption_in_a_storm_of_traps_loses_no_trap() => OnEngineThread(thread =>
     {
         // Each turn faults, makes a syscall and a hypercall, in this order; the state must go round whole however slices fall.
         using EngineGuest guest = new(Engine);
@@ -133,23 +124,22 @@ public abstract partial class CpuEngineConformance
             if (trap.Kind == TrapKind.Preempted)
             {
                 preemptions++;
-                Assert.That(trap.IsInterruptible);
+                Expect.True(trap.IsInterruptible);
                 continue;
             }
 
-            Assert.That(trap.Kind, Is.EqualTo((traps % 3) switch { 0 => TrapKind.Exception, 1 => TrapKind.Syscall, _ => TrapKind.Hypercall }), trap.Diagnosis);
+            Expect.Equal(trap.Kind, (traps % 3) switch { 0 => TrapKind.Exception, 1 => TrapKind.Syscall, _ => TrapKind.Hypercall }, trap.Diagnosis);
             if (trap.Kind == TrapKind.Exception)
                 guest.State.Rip += 2;
-            Assert.That(guest.State.Rax, Is.EqualTo(++expected));
+            Expect.Equal(guest.State.Rax, ++expected);
             traps++;
         }
 
-        TestContext.Out.WriteLine($"{preemptions} preemptions");
+        Note($"{preemptions} preemptions");
     });
 
-    /// <summary>Two threads run two cpus of one machine while tables change.</summary>
-    [Test]
-    public void Two_threads_run_two_cpus_of_one_machine_while_tables_change() => OnEngineThread(thread =>
+    [Check("Two threads run two cpus of one machine while tables change.")]
+    private void Two_threads_run_two_cpus_of_one_machine_while_tables_change() => OnEngineThread(thread =>
     {
         using EngineGuest guest = new(Engine, cpus: 2);
         guest.Assemble(code =>
@@ -176,7 +166,7 @@ public abstract partial class CpuEngineConformance
         other.Start();
         Turns(thread, 0);
         other.Join();
-        Assert.That(failure, Is.Null);
+        Expect.True(failure is null);
 
         void Turns(IEngineThread self, int cpu)
         {
@@ -196,8 +186,8 @@ public abstract partial class CpuEngineConformance
 
                 state.Rip = EngineGuest.Code;
                 Trap trap = guest.Run(self, cpu);
-                Assert.That(trap.Kind, Is.EqualTo(TrapKind.Hypercall), trap.Diagnosis);
-                Assert.That(state.Rax, Is.GreaterThanOrEqualTo(atLeast));
+                Expect.Equal(trap.Kind, TrapKind.Hypercall, trap.Diagnosis);
+                Expect.True(state.Rax >= atLeast);
             }
         }
     });

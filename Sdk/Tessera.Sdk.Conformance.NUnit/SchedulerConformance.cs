@@ -28,25 +28,10 @@ public abstract class SchedulerConformance
     protected virtual ConformanceOptions Options => new();
 
     /// <summary>The names of the checks: one test each.</summary>
-    public static IEnumerable<string> Checks => ConformanceSuite.Checks.Select(static check => check.Name);
+    public static IEnumerable<string> Checks => SchedulerSuite.AllChecks.Select(static check => check.Name);
 
     /// <summary>One check.</summary>
     /// <param name="check">Its name.</param>
     [TestCaseSource(nameof(Checks))]
-    public void Conforms(string check)
-    {
-        CheckResult result = new ConformanceSuite(Create, Declaration, Options).RunCheck(check);
-        TestContext.Out.WriteLine(result.Outcome == CheckOutcome.NotDeclared ? "not declared" : result.Detail);
-        if (result.Outcome != CheckOutcome.Failed)
-            return;
-        if (result.Scenario is not { } scenario)
-        {
-            Assert.Fail(result.Detail);
-            return;
-        }
-
-        string file = Path.Combine(TestContext.CurrentContext.WorkDirectory, $"{Declaration.Name}-{check}.scenario");
-        File.WriteAllText(file, scenario.ToString());
-        Assert.Fail($"{result.Detail}\nThe smallest scenario that shows it, also in {file}:\n{scenario}");
-    }
+    public void Conforms(string check) => Verdict.On(new SchedulerSuite(Create, Declaration, Options), check);
 }

@@ -1,9 +1,8 @@
-using Tessera.Sdk;
 using Tessera.Sdk.Memory;
 
-namespace Tessera.Memory.Tests.Support;
+namespace Tessera.Sdk.Conformance.Memory;
 
-/// <summary>An MMU as the kernel uses it: what an operation leaves is done before the next, in slices of the test's size, and one that answers ERESTART is asked for again.</summary>
+/// <summary>An MMU as the kernel uses it: what an operation leaves is done before the next, in slices of a size that can be chosen, and one that answers ERESTART is asked for again.</summary>
 internal sealed class SettledMmu(IDomainMmu mmu) : IDomainMmu
 {
     public IDomainMmu Raw => mmu;

@@ -1,14 +1,13 @@
-using Tessera.Sdk;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
-namespace Tessera.Memory.Tests.Support;
+namespace Tessera.Sdk.Conformance.Memory;
 
 /// <summary>
 /// A guest whose every operation is decided by one number. Frames lean towards roles (0–3 L4, 4–7 L3, 8–11 L2, 12–17 L1, the rest data), so that
 /// deep trees come about, but any frame may be used as anything, and some operations are plain garbage.
 /// </summary>
-internal sealed class HostileGuest(Machine machine)
+internal sealed class HostileGuest(MmuMachine machine)
 {
     private static readonly (int First, int Count)[] Roles = [(18, 14), (12, 6), (8, 4), (4, 4), (0, 4)];
     private static readonly int[] Indexes = [0, 1, 2, 255, 256, 257, 270, 271, 272, 273, 510, 511];
@@ -18,10 +17,15 @@ internal sealed class HostileGuest(Machine machine)
         Entry.RW, 0, Entry.P | Entry.PSE, Entry.P | Entry.RW | Entry.PCD,
     ];
 
-    private readonly Dictionary<Mfn, int> _pins = [];
-    private readonly Dictionary<Mfn, int> _descriptors = [];
     private ulong _state;
 
+    /// <summary>Which tables it has pinned, and at which level.</summary>
+    public Dictionary<Mfn, int> Pins { get; } = [];
+
+    /// <summary>Which frames it has taken as descriptor tables, and how often.</summary>
+    public Dictionary<Mfn, int> Held { get; } = [];
+
+    /// <summary>How often it was answered what.</summary>
     public Dictionary<XenErrno, int> Answers { get; } = [];
 
     public void Act(int number)
@@ -62,12 +66,12 @@ internal sealed class HostileGuest(Machine machine)
         }
     }
 
-    public void Check()
+    /// <summary>An address that it could reach must be its own memory.</summary>
+    public void Look()
     {
-        Recount.Check(machine, _pins, _descriptors);
         foreach (int vcpu in (ReadOnlySpan<int>)[0, 1])
         {
-            if (machine.Mmu.Translate(vcpu, Choose(2) == 0, Address(), Choose(2) == 0, out ulong at) && machine.IndexOf(new Mfn((long)(at >> 12))) < 0)
+            if (machine.Mmu.Translate(vcpu, Choose(2) == 0, Address(), Choose(2) == 0, out ulong at) && MmuMachine.IndexOf(new Mfn((long)(at >> 12))) < 0)
                 throw new InvalidOperationException($"Translated to foreign memory {at:x}.");
         }
     }
@@ -91,11 +95,11 @@ internal sealed class HostileGuest(Machine machine)
         switch (Choose(24))
         {
             case 0:
-                return Machine.ForeignFrame + Choose(4);
+                return MmuMachine.ForeignFrame + Choose(4);
             case 1:
                 return new Mfn(Choose(3) switch { 0 => -1, 1 => 1, _ => long.MaxValue });
             case 2 or 3:
-                return machine[Choose(Machine.Own)];
+                return machine[Choose(MmuMachine.Own)];
             default:
                 (int first, int count) = Roles[role];
                 return machine[first + Choose(count)];
@@ -118,7 +122,7 @@ internal sealed class HostileGuest(Machine machine)
     {
         int level = Choose(5);
         Mfn frame = Frame(level);
-        if (machine.IndexOf(frame) < 0 || machine.TypeOf(frame).Type is not (FrameType.None or FrameType.Writable))
+        if (MmuMachine.IndexOf(frame) < 0 || machine.TypeOf(frame).Type is not (FrameType.None or FrameType.Writable))
             return;
         machine.PokeAll(frame, 0);
         for (int entries = Choose(7); entries > 0; entries--)
@@ -130,13 +134,13 @@ internal sealed class HostileGuest(Machine machine)
         int level = 1 + Choose(4);
         Mfn frame = Frame(level);
         if (Answer(machine.Do((MmuExtOp)(level - 1), frame)) == XenErrno.Success)
-            _pins.Add(frame, level);
+            Pins.Add(frame, level);
     }
 
     private void Unpin()
     {
-        Mfn frame = _pins.Count > 0 && Choose(2) == 0 ? _pins.Keys.ElementAt(Choose(_pins.Count)) : Frame(Choose(5));
-        bool expected = _pins.Remove(frame);
+        Mfn frame = Pins.Count > 0 && Choose(2) == 0 ? Pins.Keys.ElementAt(Choose(Pins.Count)) : Frame(Choose(5));
+        bool expected = Pins.Remove(frame);
         if (Answer(machine.Do(MmuExtOp.UnpinTable, frame)) == XenErrno.Success != expected)
             throw new InvalidOperationException($"Unpin of {frame}, pinned: {expected}, answered otherwise.");
     }
@@ -144,7 +148,7 @@ internal sealed class HostileGuest(Machine machine)
     private void UpdateEntry()
     {
         int level = Choose(5);
-        ulong pointer = Machine.Address(Frame(level), AnyIndex()) | (uint)Choose(Choose(8) == 0 ? 8 : 3);
+        ulong pointer = MmuMachine.Address(Frame(level), AnyIndex()) | (uint)Choose(Choose(8) == 0 ? 8 : 3);
         Answer(machine.Mmu.Update(pointer, AnyEntry(Math.Max(0, level - 1))));
     }
 
@@ -153,24 +157,24 @@ internal sealed class HostileGuest(Machine machine)
         Mfn frame = Frame(0);
         if (Choose(3) == 0)
         {
-            Answer(machine.Mmu.UpdateDescriptor(Machine.Address(frame, AnyIndex()) + (uint)(Choose(8) == 0 ? 3 : 0), (ulong)Choose(int.MaxValue) << 33));
+            Answer(machine.Mmu.UpdateDescriptor(MmuMachine.Address(frame, AnyIndex()) + (uint)(Choose(8) == 0 ? 3 : 0), (ulong)Choose(int.MaxValue) << 33));
         }
-        else if (_descriptors.Count > 0 && Choose(2) == 0)
+        else if (Held.Count > 0 && Choose(2) == 0)
         {
-            frame = _descriptors.Keys.ElementAt(Choose(_descriptors.Count));
+            frame = Held.Keys.ElementAt(Choose(Held.Count));
             machine.Mmu.ReleaseDescriptorFrame(frame);
-            if (--_descriptors[frame] == 0)
-                _descriptors.Remove(frame);
+            if (--Held[frame] == 0)
+                Held.Remove(frame);
         }
         else if (Answer(machine.Mmu.AcquireDescriptorFrame(frame)) == XenErrno.Success)
         {
-            _descriptors[frame] = _descriptors.GetValueOrDefault(frame) + 1;
+            Held[frame] = Held.GetValueOrDefault(frame) + 1;
         }
     }
 
     private void SetAccessedDirty()
     {
-        Mfn frame = machine[Choose(Machine.Own)];
+        Mfn frame = machine[Choose(MmuMachine.Own)];
         int index = AnyIndex();
         ulong entry = machine.Read(frame, index);
         bool vmmSlot = machine.TypeOf(frame).Type == FrameType.L4 && index is >= 256 and <= 271;

@@ -1,5 +1,4 @@
 using Iced.Intel;
-using NUnit.Framework;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
@@ -7,11 +6,10 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Sdk.Conformance.Cpu;
 
 // What a CPU keeps between runs.
-public abstract partial class CpuEngineConformance
+public sealed partial class CpuEngineSuite
 {
-    /// <summary>Vector registers survive switching between cpus and machines.</summary>
-    [Test]
-    public void Vector_registers_survive_switching_between_cpus_and_machines() => OnEngineThread(thread =>
+    [Check("Vector registers survive switching between cpus and machines.")]
+    private void Vector_registers_survive_switching_between_cpus_and_machines() => OnEngineThread(thread =>
     {
         bool wide = System.Runtime.Intrinsics.X86.Avx.IsSupported;
         using EngineGuest first = WithVectors(wide);
@@ -20,7 +18,7 @@ public abstract partial class CpuEngineConformance
         foreach ((EngineGuest guest, int cpu, ulong mark) in all)
         {
             guest.Cpus[cpu].State.Rax = mark;
-            Assert.That(guest.Run(thread, cpu).Kind, Is.EqualTo(TrapKind.Hypercall));
+            Expect.Equal(guest.Run(thread, cpu).Kind, TrapKind.Hypercall);
         }
 
         for (int round = 0; round < 20; round++)
@@ -31,17 +29,16 @@ public abstract partial class CpuEngineConformance
                 state.Rbx = EngineGuest.Data + ((ulong)cpu * 0x1000);
                 state.Rip = EngineGuest.Code + 0x100;
                 Trap trap = guest.Run(thread, cpu);
-                Assert.That(trap.Kind, Is.EqualTo(TrapKind.Hypercall), $"{trap.Vector} {trap.Diagnosis}");
+                Expect.Equal(trap.Kind, TrapKind.Hypercall, $"{trap.Vector} {trap.Diagnosis}");
                 Span<ulong> stored = guest.Words(EngineGuest.FirstData + cpu)[..(wide ? 4 : 2)];
-                Assert.That(stored.ToArray(), Has.All.EqualTo(mark));
+                Expect.True(!stored.ContainsAnyExcept(mark));
                 stored.Clear();
             }
         }
     });
 
-    /// <summary>Single stepping traps after each instruction and sets BS.</summary>
-    [Test]
-    public void Single_stepping_traps_after_each_instruction_and_sets_BS() => OnEngineThread(thread =>
+    [Check("Single stepping traps after each instruction and sets BS.")]
+    private void Single_stepping_traps_after_each_instruction_and_sets_BS() => OnEngineThread(thread =>
     {
         using EngineGuest guest = new(Engine);
         guest.Assemble(code =>
@@ -53,14 +50,13 @@ public abstract partial class CpuEngineConformance
         for (int step = 1; step <= 5; step++)
         {
             Trap trap = guest.Run(thread);
-            Assert.That((trap.Kind, trap.Vector), Is.EqualTo((TrapKind.Exception, (byte)1)), trap.Diagnosis);
-            Assert.That(guest.State.Rip, Is.EqualTo(EngineGuest.Code + (ulong)step));
+            Expect.Equal((trap.Kind, trap.Vector), (TrapKind.Exception, (byte)1), trap.Diagnosis);
+            Expect.Equal(guest.State.Rip, EngineGuest.Code + (ulong)step);
         }
     });
 
-    /// <summary>Guest descriptors load and those of the engine keep Xen's values.</summary>
-    [Test]
-    public void Guest_descriptors_load_and_those_of_the_engine_keep_Xens_values() => OnEngineThread(thread =>
+    [Check("Guest descriptors load and those of the engine keep Xen's values.")]
+    private void Guest_descriptors_load_and_those_of_the_engine_keep_Xens_values() => OnEngineThread(thread =>
     {
         using EngineGuest guest = new(Engine);
         // Selector 0x33: 64-bit code of DPL 3; 0x2b: data of DPL 3.
@@ -75,23 +71,22 @@ public abstract partial class CpuEngineConformance
             code.ud2();
         });
         Trap trap = guest.Run(thread);
-        Assert.That(trap.Kind, Is.EqualTo(TrapKind.Hypercall), $"{trap.Vector} {trap.ErrorCode:x} {trap.Diagnosis}");
-        Assert.That((guest.State.Cs, guest.State.Ss, guest.State.Ds), Is.EqualTo(((ushort)0xe033, (ushort)0xe02b, (ushort)0xe02b)));
+        Expect.Equal(trap.Kind, TrapKind.Hypercall, $"{trap.Vector} {trap.ErrorCode:x} {trap.Diagnosis}");
+        Expect.Equal((guest.State.Cs, guest.State.Ss, guest.State.Ds), ((ushort)0xe033, (ushort)0xe02b, (ushort)0xe02b));
         guest.State.Cs = 0x33;
         guest.State.Ss = 0x2b;
         trap = guest.Run(thread);
-        Assert.That((trap.Kind, trap.Vector, guest.State.Cs), Is.EqualTo((TrapKind.Exception, (byte)6, (ushort)0x33)), trap.Diagnosis);
-        Assert.That(guest.State.Is32Bit, Is.False);
+        Expect.Equal((trap.Kind, trap.Vector, guest.State.Cs), (TrapKind.Exception, (byte)6, (ushort)0x33), trap.Diagnosis);
+        Expect.True(!guest.State.Is32Bit);
     });
 
-    /// <summary>More descriptors than frames hold are refused.</summary>
-    [Test]
-    public void More_descriptors_than_frames_hold_are_refused() => OnEngineThread(_ =>
+    [Check("More descriptors than frames hold are refused.")]
+    private void More_descriptors_than_frames_hold_are_refused() => OnEngineThread(_ =>
     {
         using EngineGuest guest = new(Engine);
         Mfn frame = guest.Frame(EngineGuest.FirstData);
-        Assert.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([frame], 513, [], 0)));
-        Assert.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([new Mfn(1L << 30)], 1, [], 0)));
+        Expect.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([frame], 513, [], 0)));
+        Expect.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([new Mfn(1L << 30)], 1, [], 0)));
     });
 
     private EngineGuest WithVectors(bool wide)
