@@ -1,5 +1,5 @@
 using System.Globalization;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Linux.Tests.Support;

@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;

@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using Iced.Intel;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Images;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Cpu.Software.Translation;

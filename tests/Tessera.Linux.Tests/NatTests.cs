@@ -3,7 +3,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Linux.Tests.Support;

@@ -1,4 +1,4 @@
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Cpu.Software;
 

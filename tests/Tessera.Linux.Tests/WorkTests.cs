@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Linux.Tests.Support;
 
 namespace Tessera.Linux.Tests;

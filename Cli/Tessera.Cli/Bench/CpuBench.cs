@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Configuration;
 using Tessera.Cli.Native;
+using Tessera.Experiments.Configuration;
 using Tessera.Guests;
 using Tessera.Kernel;
 using Tessera.Sdk;

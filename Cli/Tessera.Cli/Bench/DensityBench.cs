@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Configuration;
 using Tessera.Guests;
 using Tessera.Kernel;
 using Tessera.Sdk;

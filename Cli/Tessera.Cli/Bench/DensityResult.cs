@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Tessera.Lab;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Bench;

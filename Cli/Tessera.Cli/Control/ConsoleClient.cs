@@ -1,9 +1,9 @@
-using System.CommandLine;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
-using Tessera.Cli.Control.Commands;
+using System.Text.Json.Nodes;
 using Tessera.Cli.Terminal;
+using Tessera.Experiments;
 
 namespace Tessera.Cli.Control;
 
@@ -20,6 +20,12 @@ internal enum ConsoleEnd
 /// <summary>The terminal's side of a domain's console.</summary>
 internal static class ConsoleClient
 {
+    /// <summary>The command that asks for a domain's console.</summary>
+    public const string Command = "console";
+
+    /// <summary>The argument that names the domain.</summary>
+    public const string Domain = "domain";
+
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(50);
 
     /// <summary>What a user is told who left.</summary>
@@ -37,7 +43,7 @@ internal static class ConsoleClient
         try
         {
             connection.Connect(new UnixDomainSocketEndPoint(socket));
-            connection.Send(Encoding.UTF8.GetBytes(ControlProtocol.Write(ConsoleCommand.RequestFor(domain)) + "\n"));
+            connection.Send(Encoding.UTF8.GetBytes(ControlProtocol.Write(RequestFor(domain)) + "\n"));
             string line = FirstLine(connection);
             if (line.Length == 0)
                 return ConsoleEnd.Ended;
@@ -56,6 +62,14 @@ internal static class ConsoleClient
 
         return Carry(host, connection);
     }
+
+    /// <summary>What asks for a domain's console.</summary>
+    public static ControlRequest RequestFor(string domain) => new()
+    {
+        Protocol = ControlProtocol.Name,
+        Command = Command,
+        Arguments = JsonDocument.Parse(new JsonObject { [Domain] = domain }.ToJsonString()).RootElement,
+    };
 
     private static ConsoleEnd Carry(CliHost host, Socket connection)
     {

@@ -3,13 +3,17 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Control.Commands;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments;
 
 namespace Tessera.Cli.Control;
 
 /// <summary>The asking side: finds the machine, asks one thing, shows the answer.</summary>
 internal sealed class ControlClient(CliHost host)
 {
+    /// <summary>The command that says which run a socket is of.</summary>
+    public const string About = "about";
+
     private const int NoSuchFile = 2;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
@@ -77,7 +81,7 @@ internal sealed class ControlClient(CliHost host)
     /// </summary>
     private void MakeSure(string path, string command, bool ask)
     {
-        ControlReply about = Ask(path, new ControlRequest { Protocol = ControlProtocol.Name, Command = AboutCommand.About });
+        ControlReply about = Ask(path, new ControlRequest { Protocol = ControlProtocol.Name, Command = About });
         string machine = about is { Ok: true } ? about.Message : $"The machine of {path}";
         host.Error.WriteLine($"tessera: {machine}");
         if (!ask)

@@ -1,5 +1,5 @@
 using System.Runtime.ExceptionServices;
-using Tessera.Cli.Composition;
+using Tessera.Experiments.Planning;
 
 namespace Tessera.Cli.Control;
 

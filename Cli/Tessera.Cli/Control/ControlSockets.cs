@@ -1,8 +1,9 @@
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
-using Tessera.Cli.Native;
 using Tessera.Common;
+using Tessera.Experiments;
+using Tessera.Experiments.Hosts;
 
 namespace Tessera.Cli.Control;
 

@@ -1,5 +1,5 @@
-using Tessera.Cli.Composition;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Hosting;
 using Tessera.Sdk.Scheduling;
 

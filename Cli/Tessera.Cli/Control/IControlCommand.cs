@@ -7,7 +7,7 @@ namespace Tessera.Cli.Control;
 
 /// <summary>
 /// One command of a control socket, both sides of it: what `tessera ctl` reads from its command line, and what the running machine does.
-/// Each is one class; <see cref="Composition.CliServices"/> lists them.
+/// Each is one class; <see cref="CliServices"/> lists them.
 /// </summary>
 internal interface IControlCommand
 {

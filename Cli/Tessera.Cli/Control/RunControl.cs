@@ -1,6 +1,8 @@
 using System.Text.Json;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Runs;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Hosting;
 
 namespace Tessera.Cli.Control;

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Configuration;
 using Tessera.Hosting;
 
 namespace Tessera.Cli.Control;

@@ -1,3 +1,4 @@
+using Tessera.Experiments;
 using Tmds.Linux;
 
 namespace Tessera.Cli.Native;

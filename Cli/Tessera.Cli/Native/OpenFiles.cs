@@ -1,5 +1,5 @@
 using System.Globalization;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Hosts;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Native;

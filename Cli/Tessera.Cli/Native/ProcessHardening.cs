@@ -1,5 +1,6 @@
 using System.Globalization;
 using Tessera.Common;
+using Tessera.Experiments;
 using Tessera.Sdk.Plugins;
 using Tmds.Linux;
 

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Tessera.Experiments;
 using Tmds.Linux;
 
 namespace Tessera.Cli.Native;

@@ -1,3 +1,5 @@
+using Tessera.Experiments;
+
 namespace Tessera.Cli.Native;
 
 /// <summary>

@@ -1,3 +1,4 @@
+using Tessera.Experiments;
 using Tessera.Hosting;
 using Tessera.Sdk.Plugins;
 using Tmds.Linux;

@@ -4,8 +4,11 @@ using System.Text;
 using System.Text.Json;
 using Spectre.Console;
 using Tessera.Cli.Bench;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
+using Tessera.Experiments.Planning;
 using Tessera.Kernel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -68,7 +71,7 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
         using (engine)
         using (machine)
         {
-            Domain[] domains = [.. prepared.Plan.Domains.Select(domain => machine.CreateDomain(KernelMachine.ConfigurationOf(domain)))];
+            Domain[] domains = [.. prepared.Plan.Domains.Select(domain => machine.CreateDomain(KernelMachineFactory.ConfigurationOf(domain)))];
             DensityResult? result = DensityBench.Run(domains, machine, plan, length => host.Pacer.WaitUntil(host.Pacer.Now + length), Progress);
             if (result is null)
             {
@@ -93,7 +96,7 @@ internal sealed class BenchVerb(CliHost host, ExperimentPlanner planner, KernelM
         using (engine)
         using (machine)
         {
-            Domain domain = machine.CreateDomain(KernelMachine.ConfigurationOf(prepared.Plan.Domains[0]));
+            Domain domain = machine.CreateDomain(KernelMachineFactory.ConfigurationOf(prepared.Plan.Domains[0]));
             using CpuBench bench = new(machine, domain, engine, experiment.Machine.HostCpus[0]);
             CpuResult? result = bench.Run(pairs, window, length => host.Pacer.WaitUntil(host.Pacer.Now + length), Progress);
             if (result is null)

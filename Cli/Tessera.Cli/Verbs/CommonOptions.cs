@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Planning;
 using Tessera.Hosting;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
@@ -80,7 +81,7 @@ internal static class CommonOptions
     public static Option<string?> Replay() => new("--replay") { Description = "In virtual time: give what was recorded again, in place of what comes from outside.", HelpName = "FILE" };
 
     /// <summary>What the two say; null for neither.</summary>
-    public static Runs.RecordingFiles? Files(string? record, string? replay) =>
+    public static RecordingFiles? Files(string? record, string? replay) =>
         record is null && replay is null ? null : new(record is null ? null : Path.GetFullPath(record), replay is null ? null : Path.GetFullPath(replay));
 
     /// <summary>What `--set`, `--time` and `--seconds` change in the configuration.</summary>

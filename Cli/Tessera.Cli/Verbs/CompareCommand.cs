@@ -1,14 +1,17 @@
 using System.Text.Json;
-using Tessera.Cli.Comparisons;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
-using Tessera.Cli.Results;
-using Tessera.Cli.Runs;
-using Tessera.Hosting;
+using Tessera.Cli.Terminal;
+using Tessera.Cli.Views;
+using Tessera.Experiments;
+using Tessera.Experiments.Comparisons;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Results;
+using Tessera.Lab;
 using Tessera.Lab.Comparisons;
 using Tessera.Lab.Folders;
 using Tessera.Lab.Metrics;
-using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Verbs;
 
@@ -117,7 +120,7 @@ internal sealed class CompareCommand(
             if (family == 0 || request.Repeat >= fewest)
                 continue;
             host.Error.WriteLine(
-                $"tessera: {request.Repeat} {(request.Repeat == 1 ? "repetition" : "repetitions")} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: the lowest probability that the exact test can give is then {VerdictText.Number(VerdictText.LeastProbability(request.Repeat, isPaired))}"
+                $"tessera: {request.Repeat} {(request.Repeat == 1 ? "repetition" : "repetitions")} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: the lowest probability that the exact test can give is then {NumberText.Of(VerdictText.LeastProbability(request.Repeat, isPaired))}"
                 + $"{(family == 1 ? "" : $", to be multiplied by {family} comparisons of each metric")}, and it must be below {ComparisonStatistics.Significance}. --repeat {fewest} is the least that can."
                 + (isPaired ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 shows all there is to show." : ""));
         }

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
-using Tessera.Cli.Comparisons;
+using Tessera.Experiments.Comparisons;
 
 namespace Tessera.Cli.Verbs;
 

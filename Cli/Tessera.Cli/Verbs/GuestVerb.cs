@@ -3,13 +3,15 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
-using Tessera.Cli.Guests;
+using Tessera.Cli.Terminal;
+using Tessera.GuestLibrary;
 using Tessera.Guests;
+using Tessera.Lab;
 
 namespace Tessera.Cli.Verbs;
 
 /// <summary>`tessera guest get|list|add`: the kernels that domains can boot by name.</summary>
-internal sealed class GuestVerb(CliHost host, GuestLibrary library) : IVerb
+internal sealed class GuestVerb(CliHost host, Library library) : IVerb
 {
     /// <inheritdoc/>
     public Command Build() => new("guest", "Fetch, list and add guests.") { Get(), List(), Add() };
@@ -98,12 +100,12 @@ internal sealed class GuestVerb(CliHost host, GuestLibrary library) : IVerb
     }
 
     /// <summary>Steps as lines on standard error; a download's bytes rewrite one line on a terminal and are left out elsewhere.</summary>
-    private sealed class ProgressLines(CliHost host) : IProgress<Guests.GuestProgress>
+    private sealed class ProgressLines(CliHost host) : IProgress<FetchProgress>
     {
         private readonly Lock _gate = new();
         private bool _open;
 
-        public void Report(Guests.GuestProgress value)
+        public void Report(FetchProgress value)
         {
             lock (_gate)
             {

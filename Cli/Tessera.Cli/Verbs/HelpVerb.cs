@@ -1,4 +1,6 @@
 using System.CommandLine;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments;
 using Tessera.Hosting;
 
 namespace Tessera.Cli.Verbs;

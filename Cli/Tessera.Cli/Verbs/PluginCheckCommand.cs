@@ -2,7 +2,10 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments;
 using Tessera.Hosting;
+using Tessera.Lab;
 using Tessera.Lab.Folders;
 using Tessera.Sdk.Conformance;
 using Tessera.Sdk.Conformance.Scenarios;
@@ -93,7 +96,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
             throw new UsageException("--replay: only the checks of schedulers have scenarios.");
         try
         {
-            byte[] text = Native.InputFile.Read(file, Native.InputFile.MostText);
+            byte[] text = InputFile.Read(file, InputFile.MostText);
             return schedulers.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(text)));
         }
         catch (Exception e) when (e is FormatException or ArgumentException or IOException or UnauthorizedAccessException)

@@ -2,7 +2,9 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Spectre.Console;
+using Tessera.Cli.Terminal;
 using Tessera.Hosting;
+using Tessera.Lab;
 
 namespace Tessera.Cli.Verbs;
 

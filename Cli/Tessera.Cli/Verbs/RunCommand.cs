@@ -1,11 +1,17 @@
 using Spectre.Console;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
 using Tessera.Cli.Control;
 using Tessera.Cli.Native;
-using Tessera.Cli.Results;
-using Tessera.Cli.Runs;
+using Tessera.Cli.Terminal;
+using Tessera.Cli.Views;
+using Tessera.Experiments;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Results;
+using Tessera.Experiments.Runs;
 using Tessera.Hosting;
+using Tessera.Lab.Results;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Verbs;
@@ -36,9 +42,6 @@ internal sealed record RunRequest(
 /// <summary>What `run` and `simulate` do: an experiment on a machine, a live table, a summary and result files.</summary>
 internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, RunControlFactory controls, IHostDelay delay, TimeProvider time)
 {
-    /// <summary>Scheduling events that a recorded window keeps: 24 MB at most, and twenty minutes of a hundred busy domains on two physical CPUs.</summary>
-    public const int RecordedEvents = 1_000_000;
-
     private static readonly Nanoseconds LiveInterval = Nanoseconds.FromMilliseconds(500);
     private static readonly Nanoseconds LineInterval = Nanoseconds.FromSeconds(5);
 
@@ -69,7 +72,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
     {
         Experiment experiment = ConfigurationLoader.Load(request.Config, request.Edits, resources, request.Scheduler, engine: request.Engine);
         using PreparedExperiment prepared = planner.Prepare(experiment) with { Recording = request.Recording };
-        VirtualKernelMachine.Check(prepared);
+        VirtualTimeLimits.Check(prepared);
         using OutputFolder? output = request.Output is null ? null : OutputFolder.ForRun(request.Output, request.Force);
         PluginInfo scheduler = prepared.Plugins.Scheduler.Plugin.Info;
         using IRunMachine machine = create(prepared);
@@ -80,7 +83,7 @@ internal sealed class RunCommand(CliHost host, ExperimentPlanner planner, IMachi
         if (control is not null && machine is ITakesInput { IsReplayed: false } input)
             input.InputMayCome = static () => true;
         DateTimeOffset startedAt = DateTimeOffset.UtcNow;
-        RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RecordedEvents };
+        RunPlan plan = request.Output is null ? prepared.Plan : prepared.Plan with { RecordedEvents = RunPlan.MostRecordedEvents };
         RunRecord record = Watch(request, prepared, plan, machine, control);
         ResultDocument result = ResultBuilder.Build(record, prepared, machine, scheduler, startedAt);
         string? unwritten = request.Output is null ? null : RunFiles.Write(request.Output, prepared, record, result);

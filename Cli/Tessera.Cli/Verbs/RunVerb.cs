@@ -1,5 +1,5 @@
 using System.CommandLine;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Hosts;
 
 namespace Tessera.Cli.Verbs;
 

@@ -1,7 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Simulation;
 

@@ -109,11 +109,11 @@ public static class Agreement
     }
 
     private static string BusyHost(Side real) =>
-        $"the host was busy with other things: its pCPU threads waited for a host CPU {VerdictText.Number(real.Withheld)} % of the time, which virtual time knows nothing of";
+        $"the host was busy with other things: its pCPU threads waited for a host CPU {NumberText.Of(real.Withheld)} % of the time, which virtual time knows nothing of";
 
     private static bool Differ(double one, double other) => Math.Abs(one - other) > LatencyPercent / 100 * Math.Max(one, other);
 
-    private static string Time(double nanoseconds) => VerdictText.Time(nanoseconds);
+    private static string Time(double nanoseconds) => NumberText.Time(nanoseconds);
 
     /// <summary>An item's figures over the runs of one engine.</summary>
     private sealed class Side

@@ -105,36 +105,6 @@ public sealed record RunRow
     public required IReadOnlyList<GroupFigures> Groups { get; init; }
 }
 
-/// <summary>What an item of the configuration got in a run: one domain, or several equal ones.</summary>
-/// <param name="Name">The item's name.</param>
-/// <param name="Domains">How many domains.</param>
-/// <param name="Modelled">For a simulated run: whether the workload is another than the guest's own model.</param>
-/// <param name="Share">Share of all pCPU time, the domains together, 0 to 1.</param>
-/// <param name="IdealShare">The share due to them, 0 to 1.</param>
-/// <param name="LateP50Ns">Median over its domains of how late guests found themselves awake; null for those that do not sleep.</param>
-/// <param name="WakeP50Ns">Median over its domains of wake-to-run as the core saw it.</param>
-/// <param name="CpuPerWakeNs">pCPU time a wake; null without wakes.</param>
-public sealed record GroupFigures(string Name, int Domains, bool Modelled, double Share, double IdealShare, double? LateP50Ns, double? WakeP50Ns, double? CpuPerWakeNs)
-{
-    /// <summary>The worst of its domains' 99th percentiles of lateness; null for those that do not sleep.</summary>
-    public double? LateP99Ns { get; init; }
-
-    /// <summary>The worst of its domains' 99th percentiles of wake-to-run.</summary>
-    public double? WakeP99Ns { get; init; }
-
-    /// <summary>Median over its domains of the response times of what they were asked for; null for guests that answer nobody.</summary>
-    public double? ResponseP50Ns { get; init; }
-
-    /// <summary>The worst of its domains' 99th percentiles of that.</summary>
-    public double? ResponseP99Ns { get; init; }
-
-    /// <summary>Deadlines missed by all of them; null for guests without deadlines.</summary>
-    public long? Missed { get; init; }
-
-    /// <summary>Units of work of all of them; null for guests that count none.</summary>
-    public long? Work { get; init; }
-}
-
 /// <summary>The statistics of one combination of engine and varied values.</summary>
 /// <param name="Engine">The engine.</param>
 /// <param name="Cell">The varied values.</param>

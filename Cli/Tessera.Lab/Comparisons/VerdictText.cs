@@ -12,10 +12,10 @@ public static class VerdictText
     /// <summary>A value with its unit: "12.3 µs", "0.42 points".</summary>
     public static string Value(MetricDefinition metric, double value) => metric.Unit switch
     {
-        "ns" => Time(value),
-        "points" => $"{Number(value)} points",
-        "%" => $"{Number(value)} %",
-        "/s" => $"{Number(value)}/s",
+        "ns" => NumberText.Time(value),
+        "points" => $"{NumberText.Of(value)} points",
+        "%" => $"{NumberText.Of(value)} %",
+        "/s" => $"{NumberText.Of(value)}/s",
         _ => value.ToString("0.0000", CultureInfo.InvariantCulture),
     };
 
@@ -27,15 +27,6 @@ public static class VerdictText
         int unit = high.IndexOfAny([' ', '/']);
         return unit > 0 && low.EndsWith(high[unit..], StringComparison.Ordinal) ? $"{low[..^(high.Length - unit)]} to {high}" : $"{low} to {high}";
     }
-
-    /// <summary>A time in the unit that leaves it short: "43.1 µs".</summary>
-    public static string Time(double nanoseconds) => Math.Abs(nanoseconds) switch
-    {
-        < 1e3 => $"{Number(nanoseconds)} ns",
-        < 1e6 => $"{Number(nanoseconds / 1e3)} µs",
-        < 1e9 => $"{Number(nanoseconds / 1e6)} ms",
-        _ => $"{Number(nanoseconds / 1e9)} s",
-    };
 
     /// <summary>The least probability that the exact test can give, which it gives when all values of one side are below all of the other.</summary>
     /// <param name="runs">Runs of each.</param>
@@ -79,17 +70,6 @@ public static class VerdictText
 
     private static string Many(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 
-    /// <summary>A number with as many digits as tell something.</summary>
-    public static string Number(double value) => Math.Abs(value) switch
-    {
-        0 => "0",
-        >= 1000 => value.ToString("N0", CultureInfo.InvariantCulture),
-        >= 100 => value.ToString("0", CultureInfo.InvariantCulture),
-        >= 10 => value.ToString("0.0", CultureInfo.InvariantCulture),
-        >= 0.1 => value.ToString("0.00", CultureInfo.InvariantCulture),
-        _ => value.ToString("0.####", CultureInfo.InvariantCulture),
-    };
-
     internal static string Of(MetricDefinition metric, Verdict verdict, int firstRuns, int secondRuns, int family)
     {
         string pair = $"{verdict.First} and {verdict.Second}";
@@ -124,8 +104,8 @@ public static class VerdictText
         if (verdict is { Percent: { } percent, PercentInterval: { } interval })
         {
             (double low, double high) = percent < 0 ? (-interval.High, -interval.Low) : (interval.Low, interval.High);
-            string tail = verdict.IsExact ? "in every run alike" : $"95 % interval {Number(low)} to {Number(high)} %, {effect}";
-            return $"{head}: {Number(Math.Abs(percent))} % {than} {metric.Title} than {verdict.Second}, {tail}";
+            string tail = verdict.IsExact ? "in every run alike" : $"95 % interval {NumberText.Of(low)} to {NumberText.Of(high)} %, {effect}";
+            return $"{head}: {NumberText.Of(Math.Abs(percent))} % {than} {metric.Title} than {verdict.Second}, {tail}";
         }
 
         (double least, double most) = verdict.Difference < 0
@@ -135,5 +115,5 @@ public static class VerdictText
         return $"{head}: {Value(metric, Math.Abs(verdict.Difference))} {than} {metric.Title} than {verdict.Second}, {range}";
     }
 
-    private static string Signed(double value) => (value > 0 ? "+" : "") + Number(value);
+    private static string Signed(double value) => (value > 0 ? "+" : "") + NumberText.Of(value);
 }

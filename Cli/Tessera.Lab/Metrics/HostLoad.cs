@@ -1,5 +1,3 @@
-using Tessera.Lab.Comparisons;
-
 namespace Tessera.Lab.Metrics;
 
 /// <summary>What the host's other work took from a measurement, in words.</summary>
@@ -14,5 +12,5 @@ public static class HostLoad
     /// <summary>What it means, for one run.</summary>
     /// <param name="percent">The part of pCPU time that was withheld, in per cent.</param>
     public static string Sentence(double percent) =>
-        $"The host was busy with other things: it withheld {VerdictText.Number(percent)} % of the pCPUs' time. {(percent >= StarvedPercent ? "Latencies and the cost of decisions are the host's more than Tessera's; measure again on a quiet host." : "Latencies say little then.")}";
+        $"The host was busy with other things: it withheld {NumberText.Of(percent)} % of the pCPUs' time. {(percent >= StarvedPercent ? "Latencies and the cost of decisions are the host's more than Tessera's; measure again on a quiet host." : "Latencies say little then.")}";
 }

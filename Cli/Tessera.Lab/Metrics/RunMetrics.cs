@@ -1,6 +1,5 @@
 using Tessera.Lab.Recording;
 using Tessera.Lab.Statistics;
-using Tessera.Sdk;
 
 namespace Tessera.Lab.Metrics;
 

@@ -46,9 +46,9 @@ internal static class ComparisonPage
             html.Element("div", "Simulated: guests were modelled and time was virtual. These are a model's figures, not a measurement of a machine.", "class=\"alert warn\" id=\"simulated\"");
         double[] withheld = [.. document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld)).Select(run => run.Metrics[MetricCatalogue.Withheld])];
         if (withheld.Any(percent => percent >= HostLoad.StarvedPercent))
-            html.Element("div", $"{RunPage.Many(withheld.Count(percent => percent >= HostLoad.StarvedPercent), "run")} of {withheld.Length} on the machine had {Show.Significant(HostLoad.StarvedPercent)} % or more of the pCPUs' time withheld by a busy host, {VerdictText.Number(withheld.Max())} % at worst. Latencies and the cost of decisions are the host's more than the schedulers'; measure again on a quiet host.", "class=\"alert bad\" role=\"alert\" id=\"withheld\"");
+            html.Element("div", $"{RunPage.Many(withheld.Count(percent => percent >= HostLoad.StarvedPercent), "run")} of {withheld.Length} on the machine had {Show.Significant(HostLoad.StarvedPercent)} % or more of the pCPUs' time withheld by a busy host, {NumberText.Of(withheld.Max())} % at worst. Latencies and the cost of decisions are the host's more than the schedulers'; measure again on a quiet host.", "class=\"alert bad\" role=\"alert\" id=\"withheld\"");
         if (document.Costs?.WithheldPercent >= HostLoad.StarvedPercent)
-            html.Element("div", $"The simulator's costs were measured while the host withheld {VerdictText.Number(document.Costs.WithheldPercent.Value)} % of the pCPU's time: they are too high.", "class=\"alert bad\" role=\"alert\"");
+            html.Element("div", $"The simulator's costs were measured while the host withheld {NumberText.Of(document.Costs.WithheldPercent.Value)} % of the pCPU's time: they are too high.", "class=\"alert bad\" role=\"alert\"");
         RunRow[] failed = [.. document.Runs.Where(run => run.Outcome != "completed")];
         if (failed.Length > 0)
             html.Element("div", $"{RunPage.Many(failed.Length, "run")} failed and {(failed.Length == 1 ? "is" : "are")} in no statistic; the table of runs says why.", "class=\"alert bad\" role=\"alert\"");

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Tessera.Lab.Metrics;
-using Tessera.Scheduling;
+using Tessera.Lab.Results;
 using Tessera.Sdk;
 
 namespace Tessera.Lab.Reports;
@@ -57,17 +57,17 @@ internal static class RunData
 
     private static void Domains(Utf8JsonWriter json, RunFolder run)
     {
-        IReadOnlyList<JsonElement> results = run.Result.List("domains");
+        IReadOnlyList<DomainResult> results = run.Result.Domains;
         json.WriteStartArray("domains");
         for (int index = 0; index < run.DomainNames.Count; index++)
         {
             DomainMetrics? metrics = run.Metrics?.Domains[index];
-            JsonElement? result = index < results.Count ? results[index] : null;
+            DomainResult? result = index < results.Count ? results[index] : null;
             json.WriteStartObject();
             json.WriteString("name", run.DomainNames[index]);
-            json.WriteNumber("weight", metrics?.Weight ?? result?.Number("weight") ?? 0);
-            json.WriteNumber("share", metrics?.Share ?? result?.Number("share") ?? 0);
-            json.WriteNumber("expected", metrics?.IdealShare ?? result?.Number("expectedShare") ?? 0);
+            json.WriteNumber("weight", metrics?.Weight ?? result?.Weight ?? 0);
+            json.WriteNumber("share", metrics?.Share ?? result?.Share ?? 0);
+            json.WriteNumber("expected", metrics?.IdealShare ?? result?.ExpectedShare ?? 0);
             json.WriteEndObject();
         }
 

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Tessera.Lab.Folders;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
+using Tessera.Lab.Results;
 
 namespace Tessera.Lab.Reports;
 
@@ -13,9 +14,8 @@ internal sealed class RunFolder
 
     private const string ScheduleFile = "schedule.csv";
     private const string CountersFile = "counters.csv";
-    private const string Format = "tessera.result/1";
 
-    private RunFolder(UntrustedFolder files, string below, JsonElement result, ScheduleRecording? recording, IReadOnlyList<CounterSample> counters)
+    private RunFolder(UntrustedFolder files, string below, ResultDocument result, ScheduleRecording? recording, IReadOnlyList<CounterSample> counters)
     {
         (Files, Below, Result, Recording, Counters) = (files, below, result, recording, counters);
         if (recording is null)
@@ -37,7 +37,7 @@ internal sealed class RunFolder
     public string Below { get; }
 
     /// <summary>result.json.</summary>
-    public JsonElement Result { get; }
+    public ResultDocument Result { get; }
 
     /// <summary>schedule.csv; null when the run has none.</summary>
     public ScheduleRecording? Recording { get; }
@@ -63,7 +63,7 @@ internal sealed class RunFolder
     /// <summary>Names of domains, in the configuration's order.</summary>
     public IReadOnlyList<string> DomainNames => Recording is { } recording
         ? [.. recording.Domains.Select(domain => domain.Name)]
-        : [.. Result.List("domains").Select(domain => domain.Text("name") ?? "")];
+        : [.. Result.Domains.Select(domain => domain.Name)];
 
     /// <summary>Reads a folder.</summary>
     /// <param name="files">The folder that was named.</param>
@@ -74,15 +74,12 @@ internal sealed class RunFolder
         string file = System.IO.Path.Combine(files.Path, below + ResultFile);
         try
         {
-            using JsonDocument document = JsonDocument.Parse(files.ReadBytes(below + ResultFile));
-            JsonElement result = document.RootElement.Clone();
-            if (result.Text("schema") is var schema && schema != Format)
-                throw new ReportException($"{file}: its \"schema\" is \"{schema}\"; a run's result has \"{Format}\".");
+            ResultDocument result = ResultJson.Read(files.ReadBytes(below + ResultFile));
             return new RunFolder(files, below, result, Optional(files, below + ScheduleFile, ScheduleCsv.Read), Optional(files, below + CountersFile, CounterSamples.Read) ?? []);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or FormatException)
         {
-            throw new ReportException(e is JsonException ? $"{file}: not JSON: {e.Message}" : e.Message, e);
+            throw new ReportException(e is JsonException ? $"{file}: not a run's result: {e.Message}" : e.Message, e);
         }
     }
 

@@ -1,5 +1,5 @@
-using System.Text.Json;
 using Tessera.Lab.Recording;
+using Tessera.Lab.Results;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 
@@ -21,13 +21,12 @@ internal static class RunMarks
     {
         if (run.Recording is not { } recording)
             return [];
-        double from = run.Result.Number("measuredFromSeconds") ?? 0;
         List<RunMark> marks = [];
-        foreach (JsonElement change in run.Result.List("changes"))
+        foreach (ChangeResult change in run.Result.Changes)
         {
-            Nanoseconds at = Nanoseconds.FromSeconds((change.Number("atSeconds") ?? 0) - from);
+            Nanoseconds at = Nanoseconds.FromSeconds(change.AtSeconds - run.Result.MeasuredFromSeconds);
             if (at >= Nanoseconds.Zero && at <= recording.Covered)
-                marks.Add(new RunMark(at, change.Text("what") ?? change.Text("command") ?? ""));
+                marks.Add(new RunMark(at, change.What));
         }
 
         foreach (ScheduleEvent item in recording.Events)

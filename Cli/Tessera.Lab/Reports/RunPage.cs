@@ -1,7 +1,6 @@
 using System.Globalization;
-using System.Text.Json;
-using Tessera.Lab.Comparisons;
 using Tessera.Lab.Metrics;
+using Tessera.Lab.Results;
 using Tessera.Sdk;
 
 namespace Tessera.Lab.Reports;
@@ -9,19 +8,15 @@ namespace Tessera.Lab.Reports;
 /// <summary>The static part of a run's report: everything that can be read without a script, and the places of the plots.</summary>
 internal static class RunPage
 {
-    /// <summary>The name of the simulator's engine in a result.</summary>
-    public const string Simulated = "simulated";
-    private const string Virtual = "virtual";
-
     /// <summary>Share errors are summed up at windows of this length: a second is what people mean by a share.</summary>
     private static readonly Nanoseconds Telling = Nanoseconds.FromSeconds(1);
 
     /// <summary>The whole page.</summary>
     public static string Of(RunFolder run)
     {
-        string scheduler = run.Result.Text("scheduler", "name") ?? "?";
-        string what = $"{Many(run.DomainNames.Count, "domain")} on {Many(run.Result.List("pcpus").Count, "pCPU")}";
-        string title = run.Result.Text("experiment") is { Length: > 0 } experiment ? $"{experiment}: {scheduler}, {what}" : $"{scheduler}: {what}";
+        string scheduler = run.Result.Scheduler.Name;
+        string what = $"{Many(run.DomainNames.Count, "domain")} on {Many(run.Result.Pcpus.Count, "pCPU")}";
+        string title = run.Result.Experiment is { Length: > 0 } experiment ? $"{experiment}: {scheduler}, {what}" : $"{scheduler}: {what}";
         HtmlBuilder html = new();
         Head(html, run, title);
         html.Markup("<main>\n");
@@ -40,7 +35,7 @@ internal static class RunPage
         RunDetails.Consoles(html, run);
         RunDetails.Host(html, run);
         RunDetails.Configuration(html, run);
-        html.Markup("<p class=\"foot\">").Text($"Tessera {run.Result.Text("version")}. This page is one file and asks nothing of any network. The numbers behind each plot are in series/*.csv; trace.json opens in ui.perfetto.dev.").Markup("</p>\n</main>\n");
+        html.Markup("<p class=\"foot\">").Text($"Tessera {run.Result.Version}. This page is one file and asks nothing of any network. The numbers behind each plot are in series/*.csv; trace.json opens in ui.perfetto.dev.").Markup("</p>\n</main>\n");
         return HtmlPage.Of(title, html.ToString(), RunData.Of(run));
     }
 
@@ -49,36 +44,30 @@ internal static class RunPage
 
     private static void Head(HtmlBuilder html, RunFolder run, string title)
     {
-        JsonElement result = run.Result;
+        ResultDocument result = run.Result;
         html.Markup("<header class=\"top\"><div>").Element("h1", title);
-        html.Element("p", $"{Show.Seconds(result.Number("elapsedSeconds"))} measured · scheduler {result.Text("scheduler", "name")} {result.Text("scheduler", "version")} · {Started(result)}", "class=\"sub\"");
-        string outcome = result.Text("outcome") ?? "?";
-        html.Element("span", outcome, $"class=\"badge {(outcome == "completed" ? "good" : outcome == "interrupted" ? "warn" : "bad")}\"");
-        if (result.Text("engine", "name") == Simulated)
+        html.Element("p", $"{Show.Seconds(result.ElapsedSeconds)} measured · scheduler {result.Scheduler.Name} {result.Scheduler.Version} · {result.StartedAt.ToUniversalTime().ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture)}", "class=\"sub\"");
+        html.Element("span", result.Outcome.Word(), $"class=\"badge {(result.Outcome switch { RunOutcome.Completed => "good", RunOutcome.Interrupted => "warn", _ => "bad" })}\"");
+        if (result.Engine.IsSimulated)
             html.Element("span", "SIMULATED in virtual time", "class=\"badge warn\"");
         else
-            html.Element("span", $"measured on {result.Text("engine", "name")}{(result.Text("time") == Virtual ? ", in virtual time" : "")}", "class=\"badge\"");
-        if (result.List("changes").Count > 0)
+            html.Element("span", $"measured on {result.Engine.Name}{(result.Time == ResultDocument.VirtualTime ? ", in virtual time" : "")}", "class=\"badge\"");
+        if (result.Changes.Count > 0)
             html.Element("span", "changed while it ran", "class=\"badge warn\"");
         html.Markup("</div><button type=\"button\" id=\"theme\" class=\"theme\" title=\"Switch between light and dark\">Theme</button></header>\n");
     }
 
-    private static string Started(JsonElement result) =>
-        DateTimeOffset.TryParse(result.Text("startedAt"), CultureInfo.InvariantCulture, DateTimeStyles.None, out DateTimeOffset at)
-            ? at.ToUniversalTime().ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture)
-            : "";
-
     private static void Alerts(HtmlBuilder html, RunFolder run)
     {
-        if (run.Result.Text("scheduler", "ejected") is { } evidence)
+        if (run.Result.Scheduler.Ejected is { } evidence)
             html.Element("div", $"The scheduler was ejected and the fallback took over. {evidence}", "class=\"alert bad\" role=\"alert\" id=\"ejection\"");
-        foreach (JsonElement failure in run.Result.List("failures"))
-            html.Element("div", failure.GetString(), "class=\"alert bad\" role=\"alert\"");
-        if (run.Result.Text("engine", "name") == Simulated)
+        foreach (string failure in run.Result.Failures)
+            html.Element("div", failure, "class=\"alert bad\" role=\"alert\"");
+        if (run.Result.Engine.IsSimulated)
             html.Element("div", "Simulated: guests were modelled and time was virtual. These are a model's figures, not a measurement of a machine.", "class=\"alert warn\" id=\"simulated\"");
-        else if (run.Result.Text("time") == Virtual)
+        else if (run.Result.Time == ResultDocument.VirtualTime)
             html.Element("div", "Virtual time: guests ran, and time was the work they did, at a rate that the configuration gives. The figures can be repeated exactly; they are not this host's.", "class=\"alert warn\" id=\"virtual\"");
-        if (run.Result.Number("withheld", "percent") is >= HostLoad.StarvedPercent and { } withheld)
+        if (run.Result.Withheld?.Percent is >= HostLoad.StarvedPercent and { } withheld)
             html.Element("div", HostLoad.Sentence(withheld), "class=\"alert bad\" role=\"alert\" id=\"withheld\"");
         if (run.Recording is null)
             html.Element("div", "There is no schedule.csv in this folder, so there are no plots: the run was made without recording, or ended before measuring began.", "class=\"alert warn\"");
@@ -89,23 +78,23 @@ internal static class RunPage
     private static void Tiles(HtmlBuilder html, RunFolder run)
     {
         html.Markup("<section class=\"summary\" aria-label=\"Summary\"><dl class=\"tiles\">");
-        Tile(html, "Decisions", Show.Count(run.Result.Number("schedulerCost", "decisions")), "in the measured window");
-        if (run.Result.Number("schedulerCost", "p99Ns") > 0)
-            Tile(html, "Cost of a decision", Show.Time(run.Result.Number("schedulerCost", "p99Ns")), $"99 %; median {Show.Time(run.Result.Number("schedulerCost", "p50Ns"))}");
+        Tile(html, "Decisions", Show.Count(run.Result.SchedulerCost.Decisions), "in the measured window");
+        if (run.Result.SchedulerCost is { P99Ns: > 0 } cost)
+            Tile(html, "Cost of a decision", Show.Time(cost.P99Ns), $"99 %; median {Show.Time(cost.P50Ns)}");
         if (run.Metrics is { } metrics)
         {
             Tile(html, "Jain's index", metrics.JainIndex.ToString("0.0000", CultureInfo.InvariantCulture), "of service over ideal service");
             if (metrics.ShareErrors.LastOrDefault(error => error.Window <= Telling) is { } telling)
                 Tile(html, "Share error", telling.Mean.ToString("0.###", CultureInfo.InvariantCulture) + " pt", $"mean, windows of {Show.Time(telling.Window.Value)}");
-            bool enough = metrics.WakeToRunNs?.Count >= RunTables.Enough;
+            bool enough = metrics.WakeToRunNs?.Count >= LatencySummary.Enough;
             Tile(html, "Wake to running", Show.Time(enough ? metrics.WakeToRunNs?.P99 : metrics.WakeToRunNs?.Max),
                 metrics.WakeToRunNs is { } wakes ? $"{(enough ? "99 %" : $"longest of {wakes.Count}")}; median {Show.Time(wakes.P50)}" : "nobody woke");
             Tile(html, "CPU lost", Show.Percent(metrics.LostShare), "idle while somebody waited");
-            Tile(html, "Switches", Show.Count(run.Result.List("pcpus").Sum(pcpu => pcpu.Number("switches") ?? 0)), $"{Show.Count(metrics.Preemptions)} preemptions recorded");
+            Tile(html, "Switches", Show.Count(run.Result.Pcpus.Sum(pcpu => pcpu.Switches)), $"{Show.Count(metrics.Preemptions)} preemptions recorded");
         }
 
-        if (run.Result.Number("withheld", "percent") is { } withheld)
-            Tile(html, "Withheld by the host", VerdictText.Number(withheld) + " %", withheld >= HostLoad.BusyPercent ? "of the pCPUs' time: latencies say little" : "of the pCPUs' time");
+        if (run.Result.Withheld?.Percent is { } withheld)
+            Tile(html, "Withheld by the host", NumberText.Of(withheld) + " %", withheld >= HostLoad.BusyPercent ? "of the pCPUs' time: latencies say little" : "of the pCPUs' time");
         html.Markup("</dl></section>\n");
     }
 

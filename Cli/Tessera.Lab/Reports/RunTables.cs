@@ -1,43 +1,38 @@
 using System.Globalization;
-using System.Text.Json;
 using Tessera.Lab.Metrics;
+using Tessera.Lab.Results;
 
 namespace Tessera.Lab.Reports;
 
 /// <summary>The tables of a run's report.</summary>
 internal static class RunTables
 {
-    /// <summary>Of fewer values the 99th percentile is the longest, and says no more than that.</summary>
-    internal const int Enough = 100;
-
-    private static readonly string[] CallKinds = ["traps", "hypercalls"];
-
     private static readonly Column[] OfCpu =
     [
-        new("Guest", "text", (domain, _) => domain.Text("guest")),
-        new("State", "text", (domain, _) => domain.Text("state")),
-        new("Why it ended", "text wrap", (domain, _) => domain.Text("exitReason")),
-        new("Weight", "", (domain, _) => Some(domain.Number("weight"), Show.Count)),
-        new("CPU time", "", (domain, _) => Some(domain.Number("cpuSeconds"), Show.Seconds)),
-        new("Share", "", (domain, _) => Some(domain.Number("share"), Show.Percent)),
-        new("Expected", "", (domain, _) => Some(domain.Number("expectedShare"), Show.Percent)),
-        new("Error, points", "", (domain, _) => Some(domain.Number("share") - domain.Number("expectedShare"), Show.Points)),
-        new("Work", "", (domain, _) => Some(domain.Number("work"), Show.Count)),
+        new("Guest", "text", (domain, _) => domain.Guest),
+        new("State", "text", (domain, _) => domain.State),
+        new("Why it ended", "text wrap", (domain, _) => domain.ExitReason),
+        new("Weight", "", (domain, _) => Some(domain.Weight, Show.Count)),
+        new("CPU time", "", (domain, _) => Some(domain.CpuSeconds, Show.Seconds)),
+        new("Share", "", (domain, _) => Some(domain.Share, Show.Percent)),
+        new("Expected", "", (domain, _) => Some(domain.ExpectedShare, Show.Percent)),
+        new("Error, points", "", (domain, _) => Some(domain.Share - domain.ExpectedShare, Show.Points)),
+        new("Work", "", (domain, _) => Some(domain.Work, Show.Count)),
         new("Stint p50", "", (_, own) => Some(own?.StintNs?.P50, Show.Time)),
         new("Preempted", "", (_, own) => Some(own?.Preemptions, Show.Count)),
     ];
 
     private static readonly Column[] OfWaking =
     [
-        new("Wakes", "", (domain, _) => Some(domain.Number("wakes"), Show.Count)),
-        new("Wake p50", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "p50"), Show.Time)),
-        new("Wake p99", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "count") >= Enough ? domain.Number("wakeLatencyNs", "p99") : null, Show.Time)),
-        new("Wake max", "", (domain, _) => Some(domain.Number("wakeLatencyNs", "max"), Show.Time)),
-        new("Response p50", "", (domain, _) => Some(domain.Number("responseTimeNs", "p50"), Show.Time)),
-        new("Response p99", "", (domain, _) => Some(domain.Number("responseTimeNs", "p99"), Show.Time)),
-        new("Missed", "", (domain, _) => Some(domain.Number("missedDeadlines"), Show.Count)),
-        new("Memory", "", (domain, _) => Some(domain.Number("memory", "assignedBytes"), Show.Bytes)),
-        new("Boot", "", (domain, _) => Some(domain.Number("bootMilliseconds") * 1e6, Show.Time)),
+        new("Wakes", "", (domain, _) => Some(domain.Wakes, Show.Count)),
+        new("Wake p50", "", (domain, _) => Some(domain.WakeLatencyNs?.P50, Show.Time)),
+        new("Wake p99", "", (domain, _) => Some(domain.WakeLatencyNs?.TellingP99, Show.Time)),
+        new("Wake max", "", (domain, _) => Some(domain.WakeLatencyNs?.Max, Show.Time)),
+        new("Response p50", "", (domain, _) => Some(domain.ResponseTimeNs?.P50, Show.Time)),
+        new("Response p99", "", (domain, _) => Some(domain.ResponseTimeNs?.P99, Show.Time)),
+        new("Missed", "", (domain, _) => Some(domain.MissedDeadlines, Show.Count)),
+        new("Memory", "", (domain, _) => Some(domain.Memory.AssignedBytes, Show.Bytes)),
+        new("Boot", "", (domain, _) => Some(domain.BootMilliseconds * 1e6, Show.Time)),
     ];
 
     /// <summary>One row a domain, in two tables that each fit a screen. A column in which no domain has a value is left out.</summary>
@@ -50,7 +45,7 @@ internal static class RunTables
 
     private static void Domains(HtmlBuilder html, RunFolder run, string id, string caption, Column[] all)
     {
-        IReadOnlyList<JsonElement> domains = run.Result.List("domains");
+        IReadOnlyList<DomainResult> domains = run.Result.Domains;
         DomainMetrics?[] metrics = [.. domains.Select((_, index) => index < run.Metrics?.Domains.Count ? run.Metrics.Domains[index] : null)];
         Column[] columns = [.. all.Where(column => domains.Select((domain, index) => column.Value(domain, metrics[index])).Any(text => text is not null))];
         if (columns.Length == 0)
@@ -61,7 +56,7 @@ internal static class RunTables
         html.Markup("</tr></thead><tbody>\n");
         for (int index = 0; index < domains.Count; index++)
         {
-            html.Markup("<tr>").Element("th", domains[index].Text("name"), "scope=\"row\"");
+            html.Markup("<tr>").Element("th", domains[index].Name, "scope=\"row\"");
             foreach (Column column in columns)
                 Cell(html, column.Value(domains[index], metrics[index]), $"class=\"{column.Kind}\"");
             html.Markup("</tr>\n");
@@ -77,15 +72,15 @@ internal static class RunTables
     {
         html.Markup("<div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Statistics by physical CPU\"><table id=\"table-pcpus\"><caption>Physical CPUs</caption><thead><tr><th scope=\"col\">pCPU</th><th scope=\"col\">Host CPU</th>")
             .Markup("<th scope=\"col\">Given to vCPUs</th><th scope=\"col\">Idle</th><th scope=\"col\">Busy</th><th scope=\"col\">Switches</th></tr></thead><tbody>\n");
-        foreach (JsonElement pcpu in run.Result.List("pcpus"))
+        foreach (PcpuResult pcpu in run.Result.Pcpus)
         {
-            html.Markup("<tr>").Element("th", pcpu.Text("index"), "scope=\"row\"");
-            Cell(html, pcpu.Text("hostCpu"));
-            Cell(html, Show.Seconds(pcpu.Number("busySeconds")));
-            Cell(html, Show.Seconds(pcpu.Number("idleSeconds")));
-            double? whole = pcpu.Number("busySeconds") + pcpu.Number("idleSeconds");
-            Cell(html, Show.Percent(whole > 0 ? pcpu.Number("busySeconds") / whole : null));
-            Cell(html, Show.Count(pcpu.Number("switches")));
+            html.Markup("<tr>").Element("th", pcpu.Index.ToString(CultureInfo.InvariantCulture), "scope=\"row\"");
+            Cell(html, pcpu.HostCpu.ToString(CultureInfo.InvariantCulture));
+            Cell(html, Show.Seconds(pcpu.BusySeconds));
+            Cell(html, Show.Seconds(pcpu.IdleSeconds));
+            double whole = pcpu.BusySeconds + pcpu.IdleSeconds;
+            Cell(html, Show.Percent(whole > 0 ? pcpu.BusySeconds / whole : null));
+            Cell(html, Show.Count(pcpu.Switches));
             html.Markup("</tr>\n");
         }
 
@@ -114,17 +109,16 @@ internal static class RunTables
     /// <summary>Traps and hypercalls by domain and name.</summary>
     public static void Calls(HtmlBuilder html, RunFolder run)
     {
-        (string Domain, string Kind, string Name, double Count)[] rows =
+        (string Domain, string Kind, string Name, long Count)[] rows =
         [
-            .. run.Result.List("domains").SelectMany(domain => CallKinds.SelectMany(kind => domain.Entries(kind)
-                .Where(entry => entry.Value.ValueKind == JsonValueKind.Number)
-                .Select(entry => (domain.Text("name") ?? "", kind[..^1], entry.Name, entry.Value.GetDouble())))),
+            .. run.Result.Domains.SelectMany(domain => domain.Traps.Select(trap => (domain.Name, "trap", trap.Key, trap.Value))
+                .Concat(domain.Hypercalls.Select(call => (domain.Name, "hypercall", call.Key, call.Value)))),
         ];
         if (rows.Length == 0)
             return;
         html.Markup("<section><h2>Traps and hypercalls</h2><details><summary>").Text($"{Show.Count(rows.Where(row => row.Kind == "trap").Sum(row => row.Count))} traps, {Show.Count(rows.Where(row => row.Kind == "hypercall").Sum(row => row.Count))} hypercalls")
             .Markup("</summary><div class=\"scroll tall\"><table id=\"table-calls\"><thead><tr><th scope=\"col\">Domain</th><th scope=\"col\" class=\"text\">Kind</th><th scope=\"col\" class=\"text\">Name</th><th scope=\"col\">Count</th></tr></thead><tbody>\n");
-        foreach ((string domain, string kind, string name, double count) in rows)
+        foreach ((string domain, string kind, string name, long count) in rows)
         {
             html.Markup("<tr>").Element("th", domain, "scope=\"row\"");
             Cell(html, kind, "class=\"text\"");
@@ -139,5 +133,5 @@ internal static class RunTables
     private static void Cell(HtmlBuilder html, string? text, string attributes = "") => html.Element("td", Show.Text(text), attributes);
 
     /// <summary>A column: its title, its CSS class, and a domain's text in it, null for none.</summary>
-    private sealed record Column(string Title, string Kind, Func<JsonElement, DomainMetrics?, string?> Value);
+    private sealed record Column(string Title, string Kind, Func<DomainResult, DomainMetrics?, string?> Value);
 }

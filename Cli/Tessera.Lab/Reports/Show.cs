@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Tessera.Lab.Reports;
 
 /// <summary>Numbers as people read them.</summary>
-internal static class Show
+public static class Show
 {
     private const string None = "–";
 

@@ -43,8 +43,8 @@ internal static class TraceEvents
         json.WriteStartObject();
         json.WriteString("displayTimeUnit", "ns");
         json.WriteStartObject("otherData");
-        json.WriteString("scheduler", run.Result.Text("scheduler", "name"));
-        json.WriteString("engine", run.Result.Text("engine", "name"));
+        json.WriteString("scheduler", run.Result.Scheduler.Name);
+        json.WriteString("engine", run.Result.Engine.Name);
         json.WriteNumber("coveredSeconds", until.TotalSeconds);
         json.WriteNumber("windowSeconds", recording.Length.TotalSeconds);
         json.WriteEndObject();

@@ -1,7 +1,7 @@
-using Tessera.Cli.Composition;
-using Tessera.Cli.Native;
+using Tessera.Experiments.Planning;
 using Tessera.Images;
 using Tessera.Images.Tests.Support;
+using Tessera.Lab.Folders;
 
 namespace Tessera.Cli.Tests.Composition;
 

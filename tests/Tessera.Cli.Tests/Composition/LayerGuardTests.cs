@@ -1,4 +1,4 @@
-using Tessera.Cli.Composition;
+using Tessera.Experiments.Machines;
 using Tessera.Sdk.Devices;
 
 namespace Tessera.Cli.Tests.Composition;

@@ -1,5 +1,6 @@
 using System.Text;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 

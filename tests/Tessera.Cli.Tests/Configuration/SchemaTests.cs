@@ -1,7 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Configuration;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
 
 namespace Tessera.Cli.Tests.Configuration;
 

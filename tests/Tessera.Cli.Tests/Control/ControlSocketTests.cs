@@ -2,7 +2,9 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Tessera.Cli.Control;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments;
 
 namespace Tessera.Cli.Tests.Control;
 
@@ -179,7 +181,7 @@ internal sealed class ControlSocketTests
         connection.Connect(new UnixDomainSocketEndPoint(machine.Socket));
         using NetworkStream stream = new(connection);
         using StreamReader reader = new(stream);
-        stream.Write(Encoding.UTF8.GetBytes(ControlProtocol.Write(Tessera.Cli.Control.Commands.ConsoleCommand.RequestFor("one")) + "\ntyped"));
+        stream.Write(Encoding.UTF8.GetBytes(ControlProtocol.Write(ConsoleClient.RequestFor("one")) + "\ntyped"));
         Assert.That(JsonDocument.Parse(reader.ReadLine()!).RootElement.GetProperty("ok").GetBoolean(), Is.True);
         machine.Do("destroy", "one");
         Assert.That(reader.ReadToEnd(), Is.Empty, "a guest without a console says nothing; then the connection ends");

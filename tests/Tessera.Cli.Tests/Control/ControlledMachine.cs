@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
 
 namespace Tessera.Cli.Tests.Control;

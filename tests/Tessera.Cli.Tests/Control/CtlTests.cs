@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Tessera.Cli.Terminal;
 using Tessera.Hosting.Tests;
 
 namespace Tessera.Cli.Tests.Control;

@@ -1,7 +1,9 @@
 using System.Runtime.Loader;
 using System.Text.Json;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
 using Tessera.Hosting.Tests;
+using Tessera.Lab.Statistics;
 
 namespace Tessera.Cli.Tests.Control;
 
@@ -33,7 +35,7 @@ internal sealed class SwapTests
             public string Describe(SchedulableVcpu vcpu) => "VERSION";
             public Decision Schedule(in SchedulingPoint point)
             {
-                if (point.Current is { } ran) _spent[ran] += (double)point.Ran.Value / ran.Weight;
+                if (point.Current is { } ran) _spent[ran] += (double)point.Ran.Value / ran.Domain.Weight;
                 SchedulableVcpu? least = null;
                 foreach (SchedulableVcpu vcpu in _ready)
                 {

@@ -1,10 +1,12 @@
 using Microsoft.Extensions.DependencyInjection;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
 using Tessera.Cli.Control;
-using Tessera.Cli.Runs;
 using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Hosting;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;

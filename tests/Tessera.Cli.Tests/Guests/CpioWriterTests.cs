@@ -1,7 +1,7 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 
 namespace Tessera.Cli.Tests.Guests;
 

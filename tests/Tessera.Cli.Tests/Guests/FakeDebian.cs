@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Images.Tests.Support;
+using Tessera.Lab.Reports;
 
 namespace Tessera.Cli.Tests.Guests;
 

@@ -1,6 +1,6 @@
 using System.IO.Compression;
 using System.Text;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 
 namespace Tessera.Cli.Tests.Guests;
 

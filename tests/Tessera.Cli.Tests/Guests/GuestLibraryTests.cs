@@ -1,4 +1,4 @@
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 using Tessera.Images;
 using Tessera.Images.Tests.Support;
 
@@ -22,12 +22,12 @@ internal sealed class GuestLibraryTests
     [TearDown]
     public void DropFolder() => Directory.Delete(_base, recursive: true);
 
-    private GuestLibrary Library(bool mayUpdate = false, long freeBytes = 1L << 40) => new(_folder, _debian, mayUpdate, freeBytes: _ => freeBytes);
+    private Library Library(bool mayUpdate = false, long freeBytes = 1L << 40) => new(_folder, _debian, mayUpdate, freeBytes: _ => freeBytes);
 
-    private Task<GuestEntry> Get(GuestLibrary? library = null, string name = "debian", CancellationToken cancellation = default)
+    private Task<GuestEntry> Get(Library? library = null, string name = "debian", CancellationToken cancellation = default)
         => (library ?? Library()).GetAsync(name, new Steps(), cancellation);
 
-    private string Refused(GuestLibrary? library = null, string name = "debian")
+    private string Refused(Library? library = null, string name = "debian")
         => Assert.Throws<GuestException>(() => Get(library, name).GetAwaiter().GetResult())!.Message;
 
     private string[] Leftovers() => [.. Directory.GetFileSystemEntries(_folder).Select(p => Path.GetFileName(p)).Where(n => n != ".lock").Order(StringComparer.Ordinal)];
@@ -313,7 +313,7 @@ internal sealed class GuestLibraryTests
     [Test]
     public void A_library_that_does_not_exist_is_empty()
     {
-        GuestLibrary library = new(Path.Combine(_folder, "none"), _debian);
+        Library library = new(Path.Combine(_folder, "none"), _debian);
 
         Assert.That(library.List(), Is.Empty);
         Assert.That(library.Find("debian"), Is.Null);
@@ -324,12 +324,12 @@ internal sealed class GuestLibraryTests
     [TestCase("", "relative", "/h/.cache/tessera/guests")]
     [TestCase(null, null, "/h/.cache/tessera/guests")]
     public void The_library_is_where_the_environment_says(string? tessera, string? xdg, string expected)
-        => Assert.That(GuestLibrary.DefaultFolder(name => name switch { "TESSERA_CACHE" => tessera, "XDG_CACHE_HOME" => xdg, "HOME" => "/h", _ => null }), Is.EqualTo(expected));
+        => Assert.That(GuestLibrary.Library.DefaultFolder(name => name switch { "TESSERA_CACHE" => tessera, "XDG_CACHE_HOME" => xdg, "HOME" => "/h", _ => null }), Is.EqualTo(expected));
 
-    private sealed class Steps : IProgress<GuestProgress>
+    private sealed class Steps : IProgress<FetchProgress>
     {
         public List<string> Texts { get; } = [];
 
-        public void Report(GuestProgress value) => Texts.Add(value.Step);
+        public void Report(FetchProgress value) => Texts.Add(value.Step);
     }
 }

@@ -1,4 +1,4 @@
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 
 namespace Tessera.Cli.Tests.Guests;
 

@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 
 namespace Tessera.Cli.Tests.Guests;
 
@@ -21,7 +21,7 @@ internal sealed class RootDiskTests
     public void DropFolder() => Directory.Delete(_base, recursive: true);
 
     private Task<GuestEntry> Get(bool rootDisk = true) =>
-        new GuestLibrary(Path.Combine(_base, "guests"), _debian, false, freeBytes: _ => 1L << 40).GetAsync("debian", new Progress<GuestProgress>(), default, rootDisk);
+        new Library(Path.Combine(_base, "guests"), _debian, false, freeBytes: _ => 1L << 40).GetAsync("debian", new Progress<FetchProgress>(), default, rootDisk);
 
     [Test]
     public async Task A_guest_gets_a_root_disk_of_the_packages_and_all_they_need()
@@ -78,9 +78,9 @@ internal sealed class RootDiskTests
             DebianPackageSource packages = new(_debian, false);
             string empty = Path.Combine(work, "status");
             await File.WriteAllBytesAsync(empty, []);
-            IReadOnlyList<DebianPackage> closure = await packages.ClosureAsync(["fio", "bash"], empty, new Progress<GuestProgress>(), default);
+            IReadOnlyList<DebianPackage> closure = await packages.ClosureAsync(["fio", "bash"], empty, new Progress<FetchProgress>(), default);
             string made = Path.Combine(work, "disk");
-            await new RootDiskBuilder(_debian, packages).BuildAsync(closure, work, made, 64 << 20, new Progress<GuestProgress>(), default);
+            await new RootDiskBuilder(_debian, packages).BuildAsync(closure, work, made, 64 << 20, new Progress<FetchProgress>(), default);
             return made;
         }
 

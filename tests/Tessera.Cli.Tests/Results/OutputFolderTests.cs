@@ -1,5 +1,7 @@
-using Tessera.Cli.Results;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments;
+using Tessera.Experiments.Results;
 
 namespace Tessera.Cli.Tests.Results;
 

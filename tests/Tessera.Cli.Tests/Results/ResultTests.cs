@@ -1,8 +1,8 @@
 using System.Text.Json;
-using Tessera.Cli.Results;
 using Tessera.Cli.Tests.Support;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Lab.Results;
 using Tessera.Sdk.Devices;
 
 namespace Tessera.Cli.Tests.Results;

@@ -1,7 +1,7 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Runs;
 
 namespace Tessera.Cli.Tests.Runs;
 

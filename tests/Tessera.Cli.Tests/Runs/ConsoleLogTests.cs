@@ -1,5 +1,5 @@
 using System.Text;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Runs;
 
 namespace Tessera.Cli.Tests.Runs;
 

@@ -1,4 +1,4 @@
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Hosts;
 
 namespace Tessera.Cli.Tests.Runs;
 

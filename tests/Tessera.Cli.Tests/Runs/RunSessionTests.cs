@@ -1,8 +1,9 @@
-using Tessera.Cli.Results;
-using Tessera.Cli.Runs;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Guests;
 using Tessera.Images;
+using Tessera.Lab.Results;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Tests.Runs;

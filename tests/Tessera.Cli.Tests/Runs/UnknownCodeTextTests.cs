@@ -1,5 +1,5 @@
-using Tessera.Cli.Results;
-using Tessera.Cli.Runs;
+using Tessera.Cli.Views;
+using Tessera.Lab.Results;
 
 namespace Tessera.Cli.Tests.Runs;
 

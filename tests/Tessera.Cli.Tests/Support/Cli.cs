@@ -1,8 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
-using Tessera.Cli.Runs;
 using Tessera.Cli.Terminal;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
 using Tessera.Sdk.Plugins;
 
 namespace Tessera.Cli.Tests.Support;

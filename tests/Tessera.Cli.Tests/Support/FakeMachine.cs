@@ -1,5 +1,7 @@
-using Tessera.Cli.Composition;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Guests;
 using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;

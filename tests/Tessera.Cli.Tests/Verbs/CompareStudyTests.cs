@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Spectre.Console;
-using Tessera.Cli.Comparisons;
 using Tessera.Cli.Tests.Support;
+using Tessera.Cli.Views;
 using Tessera.Hosting.Tests;
 using Tessera.Lab.Comparisons;
 using Tessera.Lab.Reports;

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Tessera.Cli.Composition;
 using Tessera.Cli.Tests.Support;
 using Tessera.Hosting.Tests;
 using Tessera.Lab.Comparisons;

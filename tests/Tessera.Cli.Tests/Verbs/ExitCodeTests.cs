@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Tessera.Cli.Native;
-using Tessera.Cli.Runs;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Runs;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 

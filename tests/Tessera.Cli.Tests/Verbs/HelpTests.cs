@@ -1,3 +1,4 @@
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
 
 namespace Tessera.Cli.Tests.Verbs;

@@ -1,5 +1,8 @@
 using System.Text;
+using System.Text.Json;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Lab.Results;
 
 namespace Tessera.Cli.Tests.Verbs;
 
@@ -46,7 +49,7 @@ internal sealed class InputFileTests
     [Test]
     public void A_recording_that_claims_more_physical_cpus_than_there_can_be_is_refused_with_its_line()
     {
-        File.WriteAllText(Path.Combine(_folder, "result.json"), """{ "schema": "tessera.result/1", "domains": [] }""");
+        File.WriteAllText(Path.Combine(_folder, "result.json"), ResultJson.Write(NoDomains));
         File.WriteAllText(Path.Combine(_folder, "schedule.csv"), "# tessera.schedule/1\n# length_ns 5\n# pcpus 2147483647\nat_ns,event,pcpu,domain,vcpu,before\n");
         Refused(["report", _folder], "schedule.csv:3:", "# pcpus");
     }
@@ -68,7 +71,7 @@ internal sealed class InputFileTests
     [TestCase("counters.csv")]
     public void A_folder_of_results_with_a_pipe_in_it_is_refused(string name)
     {
-        File.WriteAllText(Path.Combine(_folder, "result.json"), """{ "schema": "tessera.result/1", "domains": [] }""");
+        File.WriteAllText(Path.Combine(_folder, "result.json"), ResultJson.Write(NoDomains));
         File.WriteAllText(Path.Combine(_folder, "schedule.csv"), "# tessera.schedule/1\n# length_ns 5\n# pcpus 1\nat_ns,event,pcpu,domain,vcpu,before\n");
         File.Delete(Path.Combine(_folder, name));
         MakePipe(name);
@@ -98,6 +101,24 @@ internal sealed class InputFileTests
         File.WriteAllText(file, "{ \"domains\": [ " + string.Join(',', domains) + " ] }");
         Refused(["simulate", file], "domains", "20000 MiB");
     }
+
+    /// <summary>The least that is a result.</summary>
+    private static ResultDocument NoDomains { get; } = new()
+    {
+        Version = "0.1.0",
+        StartedAt = default,
+        Outcome = RunOutcome.Completed,
+        Failures = [],
+        Host = new HostFacts("", 1, 0, "", ""),
+        Engine = new EngineReport("kvm", "", []),
+        Scheduler = new SchedulerReport("bvt", "", null),
+        Configuration = JsonSerializer.SerializeToElement(new object()),
+        MeasuredFromSeconds = 0,
+        ElapsedSeconds = 0,
+        Domains = [],
+        Pcpus = [],
+        SchedulerCost = new SchedulerCost(0, null, null),
+    };
 
     private string MakePipe(string name)
     {

@@ -1,7 +1,10 @@
 using System.Text.Json;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Runs;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Machines;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Sdk.Cpu;
 
 namespace Tessera.Cli.Tests.Verbs;

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Configuration;
 using Tessera.Guests;
 using Tessera.Hosting.Tests;
 

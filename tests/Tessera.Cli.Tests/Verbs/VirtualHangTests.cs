@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
-using Tessera.Cli.Composition;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Hosts;
 using Tessera.Hosting.Tests;
 
 namespace Tessera.Cli.Tests.Verbs;

@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
-using Tessera.Cli.Composition;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
+using Tessera.Experiments.Hosts;
+using Tessera.Lab.Reports;
 
 namespace Tessera.Cli.Tests.Verbs;
 

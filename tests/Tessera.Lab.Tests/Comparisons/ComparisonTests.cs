@@ -268,7 +268,7 @@ internal sealed class ComparisonTests
     [TestCase(43_210, "43.2 µs")]
     [TestCase(4_423_679, "4.42 ms")]
     [TestCase(12e9, "12.0 s")]
-    public void Times_are_short(double nanoseconds, string text) => Assert.That(VerdictText.Time(nanoseconds), Is.EqualTo(text));
+    public void Times_are_short(double nanoseconds, string text) => Assert.That(NumberText.Time(nanoseconds), Is.EqualTo(text));
 
     [Test]
     public void A_range_has_its_unit_once_where_it_can()

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Tessera.Lab.Reports;
+using Tessera.Lab.Results;
 
 namespace Tessera.Lab.Tests.Reports;
 
@@ -135,10 +136,10 @@ internal sealed class BrowserTests
                 domain!["work"] = 123_456_789;
                 domain["missedDeadlines"] = 12_345;
                 domain["bootMilliseconds"] = 1234.5;
-                domain["memory"] = new JsonObject { ["assignedBytes"] = 1L << 30 };
+                domain["memory"]!["assignedBytes"] = 1L << 30;
                 foreach (string key in (string[])["wakeLatencyNs", "responseTimeNs"])
                     domain[key] = new JsonObject { ["p50"] = 123_456, ["p99"] = 12_345_678, ["max"] = 123_456_789, ["count"] = 99 };
-                domain["disks"] = new JsonArray(new JsonObject { ["name"] = "xvda", ["reads"] = 12_345, ["readBytes"] = 3 << 20, ["readBytesPerSecond"] = 1 << 20, ["readLatencyNs"] = domain["wakeLatencyNs"]!.DeepClone() });
+                domain["disks"] = new JsonArray(SampleRun.Disk(new LatencySummary(123_456, 12_345_678, 123_456_789, 99)));
             }
         });
         await Open(run, width, height: 900);

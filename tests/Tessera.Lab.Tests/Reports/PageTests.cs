@@ -7,6 +7,7 @@ using System.Text.RegularExpressions;
 using FsCheck;
 using FsCheck.Fluent;
 using Tessera.Lab.Reports;
+using Tessera.Lab.Results;
 
 namespace Tessera.Lab.Tests.Reports;
 
@@ -46,17 +47,8 @@ internal sealed partial class PageTests
     [Test]
     public void Devices_have_a_table_with_a_line_for_each_direction_that_something_went()
     {
-        using SampleRun run = SampleRun.Draw(["a", "b"], change: result => result["domains"]![1]!["disks"] = new JsonArray(new JsonObject
-        {
-            ["name"] = "xvda",
-            ["reads"] = 12_345,
-            ["readBytes"] = 3 << 20,
-            ["readBytesPerSecond"] = 1 << 20,
-            ["readLatencyNs"] = new JsonObject { ["p50"] = 20_000, ["p99"] = 90_000, ["max"] = 100_000, ["count"] = 12_345 },
-            ["writes"] = 0,
-            ["flushes"] = 0,
-            ["problem"] = "The <server> is away.",
-        }));
+        LatencySummary reads = new(20_000, 90_000, 100_000, 12_345);
+        using SampleRun run = SampleRun.Draw(["a", "b"], change: result => result["domains"]![1]!["disks"] = new JsonArray(SampleRun.Disk(reads, "The <server> is away.")));
         using SampleRun without = SampleRun.Draw(["a", "b"]);
         string table = Between(run.Page, "id=\"table-devices\"", "</table>");
         Assert.Multiple(() =>

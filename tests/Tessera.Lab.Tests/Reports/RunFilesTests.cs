@@ -186,6 +186,9 @@ internal sealed class RunFilesTests
         Assert.That(() => ReportWriter.Write(run.Folder), Throws.TypeOf<ReportException>().With.Message.Contains("tessera.result/1"));
         File.WriteAllText(Path.Combine(run.Folder, "result.json"), "{");
         Assert.That(() => ReportWriter.Write(run.Folder), Throws.TypeOf<ReportException>().With.Message.Contains("result.json"));
+        run.Result["domains"]![0]!["wakes"] = "many";
+        run.WriteResult();
+        Assert.That(() => ReportWriter.Write(run.Folder), Throws.TypeOf<ReportException>().With.Message.Contains("result.json").And.Message.Contains("domains[0].wakes"));
     }
 
     [Test]

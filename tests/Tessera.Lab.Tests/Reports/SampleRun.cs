@@ -1,7 +1,9 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
+using Tessera.Lab.Results;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 
@@ -105,40 +107,49 @@ internal sealed class SampleRun : IDisposable
         return new() { Length = now, PcpuCount = pcpus, Domains = [.. names.Select((name, index) => new RecordedDomain(name, 256 << (index % 3)))], Events = events };
     }
 
-    private static JsonObject ResultOf(RunMetrics metrics, string engine) => new()
+    /// <summary>A disk of a domain's that only reads.</summary>
+    public static JsonNode Disk(Tessera.Lab.Results.LatencySummary reads, string? problem = null) => JsonSerializer.SerializeToNode(
+        new DiskResult("xvda", 12_345, 3 << 20, 0, 0, 0, 0, 0, 0, 0, 12_345, 1 << 20, 0, 0, reads, null, null, problem), JsonSerializerOptions.Web)!;
+
+    private static JsonObject ResultOf(RunMetrics metrics, string engine) => JsonNode.Parse(ResultJson.Write(new ResultDocument
     {
-        ["schema"] = "tessera.result/1",
-        ["version"] = "0.1.0",
-        ["startedAt"] = "2026-01-02T03:04:05Z",
-        ["outcome"] = "completed",
-        ["failures"] = new JsonArray(),
-        ["host"] = new JsonObject { ["cpu"] = "A CPU", ["cpus"] = 2, ["memoryBytes"] = 1L << 33, ["kernel"] = "6.1", ["runtime"] = ".NET 10" },
-        ["engine"] = new JsonObject { ["name"] = engine, ["strategy"] = "Plain.", ["findings"] = new JsonArray() },
-        ["scheduler"] = new JsonObject { ["name"] = "bvt", ["version"] = "1.0.0", ["ejected"] = null },
-        ["configuration"] = new JsonObject { ["duration"] = "1 s" },
-        ["measuredFromSeconds"] = 0.5,
-        ["elapsedSeconds"] = metrics.Seconds,
-        ["domains"] = new JsonArray([.. metrics.Domains.Select((domain, index) => (JsonNode)new JsonObject
-        {
-            ["name"] = domain.Name,
-            ["id"] = index + 1,
-            ["guest"] = "spin",
-            ["state"] = "running",
-            ["weight"] = domain.Weight,
-            ["cpuSeconds"] = domain.CpuSeconds,
-            ["share"] = domain.Share,
-            ["expectedShare"] = domain.IdealShare,
-            ["wakes"] = domain.Wakes,
-            ["traps"] = new JsonObject { ["preempted"] = domain.Preemptions },
-            ["hypercalls"] = new JsonObject { ["sched_op"] = domain.Wakes },
-            ["consoleTail"] = new JsonArray("hello from " + domain.Name),
-        })]),
-        ["pcpus"] = new JsonArray([.. Enumerable.Range(0, metrics.Pcpus).Select(index => (JsonNode)new JsonObject
-        {
-            ["index"] = index, ["hostCpu"] = index, ["busySeconds"] = metrics.Seconds, ["idleSeconds"] = 0, ["switches"] = metrics.Switches,
-        })]),
-        ["schedulerCost"] = new JsonObject { ["decisions"] = 1234, ["p50Ns"] = 400, ["p99Ns"] = 2100 },
-    };
+        Version = "0.1.0",
+        StartedAt = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero),
+        Outcome = RunOutcome.Completed,
+        Failures = [],
+        Host = new HostFacts("A CPU", 2, 1L << 33, "6.1", ".NET 10"),
+        Engine = new EngineReport(engine, "Plain.", []),
+        Scheduler = new SchedulerReport("bvt", "1.0.0", null),
+        Configuration = JsonSerializer.SerializeToElement(new { duration = "1 s" }),
+        MeasuredFromSeconds = 0.5,
+        ElapsedSeconds = metrics.Seconds,
+        Domains =
+        [
+            .. metrics.Domains.Select((domain, index) => new DomainResult
+            {
+                Name = domain.Name,
+                Id = index + 1,
+                Guest = "spin",
+                State = "running",
+                ExitReason = null,
+                CrashRegisters = null,
+                Weight = domain.Weight,
+                CpuSeconds = domain.CpuSeconds,
+                Share = domain.Share,
+                ExpectedShare = domain.IdealShare,
+                Work = null,
+                Wakes = domain.Wakes,
+                WakeLatencyNs = null,
+                Traps = new Dictionary<string, long> { ["preempted"] = domain.Preemptions },
+                Hypercalls = new Dictionary<string, long> { ["sched_op"] = domain.Wakes },
+                Memory = new MemoryResult(32 << 20, 1 << 20),
+                BootMilliseconds = null,
+                ConsoleTail = ["hello from " + domain.Name],
+            }),
+        ],
+        Pcpus = [.. Enumerable.Range(0, metrics.Pcpus).Select(index => new PcpuResult(index, index, metrics.Seconds, 0, metrics.Switches))],
+        SchedulerCost = new SchedulerCost(1234, 400, 2100),
+    }))!.AsObject();
 }
 
 /// <summary>Whether this build can draw pages.</summary>

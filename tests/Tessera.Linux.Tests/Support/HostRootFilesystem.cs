@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 
 namespace Tessera.Linux.Tests.Support;
 

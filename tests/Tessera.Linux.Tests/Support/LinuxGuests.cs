@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using Tessera.Cli.Guests;
+using Tessera.GuestLibrary;
 
 namespace Tessera.Linux.Tests.Support;
 
@@ -33,10 +33,10 @@ internal static class LinuxGuests
 
     private static GuestEntry Get(string name)
     {
-        GuestLibrary library = new(GuestLibrary.DefaultFolder());
+        Library library = new(Library.DefaultFolder());
         try
         {
-            return library.GetAsync(name, new Progress<GuestProgress>(), CancellationToken.None, rootDisk: true).GetAwaiter().GetResult();
+            return library.GetAsync(name, new Progress<FetchProgress>(), CancellationToken.None, rootDisk: true).GetAwaiter().GetResult();
         }
         catch (GuestException) when (library.List().FirstOrDefault(entry => entry.Name == name && entry.Problem is null) is not null)
         {

@@ -1,4 +1,5 @@
-using Tessera.Cli.Guests;
+using Tessera.Cli;
+using Tessera.GuestLibrary;
 using Tessera.Images;
 using Tessera.Kernel;
 using Tessera.Plugins.Cpu.Kvm;

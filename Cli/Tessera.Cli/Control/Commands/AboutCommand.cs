@@ -2,18 +2,15 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments.Configuration;
 
 namespace Tessera.Cli.Control.Commands;
 
 /// <summary>`ctl about`: which run a socket is of. Answered at once, also while the run builds its domains.</summary>
 internal sealed class AboutCommand : IControlCommand
 {
-    /// <summary>Its name.</summary>
-    public const string About = "about";
-
     /// <inheritdoc/>
-    public string Name => About;
+    public string Name => ControlClient.About;
 
     /// <inheritdoc/>
     public Command Build(ControlClient client)

@@ -1,9 +1,8 @@
 using System.CommandLine;
 using System.Net.Sockets;
 using System.Text.Json;
-using System.Text.Json.Nodes;
-using Tessera.Cli.Runs;
 using Tessera.Cli.Terminal;
+using Tessera.Experiments.Runs;
 
 namespace Tessera.Cli.Control.Commands;
 
@@ -13,7 +12,6 @@ namespace Tessera.Cli.Control.Commands;
 /// </summary>
 internal sealed class ConsoleCommand : IControlCommand
 {
-    private const string Domain = "domain";
     private const int MaxQueued = 1024;
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(20);
 
@@ -21,29 +19,21 @@ internal sealed class ConsoleCommand : IControlCommand
     private const int Stalled = 2000;
 
     /// <inheritdoc/>
-    public string Name => "console";
+    public string Name => ConsoleClient.Command;
 
     /// <inheritdoc/>
     public Command Build(ControlClient client)
     {
-        Argument<string> domain = new(Domain) { Description = "The domain's name." };
+        Argument<string> domain = new(ConsoleClient.Domain) { Description = "The domain's name." };
         Command console = new(Name, "Show a domain's console on this terminal, both ways. Ctrl-] leaves it, and the domain goes on.") { domain };
         console.SetAction(parsed => client.Attach(parsed, parsed.GetRequiredValue(domain)));
         return console;
     }
 
-    /// <summary>What asks for a domain's console.</summary>
-    public static ControlRequest RequestFor(string domain) => new()
-    {
-        Protocol = ControlProtocol.Name,
-        Command = "console",
-        Arguments = JsonDocument.Parse(new JsonObject { [Domain] = domain }.ToJsonString()).RootElement,
-    };
-
     /// <inheritdoc/>
     public ControlAnswer Run(ControlDesk desk, JsonElement arguments)
     {
-        string name = ControlArguments.Text(arguments, Domain);
+        string name = ControlArguments.Text(arguments, ConsoleClient.Domain);
         if (name == "*")
             throw new ControlException(ControlCode.BadRequest, "A console belongs to one domain; name it.");
         (ConsoleFan fan, IRunDomain domain) = desk.Do(run =>

@@ -2,8 +2,10 @@ using System.CommandLine;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
+using Tessera.Experiments;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Hosts;
+using Tessera.Experiments.Planning;
 
 namespace Tessera.Cli.Control.Commands;
 

@@ -1,9 +1,9 @@
 using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Composition;
-using Tessera.Cli.Configuration;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Kernel.Devices;
 using Tessera.Sdk.Devices;
 

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Runs;
 
 namespace Tessera.Cli.Control.Commands;
 

@@ -3,7 +3,9 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Spectre.Console;
-using Tessera.Cli.Runs;
+using Tessera.Cli.Terminal;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 
 namespace Tessera.Cli.Control.Commands;
 

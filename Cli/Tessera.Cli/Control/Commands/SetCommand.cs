@@ -2,8 +2,9 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Configuration;
-using Tessera.Cli.Runs;
+using Tessera.Experiments.Configuration;
+using Tessera.Experiments.Planning;
+using Tessera.Experiments.Runs;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Control.Commands;

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Cli.Composition;
+using Tessera.Experiments.Planning;
 using Tessera.Hosting;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
