@@ -11,7 +11,7 @@ using Tessera.Cli.Terminal;
 using Tessera.Cli.Verbs;
 using Tessera.Hosting;
 using Tessera.Images;
-using Tessera.Kernel.Building;
+using Tessera.Kernel.Domains;
 using Tessera.Lab.Folders;
 using Tessera.Lab.Reports;
 using Tessera.Sdk.Cpu;

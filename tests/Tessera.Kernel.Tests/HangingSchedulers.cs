@@ -66,7 +66,7 @@ internal sealed class HangingSchedulers(string engine)
         OwnTables receiver = new(test);
         receiver.Start(code => AwaitEvent(code, receiver.Data, new DomainId(0)));
         Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), Hang.Limit), "the receiver does not wait");
-        Assert.That(BackendChannel.TryBind(receiver.Domain, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
+        Assert.That(BackendChannel.TryBind(receiver.Domain.Events, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
         scheduler.HangIn(SchedulerCall.Wake, receiver.Domain);
 
         // A backend that stayed in the policy would never come to the next line.

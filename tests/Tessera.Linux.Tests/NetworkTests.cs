@@ -1,6 +1,7 @@
 using Tessera.Cli.Guests;
-using Tessera.Kernel;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Net.Switch;
 using Tessera.Sdk.Devices;

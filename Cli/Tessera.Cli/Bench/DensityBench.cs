@@ -1,7 +1,8 @@
 using System.Text.Json.Nodes;
 using Tessera.Cli.Configuration;
 using Tessera.Guests;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Bench;

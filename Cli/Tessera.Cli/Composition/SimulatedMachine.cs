@@ -1,7 +1,8 @@
 using System.Text;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Scheduling;

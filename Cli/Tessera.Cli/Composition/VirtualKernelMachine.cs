@@ -1,6 +1,6 @@
 using Tessera.Cli.Configuration;
 using Tessera.Cli.Runs;
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;

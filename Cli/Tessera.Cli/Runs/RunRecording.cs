@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json;
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Time;
 
 namespace Tessera.Cli.Runs;

@@ -6,7 +6,8 @@ using Spectre.Console;
 using Tessera.Cli.Bench;
 using Tessera.Cli.Composition;
 using Tessera.Cli.Configuration;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 

@@ -8,7 +8,7 @@ using Tessera.Cli.Configuration;
 using Tessera.Cli.Native;
 using Tessera.Cli.Results;
 using Tessera.Hosting;
-using Tessera.Kernel;
+using Tessera.Kernel.FastPath;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Plugins;
 

@@ -10,7 +10,7 @@ namespace Tessera.Kernel.FastPath;
 /// The frames behind a domain's kernel-only L4 slot. Two regions: one that the guest can never write, whatever it maps (page tables, code,
 /// frame map), and one that is the guest's (log and values), of which nothing is believed.
 /// </summary>
-internal sealed unsafe class FastPathMemory : IFrameTypeWatcher, IDisposable
+internal sealed unsafe class FastPathMemory : IDisposable
 {
     // SAFETY: both mappings live until Dispose, which the machine calls after the engine's machine is gone; indexes are of their own layout.
     private const ulong Present = 1;
@@ -89,7 +89,7 @@ internal sealed unsafe class FastPathMemory : IFrameTypeWatcher, IDisposable
         new MemoryRegion(GuestFirst, _guest.Bytes / FastPathLayout.PageBytes, (nint)_guest.Pointer, IsReadOnly: false),
     ];
 
-    /// <inheritdoc/>
+    /// <summary>A frame of the domain has another type now.</summary>
     public void TypeChanged(Mfn frame, FrameType type)
     {
         if (!Memory.Has(frame))

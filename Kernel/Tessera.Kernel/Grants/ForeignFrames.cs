@@ -1,3 +1,4 @@
+using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Xen;
@@ -8,7 +9,7 @@ namespace Tessera.Kernel.Grants;
 /// Frames of other domains that one domain's machine shows now: a memory slot of exactly that frame each, read-only unless a writable mapping is held, gone with the
 /// last. This holds whatever is in the domain's page tables.
 /// </summary>
-internal sealed class ForeignFrames(Domain domain)
+internal sealed class ForeignFrames(DomainMemory memory, IGuestMachine guestMachine)
 {
     private readonly Dictionary<Mfn, (int Readers, int Writers)> _shown = [];
 
@@ -16,9 +17,9 @@ internal sealed class ForeignFrames(Domain domain)
     /// <returns>GeneralError when the engine cannot show foreign frames, NoSpace when it has no room for another.</returns>
     public GrantStatus Take(in GrantPin pin)
     {
-        if (domain.Memory.Has(pin.Frame))
+        if (memory.Has(pin.Frame))
             return GrantStatus.Okay;
-        if (domain.GuestMachine is not IShowsForeignFrames machine)
+        if (guestMachine is not IShowsForeignFrames machine)
             return GrantStatus.GeneralError;
         (int readers, int writers) = _shown.GetValueOrDefault(pin.Frame);
         bool isShown = readers + writers > 0;
@@ -38,9 +39,9 @@ internal sealed class ForeignFrames(Domain domain)
     /// <summary>One mapping less; its entry is gone already, its pin still held.</summary>
     public void Drop(in GrantPin pin)
     {
-        if (domain.Memory.Has(pin.Frame))
+        if (memory.Has(pin.Frame))
             return;
-        IShowsForeignFrames machine = (IShowsForeignFrames)domain.GuestMachine;
+        IShowsForeignFrames machine = (IShowsForeignFrames)guestMachine;
         (int readers, int writers) = _shown[pin.Frame];
         (int Readers, int Writers) left = pin.IsReadOnly ? (readers - 1, writers) : (readers, writers - 1);
         bool isLast = left is (0, 0);

@@ -10,7 +10,7 @@ namespace Tessera.Kernel.Grants;
 /// only while a writable mapping is held, and only as long as a mapping is.
 /// </summary>
 /// <remarks>Under the domain's lock, as its hypercalls are.</remarks>
-internal sealed class Maptrack(Domain domain)
+internal sealed class Maptrack(DomainId domain, IDomainMmu mmu, ForeignFrames shown)
 {
     /// <summary>Mappings a domain may hold.</summary>
     public const int MaxHandles = 8192;
@@ -23,7 +23,6 @@ internal sealed class Maptrack(Domain domain)
     private const int LowAvailableBits = 3; // PTE bits 9 to 11; the rest go to bits 52 and up
     private const uint HighAvailableMask = 0x7FF;
 
-    private readonly ForeignFrames _shown = new(domain);
     private Mapping[] _mappings = [];
     private int _firstFree = -1;
 
@@ -41,13 +40,13 @@ internal sealed class Maptrack(Domain domain)
         GrantStatus status = GrantStatus.Okay;
         if ((flags & GrantMapFlags.DeviceMap) != 0)
         {
-            status = table.TryPin(domain.Id.Value, reference, isReadOnly, GrantUse.Map, out mapping.DevicePin);
+            status = table.TryPin(domain.Value, reference, isReadOnly, GrantUse.Map, out mapping.DevicePin);
             mapping.HasDevice = status == GrantStatus.Okay;
         }
 
         if (status == GrantStatus.Okay && (flags & GrantMapFlags.HostMap) != 0)
         {
-            status = table.TryPin(domain.Id.Value, reference, isReadOnly, GrantUse.Map, out mapping.HostPin);
+            status = table.TryPin(domain.Value, reference, isReadOnly, GrantUse.Map, out mapping.HostPin);
             mapping.HasHost = status == GrantStatus.Okay;
             if (mapping.HasHost)
             {
@@ -88,7 +87,7 @@ internal sealed class Maptrack(Domain domain)
             GrantStatus status = UnmapHost(vcpu, in mapping.HostPin, mapping.Flags, hostAddress, replacement);
             if (status != GrantStatus.Okay)
                 return status;
-            _shown.Drop(in mapping.HostPin);
+            shown.Drop(in mapping.HostPin);
             GrantTable.Unpin(mapping.HostPin);
             (mapping.HasHost, mapping.HostPin) = (false, default);
         }
@@ -119,17 +118,17 @@ internal sealed class Maptrack(Domain domain)
 
     private GrantStatus MapHost(int vcpu, in GrantPin pin, GrantMapFlags flags, ulong hostAddress)
     {
-        if (domain.Mmu is not IMapsForeignFrames mmu || !TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress))
+        if (mmu is not IMapsForeignFrames mapper || !TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress))
             return GrantStatus.GeneralError;
-        GrantStatus shown = _shown.Take(in pin);
-        if (shown != GrantStatus.Okay)
-            return shown;
+        GrantStatus status = shown.Take(in pin);
+        if (status != GrantStatus.Okay)
+            return status;
         uint available = (uint)flags >> AvailableShift;
         ulong entry = pin.Frame.Address | Present | User | AccessedDirty | (pin.IsReadOnly ? 0 : Writable)
             | ((ulong)(available & ((1 << LowAvailableBits) - 1)) << 9) | ((ulong)((available >> LowAvailableBits) & HighAvailableMask) << 52);
-        if (mmu.MapForeign(entryAddress, entry) == XenErrno.Success)
+        if (mapper.MapForeign(entryAddress, entry) == XenErrno.Success)
             return GrantStatus.Okay;
-        _shown.Drop(in pin);
+        shown.Drop(in pin);
         return GrantStatus.GeneralError;
     }
 
@@ -137,10 +136,10 @@ internal sealed class Maptrack(Domain domain)
     {
         ulong source = 0;
         // Xen replaces linear mappings only.
-        if (replacement != 0 && ((flags & GrantMapFlags.ContainsPte) != 0 || !domain.Mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
+        if (replacement != 0 && ((flags & GrantMapFlags.ContainsPte) != 0 || !mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
             return GrantStatus.GeneralError;
         return TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress)
-            && ((IMapsForeignFrames)domain.Mmu).UnmapForeign(entryAddress, pin.Frame, !pin.IsReadOnly, source) == XenErrno.Success
+            && ((IMapsForeignFrames)mmu).UnmapForeign(entryAddress, pin.Frame, !pin.IsReadOnly, source) == XenErrno.Success
             ? GrantStatus.Okay
             : GrantStatus.GeneralError;
     }
@@ -148,7 +147,7 @@ internal sealed class Maptrack(Domain domain)
     private bool TryFindEntry(int vcpu, GrantMapFlags flags, ulong hostAddress, out ulong entryAddress)
     {
         entryAddress = hostAddress;
-        return (flags & GrantMapFlags.ContainsPte) != 0 || domain.Mmu.FindEntry(vcpu, new VirtualAddress(hostAddress), out entryAddress);
+        return (flags & GrantMapFlags.ContainsPte) != 0 || mmu.FindEntry(vcpu, new VirtualAddress(hostAddress), out entryAddress);
     }
 
     private static void DropDevice(ref Mapping mapping)

@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
@@ -48,7 +49,7 @@ internal static unsafe class GrantCopyCalls
     {
         if (isGrant)
         {
-            if (GrantCalls.FindTable(ref call, domain) is not GrantTable table)
+            if (call.Domain.Grants.Find(domain) is not GrantTable table)
                 return GrantStatus.BadDomain;
             GrantStatus status = table.TryPin(call.Domain.Id.Value, (uint)number, isReadOnly, GrantUse.Copy, out side.Pin);
             if (status != GrantStatus.Okay)
@@ -62,9 +63,8 @@ internal static unsafe class GrantCopyCalls
         if (domain != DomainIds.Self)
             return GrantStatus.PermissionDenied;
         DomainMemory memory = call.Domain.Memory;
-        FrameTable frames = call.Domain.Machine.Frames;
         Mfn frame = number <= long.MaxValue >> 12 ? new Mfn((long)number) : Mfn.None;
-        if (!memory.Has(frame) || !frames.IsOwner(call.Domain.Id, frame))
+        if (!memory.Has(frame) || !call.Domain.MmuHost.Frames.IsOwner(call.Domain.Id, frame))
             return GrantStatus.BadPage;
         if (!isReadOnly && !call.Domain.Writes.TryBegin(frame))
             return GrantStatus.GeneralError;

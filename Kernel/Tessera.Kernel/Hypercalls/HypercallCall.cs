@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 
@@ -7,7 +8,7 @@ namespace Tessera.Kernel.Hypercalls;
 internal struct HypercallCall
 {
     public Vcpu Vcpu;
-    public PhysicalCpu Pcpu;
+    public IPcpu Pcpu;
     public int Number;
     public ulong A0;
     public ulong A1;

@@ -1,4 +1,5 @@
 using Tessera.Kernel.Building;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
@@ -8,7 +9,7 @@ using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
 using Tessera.Sdk.Xen;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <content>How domains come and go.</content>
 public sealed partial class Machine
@@ -74,11 +75,12 @@ public sealed partial class Machine
                 vcpu.Cpu.Dispose();
             domain.Writes.Close();
             domain.GuestMachine.Dispose();
-            domain.FastPath?.Dispose();
+            foreach (Vcpu vcpu in domain.Vcpus)
+                vcpu.Accelerator?.Dispose();
             domain.Mappings.ReleaseAll();
             // What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
             if (!domain.Grants.Close(() => FreeFrames(domain)))
-                domain.Memory.DiscardExcept(domain.Grants);
+                domain.Memory.DiscardExcept(domain.Grants.PinnedFrames());
             domain.Grants.LetGo();
         }
 
@@ -92,12 +94,6 @@ public sealed partial class Machine
     // Without the gate: hypercalls look up.
     internal Domain? FindDomain(DomainId id) => _byId.TryGetValue(id, out Domain? domain) && domain.State != DomainState.Destroyed ? domain : null;
 
-    internal long FramesToGrant(Domain domain, long asked)
-    {
-        lock (_gate)
-            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
-    }
-
     private void ReleaseAccounts(Domain domain)
     {
         Frames.Watch(domain.Id, null);
@@ -106,8 +102,8 @@ public sealed partial class Machine
             foreach (Vcpu vcpu in domain.Vcpus)
             {
                 SegmentOps.ReleaseAll(vcpu);
-                if (vcpu.InfoFrame != Mfn.None)
-                    domain.Writes.End(vcpu.InfoFrame);
+                if (vcpu.Context.Info.Frame != Mfn.None)
+                    domain.Writes.End(vcpu.Context.Info.Frame);
             }
 
             foreach (Mfn frame in domain.Ballooned)
@@ -147,7 +143,7 @@ public sealed partial class Machine
     private static void FoundFalseAccounts(Domain domain, Exception exception)
     {
         domain.HadFalseAccounts = true;
-        if (domain.FastPath is null)
+        if (domain.Vcpus.All(vcpu => vcpu.Accelerator is null))
             domain.Defect ??= exception;
     }
 
@@ -200,19 +196,18 @@ public sealed partial class Machine
             GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
             MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
             mmu = _mmu.Attach(host);
-            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, writes, guestMachine, host, mmu);
+            domain = new Domain(this, configuration with { SchedulerOptions = null }, Frames, memory, writes, guestMachine, host, mmu, this);
             SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
             {
-                Frames.Watch(id, fastMemory);
-                domain.FastPath = new DomainFastPath(domain, fastMemory, adopter);
-                vcpu.FastPath = domain.FastPath.Attach(vcpu, interception);
+                vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter).Attach(vcpu, interception);
+                Frames.Watch(id, vcpu.Accelerator);
             }
 
             new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
-            domain.FastPath?.OnKernelRoot(vcpu);
+            vcpu.Accelerator?.RootChanged(userMode: false);
             _vcpuOf[schedulable.Id] = vcpu;
             _ = _errands.Run(() => Core.Add(schedulable, Clock.Now));
             return domain;

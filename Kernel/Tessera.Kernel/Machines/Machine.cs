@@ -2,6 +2,7 @@ using Tessera.Kernel.Building;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
@@ -16,13 +17,13 @@ using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// A running machine: physical CPUs, frames, the scheduler core and the domains. Everything of a machine hangs off this object; two
 /// machines in one process know nothing of each other.
 /// </summary>
-public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposable
+public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
 
@@ -84,7 +85,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         _blockWorker = new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time, duties: Duties);
         _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
-        Times = new VcpuTimes(Clock);
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
@@ -174,8 +174,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
 
     internal MachineClock Clock { get; }
 
-    internal VcpuTimes Times { get; }
-
     internal FrameTable Frames { get; }
 
     internal CpuidPolicy Cpuid { get; }
@@ -197,12 +195,12 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>Attaches a disk to a domain that runs or is yet to start, and opens its backend, which the disk owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has a disk of this name.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
-    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) => Disk.Attach(Devices, domain, configuration, _blockWorker);
+    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) => domain.Add(Disk.Attach(Devices, domain.Frontend, configuration, _blockWorker));
 
     /// <summary>Attaches a network interface to a domain that runs or is yet to start, and opens its backend, which the interface owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has an interface of this number.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
-    public Nic AttachNic(Domain domain, NicConfiguration configuration) => Nic.Attach(Devices, domain, configuration, _networkWorker);
+    public Nic AttachNic(Domain domain, NicConfiguration configuration) => domain.Add(Nic.Attach(Devices, domain.Frontend, configuration, _networkWorker));
 
     /// <summary>Lets a created domain run.</summary>
     public void Start(Domain domain)
@@ -286,12 +284,7 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     {
         Core.BeginWindow();
         foreach (Domain domain in Domains)
-        {
-            foreach (Disk disk in domain.Disks)
-                disk.BeginWindow();
-            foreach (Nic nic in domain.Nics)
-                nic.BeginWindow();
-        }
+            domain.BeginWindow();
     }
 
     /// <summary>Starts recording every scheduling event; one that was going on is dropped.</summary>
@@ -351,13 +344,33 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     }
 
     /// <inheritdoc/>
+    long IHypercallHost.LimitFrames => Frames.LimitFrames;
+
+    /// <inheritdoc/>
+    Domain? IHypercallHost.FindDomain(DomainId id) => FindDomain(id);
+
+    /// <inheritdoc/>
+    long IHypercallHost.FramesToGrant(Domain domain, long asked)
+    {
+        lock (_gate)
+            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
+    }
+
+    /// <inheritdoc/>
     GrantTable? IGrantDirectory.FindGrants(ushort domain) => FindDomain(new DomainId(domain))?.Grants;
 
     internal Vcpu? FindVcpu(SchedulableVcpu schedulable) => _vcpuOf.GetValueOrDefault(schedulable.Id);
 
-    internal void ArmTimer(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
+    /// <inheritdoc/>
+    MachineClock IVcpuHost.Clock => Clock;
+
+    /// <inheritdoc/>
+    SchedulerCore IVcpuHost.Core => Core;
+
+    /// <inheritdoc/>
+    void IVcpuHost.Arm(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
     {
-        PhysicalCpu pcpu = _pcpus[vcpu.Pcpu?.Id.Index ?? 0];
+        PhysicalCpu pcpu = _pcpus[vcpu.Pcpu.Index];
         pcpu.Timers.Arm(alarm, deadline);
         // Who drives virtual time looks at all alarms before it chooses whose turn it is.
         if (Virtual is null && Environment.CurrentManagedThreadId != pcpu.ThreadId && deadline <= pcpu.Timers.Next)

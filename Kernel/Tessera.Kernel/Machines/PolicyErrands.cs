@@ -1,6 +1,6 @@
 using System.Runtime.ExceptionServices;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// A thread on which others have done what may call into the policy: the control side its calls of the scheduler core (start, pause, adjust, swap, destroy), and virtual time all that its

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Xen;
 
@@ -18,7 +19,7 @@ internal static class GuestEntry
     /// <returns>False when the domain died of it.</returns>
     public static bool Exception(Vcpu vcpu, int vector, uint errorCode)
     {
-        ref TrapGate gate = ref vcpu.TrapTable[vector];
+        ref TrapGate gate = ref vcpu.Context.TrapTable[vector];
         if (gate.Address == 0)
         {
             vcpu.Domain.Crash(vcpu, $"exception {vector} (error code 0x{errorCode:x}) without a handler in its trap table");
@@ -31,7 +32,7 @@ internal static class GuestEntry
 
     /// <summary>Enters a registered callback: event, syscall, 32-bit syscall.</summary>
     public static bool Callback(Vcpu vcpu, CallbackType type) =>
-        Enter(vcpu, vcpu.Callbacks[(int)type], type == CallbackType.Event || vcpu.CallbackMasksEvents[(int)type], hasErrorCode: false, 0);
+        Enter(vcpu, vcpu.Context.Callbacks[(int)type], type == CallbackType.Event || vcpu.Context.CallbackMasksEvents[(int)type], hasErrorCode: false, 0);
 
     /// <summary>Delivers a pending event.</summary>
     public static bool Event(Vcpu vcpu)
@@ -43,9 +44,9 @@ internal static class GuestEntry
     private static bool Enter(Vcpu vcpu, ulong handler, bool maskEvents, bool hasErrorCode, uint errorCode)
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
-        bool fromUser = vcpu.UserMode;
-        ulong oldMask = vcpu.EventsMasked ? 1UL : 0;
-        ulong stack = (fromUser ? vcpu.KernelStack : state.Rsp) & ~15UL;
+        bool fromUser = vcpu.Context.UserMode;
+        ulong oldMask = vcpu.Context.Info.EventsMasked ? 1UL : 0;
+        ulong stack = (fromUser ? vcpu.Context.KernelStack : state.Rsp) & ~15UL;
         Span<ulong> words = stackalloc ulong[8];
         int count = 0;
         words[count++] = state.Rcx;
@@ -54,7 +55,7 @@ internal static class GuestEntry
             words[count++] = errorCode;
         words[count++] = state.Rip;
         words[count++] = (fromUser ? state.Cs : (ulong)(state.Cs & ~3)) | (oldMask << 32);
-        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)vcpu.IoPrivilege << IoPrivilegeShift : 0;
+        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)vcpu.Context.IoPrivilege << IoPrivilegeShift : 0;
         words[count++] = (state.Rflags & ~InterruptFlag) | (oldMask == 0 ? InterruptFlag : 0) | privilege;
         words[count++] = state.Rsp;
         words[count++] = state.Ss;
@@ -67,7 +68,7 @@ internal static class GuestEntry
         }
 
         if (maskEvents)
-            vcpu.EventsMasked = true;
+            vcpu.Context.Info.EventsMasked = true;
         state.Rsp = stack;
         state.Rip = handler;
         state.Rflags = (state.Rflags & ~ClearedOnEntry) | InterruptFlag;

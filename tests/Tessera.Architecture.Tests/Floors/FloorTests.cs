@@ -6,7 +6,16 @@ internal sealed class FloorTests
     /// <summary>The two floors of namespace Example: each type of Below uses Above in another way.</summary>
     private const string Example = "Tessera.Architecture.Tests.Floors.Example";
 
+    // The lowest floor first.
+    private static readonly House[] Houses =
+    [
+        new("Tessera.Kernel", "Native", "Time", "Memory", "Events", "Grants", "Console", "Store", "Devices", "Domains", "Hypercalls", "Traps", "FastPath", "Building", "Machines"),
+    ];
+
     private static readonly string TheseTests = typeof(FloorTests).Assembly.Location;
+
+    [TestCaseSource(nameof(Houses))]
+    public void Namespaces_use_only_those_on_floors_below(House house) => Assert.That(house.Faults(), Is.Empty);
 
     [TestCase("ByBase", "Base")]
     [TestCase("ByInterface", "IInterface")]

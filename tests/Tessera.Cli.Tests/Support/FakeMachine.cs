@@ -1,9 +1,9 @@
 using Tessera.Cli.Composition;
 using Tessera.Cli.Runs;
 using Tessera.Guests;
-using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Devices;

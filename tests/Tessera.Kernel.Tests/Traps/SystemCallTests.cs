@@ -51,7 +51,7 @@ internal sealed class SystemCallTests
         call = new() { Vcpu = vcpu, A0 = 0x8000_0000_0000_0000, A1 = Handler + 3, A2 = 0x7fff_ffff_ffff_ffff };
         Assert.That(TrapOps.SetCallbacks(ref call), Is.Zero);
         CallbackType[] types = [CallbackType.Event, CallbackType.Failsafe, CallbackType.Syscall];
-        Assert.That(types.Select(type => vcpu.Callbacks[(int)type]), Is.EqualTo(new[] { Handler, Handler + 3, Handler + 2 }));
+        Assert.That(types.Select(type => vcpu.Context.Callbacks[(int)type]), Is.EqualTo(new[] { Handler, Handler + 3, Handler + 2 }));
     }
 
     [Test]
@@ -101,7 +101,7 @@ internal sealed class SystemCallTests
         HandDomain domain = machine.Create();
         Vcpu vcpu = User(domain, code);
         ulong rip = vcpu.Cpu.State.Rip;
-        vcpu.TrapTable[vector] = new TrapGate { Address = Handler };
+        vcpu.Context.TrapTable[vector] = new TrapGate { Address = Handler };
         Assert.That(Handle(machine, vcpu, new Trap { Kind = TrapKind.Exception, Vector = (byte)vector, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Resume));
         ulong[] frame = Frame(domain, vector == 13 ? 8 : 7);
         Assert.That((frame[0], frame[1]), Is.EqualTo((0x1111UL, 0x2222UL)), "RCX and R11 are as they were");
@@ -118,7 +118,7 @@ internal sealed class SystemCallTests
         vcpu.SwitchMode(userMode: false);
         vcpu.Cpu.State.Rsp = domain.Address(StackPage) + 0x1000;
         vcpu.Cpu.State.Rip += 2;
-        vcpu.TrapTable[6] = new TrapGate { Address = Handler };
+        vcpu.Context.TrapTable[6] = new TrapGate { Address = Handler };
         Assert.That(Handle(machine, vcpu, new Trap { Kind = TrapKind.Syscall, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Resume));
         Assert.That(vcpu.Cpu.State.Rip, Is.EqualTo(Handler));
         Assert.That(vcpu.Cpu.State.Is32Bit, Is.False);
@@ -134,7 +134,7 @@ internal sealed class SystemCallTests
         Vcpu vcpu = User(domain, code);
         vcpu.Cpu.State.Is32Bit = false;
         ulong rip = vcpu.Cpu.State.Rip;
-        vcpu.TrapTable[0x80] = new TrapGate { Address = Handler, Flags = TrapInfoFlags.DplMask };
+        vcpu.Context.TrapTable[0x80] = new TrapGate { Address = Handler, Flags = TrapInfoFlags.DplMask };
         Assert.That(Handle(machine, vcpu, new Trap { Kind = TrapKind.Exception, Vector = 13, ErrorCode = (0x80 << 3) | 2, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Resume));
         Assert.That(Frame(domain, 7)[2], Is.EqualTo(rip + (ulong)code.Length));
     }
@@ -149,7 +149,7 @@ internal sealed class SystemCallTests
         vcpu.Cpu.State.Is32Bit = false;
         ulong rip = vcpu.Cpu.State.Rip;
         vcpu.Cpu.State.Rip += (ulong)bytes;
-        vcpu.TrapTable[13] = new TrapGate { Address = Handler };
+        vcpu.Context.TrapTable[13] = new TrapGate { Address = Handler };
         Assert.That(Handle(machine, vcpu, new Trap { Kind = TrapKind.Hypercall, IsInterruptible = true }), Is.EqualTo(TrapOutcome.Resume));
         Assert.That(Frame(domain, 8)[3], Is.EqualTo(rip));
     }
@@ -160,7 +160,7 @@ internal sealed class SystemCallTests
         Vcpu vcpu = domain.Domain.Vcpus[0];
         Assert.That(domain.Domain.Mmu.Extended(0, (uint)MmuExtOp.NewUserBaseptr, domain.Domain.Mmu.Root(0, userMode: false), Mfn.None), Is.EqualTo(XenErrno.Success));
         code.CopyTo(domain.Page(CodePage));
-        vcpu.KernelStack = domain.Address(StackPage) + 0x1000;
+        vcpu.Context.KernelStack = domain.Address(StackPage) + 0x1000;
         vcpu.SwitchMode(userMode: true);
         ref GuestCpuState state = ref vcpu.Cpu.State;
         (state.Rip, state.Rsp, state.Rflags, state.Cs, state.Ss) = (domain.Address(CodePage), UserStack, UserFlags, LinuxCode32, FlatSelectors.Data);
@@ -177,7 +177,7 @@ internal sealed class SystemCallTests
         ulong[] frame = Frame(domain, 7);
         Assert.Multiple(() =>
         {
-            Assert.That(vcpu.UserMode, Is.False);
+            Assert.That(vcpu.Context.UserMode, Is.False);
             Assert.That((vcpu.Cpu.State.Rip, vcpu.Cpu.State.Cs, vcpu.Cpu.State.Is32Bit), Is.EqualTo((Handler, FlatSelectors.Code64, false)));
             Assert.That((frame[0], frame[1]), Is.EqualTo((rcx, r11)), "RCX, R11");
             Assert.That(frame[2], Is.EqualTo(rip), "RIP");

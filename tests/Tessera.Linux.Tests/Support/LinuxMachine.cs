@@ -1,6 +1,7 @@
 using Tessera.Cli.Guests;
 using Tessera.Images;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Plugins.Cpu.Software;
 using Tessera.Plugins.Memory.DirectPaging;
