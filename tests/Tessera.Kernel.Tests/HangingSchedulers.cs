@@ -189,8 +189,8 @@ internal sealed class HangingSchedulers(string engine)
 
     private static void ExpectHang(TestMachine test, string call)
     {
-        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
-        Ejection ejection = test.Machine.Snapshot().Ejections.Single();
+        Assert.That(test.WaitFor(() => test.Machine.Accounts.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
+        Ejection ejection = test.Machine.Accounts.Snapshot().Ejections.Single();
         Assert.That(ejection.Reason, Is.EqualTo(EjectionReason.Hung));
         Assert.That(ejection.Evidence, Does.Contain(call));
     }

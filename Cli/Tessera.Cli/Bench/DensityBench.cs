@@ -114,7 +114,7 @@ internal sealed class DensityBench(Machine machine, IReadOnlyList<Domain> crowd,
 
     private Reading Read(IReadOnlyList<Domain> running)
     {
-        MachineSnapshot snapshot = machine.Snapshot();
+        MachineSnapshot snapshot = machine.Accounts.Snapshot();
         double units = 0;
         foreach (Domain domain in running)
             units += ReportPage.UnitsOf(domain.ReadReportPage());

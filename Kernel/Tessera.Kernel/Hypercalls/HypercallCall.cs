@@ -1,5 +1,4 @@
 using Tessera.Kernel.Domains;
-using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 
 namespace Tessera.Kernel.Hypercalls;

@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using Tessera.Kernel.Domains;
 using Tessera.Kernel.Events;
-using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 

@@ -1,7 +1,4 @@
-using Tessera.Kernel.Building;
 using Tessera.Kernel.Domains;
-using Tessera.Kernel.FastPath;
-using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -36,7 +33,8 @@ public sealed partial class Machine
                 id = NextId(configuration.Name);
             }
 
-            Domain built = Build(id, configuration);
+            MemoryRequest request = Request(id, configuration);
+            Domain built = _factory.Build(request, AllocateFrames(request, configuration), configuration, Admit);
             lock (_gate)
                 _domains.Add(built);
             _byId[id] = built;
@@ -66,22 +64,7 @@ public sealed partial class Machine
         {
             if (!domain.TryMarkDestroyed())
                 return;
-            domain.Events.Close();
-            domain.Console.Close();
-            domain.Store?.Close();
-            Store.Release(domain.Id);
-            ReleaseAccounts(domain);
-            foreach (Vcpu vcpu in domain.Vcpus)
-                vcpu.Cpu.Dispose();
-            domain.Writes.Close();
-            domain.GuestMachine.Dispose();
-            foreach (Vcpu vcpu in domain.Vcpus)
-                vcpu.Accelerator?.Dispose();
-            domain.Mappings.ReleaseAll();
-            // What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
-            if (!domain.Grants.Close(() => FreeFrames(domain)))
-                domain.Memory.DiscardExcept(domain.Grants.PinnedFrames());
-            domain.Grants.LetGo();
+            _factory.Release(domain);
         }
 
         _ = _byId.TryRemove(new KeyValuePair<DomainId, Domain>(domain.Id, domain));
@@ -94,57 +77,10 @@ public sealed partial class Machine
     // Without the gate: hypercalls look up.
     internal Domain? FindDomain(DomainId id) => _byId.TryGetValue(id, out Domain? domain) && domain.State != DomainState.Destroyed ? domain : null;
 
-    private void ReleaseAccounts(Domain domain)
+    private void Admit(Vcpu vcpu)
     {
-        Frames.Watch(domain.Id, null);
-        try
-        {
-            foreach (Vcpu vcpu in domain.Vcpus)
-            {
-                SegmentOps.ReleaseAll(vcpu);
-                if (vcpu.Context.Info.Frame != Mfn.None)
-                    domain.Writes.End(vcpu.Context.Info.Frame);
-            }
-
-            foreach (Mfn frame in domain.Ballooned)
-                _ = Frames.DropType(frame);
-            foreach (Mfn frame in domain.WrittenByVmm)
-                domain.Writes.End(frame);
-            domain.Mmu.Release();
-            domain.FinishMmuWork();
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
-        {
-            FoundFalseAccounts(domain, exception);
-        }
-    }
-
-    // Nothing is pinned any more: by now every reference to the domain's frames is its own.
-    private void FreeFrames(Domain domain)
-    {
-        try
-        {
-            domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
-            if (!domain.HadFalseAccounts)
-                Frames.Free(domain.Id);
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
-        {
-            FoundFalseAccounts(domain, exception);
-        }
-
-        if (domain.HadFalseAccounts)
-            Frames.Seize(domain.Id);
-        domain.Memory.Dispose();
-    }
-
-    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of one that could not, which is a
-    // defect: half a destruction would help nobody.
-    private static void FoundFalseAccounts(Domain domain, Exception exception)
-    {
-        domain.HadFalseAccounts = true;
-        if (domain.Vcpus.All(vcpu => vcpu.Accelerator is null))
-            domain.Defect ??= exception;
+        _vcpuOf[vcpu.Schedulable.Id] = vcpu;
+        _ = _errands.Run(() => Core.Add(vcpu.Schedulable, Clock.Now));
     }
 
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
@@ -177,58 +113,5 @@ public sealed partial class Machine
         }
 
         throw new DomainBuildException($"Domain '{name}': all {DomainIds.FirstReserved - 1} numbers of domains are taken. Destroy some.");
-    }
-
-    private Domain Build(DomainId id, DomainConfiguration configuration)
-    {
-        MemoryRequest request = Request(id, configuration);
-        Mfn first = AllocateFrames(request, configuration);
-        DomainMemory? memory = null;
-        FastPathMemory? fastMemory = null;
-        IGuestMachine? guestMachine = null;
-        IDomainMmu? mmu = null;
-        Domain? domain = null;
-        try
-        {
-            memory = new DomainMemory(first, request.Frames, Engine.Facts);
-            fastMemory = DomainFastPath.TryCreateMemory(_fastPaths, Engine.Facts, memory, vcpus: 1);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = Virtual?.Time.GuestsOf(id) });
-            GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
-            MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
-            mmu = _mmu.Attach(host);
-            domain = new Domain(this, configuration with { SchedulerOptions = null }, Frames, memory, writes, guestMachine, host, mmu, this);
-            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
-            Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
-            domain.AddVcpu(vcpu);
-            if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
-            {
-                vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter).Attach(vcpu, interception);
-                Frames.Watch(id, vcpu.Accelerator);
-            }
-
-            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
-            vcpu.Accelerator?.RootChanged(userMode: false);
-            _vcpuOf[schedulable.Id] = vcpu;
-            _ = _errands.Run(() => Core.Add(schedulable, Clock.Now));
-            return domain;
-        }
-        catch
-        {
-            foreach (Mfn frame in domain?.WrittenByVmm ?? [])
-                domain!.Writes.End(frame);
-            if (mmu is not null)
-            {
-                mmu.Release();
-                Domain.Finish(mmu);
-            }
-
-            Store.Release(id);
-            Frames.Free(id);
-            Frames.Watch(id, null);
-            guestMachine?.Dispose();
-            fastMemory?.Dispose();
-            memory?.Dispose();
-            throw;
-        }
     }
 }

@@ -30,9 +30,6 @@ public sealed partial class Machine
         return done ? ejection : Core.Ejections[^1];
     }
 
-    /// <summary>What the policy owes each of a domain's vCPUs while it can run.</summary>
-    public Entitlement EntitlementOf(Domain domain) => Core.EntitlementOf(domain.Vcpus[0].Schedulable);
-
     /// <inheritdoc/>
     void ISchedulerHost.Kick(PcpuId pcpu) => _pcpus[pcpu.Index].Kick();
 

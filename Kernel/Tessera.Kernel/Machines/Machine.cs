@@ -1,4 +1,3 @@
-using Tessera.Kernel.Building;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
@@ -34,9 +33,8 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
 
     private readonly IReadOnlyList<int> _hostCpus;
     private readonly long _memoryLimitBytes;
-    private readonly IMmuVirtualization _mmu;
     private readonly IMemoryPolicy _memoryPolicy;
-    private readonly FastPathMode _fastPaths;
+    private readonly DomainFactory _factory;
     private readonly PolicyErrands _errands = new("tessera errands");
     private readonly Lock _gate = new();
     private readonly List<Domain> _domains = [];
@@ -61,8 +59,8 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         Native.TimeSlice.Shorten();
         ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
         // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
-        (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);
-        (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
+        (_hostCpus, _memoryLimitBytes) = (configuration.HostCpus, configuration.MemoryLimitBytes);
+        (Engine, _memoryPolicy) = (configuration.Engine, configuration.MemoryPolicy);
         (_beforeGuests, Duties) = (configuration.BeforeGuests, configuration.Duties);
         if (configuration.VirtualTime is { } options)
         {
@@ -88,6 +86,19 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
+        Accounts = new MachineAccounts(this);
+        _factory = new DomainFactory
+        {
+            Host = this,
+            Grants = this,
+            Frames = Frames,
+            Engine = Engine,
+            Mmu = configuration.Mmu,
+            FastPaths = configuration.FastPaths,
+            Store = Store,
+            StoreServer = StoreServer,
+            VirtualTime = Virtual?.Time,
+        };
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
         _watchClock = Virtual is null ? null : new WatchClock(WatchInterval);
         Core = new SchedulerCore(
@@ -142,6 +153,9 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
 
     /// <summary>What comes from outside into a machine in virtual time; null for one that goes by the host's.</summary>
     public Outside? Outside => Virtual?.Outside;
+
+    /// <summary>What its domains and physical CPUs did.</summary>
+    public MachineAccounts Accounts { get; }
 
     internal ICpuEngine Engine { get; }
 
@@ -232,68 +246,6 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
     public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
         Tell(domain, vcpu => Core.Adjust(vcpu, weight, schedulerOptions, affinity, Clock.Now));
-
-    /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.</summary>
-    public DomainActivity ActivityOf(Domain domain)
-    {
-        Nanoseconds now = Clock.Now;
-        Nanoseconds running = Nanoseconds.Zero;
-        Nanoseconds waiting = Nanoseconds.Zero;
-        foreach (Vcpu vcpu in domain.Vcpus)
-        {
-            VcpuAccount account = Core.AccountOf(vcpu.Schedulable, now);
-            running += account.CpuTime;
-            waiting += account.WaitTime;
-        }
-
-        return new DomainActivity(now, running, waiting);
-    }
-
-    /// <summary>How often a domain trapped and called up to now, for looking often as well.</summary>
-    /// <returns>All traps, hypercalls among them; and hypercalls.</returns>
-    public static (long Traps, long Hypercalls) CallsOf(Domain domain)
-    {
-        (long traps, long hypercalls) = (0, 0);
-        foreach (Vcpu vcpu in domain.Vcpus)
-        {
-            traps += vcpu.Counters.AllTraps;
-            hypercalls += vcpu.Counters.AllHypercalls;
-        }
-
-        return (traps, hypercalls);
-    }
-
-    /// <summary>The accounts now.</summary>
-    /// <param name="domains">Of which domains, destroyed ones too; null for all that were not destroyed.</param>
-    public MachineSnapshot Snapshot(IEnumerable<Domain>? domains = null)
-    {
-        Nanoseconds now = Clock.Now;
-        return new MachineSnapshot(
-            now,
-            [.. (domains ?? Domains).Select(domain => Snapshot(domain, now))],
-            [.. _pcpus.Select(pcpu => Core.AccountOf(pcpu.Id, now))],
-            Core.DecisionsByPolicy,
-            Core.PolicyName,
-            Core.Ejections,
-            [.. _pcpus.Select(pcpu => pcpu.GuestTime)],
-            [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
-    }
-
-    /// <summary>A measured window begins: scheduling decisions with their cost, wake latencies, and what disks and interfaces do, count from now on.</summary>
-    public void BeginWindow()
-    {
-        Core.BeginWindow();
-        foreach (Domain domain in Domains)
-            domain.BeginWindow();
-    }
-
-    /// <summary>Starts recording every scheduling event; one that was going on is dropped.</summary>
-    /// <param name="capacity">How many it keeps before it is cut; 24 bytes each.</param>
-    public void StartRecording(int capacity) => Core.StartRecording(capacity, Clock.Now);
-
-    /// <summary>Ends the recording.</summary>
-    /// <returns>It, in machine time; null when none was going on.</returns>
-    public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
 
     /// <summary>Lets the machine go on, in virtual time, to an instant; everything it does is done on one thread of its own, for which the caller waits.</summary>
     /// <param name="instant">The instant; <see cref="Now"/> is not before it afterwards.</param>
@@ -391,26 +343,5 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         {
             OnFailure(exception);
         }
-    }
-
-    private DomainSnapshot Snapshot(Domain domain, Nanoseconds now)
-    {
-        Vcpu vcpu = domain.Vcpus[0];
-        VcpuAccount account = Core.AccountOf(vcpu.Schedulable, now);
-        return new DomainSnapshot(
-            domain.Id,
-            domain.Name,
-            domain.State,
-            vcpu.Schedulable.State is RunState.Running or RunState.Runnable,
-            domain.ExitReason,
-            vcpu.Schedulable.Weight,
-            account.CpuTime,
-            account.WaitTime,
-            account.Wakes,
-            account.WakeLatency,
-            vcpu.Counters.TrapsByKind(),
-            vcpu.Counters.HypercallsByName(),
-            domain.State == DomainState.Destroyed ? 0 : domain.AssignedFrames * 4096,
-            domain.State == DomainState.Destroyed ? 0 : domain.Memory.ResidentBytes);
     }
 }

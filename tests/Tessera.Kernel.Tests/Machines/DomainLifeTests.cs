@@ -52,8 +52,8 @@ internal sealed class DomainLifeTests
         guest.Domain.Vcpus[0].Schedulable.Options = new object();
         _machine.Machine.Destroy(guest.Domain);
         Assert.That(guest.Domain.Vcpus[0].Schedulable.Options, Is.Null, "it would keep a plugin in memory");
-        Assert.That(_machine.Machine.Snapshot().Domains, Is.Empty);
-        DomainSnapshot last = _machine.Machine.Snapshot([guest.Domain]).Domains.Single();
+        Assert.That(_machine.Machine.Accounts.Snapshot().Domains, Is.Empty);
+        DomainSnapshot last = _machine.Machine.Accounts.Snapshot([guest.Domain]).Domains.Single();
         Assert.That((last.State, last.AssignedBytes, last.ResidentBytes), Is.EqualTo((DomainState.Destroyed, 0L, 0L)));
         Assert.That(_machine.Create().Domain.Name, Is.Not.Empty);
     }

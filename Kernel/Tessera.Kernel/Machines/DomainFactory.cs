@@ -1,0 +1,174 @@
+using Tessera.Kernel.Building;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.FastPath;
+using Tessera.Kernel.Grants;
+using Tessera.Kernel.Hypercalls;
+using Tessera.Kernel.Memory;
+using Tessera.Kernel.Store;
+using Tessera.Kernel.Time;
+using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Scheduling;
+
+namespace Tessera.Kernel.Machines;
+
+/// <summary>Puts a domain's parts together, and takes them apart again. One domain at a time is built.</summary>
+internal sealed class DomainFactory
+{
+    /// <summary>The machine that its domains know.</summary>
+    public required IVcpuHost Host { get; init; }
+
+    /// <summary>Where grants of other domains are found.</summary>
+    public required IGrantDirectory Grants { get; init; }
+
+    /// <summary>The machine's frames.</summary>
+    public required FrameTable Frames { get; init; }
+
+    /// <summary>Makes guest machines and their CPUs.</summary>
+    public required ICpuEngine Engine { get; init; }
+
+    /// <summary>Makes a domain's MMU.</summary>
+    public required IMmuVirtualization Mmu { get; init; }
+
+    /// <summary>Whether leaf hypercalls may be answered inside the guest.</summary>
+    public required FastPathMode FastPaths { get; init; }
+
+    /// <summary>Where domains are introduced.</summary>
+    public required XenStore Store { get; init; }
+
+    /// <summary>Who serves their connections.</summary>
+    public required StoreServer StoreServer { get; init; }
+
+    /// <summary>The machine's virtual time; null where it goes by the host's.</summary>
+    public VirtualTime? VirtualTime { get; init; }
+
+    /// <summary>Builds a domain of one vCPU, ready to run.</summary>
+    /// <param name="request">Its number and memory.</param>
+    /// <param name="first">The first of its frames; freed again when it cannot be built.</param>
+    /// <param name="configuration">What it is to be.</param>
+    /// <param name="admit">Called with its vCPU at the end; what it throws undoes all.</param>
+    public Domain Build(in MemoryRequest request, Mfn first, DomainConfiguration configuration, Action<Vcpu> admit)
+    {
+        DomainId id = request.Domain;
+        DomainMemory? memory = null;
+        FastPathMemory? fastMemory = null;
+        IGuestMachine? guestMachine = null;
+        IDomainMmu? mmu = null;
+        Domain? domain = null;
+        try
+        {
+            memory = new DomainMemory(first, request.Frames, Engine.Facts);
+            fastMemory = DomainFastPath.TryCreateMemory(FastPaths, Engine.Facts, memory, vcpus: 1);
+            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = VirtualTime?.GuestsOf(id) });
+            GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
+            MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
+            mmu = Mmu.Attach(host);
+            domain = new Domain(Host, configuration with { SchedulerOptions = null }, Frames, memory, writes, guestMachine, host, mmu, Grants);
+            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
+            Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
+            domain.AddVcpu(vcpu);
+            if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
+            {
+                vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter).Attach(vcpu, interception);
+                Frames.Watch(id, vcpu.Accelerator);
+            }
+
+            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
+            vcpu.Accelerator?.RootChanged(userMode: false);
+            admit(vcpu);
+            return domain;
+        }
+        catch
+        {
+            foreach (Mfn frame in domain?.WrittenByVmm ?? [])
+                domain!.Writes.End(frame);
+            if (mmu is not null)
+            {
+                mmu.Release();
+                Domain.Finish(mmu);
+            }
+
+            Store.Release(id);
+            Frames.Free(id);
+            Frames.Watch(id, null);
+            guestMachine?.Dispose();
+            fastMemory?.Dispose();
+            memory?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Takes a dead domain apart. What others still use of its memory stays until they have let go of it; the rest goes back to the host now.</summary>
+    public void Release(Domain domain)
+    {
+        domain.Events.Close();
+        domain.Console.Close();
+        domain.Store?.Close();
+        Store.Release(domain.Id);
+        ReleaseAccounts(domain);
+        foreach (Vcpu vcpu in domain.Vcpus)
+            vcpu.Cpu.Dispose();
+        domain.Writes.Close();
+        domain.GuestMachine.Dispose();
+        foreach (Vcpu vcpu in domain.Vcpus)
+            vcpu.Accelerator?.Dispose();
+        domain.Mappings.ReleaseAll();
+        if (!domain.Grants.Close(() => FreeFrames(domain)))
+            domain.Memory.DiscardExcept(domain.Grants.PinnedFrames());
+        domain.Grants.LetGo();
+    }
+
+    private void ReleaseAccounts(Domain domain)
+    {
+        Frames.Watch(domain.Id, null);
+        try
+        {
+            foreach (Vcpu vcpu in domain.Vcpus)
+            {
+                SegmentOps.ReleaseAll(vcpu);
+                if (vcpu.Context.Info.Frame != Mfn.None)
+                    domain.Writes.End(vcpu.Context.Info.Frame);
+            }
+
+            foreach (Mfn frame in domain.Ballooned)
+                _ = Frames.DropType(frame);
+            foreach (Mfn frame in domain.WrittenByVmm)
+                domain.Writes.End(frame);
+            domain.Mmu.Release();
+            domain.FinishMmuWork();
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
+        {
+            FoundFalseAccounts(domain, exception);
+        }
+    }
+
+    // Nothing is pinned any more: by now every reference to the domain's frames is its own.
+    private void FreeFrames(Domain domain)
+    {
+        try
+        {
+            domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
+            if (!domain.HadFalseAccounts)
+                Frames.Free(domain.Id);
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
+        {
+            FoundFalseAccounts(domain, exception);
+        }
+
+        if (domain.HadFalseAccounts)
+            Frames.Seize(domain.Id);
+        domain.Memory.Dispose();
+    }
+
+    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of one that could not, which is a
+    // defect: half a destruction would help nobody.
+    private static void FoundFalseAccounts(Domain domain, Exception exception)
+    {
+        domain.HadFalseAccounts = true;
+        if (domain.Vcpus.All(vcpu => vcpu.Accelerator is null))
+            domain.Defect ??= exception;
+    }
+}
