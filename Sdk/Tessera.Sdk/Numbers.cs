@@ -1,7 +1,7 @@
 namespace Tessera.Sdk;
 
-/// <summary>Machine frame number: a 4 KiB frame of the machine, unique over all domains.</summary>
-/// <param name="Value">The frame number; the machine address is this times 4096.</param>
+/// <summary>Machine frame number: a 4 KiB frame of one domain's machine. Each domain has numbers of its own, the same in all.</summary>
+/// <param name="Value">The frame number; its machine address is this times 4096.</param>
 public readonly record struct Mfn(long Value) : IComparable<Mfn>
 {
     /// <summary>No frame.</summary>

@@ -67,9 +67,9 @@ internal sealed class DescriptorTests
     {
         Tree tree = Tree.Adopted(_machine);
         Assert.That(_machine.Mmu.AcquireDescriptorFrame(tree.L1), Is.EqualTo(XenErrno.EINVAL));
-        Assert.That(_machine.Mmu.AcquireDescriptorFrame(_machine.ForeignFrame), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Mmu.AcquireDescriptorFrame(Machine.ForeignFrame), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Mmu.UpdateDescriptor(tree.L1.Address, 0), Is.EqualTo(XenErrno.EINVAL));
-        Assert.That(_machine.Mmu.UpdateDescriptor(_machine.ForeignFrame.Address, 0), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Mmu.UpdateDescriptor(Machine.ForeignFrame.Address, 0), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Mmu.UpdateDescriptor(_machine[6].Address + 4, 0), Is.EqualTo(XenErrno.EINVAL));
     }
 

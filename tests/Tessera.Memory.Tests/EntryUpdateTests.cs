@@ -73,11 +73,11 @@ internal sealed class EntryUpdateTests
     public void Foreign_and_impossible_frames_are_refused_and_leave_the_old_entry()
     {
         ulong before = _machine.Read(_tree.L1, 0);
-        Assert.That(_machine.Write(_tree.L1, 0, _machine.ForeignFrame.Address | P), Is.EqualTo(XenErrno.EPERM));
-        Assert.That(_machine.Write(_tree.L1, 0, _machine.ForeignFrame.Address | P | RW), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Write(_tree.L1, 0, Machine.ForeignFrame.Address | P), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Write(_tree.L1, 0, Machine.ForeignFrame.Address | P | RW), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Write(_tree.L1, 0, FrameMask | P), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Write(_tree.L1, 0, P | RW), Is.EqualTo(XenErrno.EPERM));
-        Assert.That(_machine.Write(_tree.L2, 5, _machine.ForeignFrame.Address | P | RW), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Write(_tree.L2, 5, Machine.ForeignFrame.Address | P | RW), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Read(_tree.L1, 0), Is.EqualTo(before));
         Assert.That(_machine.TypeOf(_machine[8]), Is.EqualTo((FrameType.Writable, 1L)));
     }
@@ -130,7 +130,7 @@ internal sealed class EntryUpdateTests
         Mfn l2 = _machine[4], l1 = _machine[5];
         _machine.Poke(l1, 0, _machine[11].Address | P | RW);
         _machine.Poke(l2, 0, l1.Address | P | RW);
-        _machine.Poke(l2, 511, _machine.ForeignFrame.Address | P | RW);
+        _machine.Poke(l2, 511, Machine.ForeignFrame.Address | P | RW);
         Assert.That(_machine.Write(_tree.L3, 5, l2.Address | P | RW), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Read(_tree.L3, 5), Is.Zero);
         foreach (Mfn frame in (Mfn[])[l2, l1, _machine[11]])
@@ -161,7 +161,7 @@ internal sealed class EntryUpdateTests
     [Test]
     public void Bad_pointers_are_refused()
     {
-        Assert.That(_machine.Mmu.Update(_machine.ForeignFrame.Address, 0), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Mmu.Update(Machine.ForeignFrame.Address, 0), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Mmu.Update(ulong.MaxValue & ~7UL, 0), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Mmu.Update(_tree.L1.Address | 4, 0), Is.EqualTo(XenErrno.EINVAL));
     }
@@ -171,7 +171,7 @@ internal sealed class EntryUpdateTests
     {
         Assert.That(_machine.Mmu.Update(_machine[9].Address | 1, 77), Is.EqualTo(XenErrno.Success));
         Assert.That(_machine.MachineToPhysical[_machine[9]], Is.EqualTo(new Pfn(77)));
-        Assert.That(_machine.Mmu.Update(_machine.ForeignFrame.Address | 1, 77), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Mmu.Update(Machine.ForeignFrame.Address | 1, 77), Is.EqualTo(XenErrno.EPERM));
     }
 
     [Test]
@@ -203,7 +203,7 @@ internal sealed class EntryUpdateTests
             _machine.Mmu.Update(pointer, entry);
             _machine.Mmu.Update(pointer | 2, entry & ~RW);
             _machine.Mmu.UpdateVaMapping(0, Tree.Page(5), 0);
-            _machine.Mmu.Update(pointer, _machine.ForeignFrame.Address | P);
+            _machine.Mmu.Update(pointer, Machine.ForeignFrame.Address | P);
             _machine.Mmu.Translate(0, userMode: false, Tree.Page(0), forWriting: true, out _);
             _machine.Mmu.FindEntry(0, Tree.Page(0), out _);
         }

@@ -7,147 +7,125 @@ namespace Tessera.Memory.Tests;
 [TestFixture]
 internal sealed class FrameTableTests
 {
-    private static readonly DomainId First = new(1);
-    private static readonly DomainId Second = new(2);
+    private const long FirstFrame = 700;
+    private const long Count = 513;
 
-    private readonly FrameTable _frames = new(reservedFrames: 700, limitFrames: 10_000);
+    private FrameTable _frames = null!;
+
+    private static Mfn Frame => new(FirstFrame + 3);
 
     [SetUp]
-    public void Free_everything()
-    {
-        _frames.Free(First);
-        _frames.Free(Second);
-    }
+    public void Begin_anew() => _frames = new FrameTable(new Mfn(FirstFrame), Count);
 
     [Test]
-    public void Runs_are_aligned_lie_above_the_reserved_frames_and_do_not_overlap()
+    public void A_table_has_exactly_its_run_of_numbers()
     {
-        Mfn one = _frames.Allocate(First, 5);
-        Mfn two = _frames.Allocate(Second, 1025);
-        Mfn three = _frames.Allocate(First, 512);
-        Assert.That(one.Value, Is.EqualTo(1024));
-        Assert.That(two.Value, Is.EqualTo(1536));
-        Assert.That(three.Value, Is.EqualTo(3072));
-        Assert.That(_frames.AssignedFrames, Is.EqualTo(5 + 1025 + 512));
-    }
-
-    [Test]
-    public void A_run_has_exactly_the_frames_asked_for()
-    {
-        Mfn run = _frames.Allocate(First, 513);
-        Assert.That(_frames.IsOwner(First, run), Is.True);
-        Assert.That(_frames.IsOwner(First, run + 512), Is.True);
-        Assert.That(_frames.IsOwner(First, run + 513), Is.False);
-        Assert.That(_frames.IsOwner(Second, run), Is.False);
-        Assert.That(_frames.IsOwner(new DomainId(0), run + 513), Is.False);
+        Assert.That(_frames.Has(new Mfn(FirstFrame)), Is.True);
+        Assert.That(_frames.Has(new Mfn(FirstFrame + Count - 1)), Is.True);
+        Assert.That(_frames.TakeReference(new Mfn(FirstFrame + Count - 1)), Is.True);
     }
 
     [TestCase(-1)]
     [TestCase(0)]
+    [TestCase(FirstFrame - 1)]
+    [TestCase(FirstFrame + Count)]
     [TestCase(long.MinValue)]
+    [TestCase(long.MinValue + FirstFrame)]
     [TestCase(long.MaxValue)]
     [TestCase(1L << 40)]
-    public void A_number_that_is_no_frame_has_no_owner_and_no_type(long number)
+    [TestCase((1L << 32) + FirstFrame)]
+    public void A_number_outside_is_no_frame_and_has_no_type(long number)
     {
         Mfn frame = new(number);
-        Assert.That(_frames.IsOwner(First, frame), Is.False);
+        Assert.That(_frames.Has(frame), Is.False);
         Assert.That(_frames.TypeOf(frame), Is.EqualTo((FrameType.None, 0L)));
-        Assert.That(_frames.TakeType(First, frame, FrameType.L1), Is.EqualTo(TypeReference.NotOwner));
-        Assert.That(_frames.TakeReference(First, frame), Is.False);
+        Assert.That(_frames.TakeType(frame, FrameType.L1), Is.EqualTo(TypeReference.NotOwner));
+        Assert.That(_frames.TakeReference(frame), Is.False);
+        Assert.That(_frames.ReferencesOf(frame), Is.Zero);
         Assert.That(_frames.SetPinned(frame, pinned: true), Is.False);
-    }
-
-    [Test]
-    public void The_limit_is_kept_and_the_refusal_says_how_much_is_left()
-    {
-        _frames.Allocate(First, 9_000);
-        OutOfFramesException refusal = Assert.Throws<OutOfFramesException>(() => _frames.Allocate(Second, 1_001))!;
-        Assert.That(refusal.Message, Does.Contain("1001").And.Contain("1000 are left"));
-        Assert.That(_frames.AssignedFrames, Is.EqualTo(9_000));
-        Assert.That(() => _frames.Allocate(Second, 1_000), Throws.Nothing);
-    }
-
-    [Test]
-    public void Freed_runs_are_used_again_and_come_back_clean()
-    {
-        Mfn one = _frames.Allocate(First, 2000);
-        Mfn two = _frames.Allocate(Second, 10);
-        _frames.Free(First);
-        Assert.That(_frames.AssignedFrames, Is.EqualTo(10));
-        Assert.That(_frames.IsOwner(First, one), Is.False);
-        Assert.That(_frames.Allocate(First, 1024), Is.EqualTo(one));
-        Assert.That(_frames.Allocate(First, 1025).Value, Is.GreaterThan(two.Value));
-        Assert.That(_frames.Allocate(First, 1000), Is.EqualTo(one + 1024));
+        Assert.That(() => _frames.DropType(frame), Throws.InvalidOperationException);
+        Assert.That(() => _frames.DropReference(frame), Throws.InvalidOperationException);
+        Assert.That(_frames.RequireIdle, Throws.Nothing);
     }
 
     [Test]
     public void A_type_is_exclusive_and_changes_only_at_count_zero()
     {
-        Mfn frame = _frames.Allocate(First, 1);
-        Assert.That(_frames.TakeType(First, frame, FrameType.L2), Is.EqualTo(TypeReference.TakenFirst));
-        Assert.That(_frames.TakeType(First, frame, FrameType.L2), Is.EqualTo(TypeReference.Taken));
-        Assert.That(_frames.TakeType(First, frame, FrameType.Writable), Is.EqualTo(TypeReference.Conflict));
-        Assert.That(_frames.TypeOf(frame), Is.EqualTo((FrameType.L2, 2L)));
-        Assert.That(_frames.DropType(frame), Is.False);
-        Assert.That(_frames.DropType(frame), Is.True);
-        Assert.That(_frames.TypeOf(frame), Is.EqualTo((FrameType.None, 0L)));
-        Assert.That(_frames.TakeType(First, frame, FrameType.Writable), Is.EqualTo(TypeReference.TakenFirst));
-        _frames.DropType(frame);
+        Assert.That(_frames.TakeType(Frame, FrameType.L2), Is.EqualTo(TypeReference.TakenFirst));
+        Assert.That(_frames.TakeType(Frame, FrameType.L2), Is.EqualTo(TypeReference.Taken));
+        Assert.That(_frames.TakeType(Frame, FrameType.Writable), Is.EqualTo(TypeReference.Conflict));
+        Assert.That(_frames.TypeOf(Frame), Is.EqualTo((FrameType.L2, 2L)));
+        Assert.That(_frames.DropType(Frame), Is.False);
+        Assert.That(_frames.DropType(Frame), Is.True);
+        Assert.That(_frames.TypeOf(Frame), Is.EqualTo((FrameType.None, 0L)));
+        Assert.That(_frames.TakeType(Frame, FrameType.Writable), Is.EqualTo(TypeReference.TakenFirst));
+        Assert.That(_frames.TypeOf(Frame + 1), Is.EqualTo((FrameType.None, 0L)));
     }
 
     [Test]
     public void Dropping_what_is_not_held_is_a_defect_and_says_so()
     {
-        Mfn frame = _frames.Allocate(First, 1);
-        Assert.That(() => _frames.DropType(frame), Throws.InvalidOperationException);
-        Assert.That(() => _frames.DropType(frame + 1), Throws.InvalidOperationException);
-        Assert.That(() => _frames.DropReference(frame + 600), Throws.InvalidOperationException);
+        Assert.That(() => _frames.DropType(Frame), Throws.InvalidOperationException);
+        Assert.That(() => _frames.DropReference(Frame), Throws.InvalidOperationException);
     }
 
     [Test]
     public void The_pinned_mark_is_set_once_and_cleared_once()
     {
-        Mfn frame = _frames.Allocate(First, 1);
-        Assert.That(_frames.SetPinned(frame, pinned: true), Is.True);
-        Assert.That(_frames.SetPinned(frame, pinned: true), Is.False);
-        Assert.That(_frames.SetPinned(frame, pinned: false), Is.True);
-        Assert.That(_frames.SetPinned(frame, pinned: false), Is.False);
+        Assert.That(_frames.SetPinned(Frame, pinned: true), Is.True);
+        Assert.That(_frames.SetPinned(Frame, pinned: true), Is.False);
+        Assert.That(_frames.RequireIdle, Throws.InvalidOperationException);
+        Assert.That(_frames.SetPinned(Frame, pinned: false), Is.True);
+        Assert.That(_frames.SetPinned(Frame, pinned: false), Is.False);
+        Assert.That(_frames.RequireIdle, Throws.Nothing);
     }
 
     [Test]
-    public void Frames_in_use_are_not_freed()
+    public void What_is_still_held_is_named()
     {
-        Mfn frame = _frames.Allocate(First, 3);
-        _frames.TakeType(First, frame + 2, FrameType.Writable);
-        Assert.That(() => _frames.Free(First), Throws.InvalidOperationException.With.Message.Contains("Writable"));
-        _frames.DropType(frame + 2);
-        _frames.TakeReference(First, frame);
-        Assert.That(() => _frames.Free(First), Throws.InvalidOperationException);
-        Assert.That(_frames.AssignedFrames, Is.EqualTo(3));
-        _frames.DropReference(frame);
-        Assert.That(() => _frames.Free(First), Throws.Nothing);
+        _ = _frames.TakeType(Frame, FrameType.Writable);
+        Assert.That(_frames.RequireIdle, Throws.InvalidOperationException.With.Message.Contains($"{Frame}").And.Message.Contains("Writable"));
+        _ = _frames.DropType(Frame);
+        _ = _frames.TakeReference(Frame);
+        Assert.That(_frames.RequireIdle, Throws.InvalidOperationException.With.Message.Contains("1 references"));
+        _frames.DropReference(Frame);
+        Assert.That(_frames.RequireIdle, Throws.Nothing);
     }
 
     [Test]
     public void Threads_that_take_and_drop_types_of_one_frame_never_hold_two_types_at_once()
     {
-        Mfn frame = _frames.Allocate(First, 1);
         int tables = 0, writables = 0, violations = 0;
         Parallel.For(0, 4, worker =>
         {
             FrameType type = worker % 2 == 0 ? FrameType.L1 : FrameType.Writable;
             for (int i = 0; i < 50_000; i++)
             {
-                if (_frames.TakeType(First, frame, type) is TypeReference.Conflict)
+                if (_frames.TakeType(Frame, type) is TypeReference.Conflict)
                     continue;
                 Interlocked.Increment(ref type == FrameType.L1 ? ref tables : ref writables);
                 if (Volatile.Read(ref type == FrameType.L1 ? ref writables : ref tables) != 0)
                     Interlocked.Increment(ref violations);
                 Interlocked.Decrement(ref type == FrameType.L1 ? ref tables : ref writables);
-                _frames.DropType(frame);
+                _frames.DropType(Frame);
             }
         });
         Assert.That(violations, Is.Zero);
-        Assert.That(_frames.TypeOf(frame), Is.EqualTo((FrameType.None, 0L)));
+        Assert.That(_frames.TypeOf(Frame), Is.EqualTo((FrameType.None, 0L)));
+    }
+
+    [Test]
+    public void The_machines_limit_is_kept_and_the_refusal_says_how_much_is_left()
+    {
+        DomainId first = new(1), second = new(2);
+        FrameBudget budget = new(limitFrames: 10_000);
+        budget.Assign(first, 9_000);
+        OutOfFramesException refusal = Assert.Throws<OutOfFramesException>(() => budget.Assign(second, 1_001))!;
+        Assert.That(refusal.Message, Does.Contain("1001").And.Contain("1000 are left"));
+        Assert.That(budget.AssignedFrames, Is.EqualTo(9_000));
+        budget.Assign(second, 1_000);
+        budget.Return(first);
+        budget.Return(first);
+        Assert.That(budget.AssignedFrames, Is.EqualTo(1_000));
     }
 }

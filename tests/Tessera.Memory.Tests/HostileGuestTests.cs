@@ -27,7 +27,7 @@ internal sealed class HostileGuestTests
             }
 
             machine.Mmu.Release();
-            machine.Table.Free(Machine.Guest);
+            machine.Table.RequireIdle();
             foreach ((XenErrno answer, int count) in guest.Answers)
                 answers[answer] = answers.GetValueOrDefault(answer) + count;
         });

@@ -40,7 +40,7 @@ internal sealed class PinAndRootTests
     public void The_guests_own_values_in_the_VMMs_slots_are_replaced()
     {
         for (int slot = 256; slot <= 271; slot++)
-            _machine.Poke(_machine[0], slot, _machine.ForeignFrame.Address | P | RW | U);
+            _machine.Poke(_machine[0], slot, Machine.ForeignFrame.Address | P | RW | U);
         Assert.That(_machine.Do(MmuExtOp.PinL4Table, _machine[0]), Is.EqualTo(XenErrno.Success));
         for (int slot = 256; slot <= 271; slot++)
             Assert.That(_machine.Read(_machine[0], slot), Is.EqualTo(slot switch { 257 => 0x1063UL, 270 => 0x2061UL, _ => 0UL }));
@@ -74,7 +74,7 @@ internal sealed class PinAndRootTests
         foreach (MmuExtOp command in (MmuExtOp[])[MmuExtOp.PinL1Table, MmuExtOp.PinL4Table, MmuExtOp.UnpinTable, MmuExtOp.NewBaseptr, MmuExtOp.NewUserBaseptr,
             MmuExtOp.ClearPage, MmuExtOp.CopyPage])
         {
-            foreach (Mfn frame in (Mfn[])[_machine.ForeignFrame, Mfn.None, new(long.MinValue), new(1)])
+            foreach (Mfn frame in (Mfn[])[Machine.ForeignFrame, Mfn.None, new(long.MinValue), new(1)])
                 Assert.That(_machine.Do(command, frame, _machine[0]), Is.EqualTo(XenErrno.EPERM), $"{command} {frame}");
         }
     }
@@ -83,7 +83,7 @@ internal sealed class PinAndRootTests
     public void A_failed_pin_rolls_back_every_level()
     {
         Tree tree = new(_machine);
-        _machine.Poke(tree.L4, 511, _machine.ForeignFrame.Address | P);
+        _machine.Poke(tree.L4, 511, Machine.ForeignFrame.Address | P);
         Assert.That(_machine.Do(MmuExtOp.PinL4Table, tree.L4), Is.EqualTo(XenErrno.EPERM));
         Recount.Check(_machine, new Dictionary<Mfn, int>(), new Dictionary<Mfn, int>());
     }
@@ -144,7 +144,7 @@ internal sealed class PinAndRootTests
         Assert.That(_machine.ReadAll(_machine[12]).ContainsAnyExcept(0UL), Is.False);
         Assert.That(_machine.Do(MmuExtOp.ClearPage, tree.L1), Is.EqualTo(XenErrno.EINVAL));
         Assert.That(_machine.Do(MmuExtOp.CopyPage, tree.L1, _machine[12]), Is.EqualTo(XenErrno.EINVAL));
-        Assert.That(_machine.Do(MmuExtOp.CopyPage, _machine[12], _machine.ForeignFrame), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Do(MmuExtOp.CopyPage, _machine[12], Machine.ForeignFrame), Is.EqualTo(XenErrno.EPERM));
         Assert.That(_machine.Do(MmuExtOp.CopyPage, _machine[12], Mfn.None), Is.EqualTo(XenErrno.EPERM));
     }
 
@@ -164,6 +164,6 @@ internal sealed class PinAndRootTests
         _machine.Mmu.AcquireDescriptorFrame(_machine[13]);
         _machine.Mmu.AcquireDescriptorFrame(_machine[13]);
         _machine.Mmu.Release();
-        Assert.That(() => _machine.Table.Free(Machine.Guest), Throws.Nothing);
+        Assert.That(_machine.Table.RequireIdle, Throws.Nothing);
     }
 }

@@ -105,7 +105,7 @@ internal sealed class PreemptionTests
     public void A_long_validation_that_fails_tells_so_once_and_leaves_nothing()
     {
         Mfn root = BuildWide(4);
-        _machine.Poke(_machine[23], 511, _machine.ForeignFrame.Address | P);
+        _machine.Poke(_machine[23], 511, Machine.ForeignFrame.Address | P);
         Assert.That(Do(MmuExtOp.PinL4Table, root), Is.EqualTo(XenErrno.ERESTART));
         Finish();
         Recount.Check(_machine, new Dictionary<Mfn, int> { [_tree.L4] = 4 }, None);
@@ -146,7 +146,7 @@ internal sealed class PreemptionTests
         {
         }
 
-        Assert.That(() => _machine.Table.Free(Machine.Guest), Throws.Nothing);
+        Assert.That(_machine.Table.RequireIdle, Throws.Nothing);
     }
 
     // A table of this level with eight full L1 tables below it: with one of level 4, eleven full tables.

@@ -5,12 +5,15 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Guests.Fuzz;
 
 /// <summary>
-/// Tries to get at frames that are not its own: the first of the machine, other domains', and impossible ones; by every call that takes
-/// a frame. Each must be refused.
+/// Tries to get at frames that are not its own: the engine's and the VMM's below them, those above, where granted ones are shown, and
+/// impossible ones; by every call that takes a frame. Each must be refused.
 /// </summary>
 /// <remarks>R12 the frame, R13 the machine address of the L1 entry of the window's first page, R14 of its L2 entry.</remarks>
 internal sealed class ForeignFrames(FuzzCode f)
 {
+    /// <summary>Frames above its memory that may be its own: shared_info, the grant table and its status.</summary>
+    private const int MostShared = 64;
+
     private readonly GuestCode _g = f.G;
     private readonly Assembler _c = f.C;
 
@@ -69,7 +72,7 @@ internal sealed class ForeignFrames(FuzzCode f)
         c.add(r12, rax);
     }
 
-    // Other domains' frames are below the lowest of its own and above, at the latest 2 MiB further on for a domain of the least memory.
+    // Below the lowest of its own frames; and above the memory's, past those that the VMM shares with it.
     private void AttackNeighbours(Label attack)
     {
         Label scan = _c.CreateLabel(), notLower = _c.CreateLabel();
@@ -86,7 +89,11 @@ internal sealed class ForeignFrames(FuzzCode f)
         _c.add(rsi, 8);
         _c.dec(rdx);
         _c.jne(scan);
-        foreach (int distance in (ReadOnlySpan<int>)[-1, -2, -511, -512, 512, 513, 1024, 4096])
+        foreach (int distance in (ReadOnlySpan<int>)[-1, -2, -511, -512, -0x10000])
+            AttackIfForeign(attack, distance);
+        _g.LoadStartInfo(rax);
+        _c.add(rbx, __qword_ptr[rax + StartInfo.NrPages]);
+        foreach (int distance in (ReadOnlySpan<int>)[MostShared, MostShared + 1, 512, 4096, 8191, 16384])
             AttackIfForeign(attack, distance);
     }
 

@@ -79,7 +79,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
     {
         Span<ulong> list = MemoryMarshal.Cast<byte, ulong>(_memory.BeforeBoot(layout.FrameListPfn, _memory.RamFrames * 8));
         for (int pfn = 0; pfn < list.Length; pfn++)
-            list[pfn] = (ulong)(_memory.First.Value + pfn);
+            list[pfn] = (ulong)(DomainMemory.First.Value + pfn);
     }
 
     private (int Store, int Console) Connect(BootLayout layout, XenStore store, StoreServer server)
@@ -94,14 +94,14 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         domain.Store = connection;
         domain.Console = console;
         store.Introduce(domain.Id, domain.Name);
-        PublishConsole(new StoreClient(store), (_memory.First + layout.ConsolePfn).Value, consoleChannel.Port.Value);
+        PublishConsole(new StoreClient(store), (DomainMemory.First + layout.ConsolePfn).Value, consoleChannel.Port.Value);
         return (storeChannel.Port.Value, consoleChannel.Port.Value);
     }
 
     // SAFETY: the page is one of the domain's own frames; console and store connection are closed before its memory goes.
     private unsafe nint PageOf(long pfn)
     {
-        Mfn frame = _memory.First + pfn;
+        Mfn frame = DomainMemory.First + pfn;
         domain.WriteAtAnyTime(frame);
         return (nint)domain.Writes.Page(frame);
     }
@@ -126,9 +126,9 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         "xen-3.0-x86_64"u8.CopyTo(info[StartInfo.Magic..]);
         Put(info, StartInfo.NrPages, (ulong)_memory.RamFrames);
         Put(info, StartInfo.SharedInfo, _memory.SharedInfoFrame.Address);
-        Put(info, StartInfo.StoreMfn, (ulong)(_memory.First + layout.StorePfn).Value);
+        Put(info, StartInfo.StoreMfn, (ulong)(DomainMemory.First + layout.StorePfn).Value);
         Put(info, StartInfo.StoreEventChannel, (ulong)storePort);
-        Put(info, StartInfo.ConsoleMfn, (ulong)(_memory.First + layout.ConsolePfn).Value);
+        Put(info, StartInfo.ConsoleMfn, (ulong)(DomainMemory.First + layout.ConsolePfn).Value);
         Put(info, StartInfo.ConsoleEventChannel, (ulong)consolePort);
         Put(info, StartInfo.PtBase, layout.AddressOf(layout.TablesPfn));
         Put(info, StartInfo.NrPtFrames, (ulong)layout.TableFrames);
@@ -157,8 +157,8 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         {
             Span<ulong> entries = Table(table);
             if (entries[index] == 0)
-                entries[index] = (_memory.First + next++).Address | TableEntry;
-            return Mfn.FromEntry(entries[index]).Value - _memory.First.Value;
+                entries[index] = (DomainMemory.First + next++).Address | TableEntry;
+            return Mfn.FromEntry(entries[index]).Value - DomainMemory.First.Value;
         }
 
         for (ulong address = layout.VirtualBase; address != layout.VirtualEnd; address += 4096)
@@ -166,10 +166,10 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             long level1 = Below(Below(Below(root, (int)(address >> 39) & 511), (int)(address >> 30) & 511), (int)(address >> 21) & 511);
             long pfn = (long)((address - layout.VirtualBase) >> 12);
             bool isTable = pfn >= layout.TablesPfn && pfn < layout.TablesPfn + layout.TableFrames;
-            Table(level1)[(int)(address >> 12) & 511] = (_memory.First + pfn).Address | (isTable ? PageEntry & ~Writable : PageEntry);
+            Table(level1)[(int)(address >> 12) & 511] = (DomainMemory.First + pfn).Address | (isTable ? PageEntry & ~Writable : PageEntry);
         }
 
-        return _memory.First + root;
+        return DomainMemory.First + root;
     }
 
     /// <summary>Fills the page of hypercall stubs, for kernels that name one: stub n at 32·n.</summary>
@@ -207,7 +207,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             return;
         if ((physical & 4095) != 0 || physical + 4096 > (ulong)_memory.RamFrames << 12)
             throw new DomainBuildException($"Domain '{domain.Name}': its report page (0x{physical:x}) is not a page of its memory.");
-        domain.ReportPage = _memory.First.Address + physical;
+        domain.ReportPage = DomainMemory.First.Address + physical;
     }
 
     private void SetRegisters(BootLayout layout)

@@ -47,17 +47,17 @@ public sealed class Domain
     private long _state = (long)DomainState.Created;
 
     internal Domain(
-        IVcpuHost host, DomainConfiguration configuration, FrameTable frames, DomainMemory memory, GuestWrites writes, IGuestMachine guestMachine, MmuHost mmuHost, IDomainMmu mmu,
+        IVcpuHost host, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes, IGuestMachine guestMachine, MmuHost mmuHost, IDomainMmu mmu,
         IGrantDirectory directory)
     {
-        (Host, Id, Configuration, Memory, Writes, GuestMachine, MmuHost, Mmu) = (host, mmuHost.Domain, configuration, memory, writes, guestMachine, mmuHost, mmu);
+        (Host, Id, Configuration, Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (host, mmuHost.Domain, configuration, memory, frames, writes, guestMachine, mmuHost, mmu);
         for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
             WriteAtAnyTime(frame);
         Guest = new GuestMemory(memory, writes, mmu);
         Shared = new SharedInfoPage(memory, writes);
         Events = new EventChannels(Id, Shared);
         Grants = new GrantTable(Id, frames, memory, writes, directory);
-        Mappings = new Maptrack(Id, mmu, new ForeignFrames(memory, guestMachine));
+        Mappings = new Maptrack(Id, memory, guestMachine, mmu);
     }
 
     /// <summary>Its number.</summary>
@@ -93,6 +93,9 @@ public sealed class Domain
     internal IVcpuHost Host { get; }
 
     internal DomainMemory Memory { get; }
+
+    /// <summary>What its frames are used as.</summary>
+    internal FrameTable Frames { get; }
 
     /// <summary>The door to writing it.</summary>
     internal GuestWrites Writes { get; }

@@ -28,7 +28,7 @@ internal sealed class DomainFastPath(MmuHost mmuHost, IDomainMmu mmu, FastPathMe
         // With several vCPUs, one may write an entry while another changes the type of the frame in it.
         const long MostFrames = 1L << 30;
         return mode == FastPathMode.Auto && FastPathSupport.Of(engine).Exists && vcpus == 1
-            && memory.First.Value + memory.TotalFrames < MostFrames
+            && DomainMemory.First.Value + memory.TotalFrames < MostFrames
             ? new FastPathMemory(memory, engine.FreeSlots[1], vcpus) : null;
     }
 

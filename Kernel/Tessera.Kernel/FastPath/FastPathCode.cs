@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
@@ -185,7 +186,7 @@ internal sealed class FastPathCode
         _c.test(r10b, FastPathLayout.IsTable);
         _c.je(back);
         _c.and(rax, -8);
-        _c.mov(rsi, _memory.Alias - _memory.Memory.First.Address);
+        _c.mov(rsi, _memory.Alias - DomainMemory.First.Address);
         _c.add(rsi, rax);
         _c.test(__byte_ptr[rsi], PresentAccessedDirty);
         _c.jne(back);
@@ -270,7 +271,7 @@ internal sealed class FastPathCode
     /// <summary>Machine frame → its byte in the frame map; leaves for a frame outside the domain's.</summary>
     private void LoadMap(AssemblerRegister64 frame, Label mapAddress, Label back)
     {
-        _c.sub(frame, checked((int)_memory.Memory.First.Value));
+        _c.sub(frame, checked((int)DomainMemory.First.Value));
         _c.cmp(frame, checked((int)_memory.Memory.TotalFrames));
         _c.jae(back);
         _c.add(frame, __qword_ptr[mapAddress]);

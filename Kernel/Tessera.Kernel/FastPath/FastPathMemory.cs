@@ -103,7 +103,7 @@ internal sealed unsafe class FastPathMemory : IDisposable
             FrameType.L4 => FastPathLayout.MayRead,
             _ => 0,
         };
-        Volatile.Write(ref Map[frame.Value - Memory.First.Value], now);
+        Volatile.Write(ref Map[frame.Value - DomainMemory.First.Value], now);
     }
 
     /// <inheritdoc/>
@@ -140,7 +140,7 @@ internal sealed unsafe class FastPathMemory : IDisposable
             int gibibyte = (int)(large >> 9);
             int table = 2 + level1 + gibibyte;
             Table(0)[1 + gibibyte] = Entry(table) | Writable;
-            Table(table)[large & (EntriesATable - 1)] = (Memory.First + (large << 9)).Address | Present | Writable | UserAccessedDirty | Large | NoExecute;
+            Table(table)[large & (EntriesATable - 1)] = (DomainMemory.First + (large << 9)).Address | Present | Writable | UserAccessedDirty | Large | NoExecute;
         }
     }
 }

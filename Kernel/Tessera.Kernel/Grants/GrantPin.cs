@@ -1,3 +1,4 @@
+using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 
 namespace Tessera.Kernel.Grants;
@@ -46,9 +47,12 @@ internal struct GrantPin
     /// <summary>For a grant passed on: which of <see cref="Behind"/>'s.</summary>
     public uint BehindReference;
 
+    /// <summary>The memory that the frame is in.</summary>
+    public readonly DomainMemory Memory => (Behind ?? Table).Memory;
+
     /// <summary>The frame's first byte in this process.</summary>
-    // SAFETY: written to only when the pin is not read-only, and then the frame is held as writable. The pin keeps the memory mapped; the frame was the owner's when it was taken and frames do not change their owner while one lives.
-    public readonly unsafe byte* Address => (Behind ?? Table).Memory.PageForWriting(Frame);
+    // SAFETY: written to only when the pin is not read-only, and then the frame is held as writable. The pin keeps the memory mapped; frames do not change their owner.
+    public readonly unsafe byte* Address => Memory.PageForWriting(Frame);
 }
 
 /// <summary>What the VMM keeps of one grant that is in use. The guest's own entry is a wish; this is what holds.</summary>

@@ -171,7 +171,7 @@ internal sealed partial class GrantTable
 
     private GrantStatus TakeFrame(Mfn frame, bool first, bool forWriting)
     {
-        if (first && (!Memory.Has(frame) || !_frames.TakeReference(_domain, frame)))
+        if (first && !_frames.TakeReference(frame))
             return GrantStatus.BadPage;
         if (!forWriting || _writes.TryBegin(frame))
             return GrantStatus.Okay;

@@ -1,3 +1,4 @@
+using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -6,11 +7,12 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Grants;
 
 /// <summary>
-/// What a domain has mapped of others' grants: one handle a mapping, each with the pins it holds. A mapped frame is a frame of the domain's own machine, writable
-/// only while a writable mapping is held, and only as long as a mapping is.
+/// What a domain has mapped of others' grants: one handle a mapping, each with the pins it holds, and with a number above the domain's own
+/// frames. Under it the domain's machine shows exactly the granted frame, read-only or writable as the mapping is, and only as long. This
+/// holds whatever is in the domain's page tables.
 /// </summary>
 /// <remarks>Under the domain's lock, as its hypercalls are.</remarks>
-internal sealed class Maptrack(DomainId domain, IDomainMmu mmu, ForeignFrames shown)
+internal sealed class Maptrack(DomainId domain, DomainMemory memory, IGuestMachine guestMachine, IDomainMmu mmu)
 {
     /// <summary>Mappings a domain may hold.</summary>
     public const int MaxHandles = 8192;
@@ -50,7 +52,7 @@ internal sealed class Maptrack(DomainId domain, IDomainMmu mmu, ForeignFrames sh
             mapping.HasHost = status == GrantStatus.Okay;
             if (mapping.HasHost)
             {
-                status = MapHost(vcpu, in mapping.HostPin, flags, hostAddress);
+                status = MapHost(vcpu, index, flags, hostAddress);
                 if (status != GrantStatus.Okay)
                 {
                     GrantTable.Unpin(mapping.HostPin);
@@ -68,7 +70,7 @@ internal sealed class Maptrack(DomainId domain, IDomainMmu mmu, ForeignFrames sh
 
         mapping.Flags = flags;
         handle = (uint)index;
-        deviceAddress = (mapping.HasHost ? mapping.HostPin : mapping.DevicePin).Frame.Address;
+        deviceAddress = FrameOf(index, mapping.HasHost ? mapping.HostPin : mapping.DevicePin).Address;
         return GrantStatus.Okay;
     }
 
@@ -80,14 +82,14 @@ internal sealed class Maptrack(DomainId domain, IDomainMmu mmu, ForeignFrames sh
         ref Mapping mapping = ref _mappings[handle];
         if (!mapping.HasDevice && !mapping.HasHost)
             return GrantStatus.BadHandle;
-        if (deviceAddress != 0 && mapping.HasDevice && deviceAddress != mapping.DevicePin.Frame.Address)
+        if (deviceAddress != 0 && mapping.HasDevice && deviceAddress != FrameOf((int)handle, in mapping.DevicePin).Address)
             return GrantStatus.GeneralError;
         if (hostAddress != 0 && mapping.HasHost)
         {
-            GrantStatus status = UnmapHost(vcpu, in mapping.HostPin, mapping.Flags, hostAddress, replacement);
+            GrantStatus status = UnmapHost(vcpu, (int)handle, hostAddress, replacement);
             if (status != GrantStatus.Okay)
                 return status;
-            shown.Drop(in mapping.HostPin);
+            Hide((int)handle);
             GrantTable.Unpin(mapping.HostPin);
             (mapping.HasHost, mapping.HostPin) = (false, default);
         }
@@ -116,32 +118,59 @@ internal sealed class Maptrack(DomainId domain, IDomainMmu mmu, ForeignFrames sh
         _firstFree = -1;
     }
 
-    private GrantStatus MapHost(int vcpu, in GrantPin pin, GrantMapFlags flags, ulong hostAddress)
+    // A domain that maps its own grant maps its own frame.
+    private bool IsForeign(in GrantPin pin) => pin.Memory != memory;
+
+    private Mfn FrameOf(int index, in GrantPin pin) => IsForeign(in pin) ? memory.ForeignFrame(index) : pin.Frame;
+
+    private unsafe GrantStatus Show(int index)
     {
+        ref readonly GrantPin pin = ref _mappings[index].HostPin;
+        if (!IsForeign(in pin))
+            return GrantStatus.Okay;
+        if (guestMachine is not IShowsForeignFrames machine)
+            return GrantStatus.GeneralError;
+        // SAFETY: the pin keeps the page mapped, and the region goes before the pin is given back, with its mapping or with the machine.
+        MemoryRegion region = new(memory.ForeignFrame(index), 1, (nint)pin.Address, pin.IsReadOnly);
+        return machine.TryShow(region) ? GrantStatus.Okay : GrantStatus.NoSpace;
+    }
+
+    private void Hide(int index)
+    {
+        if (IsForeign(in _mappings[index].HostPin))
+            ((IShowsForeignFrames)guestMachine).Hide(memory.ForeignFrame(index));
+    }
+
+    private GrantStatus MapHost(int vcpu, int index, GrantMapFlags flags, ulong hostAddress)
+    {
+        ref readonly GrantPin pin = ref _mappings[index].HostPin;
         if (mmu is not IMapsForeignFrames mapper || !TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress))
             return GrantStatus.GeneralError;
-        GrantStatus status = shown.Take(in pin);
-        if (status != GrantStatus.Okay)
-            return status;
+        GrantStatus shown = Show(index);
+        if (shown != GrantStatus.Okay)
+            return shown;
         uint available = (uint)flags >> AvailableShift;
-        ulong entry = pin.Frame.Address | Present | User | AccessedDirty | (pin.IsReadOnly ? 0 : Writable)
+        ulong entry = FrameOf(index, in pin).Address | Present | User | AccessedDirty | (pin.IsReadOnly ? 0 : Writable)
             | ((ulong)(available & ((1 << LowAvailableBits) - 1)) << 9) | ((ulong)((available >> LowAvailableBits) & HighAvailableMask) << 52);
         if (mapper.MapForeign(entryAddress, entry) == XenErrno.Success)
             return GrantStatus.Okay;
-        shown.Drop(in pin);
+        Hide(index);
         return GrantStatus.GeneralError;
     }
 
-    private GrantStatus UnmapHost(int vcpu, in GrantPin pin, GrantMapFlags flags, ulong hostAddress, ulong replacement)
+    private GrantStatus UnmapHost(int vcpu, int index, ulong hostAddress, ulong replacement)
     {
+        ref readonly Mapping mapping = ref _mappings[index];
         ulong source = 0;
         // Xen replaces linear mappings only.
-        if (replacement != 0 && ((flags & GrantMapFlags.ContainsPte) != 0 || !mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
+        if (replacement != 0 && ((mapping.Flags & GrantMapFlags.ContainsPte) != 0
+            || !mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
             return GrantStatus.GeneralError;
-        return TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress)
-            && ((IMapsForeignFrames)mmu).UnmapForeign(entryAddress, pin.Frame, !pin.IsReadOnly, source) == XenErrno.Success
-            ? GrantStatus.Okay
-            : GrantStatus.GeneralError;
+        if (!TryFindEntry(vcpu, mapping.Flags, hostAddress, out ulong entryAddress))
+            return GrantStatus.GeneralError;
+        Mfn frame = FrameOf(index, in mapping.HostPin);
+        XenErrno error = ((IMapsForeignFrames)mmu).UnmapForeign(entryAddress, frame, !mapping.HostPin.IsReadOnly, source);
+        return error == XenErrno.Success ? GrantStatus.Okay : GrantStatus.GeneralError;
     }
 
     private bool TryFindEntry(int vcpu, GrantMapFlags flags, ulong hostAddress, out ulong entryAddress)

@@ -64,7 +64,7 @@ internal static unsafe class GrantCopyCalls
             return GrantStatus.PermissionDenied;
         DomainMemory memory = call.Domain.Memory;
         Mfn frame = number <= long.MaxValue >> 12 ? new Mfn((long)number) : Mfn.None;
-        if (!memory.Has(frame) || !call.Domain.MmuHost.Frames.IsOwner(call.Domain.Id, frame))
+        if (!memory.Has(frame))
             return GrantStatus.BadPage;
         if (!isReadOnly && !call.Domain.Writes.TryBegin(frame))
             return GrantStatus.GeneralError;

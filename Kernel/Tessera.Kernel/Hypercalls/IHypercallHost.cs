@@ -6,9 +6,6 @@ namespace Tessera.Kernel.Hypercalls;
 /// <summary>What hypercalls ask of the machine as a whole.</summary>
 internal interface IHypercallHost
 {
-    /// <summary>How many frames all domains may hold together.</summary>
-    long LimitFrames { get; }
-
     /// <summary>A live domain; null for numbers that are none. Any thread.</summary>
     Domain? FindDomain(DomainId id);
 

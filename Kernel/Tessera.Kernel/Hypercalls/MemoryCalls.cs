@@ -25,14 +25,14 @@ internal sealed class MemoryCalls
         switch ((MemoryOp)(call.A0 & ((1 << CommandBits) - 1)))
         {
             case MemoryOp.MaximumRamPage:
-                return _host.LimitFrames;
+                return memory.Last.Value;
             case MemoryOp.CurrentReservation:
                 return IsSelf(ref call) ? call.Domain.AssignedFrames : HypercallCall.Error(XenErrno.EPERM);
             case MemoryOp.MaximumReservation:
                 return IsSelf(ref call) ? memory.RamFrames : HypercallCall.Error(XenErrno.EPERM);
             case MemoryOp.MachphysMapping:
                 return call.TryWrite(call.A1, new MachphysRange(
-                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)(memory.First.Value + memory.TotalFrames - 1)))
+                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)memory.Last.Value))
                     ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case MemoryOp.MemoryMap:
                 return Map(ref call);
@@ -95,10 +95,10 @@ internal sealed class MemoryCalls
     private static Mfn GiveBack(Domain domain, Mfn frame)
     {
         DomainMemory memory = domain.Memory;
-        if (!memory.Has(frame) || frame.Value - memory.First.Value >= memory.RamFrames || domain.MmuHost.Frames.ReferencesOf(frame) != 0)
+        if (!memory.Has(frame) || frame.Value - DomainMemory.First.Value >= memory.RamFrames || domain.Frames.ReferencesOf(frame) != 0)
             return Mfn.None;
         // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away.
-        if (domain.MmuHost.Frames.TakeType(domain.Id, frame, FrameType.Descriptors) != TypeReference.TakenFirst)
+        if (domain.Frames.TakeType(frame, FrameType.Descriptors) != TypeReference.TakenFirst)
             return Mfn.None;
         domain.Ballooned.Push(frame);
         memory.SetPfn(frame, DomainMemory.InvalidPfn);
@@ -112,7 +112,7 @@ internal sealed class MemoryCalls
         if (domain.Ballooned.Count == 0 || _host.FramesToGrant(domain, 1) == 0)
             return Mfn.None;
         Mfn frame = domain.Ballooned.Pop();
-        _ = domain.MmuHost.Frames.DropType(frame);
+        _ = domain.Frames.DropType(frame);
         domain.Memory.SetPfn(frame, (ulong)wanted.Value);
         return frame;
     }

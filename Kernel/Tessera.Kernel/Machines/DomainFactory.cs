@@ -22,8 +22,8 @@ internal sealed class DomainFactory
     /// <summary>Where grants of other domains are found.</summary>
     public required IGrantDirectory Grants { get; init; }
 
-    /// <summary>The machine's frames.</summary>
-    public required FrameTable Frames { get; init; }
+    /// <summary>The frames that domains may have.</summary>
+    public required FrameBudget Frames { get; init; }
 
     /// <summary>Makes guest machines and their CPUs.</summary>
     public required ICpuEngine Engine { get; init; }
@@ -44,11 +44,10 @@ internal sealed class DomainFactory
     public VirtualTime? VirtualTime { get; init; }
 
     /// <summary>Builds a domain of one vCPU, ready to run.</summary>
-    /// <param name="request">Its number and memory.</param>
-    /// <param name="first">The first of its frames; freed again when it cannot be built.</param>
+    /// <param name="request">Its number and memory, which is assigned to it; returned when it cannot be built.</param>
     /// <param name="configuration">What it is to be.</param>
     /// <param name="admit">Called with its vCPU at the end; what it throws undoes all.</param>
-    public Domain Build(in MemoryRequest request, Mfn first, DomainConfiguration configuration, Action<Vcpu> admit)
+    public Domain Build(in MemoryRequest request, DomainConfiguration configuration, Action<Vcpu> admit)
     {
         DomainId id = request.Domain;
         DomainMemory? memory = null;
@@ -58,20 +57,21 @@ internal sealed class DomainFactory
         Domain? domain = null;
         try
         {
-            memory = new DomainMemory(first, request.Frames, Engine.Facts);
+            memory = new DomainMemory(request.Frames, Engine.Facts);
             fastMemory = DomainFastPath.TryCreateMemory(FastPaths, Engine.Facts, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = VirtualTime?.GuestsOf(id) });
-            GuestWrites writes = new(id, Frames, memory, guestMachine as ITracksWrites);
-            MmuHost host = new(id, 1, Frames, memory, writes, guestMachine);
+            FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
+            GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
+            MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
             mmu = Mmu.Attach(host);
-            domain = new Domain(Host, configuration with { SchedulerOptions = null }, Frames, memory, writes, guestMachine, host, mmu, Grants);
+            domain = new Domain(Host, configuration with { SchedulerOptions = null }, memory, frames, writes, guestMachine, host, mmu, Grants);
             SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
             {
                 vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter).Attach(vcpu, interception);
-                Frames.Watch(id, vcpu.Accelerator);
+                frames.Watch(vcpu.Accelerator);
             }
 
             new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
@@ -90,11 +90,10 @@ internal sealed class DomainFactory
             }
 
             Store.Release(id);
-            Frames.Free(id);
-            Frames.Watch(id, null);
             guestMachine?.Dispose();
             fastMemory?.Dispose();
             memory?.Dispose();
+            Frames.Return(id);
             throw;
         }
     }
@@ -119,9 +118,9 @@ internal sealed class DomainFactory
         domain.Grants.LetGo();
     }
 
-    private void ReleaseAccounts(Domain domain)
+    private static void ReleaseAccounts(Domain domain)
     {
-        Frames.Watch(domain.Id, null);
+        domain.Frames.Watch(null);
         try
         {
             foreach (Vcpu vcpu in domain.Vcpus)
@@ -132,7 +131,7 @@ internal sealed class DomainFactory
             }
 
             foreach (Mfn frame in domain.Ballooned)
-                _ = Frames.DropType(frame);
+                _ = domain.Frames.DropType(frame);
             foreach (Mfn frame in domain.WrittenByVmm)
                 domain.Writes.End(frame);
             domain.Mmu.Release();
@@ -151,16 +150,15 @@ internal sealed class DomainFactory
         {
             domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
             if (!domain.HadFalseAccounts)
-                Frames.Free(domain.Id);
+                domain.Frames.RequireIdle();
         }
         catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
         {
             FoundFalseAccounts(domain, exception);
         }
 
-        if (domain.HadFalseAccounts)
-            Frames.Seize(domain.Id);
         domain.Memory.Dispose();
+        Frames.Return(domain.Id);
     }
 
     // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of one that could not, which is a

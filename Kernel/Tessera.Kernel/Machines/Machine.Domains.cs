@@ -34,7 +34,8 @@ public sealed partial class Machine
             }
 
             MemoryRequest request = Request(id, configuration);
-            Domain built = _factory.Build(request, AllocateFrames(request, configuration), configuration, Admit);
+            AssignFrames(request, configuration);
+            Domain built = _factory.Build(request, configuration, Admit);
             lock (_gate)
                 _domains.Add(built);
             _byId[id] = built;
@@ -88,12 +89,15 @@ public sealed partial class Machine
 
     private MemoryBudget Budget() => new(_memoryLimitBytes / 4096, Frames.AssignedFrames);
 
-    private Mfn AllocateFrames(in MemoryRequest request, DomainConfiguration configuration)
+    private void AssignFrames(in MemoryRequest request, DomainConfiguration configuration)
     {
         lock (_gate)
         {
             if (_memoryPolicy.FramesAtCreation(request, Budget()) >= request.Frames)
-                return Frames.Allocate(request.Domain, DomainMemory.FramesFor(request.Frames));
+            {
+                Frames.Assign(request.Domain, DomainMemory.FramesFor(request.Frames));
+                return;
+            }
         }
 
         throw new DomainBuildException(

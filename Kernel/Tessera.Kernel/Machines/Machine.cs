@@ -83,7 +83,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         _blockWorker = new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time, duties: Duties);
         _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
-        Frames = new FrameTable(Engine.Facts.ReservedFrames + DomainMemory.TableFrames, configuration.MemoryLimitBytes / 4096);
+        Frames = new FrameBudget(configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
         Accounts = new MachineAccounts(this);
@@ -188,7 +188,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
 
     internal MachineClock Clock { get; }
 
-    internal FrameTable Frames { get; }
+    internal FrameBudget Frames { get; }
 
     internal CpuidPolicy Cpuid { get; }
 
@@ -294,9 +294,6 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
             Clock.Dispose();
         }
     }
-
-    /// <inheritdoc/>
-    long IHypercallHost.LimitFrames => Frames.LimitFrames;
 
     /// <inheritdoc/>
     Domain? IHypercallHost.FindDomain(DomainId id) => FindDomain(id);

@@ -7,8 +7,9 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Memory;
 
 /// <summary>
-/// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table and its status), one contiguous run of machine
-/// frames; and beside it, read-only to the guest, its part of the machine-to-physical table.
+/// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table and its status), one contiguous run of
+/// machine frames from <see cref="First"/> on; and beside it, read-only to the guest, its machine-to-physical table. Numbers follow from
+/// the sizes alone, so that memory of another domain of the same size can be copied here as it is.
 /// </summary>
 internal sealed unsafe class DomainMemory : IDisposable
 {
@@ -21,8 +22,11 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>The pseudo-physical number of a frame that has none.</summary>
     public const ulong InvalidPfn = ulong.MaxValue;
 
-    /// <summary>Frames 0 to here, above the engine's, hold the machine-to-physical tables of a domain in its own machine.</summary>
-    public const long TableFrames = 0x10000;
+    /// <summary>
+    /// First machine frame of every domain, at 512 MiB; pseudo-physical frame 0. Below lie the engine's frames and the VMM's tables, so that
+    /// the numbers that guests take for none or for the BIOS's are nobody's. A grant of version 1 has 32 bits for a frame, enough for all.
+    /// </summary>
+    public static readonly Mfn First = new(0x20000);
 
     private const ulong ReadOnlyPage = 0x8000_0000_0000_0025; // NX | accessed | user | present
     private const ulong Table = 0x27; // accessed | user | writable | present
@@ -33,13 +37,11 @@ internal sealed unsafe class DomainMemory : IDisposable
     private readonly byte* _pointer;
     private readonly ulong* _machineToPhysical;
 
-    /// <summary>Backs a run of machine frames with host memory.</summary>
-    /// <param name="first">First frame of the run, aligned to 512.</param>
+    /// <summary>Backs the frames with host memory.</summary>
     /// <param name="ramFrames">Frames of memory proper; <see cref="SharedFrames"/> more follow.</param>
     /// <param name="engine">The engine's facts: its reserved frames and free slots.</param>
-    public DomainMemory(Mfn first, long ramFrames, EngineFacts engine)
+    public DomainMemory(long ramFrames, EngineFacts engine)
     {
-        First = first;
         RamFrames = ramFrames;
         TotalFrames = FramesFor(ramFrames);
         _memory = new HostMemory(TotalFrames * 4096);
@@ -55,14 +57,14 @@ internal sealed unsafe class DomainMemory : IDisposable
             _machineToPhysical[frame] = frame < ramFrames ? (ulong)frame : InvalidPfn;
     }
 
-    /// <summary>First machine frame; pseudo-physical frame 0.</summary>
-    public Mfn First { get; }
-
     /// <summary>Frames of memory proper.</summary>
     public long RamFrames { get; }
 
     /// <summary>With the shared frames.</summary>
     public long TotalFrames { get; }
+
+    /// <summary>The last of its frames.</summary>
+    public Mfn Last => First + (TotalFrames - 1);
 
     /// <summary>First frame of the machine-to-physical table in this domain's machine.</summary>
     public Mfn TableFirst { get; }
@@ -87,6 +89,9 @@ internal sealed unsafe class DomainMemory : IDisposable
 
     /// <summary>All frames a domain of this much memory takes.</summary>
     public static long FramesFor(long ramFrames) => ramFrames + SharedFrames;
+
+    /// <summary>One of the numbers above the domain's own under which its machine shows frames of others.</summary>
+    public Mfn ForeignFrame(int index) => Last + 1 + index;
 
     /// <summary>A frame of the grant table.</summary>
     public Mfn GrantFrame(int index) => First + RamFrames + 1 + index;

@@ -8,7 +8,7 @@ namespace Tessera.Kernel.Memory;
 /// The one door through which the VMM writes a domain's memory (docs/security.md lists who uses it): the frame holds the type <see cref="FrameType.Writable"/> meanwhile, so
 /// that it is no page or descriptor table, and an engine that keeps track of memory is told. Any thread.
 /// </summary>
-internal sealed unsafe class GuestWrites(DomainId domain, FrameTable frames, DomainMemory memory, ITracksWrites? tracker)
+internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory, ITracksWrites? tracker)
 {
     // SAFETY: every pointer is to a frame of the domain that is held as writable when it is given out; who keeps one lets go of it before the domain's memory goes.
     private ITracksWrites? _tracker = tracker;
@@ -51,7 +51,7 @@ internal sealed unsafe class GuestWrites(DomainId domain, FrameTable frames, Dom
     public byte* Page(Mfn frame)
     {
         byte* page = memory.PageForWriting(frame);
-        return frames.TypeOf(frame).Type == FrameType.Writable ? page : throw new InvalidOperationException($"{frame} of {domain} is not held as writable.");
+        return frames.TypeOf(frame).Type == FrameType.Writable ? page : throw new InvalidOperationException($"{frame} is not held as writable.");
     }
 
     /// <summary>Empties a frame that leaves the domain: it reads as zero and takes no host memory.</summary>
@@ -67,5 +67,5 @@ internal sealed unsafe class GuestWrites(DomainId domain, FrameTable frames, Dom
     /// <summary>The engine's machine goes: nobody is told any more.</summary>
     public void Close() => Volatile.Write(ref _tracker, null);
 
-    private bool TryHold(Mfn frame) => frames.TakeType(domain, frame, FrameType.Writable) is TypeReference.Taken or TypeReference.TakenFirst;
+    private bool TryHold(Mfn frame) => frames.TakeType(frame, FrameType.Writable) is TypeReference.Taken or TypeReference.TakenFirst;
 }

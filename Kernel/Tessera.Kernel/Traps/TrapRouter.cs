@@ -215,7 +215,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
         if ((entry & EntryPresent) == 0 || (entry & EntryWritable) != 0 || !domain.Memory.Has(Mfn.FromEntry(entry)))
             return false;
         Mfn table = Mfn.FromEntry(entry);
-        return domain.MmuHost.Frames.TypeOf(table).Type is FrameType.L1 or FrameType.L2 or FrameType.L3 or FrameType.L4
+        return domain.Frames.TypeOf(table).Type is FrameType.L1 or FrameType.L2 or FrameType.L3 or FrameType.L4
             && _emulator.TryTableWrite(vcpu, address.Value, table.Address | (address.Value & 4095));
     }
 }

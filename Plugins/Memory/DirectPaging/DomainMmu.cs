@@ -14,7 +14,6 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 {
     private readonly IMmuHost _host;
     private readonly IFrameTable _frames;
-    private readonly DomainId _domain;
     private readonly TypedFrames _typed;
     private readonly Mfn[] _kernelRoots;
     private readonly Mfn[] _userRoots;
@@ -26,7 +25,6 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     {
         _host = host;
         _frames = host.Frames;
-        _domain = host.Domain;
         _typed = new TypedFrames(host);
         _kernelRoots = new Mfn[host.MaxVcpus];
         _userRoots = new Mfn[host.MaxVcpus];
@@ -60,7 +58,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             return XenErrno.EINVAL;
         MmuUpdateKind kind = (MmuUpdateKind)(pointer & 3);
         Mfn frame = new((long)(pointer >> 12));
-        if (!_frames.IsOwner(_domain, frame))
+        if (!_frames.Has(frame))
             return XenErrno.EPERM;
         if (kind == MmuUpdateKind.MachphysUpdate)
         {
@@ -79,7 +77,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     {
         Mfn table = new((long)(entryAddress >> 12));
         FrameType type = _frames.TypeOf(table).Type;
-        return entryAddress % sizeof(ulong) == 0 && _frames.IsOwner(_domain, table) && type is FrameType.L1 or FrameType.L2
+        return entryAddress % sizeof(ulong) == 0 && _frames.Has(table) && type is FrameType.L1 or FrameType.L2
             && _typed.TryAdopt(table, (int)type, (int)(entryAddress & 0xFFF) / sizeof(ulong), value);
     }
 
@@ -192,7 +190,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             return XenErrno.ERESTART;
         if (machineAddress % sizeof(ulong) != 0)
             return XenErrno.EINVAL;
-        return _frames.IsOwner(_domain, frame)
+        return _frames.Has(frame)
             ? _typed.WriteDescriptor(frame, (int)(machineAddress & 0xFFF) / sizeof(ulong), descriptor)
             : XenErrno.EPERM;
     }
@@ -238,7 +236,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         index = (int)(entryAddress & 0xFFF) / sizeof(ulong);
         if (entryAddress % sizeof(ulong) != 0)
             return XenErrno.EINVAL;
-        return !_frames.IsOwner(_domain, table) ? XenErrno.EPERM : _frames.TypeOf(table).Type == FrameType.L1 ? XenErrno.Success : XenErrno.EINVAL;
+        return !_frames.Has(table) ? XenErrno.EPERM : _frames.TypeOf(table).Type == FrameType.L1 ? XenErrno.Success : XenErrno.EINVAL;
     }
 
     private XenErrno Pin(Mfn frame, int level)
@@ -258,7 +256,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 
     private XenErrno Unpin(Mfn frame)
     {
-        if (!_frames.IsOwner(_domain, frame))
+        if (!_frames.Has(frame))
             return XenErrno.EPERM;
         if (!_frames.SetPinned(frame, pinned: false))
             return XenErrno.EINVAL;
@@ -297,7 +295,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         root = Mfn.None;
     }
 
-    // Every step is checked against the owner, so that even a wrong entry leads nowhere else.
+    // Every step must be one of the domain's frames, so that even a wrong entry leads nowhere else.
     private bool Walk(Mfn root, VirtualAddress address, ulong needed, int lastLevel, out Mfn frame)
     {
         frame = root;
@@ -305,7 +303,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             return false;
         for (int level = 4; level >= lastLevel; level--)
         {
-            if (!_frames.IsOwner(_domain, frame))
+            if (!_frames.Has(frame))
                 return false;
             ulong entry = Volatile.Read(ref _host.Table(frame)[PageTableEntry.Index(address.Value, level)]);
             if ((entry & needed) != needed)
@@ -313,6 +311,6 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             frame = Mfn.FromEntry(entry);
         }
 
-        return _frames.IsOwner(_domain, frame);
+        return _frames.Has(frame);
     }
 }

@@ -11,7 +11,6 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 internal sealed class EntryTargets(IMmuHost host)
 {
     private readonly IFrameTable _frames = host.Frames;
-    private readonly DomainId _domain = host.Domain;
 
     /// <summary>Addresses of the entries that map frames the kernel vouches for. No reference is held for them.</summary>
     public HashSet<ulong> Foreign { get; } = [];
@@ -32,12 +31,12 @@ internal sealed class EntryTargets(IMmuHost host)
     {
         Mfn target = Mfn.FromEntry(entry);
         if ((entry & PageTableEntry.Writable) != 0)
-            return Error(_frames.TakeType(_domain, target, FrameType.Writable));
-        return _frames.TakeReference(_domain, target) ? XenErrno.Success : XenErrno.EPERM;
+            return Error(_frames.TakeType(target, FrameType.Writable));
+        return _frames.TakeReference(target) ? XenErrno.Success : XenErrno.EPERM;
     }
 
     /// <summary>Takes the table that an entry of a level above 1 refers to; the first reference asks for its validation.</summary>
-    public TypeReference TakeTable(ulong entry, int level) => _frames.TakeType(_domain, Mfn.FromEntry(entry), (FrameType)(level - 1));
+    public TypeReference TakeTable(ulong entry, int level) => _frames.TakeType(Mfn.FromEntry(entry), (FrameType)(level - 1));
 
     /// <summary>Lets go of the page that a level-1 entry mapped.</summary>
     public void DropPage(ulong address, ulong entry)
@@ -81,10 +80,10 @@ internal sealed class EntryTargets(IMmuHost host)
         return 0;
     }
 
-    // Where the guest can reach its tables, an entry may be anything by now; it must never touch the accounts of another domain.
+    // Where the guest can reach its tables, an entry may be anything by now; it must be a frame of the domain to have accounts at all.
     private Mfn Own(ulong entry, int level)
     {
         Mfn target = Mfn.FromEntry(entry);
-        return _frames.IsOwner(_domain, target) ? target : throw new TamperedTablesException($"a page-table entry of level {level} that was never accepted (0x{entry:x})");
+        return _frames.Has(target) ? target : throw new TamperedTablesException($"a page-table entry of level {level} that was never accepted (0x{entry:x})");
     }
 }

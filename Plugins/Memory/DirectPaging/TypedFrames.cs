@@ -17,7 +17,6 @@ internal sealed class TypedFrames
 {
     private readonly IMmuHost _host;
     private readonly IFrameTable _frames;
-    private readonly DomainId _domain;
     private readonly EntryTargets _targets;
     private readonly TableWork _work;
     private Outcome? _underWay;
@@ -25,7 +24,7 @@ internal sealed class TypedFrames
 
     public TypedFrames(IMmuHost host)
     {
-        (_host, _frames, _domain) = (host, host.Frames, host.Domain);
+        (_host, _frames) = (host, host.Frames);
         _targets = new EntryTargets(host);
         _work = new TableWork(host, _targets);
     }
@@ -68,7 +67,7 @@ internal sealed class TypedFrames
             return waiting.Error;
         }
 
-        TypeReference reference = _frames.TakeType(_domain, frame, (FrameType)level);
+        TypeReference reference = _frames.TakeType(frame, (FrameType)level);
         if (reference != TypeReference.TakenFirst)
             return EntryTargets.Error(reference);
         _work.Validate(frame, level);
@@ -197,7 +196,7 @@ internal sealed class TypedFrames
     /// <summary>Fills a frame that is no table and no descriptor table: with zeroes, or with another frame of the domain.</summary>
     public XenErrno WriteWhole(Mfn frame, Mfn source)
     {
-        if (source != Mfn.None && !_frames.IsOwner(_domain, source))
+        if (source != Mfn.None && !_frames.Has(source))
             return XenErrno.EPERM;
         XenErrno error = HoldWritable(frame);
         if (error != XenErrno.Success)
@@ -214,7 +213,7 @@ internal sealed class TypedFrames
     /// <summary>Takes a frame as descriptor table, checking every descriptor when it is the first reference.</summary>
     public XenErrno HoldDescriptors(Mfn frame)
     {
-        TypeReference reference = _frames.TakeType(_domain, frame, FrameType.Descriptors);
+        TypeReference reference = _frames.TakeType(frame, FrameType.Descriptors);
         if (reference != TypeReference.TakenFirst)
             return EntryTargets.Error(reference);
         Span<ulong> table = _host.Table(frame);
@@ -246,7 +245,7 @@ internal sealed class TypedFrames
         return XenErrno.Success;
     }
 
-    private XenErrno HoldWritable(Mfn frame) => EntryTargets.Error(_frames.TakeType(_domain, frame, FrameType.Writable));
+    private XenErrno HoldWritable(Mfn frame) => EntryTargets.Error(_frames.TakeType(frame, FrameType.Writable));
 
     // A frame that is plain memory now may have been a table before, and a shadowing engine may still remember it as one.
     private void Replace(Mfn frame, ref ulong slot, int index, ulong value)

@@ -41,8 +41,10 @@ public abstract partial class CpuEngineConformance
         for (int rounds = 600_000; moves < LeastMoves; rounds *= 4)
         {
             Assert.That(rounds, Is.LessThanOrEqualTo(MostRounds), "it was not moved: its time is never over, or only where it cannot be moved");
-            using EngineGuest first = Computing(places[0].Engine, rounds);
-            using EngineGuest second = Computing(places[1].Engine, rounds);
+            using EngineGuest first = new(places[0].Engine), second = new(places[1].Engine);
+            bool wide = Avx.IsSupported && Capturing(first).CaptureBytes >= XsaveArea.AvxEnd && Capturing(second).CaptureBytes >= XsaveArea.AvxEnd;
+            Compute(first, rounds, wide);
+            Compute(second, rounds, wide);
             moves = Moves([(first, places[0].Thread), (second, places[1].Thread)], wholeCapture);
         }
 
@@ -91,11 +93,9 @@ public abstract partial class CpuEngineConformance
         return moves;
     }
 
-    /// <summary>A loop whose every value hangs on all before it: on an x87 stack, control words, XMM and YMM registers. It writes no memory, and reads the same everywhere.</summary>
-    private static EngineGuest Computing(ICpuEngine engine, int rounds)
+    /// <summary>A loop whose every value hangs on all before it: on an x87 stack, control words, XMM and, if wide, YMM registers. It writes no memory, and reads the same everywhere.</summary>
+    private static void Compute(EngineGuest guest, int rounds, bool wide)
     {
-        EngineGuest guest = new(engine);
-        bool wide = Avx.IsSupported && Capturing(guest).CaptureBytes >= XsaveArea.AvxEnd;
         guest.Words(EngineGuest.FirstData)[0] = OddControlWord | ((ulong)OddMxcsr << 32);
         guest.Words(EngineGuest.FirstData)[1] = BitConverter.SingleToUInt32Bits(3.6f) | ((ulong)BitConverter.SingleToUInt32Bits(0.345f) << 32);
         guest.Assemble(code =>
@@ -143,7 +143,6 @@ public abstract partial class CpuEngineConformance
             code.jne(again);
             guest.Hypercall(code);
         });
-        return guest;
     }
 
     private ICpuEngine? OtherEngine()

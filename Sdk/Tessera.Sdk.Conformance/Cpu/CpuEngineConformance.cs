@@ -31,6 +31,10 @@ public abstract partial class CpuEngineConformance
     /// <exception cref="EngineException">This host cannot: the tests are skipped with these words.</exception>
     protected abstract ICpuEngine CreateEngine();
 
+    /// <summary>What this host does wrong, so that no engine on it could pass a test that asks; null for nothing. The test is skipped with these words.</summary>
+    /// <param name="test">The name of the test.</param>
+    protected virtual string? FaultOfTheHost(string test) => null;
+
     /// <summary>Opens the engine once.</summary>
     [OneTimeSetUp]
     public void OpenEngine()

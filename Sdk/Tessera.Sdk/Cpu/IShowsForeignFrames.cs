@@ -4,8 +4,11 @@ namespace Tessera.Sdk.Cpu;
 /// <remarks>Called by one thread at a time, and never while a CPU of this machine is in <see cref="IGuestCpu.Run"/>.</remarks>
 public interface IShowsForeignFrames
 {
-    /// <summary>Makes a frame part of the machine, at its own machine address.</summary>
-    /// <param name="region">One frame of another domain, outside the machine's regions and not shown yet; its host memory stays until <see cref="Hide"/> or the machine's end.</param>
+    /// <summary>Makes a frame part of the machine.</summary>
+    /// <param name="region">
+    /// One frame of another domain, under a number that is outside the machine's regions and not shown yet; its host memory stays until
+    /// <see cref="Hide"/> or the machine's end.
+    /// </param>
     /// <returns>False when the host has no room for another.</returns>
     /// <exception cref="EngineException">The host refused.</exception>
     bool TryShow(MemoryRegion region);

@@ -1,8 +1,9 @@
 namespace Tessera.Sdk.Memory;
 
 /// <summary>
-/// Optional power of an <see cref="IDomainMmu"/>: level-1 entries that map frames which the kernel vouches for (another domain's, by a grant). They hold no reference of the
-/// domain's; the guest itself can never make one, and one that the guest overwrites is simply gone.
+/// Optional power of an <see cref="IDomainMmu"/>: level-1 entries that map frames which the kernel vouches for (another domain's, by a
+/// grant), under numbers above the domain's own. They hold no reference of the domain's; the guest itself can never make one, and one that
+/// the guest overwrites is simply gone.
 /// </summary>
 /// <remarks>Called under the domain's lock, as the rest of the MMU.</remarks>
 public interface IMapsForeignFrames

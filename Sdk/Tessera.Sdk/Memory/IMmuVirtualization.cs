@@ -86,7 +86,7 @@ public interface IMmuHost
     /// <summary>How many vCPUs it may have.</summary>
     int MaxVcpus { get; }
 
-    /// <summary>Owners, types and counts of all frames.</summary>
+    /// <summary>Types and counts of the domain's frames.</summary>
     IFrameTable Frames { get; }
 
     /// <summary>The VMM's own L4 entries: they must be in every L4 a CPU runs on, and a guest's update of any slot 256 to 271 is refused.</summary>
@@ -135,34 +135,35 @@ public enum FrameType
 }
 
 /// <summary>
-/// The machine's frames: each has an owner, a count of references, and one exclusive type with its own count; the type changes only
-/// at count zero. Any thread; each call is atomic.
+/// One domain's frames: each has a count of references, and one exclusive type with its own count; the type changes only at count zero.
+/// No other domain's frame has a number here: what a grant lets this one map has a number above its own (<see cref="IMapsForeignFrames"/>).
+/// Any thread; each call is atomic.
 /// </summary>
 public interface IFrameTable
 {
-    /// <summary>Whether the frame exists and belongs to this domain.</summary>
-    bool IsOwner(DomainId domain, Mfn frame);
+    /// <summary>Whether the number is one of the domain's own frames.</summary>
+    bool Has(Mfn frame);
 
-    /// <summary>The frame's type now and how often it is held; (None, 0) for frames that do not exist.</summary>
+    /// <summary>The frame's type now and how often it is held; (None, 0) for frames that are not the domain's.</summary>
     (FrameType Type, long Count) TypeOf(Mfn frame);
 
     /// <summary>Takes one type reference. Fails when the frame is not the domain's or another type is held.</summary>
     /// <returns>Success and whether this reference is the first, so that the caller must validate the frame as this type (and give it back if that fails).</returns>
-    TypeReference TakeType(DomainId domain, Mfn frame, FrameType type);
+    TypeReference TakeType(Mfn frame, FrameType type);
 
     /// <summary>Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to.</summary>
     bool DropType(Mfn frame);
 
     /// <summary>
-    /// Takes one general reference, for a use that needs no type (a read-only mapping). While one is held the frame keeps its owner.
+    /// Takes one general reference, for a use that needs no type (a read-only mapping). While one is held the frame does not leave the domain.
     /// False when the frame is not the domain's.
     /// </summary>
-    bool TakeReference(DomainId domain, Mfn frame);
+    bool TakeReference(Mfn frame);
 
     /// <summary>Gives back what <see cref="TakeReference"/> took.</summary>
     void DropReference(Mfn frame);
 
-    /// <summary>How many general references are held; 0 for frames that do not exist.</summary>
+    /// <summary>How many general references are held; 0 for frames that are not the domain's.</summary>
     long ReferencesOf(Mfn frame);
 
     /// <summary>Sets or clears the pinned mark; answers whether it changed. A pin holds a type reference of its own, taken by the caller.</summary>
@@ -172,7 +173,7 @@ public interface IFrameTable
 /// <summary>The answer to <see cref="IFrameTable.TakeType"/>.</summary>
 public enum TypeReference
 {
-    /// <summary>Not the domain's frame, or no such frame.</summary>
+    /// <summary>Not the domain's frame.</summary>
     NotOwner,
 
     /// <summary>Another type is held.</summary>

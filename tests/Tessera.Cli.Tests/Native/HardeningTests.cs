@@ -37,8 +37,7 @@ internal sealed class HardeningTests
                         Assert.That(thread[set].Trim('0'), Is.Empty, $"{thread["Name"]}: {set}");
                     Assert.That(thread["NoNewPrivs"], Is.EqualTo("1"), thread["Name"]);
                     Assert.That(thread["Seccomp"], Is.EqualTo("2"), thread["Name"]);
-                    // The runtime's thread that compiles anew is started by whichever needs it.
-                    if (!thread["Name"].StartsWith(".NET Tiered", StringComparison.Ordinal) && !thread["Name"].StartsWith(".NET BGC", StringComparison.Ordinal))
+                    if (!IsStartedByAnyThread(thread["Name"]))
                         Assert.That(int.Parse(thread["Seccomp_filters"], CultureInfo.InvariantCulture), Is.EqualTo(before + (HasDuty(thread["Name"]) ? 2 : 1)), thread["Name"]);
                 }
 
@@ -77,6 +76,10 @@ internal sealed class HardeningTests
 
     [Test]
     public void What_is_refused_is_refused_once() => Assert.That(SystemCallFilter.Refused.ToArray(), Is.Unique);
+
+    /// <summary>The runtime's threads that compile and collect, and the one that Linux adds to a process with KVM (6.x; no code of ours runs there): under the filters of whichever thread needed it first.</summary>
+    private static bool IsStartedByAnyThread(string name) =>
+        name.StartsWith(".NET Tiered", StringComparison.Ordinal) || name.StartsWith(".NET BGC", StringComparison.Ordinal) || name.StartsWith("kvm-nx-lpage-re", StringComparison.Ordinal);
 
     private static bool HasDuty(string name) =>
         name == "store" || name.StartsWith("tessera-", StringComparison.Ordinal) || name.StartsWith("tessera p", StringComparison.Ordinal) && char.IsAsciiDigit(name[^1]);

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Guests;
 using Tessera.Images;
+using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Xen;
@@ -49,7 +50,7 @@ internal sealed class OwnTables
     }
 
     /// <summary>The alias of a machine address of the domain.</summary>
-    public ulong Alias(ulong machineAddress) => Fast.Alias + (machineAddress - Domain.Memory.First.Address);
+    public ulong Alias(ulong machineAddress) => Fast.Alias + (machineAddress - DomainMemory.First.Address);
 
     public ref ulong Word(ulong machineAddress) => ref Domain.MmuHost.Table(Mfn.FromEntry(machineAddress))[(int)(machineAddress & 0xFFF) / 8];
 

@@ -36,12 +36,12 @@ internal sealed class GrantMapTests
     {
         _granter.Grant(9, _grantee.Id, Page);
         MapOperation map = _grantee.MapAt(_granter, 9, Target);
-        Mfn frame = _granter.Frame(Page);
+        Mfn frame = Shown(map);
         Assert.That((map.Status, map.DeviceAddress), Is.EqualTo((GrantStatus.Okay, frame.Address)));
-        Assert.That(_grantee.GuestMachine.Shown, Is.EqualTo(new Dictionary<Mfn, bool> { [frame] = false }));
+        Assert.That(_grantee.GuestMachine.Shown, Is.EqualTo(new Dictionary<Mfn, (nint, bool)> { [frame] = (_granter.HostAddress(Page), false) }));
         Assert.That(_grantee.Entry(Target), Is.EqualTo(frame.Address | 0x67));
         Assert.That(_granter.Use(9), Is.EqualTo(GrantEntryFlags.Reading | GrantEntryFlags.Writing));
-        Assert.That(_machine.Machine.Frames.TypeOf(frame).Type, Is.EqualTo(FrameType.Writable));
+        Assert.That(_granter.Domain.Frames.TypeOf(_granter.Frame(Page)).Type, Is.EqualTo(FrameType.Writable));
         Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.Okay));
         Assert.That((_grantee.GuestMachine.Shown.Count, _grantee.Entry(Target), _granter.Use(9), _granter.Domain.Grants.Pins), Is.EqualTo((0, 0UL, GrantEntryFlags.Invalid, 0L)));
         Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.BadHandle), "twice");
@@ -53,22 +53,24 @@ internal sealed class GrantMapTests
         _granter.Grant(9, _grantee.Id, Page, GrantEntryFlags.PermitAccess | GrantEntryFlags.Readonly);
         Assert.That(_grantee.MapAt(_granter, 9, Target).Status, Is.EqualTo(GrantStatus.GeneralError), "writable of a read-only grant");
         MapOperation map = _grantee.MapAt(_granter, 9, Target, isReadOnly: true);
-        Assert.That((map.Status, _grantee.Entry(Target)), Is.EqualTo((GrantStatus.Okay, _granter.Frame(Page).Address | 0x65)));
-        Assert.That(_grantee.GuestMachine.Shown.Values, Is.EqualTo(new[] { true }));
+        Assert.That((map.Status, _grantee.Entry(Target)), Is.EqualTo((GrantStatus.Okay, Shown(map).Address | 0x65)));
+        Assert.That(_grantee.GuestMachine.Shown.Values, Is.EqualTo(new[] { (_granter.HostAddress(Page), true) }));
         Assert.That(_granter.Use(9), Is.EqualTo(GrantEntryFlags.Reading));
         Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.Okay));
     }
 
     [Test]
-    public void The_frame_is_writable_in_the_machine_as_long_as_a_writable_mapping_is_held()
+    public void Each_mapping_has_a_number_of_its_own_with_its_own_rights()
     {
         _granter.Grant(9, _grantee.Id, Page);
         MapOperation reader = _grantee.MapAt(_granter, 9, Target, isReadOnly: true);
         MapOperation writer = _grantee.MapAt(_granter, 9, Target + 1);
-        Assert.That(_grantee.GuestMachine.Shown.Values, Is.EqualTo(new[] { false }));
+        nint page = _granter.HostAddress(Page);
+        Dictionary<Mfn, (nint, bool)> both = new() { [Shown(reader)] = (page, true), [Shown(writer)] = (page, false) };
+        Assert.That(_grantee.GuestMachine.Shown, Is.EqualTo(both));
         Assert.That(_grantee.Unmap(writer.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.GeneralError), "the reader's entry does not stand for the writer's");
         Assert.That(_grantee.Unmap(writer.Handle, _grantee.Address(Target + 1)), Is.EqualTo(GrantStatus.Okay));
-        Assert.That(_grantee.GuestMachine.Shown.Values, Is.EqualTo(new[] { true }));
+        Assert.That(_grantee.GuestMachine.Shown, Is.EqualTo(new Dictionary<Mfn, (nint, bool)> { [Shown(reader)] = (page, true) }));
         Assert.That(_granter.Use(9), Is.EqualTo(GrantEntryFlags.Reading));
         Assert.That(_grantee.Unmap(reader.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.Okay));
     }
@@ -77,15 +79,17 @@ internal sealed class GrantMapTests
     public void What_was_not_granted_cannot_be_mapped()
     {
         HandDomain third = _machine.Create();
+        third.Grant(9, _granter.Id, Page);
+        MapOperation thirds = _granter.MapAt(third, 9, Target);
         _granter.Grant(9, third.Id, Page);
         _granter.Grant(10, _grantee.Id, Page, GrantEntryFlags.AcceptTransfer);
-        _granter.Grant(11, _grantee.Id, third.Frame(Page).Value);
+        _granter.Grant(11, _grantee.Id, Mfn.FromEntry(thirds.DeviceAddress).Value);
         _granter.Grant(12, _grantee.Id, 0x7fff_ffff);
         GrantStatus Status(uint reference) => _grantee.MapAt(_granter, reference, Target).Status;
         Assert.That(Status(9), Is.EqualTo(GrantStatus.GeneralError), "granted to another");
         Assert.That(Status(8), Is.EqualTo(GrantStatus.GeneralError), "granted to nobody");
         Assert.That(Status(10), Is.EqualTo(GrantStatus.GeneralError), "not for access");
-        Assert.That(Status(11), Is.EqualTo(GrantStatus.BadPage), "another domain's frame");
+        Assert.That(Status(11), Is.EqualTo(GrantStatus.BadPage), "another domain's frame, which it has mapped itself");
         Assert.That(Status(12), Is.EqualTo(GrantStatus.BadPage), "no frame");
         Assert.That(Status(512), Is.EqualTo(GrantStatus.BadGntref), "beyond the table");
         Assert.That(Status(uint.MaxValue), Is.EqualTo(GrantStatus.BadGntref));
@@ -120,13 +124,14 @@ internal sealed class GrantMapTests
     {
         _granter.Grant(9, _grantee.Id, Page);
         GrantMapFlags flags = GrantMapFlags.HostMap | GrantMapFlags.ContainsPte;
-        Assert.That(_grantee.Map(_granter, 9, flags, _granter.EntryAddress(Target)).Status, Is.EqualTo(GrantStatus.GeneralError), "the granter's table");
+        ulong foreign = _grantee.Domain.Memory.ForeignFrame(0).Address;
+        Assert.That(_grantee.Map(_granter, 9, flags, foreign).Status, Is.EqualTo(GrantStatus.GeneralError), "no frame of its own");
         Assert.That(_grantee.Map(_granter, 9, flags, _grantee.Frame(Target).Address).Status, Is.EqualTo(GrantStatus.GeneralError), "plain memory");
         Assert.That(_grantee.Map(_granter, 9, flags, _grantee.EntryAddress(Target) + 4).Status, Is.EqualTo(GrantStatus.GeneralError), "between two entries");
         Assert.That(_grantee.Map(_granter, 9, flags, _grantee.Domain.Mmu.Root(0, userMode: false).Address).Status, Is.EqualTo(GrantStatus.GeneralError), "a table of level 4");
         Assert.That(_grantee.GuestMachine.Shown, Is.Empty);
         MapOperation map = _grantee.Map(_granter, 9, flags, _grantee.EntryAddress(Target));
-        Assert.That((map.Status, _grantee.Entry(Target)), Is.EqualTo((GrantStatus.Okay, _granter.Frame(Page).Address | 0x67)));
+        Assert.That((map.Status, _grantee.Entry(Target)), Is.EqualTo((GrantStatus.Okay, Shown(map).Address | 0x67)));
         Assert.That(_grantee.Unmap(map.Handle, _grantee.EntryAddress(Target + 1)), Is.EqualTo(GrantStatus.GeneralError), "an entry that maps something else");
         Assert.That(_grantee.Unmap(map.Handle, _grantee.EntryAddress(Target)), Is.EqualTo(GrantStatus.Okay));
     }
@@ -141,6 +146,37 @@ internal sealed class GrantMapTests
         Assert.That(mmu.UpdateVaMapping(0, new VirtualAddress(_grantee.Address(Target)), entry | 2), Is.Not.EqualTo(XenErrno.Success), "writable");
         Assert.That(mmu.UpdateVaMapping(0, new VirtualAddress(_grantee.Address(Target + 1)), entry), Is.EqualTo(XenErrno.EPERM), "elsewhere");
         Assert.That(mmu.UpdateVaMapping(0, new VirtualAddress(_grantee.Address(Target)), entry & ~0x40UL), Is.EqualTo(XenErrno.Success), "its other bits are the guest's");
+        Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.Okay));
+    }
+
+    [Test]
+    public void The_number_of_a_mapped_frame_is_no_frame_for_any_other_call()
+    {
+        _granter.Grant(9, _grantee.Id, Page);
+        MapOperation map = _grantee.MapAt(_granter, 9, Target);
+        Mfn frame = Shown(map);
+        Domain domain = _grantee.Domain;
+        MmuExtOp[] commands = [MmuExtOp.PinL1Table, MmuExtOp.PinL4Table, MmuExtOp.NewBaseptr, MmuExtOp.NewUserBaseptr, MmuExtOp.ClearPage];
+        foreach (MmuExtOp command in commands)
+            Assert.That(domain.Mmu.Extended(0, (uint)command, frame, Mfn.None), Is.EqualTo(XenErrno.EPERM), $"{command}");
+        Assert.That(domain.Mmu.Extended(0, (uint)MmuExtOp.CopyPage, _grantee.Frame(Page), frame), Is.EqualTo(XenErrno.EPERM));
+        foreach (ulong command in (ReadOnlySpan<ulong>)[0, 1, 2])
+            Assert.That(domain.Mmu.Update(frame.Address | command, 0), Is.EqualTo(XenErrno.EPERM), $"mmu_update {command}");
+        Assert.That(domain.Mmu.AcquireDescriptorFrame(frame), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(domain.Mmu.UpdateDescriptor(frame.Address, 0), Is.EqualTo(XenErrno.EPERM));
+        VirtualAddress address = new(_grantee.Address(Target));
+        Assert.That(domain.Mmu.Translate(0, userMode: false, address, forWriting: true, out _), Is.False, "no hypercall's argument lies there");
+        CopyOperation copy = new()
+        {
+            Source = (ulong)frame.Value,
+            SourceDomain = DomainIds.Self,
+            Destination = (ulong)_grantee.Frame(Page).Value,
+            DestinationDomain = DomainIds.Self,
+            Length = 8,
+        };
+        Assert.That(_grantee.Copy(copy), Is.EqualTo(GrantStatus.BadPage));
+        Assert.That(_grantee.Copy(copy with { Source = copy.Destination, Destination = copy.Source }), Is.EqualTo(GrantStatus.BadPage));
+        Assert.That(domain.Writes.TryBegin(frame), Is.False, "nor a registered vcpu_info");
         Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.Okay));
     }
 
@@ -194,7 +230,7 @@ internal sealed class GrantMapTests
         Assert.That((_grantee.Call(GrantTableOp.UnmapAndReplace, ref replace), replace.Status), Is.EqualTo((0L, GrantStatus.Okay)));
         Assert.That((_grantee.Entry(Target), _grantee.Entry(Target + 1)), Is.EqualTo((moved, 0UL)));
         _grantee.Clear(Target);
-        Assert.That(_machine.Machine.Frames.TypeOf(_grantee.Frame(Target + 1)).Count, Is.Zero, "the moved entry's reference went with it");
+        Assert.That(_grantee.Domain.Frames.TypeOf(_grantee.Frame(Target + 1)).Count, Is.Zero, "the moved entry's reference went with it");
     }
 
     [Test]
@@ -215,6 +251,7 @@ internal sealed class GrantMapTests
         Assert.That(_grantee.MapAt(_granter, 9, Target).Status, Is.EqualTo(GrantStatus.Okay));
         Assert.That(_grantee.MapAt(_granter, 10, Target + 1).Status, Is.EqualTo(GrantStatus.NoSpace));
         Assert.That((_granter.Use(10), _grantee.Domain.Mappings.Count), Is.EqualTo((GrantEntryFlags.Invalid, 1)));
+        _grantee.GuestMachine.Room = 1000;
         for (int again = 1; again < 128; again++)
             Assert.That(_grantee.MapAt(_granter, 9, Target + again).Status, Is.EqualTo(GrantStatus.Okay));
         Assert.That(_grantee.MapAt(_granter, 9, Target + 128).Status, Is.EqualTo(GrantStatus.GeneralError), "Xen's counts have seven bits");
@@ -230,4 +267,7 @@ internal sealed class GrantMapTests
         Assert.That(_grantee.Call(GrantTableOp.Copy, 0, 0), Is.Zero);
         Assert.That(_grantee.Call((GrantTableOp)13, _grantee.Address(490), 1), Is.EqualTo(-(long)XenErrno.ENOSYS));
     }
+
+    /// <summary>The number under which the grantee's machine shows a mapping.</summary>
+    private Mfn Shown(MapOperation map) => _grantee.Domain.Memory.ForeignFrame((int)map.Handle);
 }

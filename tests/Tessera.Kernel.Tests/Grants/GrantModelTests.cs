@@ -89,17 +89,17 @@ internal sealed class GrantModelTests
 
         private void SetEntry(int granter, int grantee, int reference, uint detail)
         {
-            // A frame of another domain one time in eight.
-            int owner = detail % 8 == 0 ? (granter + 1) % Domains : granter;
+            // A number under which it may have mapped another's grant, one time in eight.
+            bool isOwn = detail % 8 != 0;
             int page = (int)(detail >> 3) % References;
             bool isReadOnly = (detail & 0x40) != 0, isValid = (detail & 0x180) != 0;
-            Entry entry = new(isValid, grantee, isReadOnly, owner, page);
+            Entry entry = new(isValid, grantee, isReadOnly, isOwn, page);
             _entries[granter][reference] = entry;
             GrantEntryFlags flags = (isValid ? GrantEntryFlags.PermitAccess : GrantEntryFlags.Invalid) | (isReadOnly ? GrantEntryFlags.Readonly : GrantEntryFlags.Invalid);
             // An honest guest keeps the marks of a grant in use when it changes an entry of version 1.
             if (_domains[granter].Domain.Grants.Version == 1)
                 flags |= Marks(_uses[granter][reference]);
-            _domains[granter].Grant((uint)(FirstReference + reference), _domains[grantee].Id, _domains[owner].Frame(HandDomain.FreePage + page).Value, flags);
+            _domains[granter].Grant((uint)(FirstReference + reference), _domains[grantee].Id, (isOwn ? _domains[granter].Frame(HandDomain.FreePage + page) : _domains[granter].Domain.Memory.ForeignFrame(page)).Value, flags);
         }
 
         private void Map(int grantee, int granter, int reference, bool isReadOnly)
@@ -201,7 +201,7 @@ internal sealed class GrantModelTests
                 return GrantStatus.GeneralError;
             if (!isReadOnly && entry.IsReadOnly)
                 return GrantStatus.GeneralError;
-            if (use.Pins == 0 && entry.Owner != granter)
+            if (use.Pins == 0 && !entry.IsOwn)
                 return GrantStatus.BadPage;
             return !isReadOnly && _isTable[granter][use.Pins > 0 ? use.Page : entry.Page] ? GrantStatus.GeneralError : GrantStatus.Okay;
         }
@@ -242,15 +242,15 @@ internal sealed class GrantModelTests
                     pins += _uses[domain][reference].Pins;
                     Mfn frame = _domains[domain].Frame(HandDomain.FreePage + reference);
                     FrameType type = _isTable[domain][reference] ? FrameType.L1 : IsWritten(domain, reference) ? FrameType.Writable : FrameType.None;
-                    _ = Expect(type, _machine.Machine.Frames.TypeOf(frame).Type, "type");
+                    _ = Expect(type, _domains[domain].Domain.Frames.TypeOf(frame).Type, "type");
                 }
 
                 _ = Expect(pins, _domains[domain].Domain.Grants.Pins, "pins");
-                Dictionary<Mfn, bool> shown = [];
+                Dictionary<Mfn, (nint Page, bool IsReadOnly)> shown = [];
                 foreach (Mapping mapping in _mappings.Where(mapping => mapping.Grantee == domain && mapping.Granter != domain))
                 {
-                    Mfn frame = _domains[mapping.Granter].Domain.Memory.First + HandDomain.FreePage + _uses[mapping.Granter][mapping.Reference].Page;
-                    shown[frame] = mapping.IsReadOnly && shown.GetValueOrDefault(frame, true);
+                    nint page = _domains[mapping.Granter].HostAddress(HandDomain.FreePage + _uses[mapping.Granter][mapping.Reference].Page);
+                    shown.Add(_domains[domain].Domain.Memory.ForeignFrame((int)mapping.Handle), (page, mapping.IsReadOnly));
                 }
 
                 _ = Expect(true, shown.Count == _domains[domain].GuestMachine.Shown.Count && !shown.Except(_domains[domain].GuestMachine.Shown).Any(), "frames shown");
@@ -260,7 +260,7 @@ internal sealed class GrantModelTests
         private static bool Expect<T>(T expected, T found, string what) =>
             EqualityComparer<T>.Default.Equals(expected, found) ? true : throw new InvalidOperationException($"{what}: {expected} expected, {found} found");
 
-        private readonly record struct Entry(bool IsValid, int Grantee, bool IsReadOnly, int Owner, int Page);
+        private readonly record struct Entry(bool IsValid, int Grantee, bool IsReadOnly, bool IsOwn, int Page);
 
         private readonly record struct Mapping(int Grantee, int Granter, int Reference, bool IsReadOnly, uint Handle, int Target);
 

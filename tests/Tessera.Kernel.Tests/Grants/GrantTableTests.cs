@@ -94,7 +94,7 @@ internal sealed class GrantTableTests
         Assert.That(_grantee.Copy(FromGrant(9, 4096, 0)), Is.EqualTo(GrantStatus.Okay), "nothing from the end of a page");
         CopyOperation copy = FromGrant(9, 0, 8);
         Assert.That(_grantee.Copy(copy with { DestinationDomain = _granter.Id }), Is.EqualTo(GrantStatus.PermissionDenied), "another domain's frame by number");
-        Assert.That(_grantee.Copy(copy with { Destination = (ulong)_granter.Frame(Page).Value }), Is.EqualTo(GrantStatus.BadPage));
+        Assert.That(_grantee.Copy(copy with { Destination = (ulong)_grantee.Domain.Memory.ForeignFrame(0).Value }), Is.EqualTo(GrantStatus.BadPage), "a number that is not its own");
         Assert.That(_grantee.Copy(copy with { Destination = ulong.MaxValue }), Is.EqualTo(GrantStatus.BadPage));
         Assert.That(_grantee.Copy(copy with { SourceDomain = 99 }), Is.EqualTo(GrantStatus.BadDomain));
         Assert.That(_grantee.Copy(copy with { Source = 100_000 }), Is.EqualTo(GrantStatus.BadGntref));

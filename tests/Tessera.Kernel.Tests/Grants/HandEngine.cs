@@ -53,7 +53,8 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
     /// <summary>Frames that may be written at any time, and for how many reasons.</summary>
     public Dictionary<Mfn, int> Open { get; } = [];
 
-    public Dictionary<Mfn, bool> Shown { get; } = [];
+    /// <summary>Foreign frames that it shows now: where they lie here, and whether they are read-only.</summary>
+    public Dictionary<Mfn, (nint Page, bool IsReadOnly)> Shown { get; } = [];
 
     public int Room { get; set; } = int.MaxValue;
 
@@ -82,7 +83,7 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
         Assert.That(layout.Regions.Any(own => region.First.Value >= own.First.Value && region.First.Value < own.First.Value + own.Frames), Is.False, "an own frame was shown");
         if (Shown.Count >= Room)
             return false;
-        Shown.Add(region.First, region.IsReadOnly);
+        Shown.Add(region.First, (region.HostAddress, region.IsReadOnly));
         return true;
     }
 

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Kernel.Hypercalls;
+using Tessera.Kernel.Memory;
 using Tessera.Kernel.Time;
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
@@ -70,12 +71,15 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
 
     public HandGuestMachine GuestMachine => (HandGuestMachine)Domain.GuestMachine;
 
-    public Mfn Frame(int page) => Domain.Memory.First + page;
+    public Mfn Frame(int page) => DomainMemory.First + page;
 
     public ulong Address(int page) => Domain.Configuration.Image.VirtBase + ((ulong)page << 12);
 
     // SAFETY: a whole frame of the domain.
     public Span<byte> Page(int page) => new(Domain.Memory.PageForWriting(Frame(page)), 4096);
+
+    /// <summary>Where a page lies in this process.</summary>
+    public nint HostAddress(int page) => (nint)Domain.Memory.PageForWriting(Frame(page));
 
     /// <summary>Machine address of the level-1 entry that maps a page.</summary>
     public ulong EntryAddress(int page)

@@ -53,7 +53,7 @@ internal sealed class PreemptionTests
         Assert.That(result, Is.Zero);
         Assert.That(MemoryMarshal.Read<uint>(_guest.Page(RequestPage)[1024..]), Is.EqualTo(6), "as many as were asked for are said to be done");
         Assert.That(entries, Is.GreaterThan(5 * Below / MmuLimits.EntriesAtOnce));
-        Assert.That(_machine.Machine.Frames.TypeOf(_guest.Frame(Level3)), Is.EqualTo((FrameType.None, 0L)));
+        Assert.That(_guest.Domain.Frames.TypeOf(_guest.Frame(Level3)), Is.EqualTo((FrameType.None, 0L)));
     }
 
     [Test]

@@ -90,7 +90,7 @@ internal sealed class DomainLifeTests
     {
         HandDomain guest = _machine.Create();
         Mfn frame = guest.Frame(HandDomain.FreePage);
-        Assert.That(_machine.Machine.Frames.TakeType(guest.Domain.Id, frame, FrameType.Writable), Is.EqualTo(TypeReference.Taken));
+        Assert.That(guest.Domain.Frames.TakeType(frame, FrameType.Writable), Is.EqualTo(TypeReference.Taken));
         Assert.That(() => _machine.Machine.Destroy(guest.Domain), Throws.InvalidOperationException.With.Message.Contains(guest.Domain.Name));
         Assert.That((_machine.Machine.Frames.AssignedFrames, _machine.Machine.Domains.Count), Is.EqualTo((0L, 0)));
     }

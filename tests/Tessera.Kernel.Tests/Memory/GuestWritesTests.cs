@@ -70,7 +70,7 @@ internal sealed class GuestWritesTests
         _guest.Page(Page)[9] = Cli;
         Execute(_guest.Address(Page) + 9);
         Assert.That((_guest.Page(Page)[9], _guest.GuestMachine.Written[_guest.Frame(Page)]), Is.EqualTo(((byte)0x90, 1)));
-        Assert.That(_machine.Machine.Frames.TypeOf(_guest.Frame(Page)), Is.EqualTo((FrameType.Writable, 1L)), "only the guest's own mapping is left");
+        Assert.That(_guest.Domain.Frames.TypeOf(_guest.Frame(Page)), Is.EqualTo((FrameType.Writable, 1L)), "only the guest's own mapping is left");
     }
 
     [Test]

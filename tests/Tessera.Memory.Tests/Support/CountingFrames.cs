@@ -9,14 +9,14 @@ internal sealed class CountingFrames(FrameTable frames) : IFrameTable
 {
     public int Changes { get; set; }
 
-    public bool IsOwner(DomainId domain, Mfn frame) => frames.IsOwner(domain, frame);
+    public bool Has(Mfn frame) => frames.Has(frame);
 
     public (FrameType Type, long Count) TypeOf(Mfn frame) => frames.TypeOf(frame);
 
-    public TypeReference TakeType(DomainId domain, Mfn frame, FrameType type)
+    public TypeReference TakeType(Mfn frame, FrameType type)
     {
         Changes++;
-        return frames.TakeType(domain, frame, type);
+        return frames.TakeType(frame, type);
     }
 
     public bool DropType(Mfn frame)
@@ -25,10 +25,10 @@ internal sealed class CountingFrames(FrameTable frames) : IFrameTable
         return frames.DropType(frame);
     }
 
-    public bool TakeReference(DomainId domain, Mfn frame)
+    public bool TakeReference(Mfn frame)
     {
         Changes++;
-        return frames.TakeReference(domain, frame);
+        return frames.TakeReference(frame);
     }
 
     public void DropReference(Mfn frame)

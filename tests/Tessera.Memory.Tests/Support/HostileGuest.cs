@@ -91,7 +91,7 @@ internal sealed class HostileGuest(Machine machine)
         switch (Choose(24))
         {
             case 0:
-                return machine.ForeignFrame + Choose(4);
+                return Machine.ForeignFrame + Choose(4);
             case 1:
                 return new Mfn(Choose(3) switch { 0 => -1, 1 => 1, _ => long.MaxValue });
             case 2 or 3:

@@ -6,23 +6,19 @@ using Tessera.Sdk.Memory;
 
 namespace Tessera.Memory.Tests.Support;
 
-/// <summary>One domain with its frames in an array, a foreign domain beside it, and a check that every entry change is reported truthfully.</summary>
+/// <summary>One domain with its frames in an array, numbers below and above that are nobody's or another's, and a check that every entry change is reported truthfully.</summary>
 internal sealed class Machine : IMmuHost
 {
     public const int Own = 32;
-    public static readonly DomainId Guest = new(1);
-    public static readonly DomainId Stranger = new(2);
+    private const long FirstFrame = 512;
 
     private readonly ulong[] _memory = new ulong[Own * 512];
     private readonly ulong[] _reported = new ulong[Own * 512];
-    private readonly long _firstFrame;
 
     public Machine(int vcpus = 2)
     {
         MaxVcpus = vcpus;
-        Table = new FrameTable(reservedFrames: 100, limitFrames: 4096);
-        _firstFrame = Table.Allocate(Guest, Own).Value;
-        ForeignFrame = Table.Allocate(Stranger, 4);
+        Table = new FrameTable(new Mfn(FirstFrame), Own);
         Counting = new CountingFrames(Table);
         Mmu = new SettledMmu(new DirectPaging().Attach(this));
     }
@@ -33,7 +29,8 @@ internal sealed class Machine : IMmuHost
 
     public SettledMmu Mmu { get; }
 
-    public Mfn ForeignFrame { get; }
+    /// <summary>A number above the domain's own, as a granted frame has one.</summary>
+    public static Mfn ForeignFrame { get; } = new(FirstFrame + Own);
 
     public int Changes { get; private set; }
 
@@ -42,7 +39,7 @@ internal sealed class Machine : IMmuHost
 
     public Dictionary<Mfn, Pfn> MachineToPhysical { get; } = [];
 
-    public DomainId Domain => Guest;
+    public DomainId Domain { get; } = new(1);
 
     public int MaxVcpus { get; }
 
@@ -50,11 +47,11 @@ internal sealed class Machine : IMmuHost
 
     public IReadOnlyList<RootEntry> HypervisorEntries { get; } = [new(257, 0x1063), new(270, 0x2061)];
 
-    public Mfn this[int index] => new(_firstFrame + index);
+    public Mfn this[int index] => new(FirstFrame + index);
 
     public static ulong Address(Mfn frame, int index) => frame.Address + ((ulong)index * 8);
 
-    public int IndexOf(Mfn frame) => frame.Value >= _firstFrame && frame.Value < _firstFrame + Own ? (int)(frame.Value - _firstFrame) : -1;
+    public int IndexOf(Mfn frame) => frame.Value >= FirstFrame && frame.Value < FirstFrame + Own ? (int)(frame.Value - FirstFrame) : -1;
 
     Span<ulong> IMmuHost.Table(Mfn frame)
     {

@@ -20,6 +20,7 @@ internal sealed class HostProbe
     /// <summary>Names of probes that tests look up.</summary>
     public const string TaskSwitchedProbe = "vector instruction with CR0.TS set";
     public const string BreakpointProbe = "hardware breakpoint in ring 3";
+    public const string MxcsrProbe = "LDMXCSR of reserved bits in ring 3";
 
     public const string CounterProbeName = "RDTSC in ring 3, against the host's";
 
@@ -236,6 +237,12 @@ internal sealed class HostProbe
         state.Dr0 = 0;
         state.Dr7 = 0x400;
         Report(BreakpointProbe, strikes ? "strikes" : "does not strike", strikes ? "" : "guests have no hardware breakpoints here");
+
+        // ldmxcsr [rip], which is the four bytes behind it. A KVM that emulates what raises #GP may not know the instruction.
+        guest.Place(0x0f, 0xae, 0x15, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff);
+        Trap trap = guest.Run();
+        bool protects = trap is { Kind: TrapKind.Exception, Vector: 13 };
+        Report(MxcsrProbe, protects ? "raises #GP" : $"raises {(trap.Vector == InvalidOpcode ? "#UD" : $"vector {trap.Vector}")}", protects ? "" : "guests get that exception instead of #GP");
     }
 
     private PagingStrategy ProbePaging(int slot, KvmThread thread)
