@@ -105,7 +105,9 @@ internal sealed partial record PluginManifest
         {
             throw new PluginException(
                 $"{path} was built against Tessera.Sdk {built.ToString(2)}, and this Tessera has {ours}: the contracts differ.",
-                built.Major < SdkVersion.Major ? $"Rebuild the plugin against Tessera.Sdk {ours}." : $"Use a Tessera with SDK {built.Major}, or rebuild the plugin against {ours}.");
+                built.Major < SdkVersion.Major
+                    ? $"Rebuild the plugin against Tessera.Sdk {ours}; docs/moving-to-{SdkVersion.Major}.md says what to change."
+                    : $"Use a Tessera with SDK {built.Major}, or rebuild the plugin against {ours}.");
         }
 
         if (built.Minor > SdkVersion.Minor)

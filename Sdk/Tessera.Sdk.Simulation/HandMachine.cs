@@ -53,7 +53,7 @@ public sealed class HandMachine : ISchedulerHost
     /// <param name="affinity">Where it may run; null for everywhere.</param>
     public SchedulableVcpu Start(int domain, int weight = 256, CpuSet? affinity = null)
     {
-        SchedulableVcpu vcpu = new(new(new DomainId((ushort)domain), 0), weight, affinity: affinity);
+        SchedulableVcpu vcpu = new(new SchedulableDomain(new DomainId((ushort)domain), weight), affinity: affinity);
         Core.Add(vcpu, Now);
         Core.Wake(vcpu, Now);
         return vcpu;

@@ -19,18 +19,13 @@ internal sealed class PlainScheduler : IScheduler
     public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
     {
         _line.AddLast(Place(vcpu));
-        Adjust(vcpu, now);
+        _machine.RequestIdle(vcpu.Affinity);
     }
 
     public void Sleep(SchedulableVcpu vcpu, Nanoseconds now)
     {
         if (Place(vcpu).List is not null)
             _line.Remove(Place(vcpu));
-    }
-
-    /// <summary>Schedule follows, and puts it at the end of the line anyway.</summary>
-    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-    {
     }
 
     public Decision Schedule(in SchedulingPoint point)
@@ -44,19 +39,11 @@ internal sealed class PlainScheduler : IScheduler
         if (next is not null)
             _line.Remove(next);
         if (current is not null && current != next?.Value)
-            Adjust(current, point.Now);
+            _machine.RequestIdle(current.Affinity);
         return new(next?.Value, Slice);
     }
 
-    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-        for (int index = 0; index < _machine.PcpuCount; index++)
-        {
-            PcpuId pcpu = new(index);
-            if (vcpu.Affinity.Contains(pcpu) && _machine.Running(pcpu) is null)
-                _machine.RequestReschedule(pcpu);
-        }
-    }
+    public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) => _machine.RequestIdle(vcpu.Affinity);
 
     public string Describe(SchedulableVcpu vcpu) => Place(vcpu).List is null ? "not in line" : "in line";
 

@@ -35,7 +35,7 @@ public sealed class TimingTable : ISchedulerHost
     /// <param name="options">The policy's per-domain options; null for its defaults.</param>
     public SchedulableVcpu Add(int domain, int weight = 256, object? options = null)
     {
-        SchedulableVcpu vcpu = new(new(new DomainId((ushort)domain), 0), weight, options);
+        SchedulableVcpu vcpu = new(new SchedulableDomain(new DomainId((ushort)domain), weight, options));
         _vcpus.Add(vcpu);
         Core.Add(vcpu, Now);
         return vcpu;

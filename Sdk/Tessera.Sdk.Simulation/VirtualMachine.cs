@@ -62,18 +62,17 @@ public sealed class VirtualMachine : ISchedulerHost
     public Action<Ejection>? Ejected { get; set; }
 
     /// <summary>A vCPU joins and begins its workload.</summary>
-    /// <param name="id">Which vCPU.</param>
+    /// <param name="domain">Its domain.</param>
+    /// <param name="index">Its index in the domain.</param>
     /// <param name="workload">What it does; one object for each vCPU.</param>
-    /// <param name="weight">Its share weight.</param>
-    /// <param name="options">The policy's per-domain options; null for its defaults.</param>
     /// <param name="affinity">Where it may run; null for everywhere.</param>
     /// <param name="after">How long it is there and asleep before its workload begins.</param>
     /// <exception cref="InvalidOperationException">There are <see cref="VirtualMachineOptions.MaxVcpus"/> already.</exception>
-    public SchedulableVcpu Start(VcpuId id, Workload workload, int weight = 256, object? options = null, CpuSet? affinity = null, Nanoseconds after = default)
+    public SchedulableVcpu Start(SchedulableDomain domain, int index, Workload workload, CpuSet? affinity = null, Nanoseconds after = default)
     {
         if (_vcpus.Count >= VirtualMachineOptions.MaxVcpus)
             throw new InvalidOperationException($"A virtual machine has at most {VirtualMachineOptions.MaxVcpus} vCPUs.");
-        SchedulableVcpu handle = new(id, weight, options, affinity);
+        SchedulableVcpu handle = new(domain, index, affinity);
         Core.Add(handle, Now);
         Vcpu vcpu = new(handle, workload);
         _vcpus.Add(handle, vcpu);
@@ -84,14 +83,14 @@ public sealed class VirtualMachine : ISchedulerHost
         return handle;
     }
 
-    /// <summary>The first vCPU of a domain joins and begins its workload.</summary>
+    /// <summary>A domain of one vCPU joins and begins its workload.</summary>
     /// <param name="domain">The domain's number.</param>
     /// <param name="workload">What it does; one object for each vCPU.</param>
     /// <param name="weight">Its share weight.</param>
     /// <param name="options">The policy's per-domain options; null for its defaults.</param>
     /// <param name="affinity">Where it may run; null for everywhere.</param>
     public SchedulableVcpu Start(int domain, Workload workload, int weight = 256, object? options = null, CpuSet? affinity = null) =>
-        Start(new VcpuId(new DomainId((ushort)domain), 0), workload, weight, options, affinity);
+        Start(new SchedulableDomain(new DomainId((ushort)domain), weight, options), 0, workload, affinity);
 
     /// <summary>A vCPU leaves for good. Its account stays readable.</summary>
     public void Stop(SchedulableVcpu vcpu)

@@ -10,10 +10,6 @@ public readonly record struct Mfn(long Value) : IComparable<Mfn>
     /// <summary>The machine address of the frame's first byte.</summary>
     public ulong Address => (ulong)Value << 12;
 
-    /// <summary>The frame that a page-table entry names (bits 12 to 51).</summary>
-    /// <param name="entry">An x86-64 page-table entry.</param>
-    public static Mfn FromEntry(ulong entry) => new((long)((entry & 0x000F_FFFF_FFFF_F000UL) >> 12));
-
     /// <summary>The frame some frames further on.</summary>
     public static Mfn operator +(Mfn frame, long count) => new(frame.Value + count);
 

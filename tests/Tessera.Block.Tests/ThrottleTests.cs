@@ -1,6 +1,7 @@
 using Tessera.Net.Tests;
 using Tessera.Plugins.Block.Throttle;
 using Tessera.Sdk;
+using Tessera.Sdk.Conformance.Block;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Plugins;
 
@@ -33,6 +34,17 @@ internal sealed class ThrottleTests
         Assert.That(disk.Done, Is.EqualTo(1));
         _time.Advance(TimeSpan.FromSeconds(10));
         Assert.That(disk.Done, Is.EqualTo(11).Within(1));
+    }
+
+    [Test]
+    public void It_grows_where_the_disk_beneath_does_and_nowhere_else()
+    {
+        Assert.That(Make(new ThrottleOptions()).Throttle.TryGet<IGrowingStorage>(), Is.Null);
+        GrowingCounter disk = Make(new ThrottleOptions(), new GrowingCounter());
+        disk.Size *= 2;
+        Assert.That(disk.Throttle.TryGet<IGrowingStorage>()!.Grow(), Is.EqualTo(disk.Size));
+        BlockDriver driver = new(disk.Throttle);
+        Assert.That(driver.Run(BlockOperation.Read, disk.Size - 4096, 0, new byte[4096]), Is.EqualTo(BlockStatus.Ok));
     }
 
     [TestCase(1, 1)]
@@ -106,21 +118,25 @@ internal sealed class ThrottleTests
         }
     }
 
-    private Counter Make(ThrottleOptions options)
+    private Counter Make(ThrottleOptions options) => Make(options, new Counter());
+
+    private T Make<T>(ThrottleOptions options, T counter)
+        where T : Counter
     {
-        Counter counter = new();
         counter.Throttle = new Throttle(options, counter, _scope, _time);
         counter.Throttle.Open(BlockAccess.ReadWrite);
         return counter;
     }
 
-    private sealed class Counter : IBlockBackend
+    private class Counter : IBlockBackend
     {
+        public long Size { get; set; } = 1 << 30;
+
         public Throttle Throttle { get; set; } = null!;
 
         public int Done { get; private set; }
 
-        public BlockGeometry Open(BlockAccess access) => new() { Size = 1 << 30 };
+        public BlockGeometry Open(BlockAccess access) => new() { Size = Size };
 
         public void Submit(BlockRequest request)
         {
@@ -131,5 +147,10 @@ internal sealed class ThrottleTests
         public void Dispose()
         {
         }
+    }
+
+    private sealed class GrowingCounter : Counter, IGrowingStorage
+    {
+        public long Grow() => Size;
     }
 }

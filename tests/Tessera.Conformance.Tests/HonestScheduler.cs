@@ -54,7 +54,7 @@ internal class HonestScheduler : IScheduler
         if (point.Current is { } ran)
             Of(ran).Yielded = false;
         if (point.CurrentRunnable && point.Current is { } preempted && preempted != next)
-            AskIdle(preempted);
+            Machine.RequestIdle(preempted.Affinity);
 
         return new(next, SliceOf(next, point));
     }
@@ -62,7 +62,7 @@ internal class HonestScheduler : IScheduler
     public virtual void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
     {
         if (Queue.Contains(vcpu))
-            AskIdle(vcpu);
+            Machine.RequestIdle(vcpu.Affinity);
     }
 
     public Entitlement EntitlementOf(SchedulableVcpu vcpu)
@@ -77,13 +77,13 @@ internal class HonestScheduler : IScheduler
 
     protected static Account Of(SchedulableVcpu vcpu) => (Account)vcpu.PolicyData!;
 
-    protected virtual int WeightOf(SchedulableVcpu vcpu) => vcpu.Weight;
+    protected virtual int WeightOf(SchedulableVcpu vcpu) => vcpu.Domain.Weight;
 
     protected virtual bool MayRun(SchedulableVcpu vcpu, PcpuId pcpu) => vcpu.Affinity.Contains(pcpu);
 
-    protected virtual int CapOf(SchedulableVcpu vcpu) => (vcpu.Options as HonestOptions)?.Cap ?? 0;
+    protected virtual int CapOf(SchedulableVcpu vcpu) => (vcpu.Domain.Options as HonestOptions)?.Cap ?? 0;
 
-    protected virtual HonestOptions? ReservationOf(SchedulableVcpu vcpu) => vcpu.Options is HonestOptions { Slice.Value: > 0 } reserved ? reserved : null;
+    protected virtual HonestOptions? ReservationOf(SchedulableVcpu vcpu) => vcpu.Domain.Options is HonestOptions { Slice.Value: > 0 } reserved ? reserved : null;
 
     /// <summary>Among equals, who woke goes first and who ran goes last.</summary>
     protected virtual void Enqueue(SchedulableVcpu vcpu, bool first) => Queue.Insert(first ? 0 : Queue.Count, vcpu);
@@ -121,7 +121,7 @@ internal class HonestScheduler : IScheduler
 
     protected virtual void AskForCpu(SchedulableVcpu vcpu)
     {
-        if (AskIdle(vcpu))
+        if (Machine.RequestIdle(vcpu.Affinity))
             return;
         for (int index = 0; index < Machine.PcpuCount; index++)
         {
@@ -131,21 +131,6 @@ internal class HonestScheduler : IScheduler
     }
 
     protected virtual Nanoseconds SliceOf(SchedulableVcpu? next, in SchedulingPoint point) => next is not null && (CapOf(next) > 0 || ReservationOf(next) is not null) ? Nanoseconds.FromMilliseconds(1) : Slice;
-
-    protected bool AskIdle(SchedulableVcpu vcpu)
-    {
-        bool asked = false;
-        for (int index = 0; index < Machine.PcpuCount; index++)
-        {
-            PcpuId pcpu = new(index);
-            if (!vcpu.Affinity.Contains(pcpu) || Machine.Running(pcpu) is not null)
-                continue;
-            Machine.RequestReschedule(pcpu);
-            asked = true;
-        }
-
-        return asked;
-    }
 
     private static bool Before(SchedulableVcpu left, SchedulableVcpu right)
     {

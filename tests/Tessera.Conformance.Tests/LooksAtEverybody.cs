@@ -7,7 +7,7 @@ namespace Tessera.Conformance.Tests;
 /// <summary>Round robin, but for one thing: it adds up everybody's weight for each decision. It allocates nothing, and only its time tells.</summary>
 internal sealed class LooksAtEverybody : IScheduler
 {
-    private readonly RoundRobinScheduler _inner = new(new());
+    private readonly IScheduler _inner = new RoundRobinScheduler(new());
     private readonly List<SchedulableVcpu> _everybody = [];
 
     public long Total { get; private set; }
@@ -36,7 +36,7 @@ internal sealed class LooksAtEverybody : IScheduler
     {
         long total = 0;
         foreach (SchedulableVcpu vcpu in _everybody)
-            total += vcpu.Weight;
+            total += vcpu.Domain.Weight;
         Total = total;
         return _inner.Schedule(in point);
     }

@@ -7,6 +7,7 @@ using Tessera.Plugins.Cpu.Kvm.Paging;
 using Tessera.Plugins.Cpu.Kvm.Probing;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Engine.Kvm.Tests;
 

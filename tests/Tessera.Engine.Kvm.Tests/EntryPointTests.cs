@@ -3,6 +3,7 @@ using Tessera.Plugins.Cpu.Kvm.Probing;
 using Tessera.Sdk;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Engine.Kvm.Tests;
 
@@ -152,14 +153,14 @@ internal sealed class EntryPointTests : EngineFixture
             (low[place], low[place + 1]) = (0xe6, Port);
         // 16-bit code of ring 3: 64 KiB from the code pages on.
         guest.Words(Gdt)[Code16 >> 3] = 0x0000fb000000ffff | (EngineGuest.Code << 16);
-        guest.Cpus[0].SetDescriptorTables([guest.Frame(Gdt)], 8, [], 0);
+        guest.Cpus[0].SetDescriptorTables(new([guest.Frame(Gdt)], 8, [], 0));
         return guest;
     }
 
     private static void MemoryOf(EngineGuest guest, ulong address, ReadOnlySpan<byte> bytes)
     {
         ulong entry = guest.Words(EngineGuest.L1)[EngineGuest.EntryOf(address)];
-        int frame = (int)(Mfn.FromEntry(entry).Value - guest.Frame(0).Value);
+        int frame = (int)(PageTableEntry.FrameOf(entry).Value - guest.Frame(0).Value);
         bytes.CopyTo(System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(frame))[(int)(address & 0xfff)..]);
     }
 }

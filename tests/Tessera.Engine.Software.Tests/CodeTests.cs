@@ -3,6 +3,7 @@ using Tessera.Plugins.Cpu.Software;
 using Tessera.Sdk;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Engine.Software.Tests;
@@ -84,7 +85,7 @@ internal sealed class CodeTests(bool plain) : GuestFixture(plain)
             guest.Hypercall(code);
         });
         ulong first = guest.Words(EngineGuest.L1)[CodeEntry];
-        guest.Words((int)(Mfn.FromEntry(first).Value - guest.Frame(0).Value)).CopyTo(guest.Words(OtherCode));
+        guest.Words((int)(PageTableEntry.FrameOf(first).Value - guest.Frame(0).Value)).CopyTo(guest.Words(OtherCode));
         System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(OtherCode))[1] = 2;
         ulong second = guest.Frame(OtherCode).Address | EngineGuest.Rights;
         for (int round = 0; round < 20; round++)
@@ -143,7 +144,7 @@ internal sealed class CodeTests(bool plain) : GuestFixture(plain)
             Place);
         int next = EngineGuest.EntryOf(EngineGuest.Code + 4096);
         ulong entry = guest.Words(EngineGuest.L1)[next];
-        guest.Words((int)(Mfn.FromEntry(entry).Value - guest.Frame(0).Value)).CopyTo(guest.Words(OtherCode));
+        guest.Words((int)(PageTableEntry.FrameOf(entry).Value - guest.Frame(0).Value)).CopyTo(guest.Words(OtherCode));
         System.Runtime.InteropServices.MemoryMarshal.AsBytes(guest.Words(OtherCode))[0] = 0x55;
         for (int round = 0; round < 10; round++)
         {

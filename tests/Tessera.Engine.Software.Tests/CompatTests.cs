@@ -2,6 +2,7 @@ using Iced.Intel;
 using Tessera.Plugins.Cpu.Software;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Engine.Software.Tests;
@@ -444,7 +445,7 @@ internal sealed class CompatTests(bool plain) : GuestFixture(plain)
         const ulong Base = EngineGuest.Data + 16;
         guest.Words(Table)[Local >> 3] = 0x00cf_f300_0000_ffff | ((Base & 0xff_ffff) << 16) | ((Base >> 24) << 56);
         guest.Words(Table)[Odd >> 3] = 0x0040_f300_0000_0fff | ((Base & 0xff_ffff) << 16) | ((Base >> 24) << 56);
-        guest.Cpus[0].SetDescriptorTables([guest.Frame(Table)], 512, [], 0);
+        guest.Cpus[0].SetDescriptorTables(new([guest.Frame(Table)], 512, [], 0));
     }
 
     protected override void Prepare(EngineGuest guest)

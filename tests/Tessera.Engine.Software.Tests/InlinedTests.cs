@@ -3,6 +3,7 @@ using Iced.Intel;
 using Tessera.Plugins.Cpu.Software;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Engine.Software.Tests;

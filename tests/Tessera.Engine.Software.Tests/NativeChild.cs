@@ -21,7 +21,7 @@ internal sealed unsafe class NativeChild : IDisposable
     public const int Sets = 64;
     public const int CodeBytes = 512;
 
-    /// <summary>RAX, RBX, RCX, RDX, RSI, RDI, RSP, RBP, R8 to R15, RIP, RFLAGS: as <see cref="Sdk.Cpu.GuestCpuState"/> has them.</summary>
+    /// <summary>RAX, RBX, RCX, RDX, RSI, RDI, RSP, RBP, R8 to R15, RIP, RFLAGS: as <see cref="Sdk.Cpu.X64.GuestCpuState"/> has them.</summary>
     public const int Words = 18;
 
     /// <summary>Where <see cref="Outcome"/> has the exception, its error code and CR2.</summary>

@@ -6,6 +6,7 @@ using Tessera.Plugins.Cpu.Software;
 using Tessera.Sdk;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Engine.Software.Tests;
 

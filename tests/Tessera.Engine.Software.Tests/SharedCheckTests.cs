@@ -5,6 +5,7 @@ using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk;
 using Tessera.Sdk.Conformance.Cpu;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Engine.Software.Tests;

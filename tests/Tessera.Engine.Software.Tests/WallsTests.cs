@@ -5,6 +5,7 @@ using Tessera.Plugins.Cpu.Software.Memory;
 using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Engine.Software.Tests;
 

@@ -50,7 +50,7 @@ internal sealed class BuiltInPluginTests
         object? options = OptionBinder.Bind(plugin.OptionsType, JsonDocument.Parse("""{ "slice": "2 ms" }""").RootElement, "scheduler.options", problems);
         IScheduler scheduler = plugin.Create<IScheduler>(options, services);
         scheduler.Attach(new OneCpu());
-        SchedulableVcpu vcpu = new(new VcpuId(new DomainId(1), 0));
+        SchedulableVcpu vcpu = new(new SchedulableDomain(new DomainId(1)));
         scheduler.Add(vcpu, Nanoseconds.Zero);
         scheduler.Wake(vcpu, Nanoseconds.Zero);
         Assert.That(problems, Is.Empty);

@@ -63,9 +63,9 @@ internal sealed class PluginErrorTests
         LoadFails("broken", "none is installed", "Not usable", Path.Combine(_forge.Folder, "Broken", "Broken.dll"));
     }
 
-    [TestCase("2.0.0.0", "against Tessera.Sdk 2.0", "the contracts differ", "Use a Tessera with SDK 2")]
-    [TestCase("0.9.0.0", "against Tessera.Sdk 0.9", "the contracts differ", "Rebuild the plugin against Tessera.Sdk 1.2")]
-    [TestCase("1.999.0.0", "against Tessera.Sdk 1.999", "has only 1.2", "Update Tessera")]
+    [TestCase("3.0.0.0", "against Tessera.Sdk 3.0", "the contracts differ", "Use a Tessera with SDK 3")]
+    [TestCase("1.2.0.0", "against Tessera.Sdk 1.2", "the contracts differ", "Rebuild the plugin against Tessera.Sdk 2.0", "docs/moving-to-2.md")]
+    [TestCase("2.999.0.0", "against Tessera.Sdk 2.999", "has only 2.0", "Update Tessera")]
     public void Another_SDK_version_is_refused(string version, params string[] parts)
     {
         string sdk = PluginForge.Compile(Path.Combine(_forge.Folder, "sdk", "Tessera.Sdk.dll"), $$"""
@@ -80,6 +80,10 @@ internal sealed class PluginErrorTests
             MetadataReference.CreateFromFile(sdk));
         LoadFails(path, [path, .. parts]);
     }
+
+    [Test]
+    public void The_page_that_says_how_to_move_a_plugin_is_there() =>
+        Assert.That(Path.Combine(SdkSurfaceTests.Repository, "docs", $"moving-to-{SdkVersion.Major}.md"), Does.Exist);
 
     [Test]
     public void The_version_that_plugins_record_is_the_one_in_the_code() =>

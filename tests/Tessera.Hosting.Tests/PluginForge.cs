@@ -14,9 +14,7 @@ internal sealed class PluginForge : IDisposable
             public void Remove(SchedulableVcpu vcpu, Nanoseconds now) { }
             public void Wake(SchedulableVcpu vcpu, Nanoseconds now) { }
             public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) { }
-            public void Yield(SchedulableVcpu vcpu, Nanoseconds now) { }
             public Decision Schedule(in SchedulingPoint point) => Decision.Idle;
-            public void Adjust(SchedulableVcpu vcpu, Nanoseconds now) { }
             public string Describe(SchedulableVcpu vcpu) => DESCRIPTION;
         """;
 
@@ -66,17 +64,23 @@ internal sealed class PluginForge : IDisposable
     public static string Compile(string path, string source, params MetadataReference[] references)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        CSharpCompilation compilation = CSharpCompilation.Create(
-            Path.GetFileNameWithoutExtension(path),
-            [CSharpSyntaxTree.ParseText(source, new CSharpParseOptions(LanguageVersion.Preview), Path.GetFileNameWithoutExtension(path) + ".cs", System.Text.Encoding.UTF8)],
-            [.. Runtime, .. references],
-            new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
+        CSharpCompilation compilation = Compilation(Path.GetFileNameWithoutExtension(path), source, references);
         using FileStream code = File.Create(path);
         using FileStream symbols = File.Create(Path.ChangeExtension(path, ".pdb"));
         EmitResult result = compilation.Emit(code, symbols, options: new EmitOptions(debugInformationFormat: DebugInformationFormat.PortablePdb));
         Assert.That(result.Success, Is.True, string.Join('\n', result.Diagnostics));
         return path;
     }
+
+    /// <summary>The errors of a plugin's source, by the compiler's numbers.</summary>
+    public static IEnumerable<string> Errors(string source) =>
+        Compilation("wrong", Usings + source, Sdk).GetDiagnostics().Where(found => found.Severity == DiagnosticSeverity.Error).Select(found => found.Id);
+
+    private static CSharpCompilation Compilation(string name, string source, params MetadataReference[] references) => CSharpCompilation.Create(
+        name,
+        [CSharpSyntaxTree.ParseText(source, new CSharpParseOptions(LanguageVersion.Preview), name + ".cs", System.Text.Encoding.UTF8)],
+        [.. Runtime, .. references],
+        new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable));
 
     public void Dispose() => Directory.Delete(Folder, recursive: true);
 }

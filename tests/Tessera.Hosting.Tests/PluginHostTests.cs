@@ -30,7 +30,7 @@ internal sealed class PluginHostTests
 
     private const string OptionsAttribute = ", Summary = \"A sample.\", Options = typeof(SampleOptions), DomainOptions = typeof(SampleDomainOptions)";
 
-    private static readonly SchedulableVcpu Vcpu = new(new VcpuId(new DomainId(1), 0));
+    private static readonly SchedulableVcpu Vcpu = new(new SchedulableDomain(new DomainId(1)));
 
     private PluginForge _forge = null!;
     private ServiceProvider _noServices = null!;

@@ -139,7 +139,7 @@ internal sealed class FailingSchedulers(string engine)
                 case Failure.Throws:
                     throw new InvalidOperationException("a bug in the policy");
                 case Failure.Nonsense:
-                    return new Decision(new SchedulableVcpu(new VcpuId(new DomainId(999), 0)), Nanoseconds.FromMilliseconds(1));
+                    return new Decision(new SchedulableVcpu(new SchedulableDomain(new DomainId(999))), Nanoseconds.FromMilliseconds(1));
                 case Failure.Blocks:
                     _stuck = Thread.CurrentThread;
                     _released.Wait();

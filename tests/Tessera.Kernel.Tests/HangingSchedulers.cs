@@ -5,6 +5,7 @@ using Tessera.Kernel.Devices;
 using Tessera.Kernel.Tests.FastPath;
 using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -229,6 +230,6 @@ internal sealed class HangingSchedulers(string engine)
     private static uint Read(OwnTables guest, int offset)
     {
         Assert.That(guest.Domain.Mmu.Translate(0, userMode: false, new VirtualAddress(guest.Data), forWriting: false, out ulong place), Is.True);
-        return MemoryMarshal.Read<uint>(guest.Domain.Memory.Frame(Mfn.FromEntry(place))[offset..]);
+        return MemoryMarshal.Read<uint>(guest.Domain.Memory.Frame(PageTableEntry.FrameOf(place))[offset..]);
     }
 }

@@ -128,6 +128,32 @@ internal sealed class StrangersPathTests
         Result(PackedOnce.Shell.Tessera(Path.Combine(folder, name), "simulate", "experiment.json", "--seconds", "1", "--json", "--quiet"));
     }
 
+    /// <summary>A built-in policy, out of the tree: it compiles with the package's source as it does with the tree's, and decides the same.</summary>
+    [Test]
+    public void A_built_in_policy_builds_outside_with_the_package_of_parts()
+    {
+        string folder = PackedOnce.NewFolder();
+        Ended generated = PackedOnce.Shell.New(folder, "tessera-scheduler", "-n", "Away", "--feed", PackedOnce.Feed);
+        Assert.That(generated.Code, Is.Zero, generated.ToString());
+        string project = Path.Combine(folder, "Away", "Away");
+        File.Delete(Path.Combine(project, "AwayScheduler.cs"));
+        File.Copy(Path.Combine(SourceTree.Root, "Plugins", "Schedulers", "Stride", "StrideScheduler.cs"), Path.Combine(project, "StrideScheduler.cs"));
+        string file = Path.Combine(project, "Away.csproj");
+        File.WriteAllText(file, File.ReadAllText(file)
+            .Replace("</PropertyGroup>", "  <TreatWarningsAsErrors>true</TreatWarningsAsErrors>\n  </PropertyGroup>", StringComparison.Ordinal)
+            .Replace("  </ItemGroup>", "    <PackageReference Include=\"Tessera.Sdk.SchedulerParts\" PrivateAssets=\"all\" />\n  </ItemGroup>", StringComparison.Ordinal));
+        Ended built = PackedOnce.Shell.Dotnet(project, "build", "-c", "Release", "--nologo", "-v", "quiet");
+        Assert.That(built.Code, Is.Zero, built.ToString());
+        string plugin = Path.Combine(project, "bin", "Release", "net10.0", "Away.dll");
+        Assert.That(Directory.GetFiles(Path.GetDirectoryName(plugin)!, "*.dll"), Is.EqualTo(new[] { plugin }), "neither the SDK nor the parts lie beside it");
+        JsonElement away = Simulated(plugin);
+        JsonElement home = Simulated("stride");
+        Assert.That(away.GetProperty("domains").GetRawText(), Is.EqualTo(home.GetProperty("domains").GetRawText()));
+
+        JsonElement Simulated(string scheduler) =>
+            Result(PackedOnce.Shell.Tessera(Path.Combine(folder, "Away"), "simulate", "experiment.json", "--scheduler", scheduler, "--seconds", "2", "--json", "--quiet"));
+    }
+
     [Test]
     public void Without_a_feed_there_is_no_package_configuration()
     {

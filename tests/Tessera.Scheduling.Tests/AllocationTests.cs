@@ -14,7 +14,7 @@ public sealed class AllocationTests
         SchedulableVcpu[] vcpus =
         [
             .. Enumerable.Range(0, 50).Select(index => new SchedulableVcpu(
-                new(new DomainId((ushort)index), 0), 1 + index, affinity: index % 3 == 0 ? CpuSet.Of(index % pcpus) : null)),
+                new SchedulableDomain(new DomainId((ushort)index), 1 + index), affinity: index % 3 == 0 ? CpuSet.Of(index % pcpus) : null)),
         ];
         foreach (SchedulableVcpu vcpu in vcpus)
         {

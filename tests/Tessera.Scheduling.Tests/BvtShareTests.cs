@@ -92,7 +92,7 @@ public sealed class BvtShareTests
         SchedulableVcpu mover = machine.Start(1, new CpuBoundWorkload(), affinity: CpuSet.Of(1));
         SchedulableVcpu[] others = [.. Enumerable.Range(2, 3).Select(domain => machine.Start(domain, new CpuBoundWorkload(), affinity: CpuSet.Of(0)))];
         machine.RunUntil(Nanoseconds.FromSeconds(20));
-        machine.Core.Adjust(mover, null, null, CpuSet.Of(0), machine.Now);
+        machine.Core.Adjust(mover, CpuSet.Of(0), machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(4));
         Assert.That(machine.Core.AccountOf(mover, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(21).Within(0.03));
         Assert.That(machine.Core.AccountOf(new PcpuId(1), machine.Now).Idle.TotalSeconds, Is.EqualTo(4).Within(0.001));
@@ -106,7 +106,7 @@ public sealed class BvtShareTests
         SchedulableVcpu first = machine.Start(1, new CpuBoundWorkload());
         SchedulableVcpu second = machine.Start(2, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(5));
-        machine.Core.Adjust(first, 768, null, null, machine.Now);
+        machine.Core.Adjust(first.Domain, 768, null, null, machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(8));
         Assert.That(machine.Core.AccountOf(first, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(2.5 + 6).Within(0.03));
         Assert.That(machine.Core.AccountOf(second, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(2.5 + 2).Within(0.03));

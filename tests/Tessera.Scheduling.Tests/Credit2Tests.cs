@@ -83,7 +83,8 @@ public sealed class Credit2Tests
     {
         VirtualMachine machine = new(Policies.Credit2(), pcpus: 2);
         Credit2DomainOptions options = new() { Cap = 80 };
-        SchedulableVcpu[] vcpus = [.. Enumerable.Range(0, 3).Select(index => machine.Start(new VcpuId(new(1), index), new CpuBoundWorkload(), options: options))];
+        SchedulableDomain domain = new(new DomainId(1), options: options);
+        SchedulableVcpu[] vcpus = [.. Enumerable.Range(0, 3).Select(index => machine.Start(domain, index, new CpuBoundWorkload()))];
         machine.RunUntil(Nanoseconds.FromSeconds(10));
         Assert.That(vcpus.Sum(vcpu => machine.Core.AccountOf(vcpu, machine.Now).CpuTime.TotalSeconds) / 10 * 100, Is.EqualTo(80).Within(1));
     }
@@ -94,7 +95,7 @@ public sealed class Credit2Tests
         VirtualMachine machine = new(Policies.Credit2());
         SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload(), options: new Credit2DomainOptions { Cap = 10 });
         machine.RunUntil(Nanoseconds.FromSeconds(5.005));
-        machine.Core.Adjust(vcpu, null, new Credit2DomainOptions(), null, machine.Now);
+        machine.Core.Adjust(vcpu.Domain, null, new Credit2DomainOptions(), null, machine.Now);
         Nanoseconds before = machine.Core.AccountOf(vcpu, machine.Now).CpuTime;
         machine.RunFor(Nanoseconds.FromSeconds(5));
         Assert.That((machine.Core.AccountOf(vcpu, machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(5).Within(0.001));

@@ -75,7 +75,8 @@ public sealed class CreditTests
     {
         VirtualMachine machine = new(Policies.Credit(), pcpus: 2);
         CreditDomainOptions options = new() { Cap = 80 };
-        SchedulableVcpu[] vcpus = [.. Enumerable.Range(0, 2).Select(index => machine.Start(new VcpuId(new(1), index), new CpuBoundWorkload(), options: options))];
+        SchedulableDomain domain = new(new DomainId(1), options: options);
+        SchedulableVcpu[] vcpus = [.. Enumerable.Range(0, 2).Select(index => machine.Start(domain, index, new CpuBoundWorkload()))];
         machine.RunUntil(Nanoseconds.FromSeconds(20));
         Assert.That(vcpus.Sum(vcpu => machine.Core.AccountOf(vcpu, machine.Now).CpuTime.TotalSeconds) / 20 * 100, Is.EqualTo(80).Within(1));
     }
@@ -86,7 +87,7 @@ public sealed class CreditTests
         VirtualMachine machine = new(Policies.Credit());
         SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload(), options: new CreditDomainOptions { Cap = 10 });
         machine.RunUntil(Nanoseconds.FromSeconds(5.1));
-        machine.Core.Adjust(vcpu, null, new CreditDomainOptions(), null, machine.Now);
+        machine.Core.Adjust(vcpu.Domain, null, new CreditDomainOptions(), null, machine.Now);
         Nanoseconds before = machine.Core.AccountOf(vcpu, machine.Now).CpuTime;
         machine.RunFor(Nanoseconds.FromSeconds(5));
         Assert.That((machine.Core.AccountOf(vcpu, machine.Now).CpuTime - before).TotalSeconds, Is.EqualTo(5).Within(0.001));

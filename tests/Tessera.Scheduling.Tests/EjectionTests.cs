@@ -35,7 +35,7 @@ public sealed class EjectionTests
         HandMachine machine = new(_policy, 2);
         SchedulableVcpu[] vcpus = [machine.Start(1), machine.Start(2)];
         machine.Settle();
-        SchedulableVcpu late = new(new(new DomainId(3), 0));
+        SchedulableVcpu late = new(new SchedulableDomain(new DomainId(3)));
         machine.Core.Add(late, machine.Now);
         _policy.OnWake = static _ => throw new ArgumentException("no");
         machine.Core.Wake(late, machine.Now);
@@ -68,7 +68,7 @@ public sealed class EjectionTests
     {
         (string Expected, Func<HandMachine, SchedulableVcpu[], SchedulableVcpu> Choose)[] cases =
         [
-            ("it chose d9v0 for p0, which was removed or never added", static (_, _) => new(new(new DomainId(9), 0))),
+            ("it chose d9v0 for p0, which was removed or never added", static (_, _) => new(new SchedulableDomain(new DomainId(9)))),
             ("it chose d2v0 for p0 while it runs on p1", static (_, vcpus) => vcpus[1]),
             ("it chose d3v0 for p0 though it is Blocked", static (_, vcpus) => vcpus[2]),
             ("it chose d4v0 for p0, outside its affinity 1", static (_, vcpus) => vcpus[3]),

@@ -42,7 +42,7 @@ public sealed class EntitlementTests
         BentScheduler liar = new(Policies.RoundRobin())
         {
             OnSchedule = static (_, decision) => decision.Vcpu is { Id.Domain.Value: 2 } ? new Decision(null, default) : decision,
-            OnEntitlement = static vcpu => vcpu.Id.Domain.Value == 1 ? new(0, 1, 1, Nanoseconds.FromSeconds(1)) : Entitlement.ByWeight(vcpu.Weight),
+            OnEntitlement = static vcpu => vcpu.Id.Domain.Value == 1 ? new(0, 1, 1, Nanoseconds.FromSeconds(1)) : Entitlement.ByWeight(vcpu.Domain.Weight),
         };
         VirtualMachine machine = new(liar);
         machine.Start(1, new CpuBoundWorkload());
@@ -85,7 +85,7 @@ public sealed class EntitlementTests
         HandMachine machine = new(Policies.Rtds(), 1);
         SchedulableVcpu vcpu = machine.Start(1);
         Assert.That(machine.Core.EntitlementOf(vcpu), Is.EqualTo(new Entitlement(0.4, 0.4, 1, Nanoseconds.FromMilliseconds(10))));
-        machine.Core.Adjust(vcpu, null, Server(5, 50), null, machine.Now);
+        machine.Core.Adjust(vcpu.Domain, null, Server(5, 50), null, machine.Now);
         Assert.That(machine.Core.EntitlementOf(vcpu), Is.EqualTo(new Entitlement(0, 0.1, 0.1, Nanoseconds.FromSeconds(50))));
         machine.Core.SwapPolicy(Policies.Bvt(), "bvt", null, machine.Now);
         Assert.That(machine.Core.EntitlementOf(vcpu), Is.EqualTo(Entitlement.ByWeight(256)));

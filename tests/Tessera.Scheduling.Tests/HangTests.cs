@@ -96,7 +96,7 @@ public sealed class HangTests : IDisposable
             wasBack = stuck!.Join(TimeSpan.FromMilliseconds(200));
         });
         SchedulerCore core = new(_policy, "under-test", Policies.RoundRobin, new SchedulerCoreOptions { PcpuCount = 1, HostClock = _clock }, host);
-        SchedulableVcpu vcpu = new(new(new DomainId(1), 0));
+        SchedulableVcpu vcpu = new(new SchedulableDomain(new DomainId(1)));
         core.Add(vcpu, Nanoseconds.Zero);
         _policy.OnWake = _ => StayInside();
         stuck = new Thread(() => core.Wake(vcpu, Nanoseconds.Zero));

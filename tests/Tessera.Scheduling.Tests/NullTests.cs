@@ -65,7 +65,7 @@ public sealed class NullTests
         SchedulableVcpu mover = machine.Start(1);
         SchedulableVcpu waiting = machine.Start(2, affinity: CpuSet.Of(0));
         machine.Settle();
-        machine.Core.Adjust(mover, null, null, CpuSet.Of(1), machine.Now);
+        machine.Core.Adjust(mover, CpuSet.Of(1), machine.Now);
         machine.Settle();
         Assert.That(machine.Runs, Is.EqualTo(new[] { waiting, mover }));
     }

@@ -84,10 +84,10 @@ public sealed class RandomOperationTests
                     Replace(index);
                     break;
                 case 10:
-                    _machine.Core.Adjust(vcpu, 1 + (int)(argument % 1000), null, null, _machine.Now);
+                    _machine.Core.Adjust(vcpu.Domain, 1 + (int)(argument % 1000), null, null, _machine.Now);
                     break;
                 case 11:
-                    _machine.Core.Adjust(vcpu, null, null, Affinity(argument), _machine.Now);
+                    _machine.Core.Adjust(vcpu, Affinity(argument), _machine.Now);
                     break;
                 case 12 when vcpu.State == RunState.Running:
                     _machine.Core.Yield(vcpu, _machine.Now);
@@ -126,7 +126,7 @@ public sealed class RandomOperationTests
 
         private void Replace(int index)
         {
-            _vcpus[index] = new(new(new DomainId((ushort)_everybody.Count), 0), 1 + (100 * index));
+            _vcpus[index] = new(new SchedulableDomain(new DomainId((ushort)_everybody.Count), 1 + (100 * index)));
             _everybody.Add(_vcpus[index]);
             _machine.Core.Add(_vcpus[index], _machine.Now);
             _awake[index] = false;

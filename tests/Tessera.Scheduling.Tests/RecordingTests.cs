@@ -79,7 +79,7 @@ public sealed class RecordingTests
     public void Recording_allocates_nothing_once_it_runs()
     {
         SchedulerCore core = new(Policies.RoundRobin(), "round-robin", Policies.RoundRobin, new() { PcpuCount = 1 }, new Deaf());
-        SchedulableVcpu vcpu = new(new(new DomainId(1), 0));
+        SchedulableVcpu vcpu = new(new SchedulableDomain(new DomainId(1)));
         core.Add(vcpu, Nanoseconds.Zero);
         core.StartRecording(100_000, Nanoseconds.Zero);
         long now = 0;

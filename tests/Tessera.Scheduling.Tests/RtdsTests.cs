@@ -120,7 +120,7 @@ public sealed class RtdsTests
         VirtualMachine machine = new(Policies.Rtds());
         SchedulableVcpu vcpu = machine.Start(1, new CpuBoundWorkload(), options: Server(4, 10));
         machine.RunUntil(Nanoseconds.FromMilliseconds(100));
-        machine.Core.Adjust(vcpu, null, Server(1, 10), null, machine.Now);
+        machine.Core.Adjust(vcpu.Domain, null, Server(1, 10), null, machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(1));
         Assert.That(machine.Core.AccountOf(vcpu, machine.Now).CpuTime.TotalMilliseconds, Is.EqualTo(140).Within(3.001));
     }

@@ -28,7 +28,7 @@ public sealed class StressTests
 
             // Without the starvation watchdog, which would look at idle CPUs again and hide a lost kick.
             Core = new(policy, "under-test", Policies.RoundRobin, new() { PcpuCount = pcpus, StarvationLimit = default, HostClock = TimeProvider.System }, this);
-            _guests = [.. Enumerable.Range(0, vcpus).Select(index => new Guest(new(new(new DomainId((ushort)index), 0), 100 + index)))];
+            _guests = [.. Enumerable.Range(0, vcpus).Select(index => new Guest(new(new SchedulableDomain(new DomainId((ushort)index), 100 + index))))];
             foreach (Guest guest in _guests)
                 Core.Add(guest.Vcpu, Nanoseconds.Zero);
         }

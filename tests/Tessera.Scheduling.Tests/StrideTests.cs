@@ -135,7 +135,7 @@ public sealed class StrideTests
         SchedulableVcpu first = machine.Start(1, new CpuBoundWorkload());
         machine.Start(2, new CpuBoundWorkload());
         machine.RunUntil(Nanoseconds.FromSeconds(5));
-        machine.Core.Adjust(first, 768, null, null, machine.Now);
+        machine.Core.Adjust(first.Domain, 768, null, null, machine.Now);
         machine.RunFor(Nanoseconds.FromSeconds(8));
         Assert.That(machine.Core.AccountOf(first, machine.Now).CpuTime.TotalSeconds, Is.EqualTo(2.5 + 6).Within(0.02));
     }

@@ -60,9 +60,9 @@ public sealed class SwapTests
         SchedulableVcpu vcpu = machine.Start(1);
         BvtDomainOptions warp = new() { Warp = true };
         machine.Core.SwapPolicy(Policies.Bvt(), "bvt", _ => warp, machine.Now);
-        Assert.That(vcpu.Options, Is.SameAs(warp));
+        Assert.That(vcpu.Domain.Options, Is.SameAs(warp));
         Assert.That(machine.Core.SwapPolicy(Policies.RoundRobin(), "round-robin", null, machine.Now), Is.Null);
-        Assert.That(vcpu.Options, Is.Null);
+        Assert.That(vcpu.Domain.Options, Is.Null);
     }
 
     [Test]

@@ -18,7 +18,7 @@ public sealed class LargeMachineTests
         SchedulableVcpu[] hogs = [.. Enumerable.Range(1, Vcpus).Select(domain => machine.Start(domain, new CpuBoundWorkload(), weight: domain % 2 == 0 ? 256 : 512))];
         machine.RunUntil(Nanoseconds.FromSeconds(2));
         double used = hogs.Sum(hog => machine.Core.AccountOf(hog, machine.Now).CpuTime.TotalSeconds);
-        double heavy = hogs.Where(static hog => hog.Weight == 512).Sum(hog => machine.Core.AccountOf(hog, machine.Now).CpuTime.TotalSeconds);
+        double heavy = hogs.Where(static hog => hog.Domain.Weight == 512).Sum(hog => machine.Core.AccountOf(hog, machine.Now).CpuTime.TotalSeconds);
         Assert.Multiple(() =>
         {
             Assert.That(used, Is.EqualTo(2.0 * Pcpus).Within(1e-6));

@@ -97,7 +97,7 @@ internal sealed class DeviceMaker(Machine machine, IThreadDuties? duties) : IMac
         switch (backend)
         {
             case IBlockBackend disk when !chosen.Plugin.Info.ReachesOutside:
-                return (T)(object)SettledDisk.Over(disk);
+                return (T)(object)new SettledDisk(disk);
             case INetworkBackend network when chosen.Plugin.Info.ReachesOutside && (outside.Recorder is not null || outside.IsReplayed):
                 return (T)(object)new OutsideNic(network, outside, name);
             case var _ when chosen.Plugin.Info.ReachesOutside:

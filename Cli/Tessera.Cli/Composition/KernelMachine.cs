@@ -136,7 +136,7 @@ internal class KernelMachine : IRunMachine
 
     /// <inheritdoc/>
     public string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions) =>
-        _machine.SwapScheduler(scheduler, name, vcpu => domainOptions.GetValueOrDefault(vcpu.Id.Domain.Value))?.ToString();
+        _machine.SwapScheduler(scheduler, name, domain => domainOptions.GetValueOrDefault(domain.Id.Value))?.ToString();
 
     /// <inheritdoc/>
     public IRunDomain Create(DomainPlan plan, Action<ReadOnlyMemory<byte>> output)

@@ -6,7 +6,7 @@ namespace Tessera.Cli.Composition;
 /// A disk in virtual time: a request has been carried out when its submission returns, however the backend does that, so that the machine does not depend on how fast the host's
 /// storage is. Used by the thread that drives the machine.
 /// </summary>
-internal class SettledDisk : IBlockBackend
+internal sealed class SettledDisk : IBlockBackend
 {
     private const int FewSegments = 256;
 
@@ -15,7 +15,8 @@ internal class SettledDisk : IBlockBackend
     private BlockRequest _request;
     private int _segments = FewSegments;
 
-    private SettledDisk(IBlockBackend inner)
+    /// <summary>Puts one over a backend.</summary>
+    public SettledDisk(IBlockBackend inner)
     {
         _inner = inner;
         _request = Request();
@@ -23,9 +24,6 @@ internal class SettledDisk : IBlockBackend
 
     /// <inheritdoc/>
     public string? Problem => _inner.Problem;
-
-    /// <summary>Puts one over a backend; it grows if that does.</summary>
-    public static IBlockBackend Over(IBlockBackend inner) => inner is IGrowingBlockBackend growing ? new Growing(growing) : new SettledDisk(inner);
 
     /// <inheritdoc/>
     public BlockGeometry Open(BlockAccess access) => _inner.Open(access);
@@ -50,6 +48,10 @@ internal class SettledDisk : IBlockBackend
     }
 
     /// <inheritdoc/>
+    public T? TryGet<T>()
+        where T : class => _inner.TryGet<T>();
+
+    /// <inheritdoc/>
     public void Dispose()
     {
         _inner.Dispose();
@@ -57,9 +59,4 @@ internal class SettledDisk : IBlockBackend
     }
 
     private BlockRequest Request() => new(_segments, _ => _done.Set());
-
-    private sealed class Growing(IGrowingBlockBackend inner) : SettledDisk(inner), IGrowingBlockBackend
-    {
-        public long Grow() => inner.Grow();
-    }
 }

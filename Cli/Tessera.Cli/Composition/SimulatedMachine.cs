@@ -144,7 +144,7 @@ internal sealed class SimulatedMachine(
     /// <inheritdoc/>
     public string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions)
     {
-        Scheduling.Ejection? ejection = machine.Core.SwapPolicy(scheduler, name, vcpu => domainOptions.GetValueOrDefault(vcpu.Id.Domain.Value), machine.Now);
+        Scheduling.Ejection? ejection = machine.Core.SwapPolicy(scheduler, name, domain => domainOptions.GetValueOrDefault(domain.Id.Value), machine.Now);
         foreach (SimulatedDomain domain in _domains)
             domain.ForgetScheduler();
         return ejection?.ToString();
@@ -231,7 +231,7 @@ internal sealed class SimulatedDomain(
     /// <inheritdoc/>
     public void Start()
     {
-        _vcpu = machine.Start(new VcpuId(new DomainId((ushort)id), 0), workload, plan.Weight, plan.SchedulerOptions, plan.Affinity, After);
+        _vcpu = machine.Start(new SchedulableDomain(new DomainId((ushort)id), plan.Weight, plan.SchedulerOptions), 0, workload, plan.Affinity, After);
         if (plan.GuestOptions is HelloOptions hello && !isModel)
             output(Encoding.ASCII.GetBytes(hello.Message + "\n"));
 
@@ -267,14 +267,14 @@ internal sealed class SimulatedDomain(
     {
         // One that has not started will start with what its plan says then.
         if (_vcpu is not null)
-            machine.Core.Adjust(_vcpu, weight, schedulerOptions, affinity, machine.Now);
+            machine.Core.Adjust(_vcpu.Domain, weight, schedulerOptions, affinity, machine.Now);
     }
 
     /// <summary>After a swap: the core sees to the vCPUs it schedules; what one that is gone keeps would hold the old plugin.</summary>
     public void ForgetScheduler()
     {
         if (_vcpu is { State: RunState.Offline })
-            (_vcpu.Options, _vcpu.PolicyData) = (null, null);
+            _vcpu.PolicyData = null;
     }
 
     /// <inheritdoc/>

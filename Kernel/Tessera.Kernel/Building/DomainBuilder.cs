@@ -10,6 +10,7 @@ using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -158,7 +159,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             Span<ulong> entries = Table(table);
             if (entries[index] == 0)
                 entries[index] = (DomainMemory.First + next++).Address | TableEntry;
-            return Mfn.FromEntry(entries[index]).Value - DomainMemory.First.Value;
+            return PageTableEntry.FrameOf(entries[index]).Value - DomainMemory.First.Value;
         }
 
         for (ulong address = layout.VirtualBase; address != layout.VirtualEnd; address += 4096)

@@ -9,6 +9,7 @@ using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -158,7 +159,7 @@ public sealed class Domain
         lock (_memoryGate)
         {
             // The builder checked that the page is a whole frame of the domain; its memory is there as long as the gate says so.
-            return ReportPage == 0 || _memoryGone ? [] : Memory.Frame(Mfn.FromEntry(ReportPage)).ToArray();
+            return ReportPage == 0 || _memoryGone ? [] : Memory.Frame(PageTableEntry.FrameOf(ReportPage)).ToArray();
         }
     }
 

@@ -2,6 +2,7 @@ using Tessera.Kernel.Events;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Scheduling;
 using Tessera.Sdk.Xen;
 using RunState = Tessera.Sdk.Scheduling.RunState;

@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Hypercalls;

@@ -3,6 +3,7 @@ using Tessera.Kernel.Domains;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Hypercalls;
@@ -53,7 +54,7 @@ internal static class SegmentOps
         for (int index = 0; index < count; index++)
         {
             XenErrno error = call.Domain.Mmu.Translate(call.Vcpu.Index, userMode: false, new VirtualAddress(address + ((ulong)index << 12)), forWriting: false, out ulong machine)
-                ? call.Domain.Mmu.AcquireDescriptorFrame(frames[index] = Mfn.FromEntry(machine))
+                ? call.Domain.Mmu.AcquireDescriptorFrame(frames[index] = PageTableEntry.FrameOf(machine))
                 : XenErrno.EFAULT;
             if (error == XenErrno.Success)
                 continue;
@@ -153,7 +154,11 @@ internal static class SegmentOps
         return (descriptor & (1UL << 47)) != 0;
     }
 
-    private static void Load(Vcpu vcpu) => vcpu.Cpu.SetDescriptorTables(vcpu.Context.GdtFrames, vcpu.Context.GdtEntries, vcpu.Context.LdtFrames, vcpu.Context.LdtEntries);
+    private static void Load(Vcpu vcpu)
+    {
+        PvContext context = vcpu.Context;
+        vcpu.Cpu.SetDescriptorTables(new GuestDescriptorTables(context.GdtFrames, context.GdtEntries, context.LdtFrames, context.LdtEntries));
+    }
 
     private static void Release(ref HypercallCall call, ReadOnlySpan<Mfn> frames)
     {

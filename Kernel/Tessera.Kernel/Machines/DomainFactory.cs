@@ -65,7 +65,7 @@ internal sealed class DomainFactory
             MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
             mmu = Mmu.Attach(host);
             domain = new Domain(Host, configuration with { SchedulerOptions = null }, memory, frames, writes, guestMachine, host, mmu, Grants);
-            SchedulableVcpu schedulable = new(new VcpuId(id, 0), configuration.Weight, configuration.SchedulerOptions, configuration.Affinity);
+            SchedulableVcpu schedulable = new(new SchedulableDomain(id, configuration.Weight, configuration.SchedulerOptions), 0, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)

@@ -13,7 +13,7 @@ public sealed partial class Machine
     /// <param name="name">Its name.</param>
     /// <param name="domainOptions">Makes its per-domain options; null for its defaults.</param>
     /// <returns>Null, or why the policy could not take over; the fallback is in charge then.</returns>
-    public Ejection? SwapScheduler(IScheduler scheduler, string name, Func<SchedulableVcpu, object?>? domainOptions)
+    public Ejection? SwapScheduler(IScheduler scheduler, string name, Func<SchedulableDomain, object?>? domainOptions)
     {
         Ejection? ejection = null;
         bool done = _errands.Run(() => ejection = Core.SwapPolicy(scheduler, name, domainOptions, Clock.Now));
@@ -23,7 +23,7 @@ public sealed partial class Machine
             foreach (Vcpu vcpu in domain.Vcpus)
             {
                 if (vcpu.Schedulable.State == RunState.Offline)
-                    (vcpu.Schedulable.Options, vcpu.Schedulable.PolicyData) = (null, null);
+                    vcpu.Schedulable.PolicyData = null;
             }
         }
 
@@ -118,8 +118,6 @@ public sealed partial class Machine
         {
             if (!Core.Remove(vcpu.Schedulable, Clock.Now))
                 return false;
-            // Whoever keeps a dead domain for its figures does not keep a plugin in memory by it.
-            vcpu.Schedulable.Options = null;
             _ = _vcpuOf.TryRemove(new KeyValuePair<VcpuId, Vcpu>(vcpu.Schedulable.Id, vcpu));
         }
 

@@ -245,7 +245,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     /// <summary>Changes a domain's weight, scheduler options or affinity while it runs; null leaves one as it is.</summary>
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
     public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
-        Tell(domain, vcpu => Core.Adjust(vcpu, weight, schedulerOptions, affinity, Clock.Now));
+        _ = _errands.Run(() => Core.Adjust(domain.Vcpus[0].Schedulable.Domain, weight, schedulerOptions, affinity, Clock.Now));
 
     /// <summary>Lets the machine go on, in virtual time, to an instant; everything it does is done on one thread of its own, for which the caller waits.</summary>
     /// <param name="instant">The instant; <see cref="Now"/> is not before it afterwards.</param>

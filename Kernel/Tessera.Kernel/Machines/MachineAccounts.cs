@@ -87,7 +87,7 @@ public sealed class MachineAccounts
             domain.State,
             vcpu.Schedulable.State is RunState.Running or RunState.Runnable,
             domain.ExitReason,
-            vcpu.Schedulable.Weight,
+            vcpu.Schedulable.Domain.Weight,
             account.CpuTime,
             account.WaitTime,
             account.Wakes,

@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using Tessera.Kernel.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Memory;
@@ -193,7 +194,7 @@ internal sealed unsafe class DomainMemory : IDisposable
                 return made;
             }
 
-            return (ulong*)_tables.Pointer + (512 * (Mfn.FromEntry(table[index]).Value - TableFirst.Value));
+            return (ulong*)_tables.Pointer + (512 * (PageTableEntry.FrameOf(table[index]).Value - TableFirst.Value));
         }
 
         ulong* level3 = NewTable(out ulong root);

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Kernel.Memory;
@@ -18,7 +19,7 @@ internal sealed class GuestMemory(DomainMemory memory, GuestWrites writes, IDoma
         {
             if (!Find(vcpu, userMode, address, forWriting: false, destination.Length, out ulong machineAddress, out int length))
                 return false;
-            memory.Frame(Mfn.FromEntry(machineAddress)).Slice((int)(machineAddress & 4095), length).CopyTo(destination);
+            memory.Frame(PageTableEntry.FrameOf(machineAddress)).Slice((int)(machineAddress & 4095), length).CopyTo(destination);
             destination = destination[length..];
             address += (ulong)length;
         }
@@ -56,7 +57,7 @@ internal sealed class GuestMemory(DomainMemory memory, GuestWrites writes, IDoma
     private bool Find(int vcpu, bool userMode, ulong address, bool forWriting, int wanted, out ulong machineAddress, out int length)
     {
         length = 0;
-        if (!mmu.Translate(vcpu, userMode, new VirtualAddress(address), forWriting, out machineAddress) || !memory.Has(Mfn.FromEntry(machineAddress)))
+        if (!mmu.Translate(vcpu, userMode, new VirtualAddress(address), forWriting, out machineAddress) || !memory.Has(PageTableEntry.FrameOf(machineAddress)))
             return false;
         length = Math.Min(wanted, 4096 - (int)(machineAddress & 4095));
         return true;

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Tessera.Kernel.Domains;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Traps;

@@ -4,6 +4,7 @@ using Tessera.Kernel.Domains;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Kernel.Traps;
@@ -187,7 +188,7 @@ internal sealed class InstructionEmulator
         if (size is not (1 or 2 or 4 or 8) || ((int)address & (size - 1)) != 0)
             return false;
         // Compilers narrow bit operations: the write may touch any aligned part of the entry.
-        ulong old = MemoryMarshal.Cast<byte, ulong>(vcpu.Domain.Memory.Frame(Mfn.FromEntry(entryAddress)))[(int)(entryAddress & 4095) / 8];
+        ulong old = MemoryMarshal.Cast<byte, ulong>(vcpu.Domain.Memory.Frame(PageTableEntry.FrameOf(entryAddress)))[(int)(entryAddress & 4095) / 8];
         int shift = (int)(address & 7) * 8;
         ulong mask = size == 8 ? ulong.MaxValue : (1UL << (size * 8)) - 1;
         ulong before = (old >> shift) & mask;

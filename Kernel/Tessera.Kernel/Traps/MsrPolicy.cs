@@ -1,5 +1,6 @@
 using Tessera.Kernel.Domains;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Kernel.Traps;
 

@@ -1,5 +1,6 @@
 using Iced.Intel;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Kernel.Traps;
 

@@ -3,6 +3,7 @@ using Tessera.Kernel.Domains;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -209,12 +210,12 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     private bool TryTableWrite(Vcpu vcpu, VirtualAddress address)
     {
         Domain domain = vcpu.Domain;
-        if (!domain.Mmu.FindEntry(vcpu.Index, address, out ulong entryAddress) || !domain.Memory.Has(Mfn.FromEntry(entryAddress)))
+        if (!domain.Mmu.FindEntry(vcpu.Index, address, out ulong entryAddress) || !domain.Memory.Has(PageTableEntry.FrameOf(entryAddress)))
             return false;
-        ulong entry = MemoryMarshal.Cast<byte, ulong>(domain.Memory.Frame(Mfn.FromEntry(entryAddress)))[(int)(entryAddress & 4095) / 8];
-        if ((entry & EntryPresent) == 0 || (entry & EntryWritable) != 0 || !domain.Memory.Has(Mfn.FromEntry(entry)))
+        ulong entry = MemoryMarshal.Cast<byte, ulong>(domain.Memory.Frame(PageTableEntry.FrameOf(entryAddress)))[(int)(entryAddress & 4095) / 8];
+        if ((entry & EntryPresent) == 0 || (entry & EntryWritable) != 0 || !domain.Memory.Has(PageTableEntry.FrameOf(entry)))
             return false;
-        Mfn table = Mfn.FromEntry(entry);
+        Mfn table = PageTableEntry.FrameOf(entry);
         return domain.Frames.TypeOf(table).Type is FrameType.L1 or FrameType.L2 or FrameType.L3 or FrameType.L4
             && _emulator.TryTableWrite(vcpu, address.Value, table.Address | (address.Value & 4095));
     }

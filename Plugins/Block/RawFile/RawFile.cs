@@ -32,7 +32,7 @@ public sealed record RawFileOptions
 /// with calls on the guest's own memory. A flush is fdatasync, a discard a hole punched. The file is locked (flock): one writer, or any readers.
 /// </summary>
 [Plugin("raw-file", PluginKind.BlockBackend, "1.1.0", Summary = "A disk in a file or block device of the host, byte for byte.", Options = typeof(RawFileOptions))]
-public sealed class RawFile : IGrowingBlockBackend
+public sealed class RawFile : IBlockBackend, IGrowingStorage
 {
     /// <summary>The largest read tried at once on the submitting thread: copying more would keep other requests waiting.</summary>
     private const int MostAtOnce = 128 << 10;

@@ -8,7 +8,7 @@ namespace Tessera.Plugins.Block.Throttle;
 /// serves domains round robin, whatever they are worth). A flush, a discard and a run of zeroes count as a request of no bytes.
 /// </summary>
 [Plugin("throttle", PluginKind.BlockBackend, "1.0.0", Summary = "Bounds the rate of another backend, and shares a rate between disks by weight.", Options = typeof(ThrottleOptions))]
-public sealed class Throttle : IGrowingBlockBackend
+public sealed class Throttle : IBlockBackend
 {
     private readonly ThrottleOptions _options;
     private readonly IBlockBackend _inner;
@@ -60,11 +60,11 @@ public sealed class Throttle : IGrowingBlockBackend
     }
 
     /// <inheritdoc/>
-    public long Grow()
+    public T? TryGet<T>()
+        where T : class
     {
-        if (_inner is IGrowingBlockBackend growing)
-            _geometry = _geometry with { Size = growing.Grow() };
-        return _geometry.Size;
+        T? beneath = _inner.TryGet<T>();
+        return typeof(T) == typeof(IGrowingStorage) && beneath is IGrowingStorage growing ? new Growth(this, growing) as T : beneath;
     }
 
     /// <inheritdoc/>
@@ -75,5 +75,15 @@ public sealed class Throttle : IGrowingBlockBackend
         _inner.Dispose();
         if (IsAlone)
             _group?.Dispose();
+    }
+
+    /// <summary>The storage beneath grows, and requests for more of it are let through.</summary>
+    private sealed class Growth(Throttle throttle, IGrowingStorage beneath) : IGrowingStorage
+    {
+        public long Grow()
+        {
+            throttle._geometry = throttle._geometry with { Size = beneath.Grow() };
+            return throttle._geometry.Size;
+        }
     }
 }

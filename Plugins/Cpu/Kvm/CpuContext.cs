@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Kvm;
 

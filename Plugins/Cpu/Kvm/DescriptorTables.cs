@@ -1,5 +1,6 @@
 using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Kvm;
 
@@ -27,16 +28,16 @@ internal sealed unsafe class DescriptorTables
     public int LdtEntries { get; private set; }
 
     /// <summary>Maps other frames.</summary>
-    public void Set(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+    public void Set(in GuestDescriptorTables tables)
     {
-        Check(gdtFrames.Length, gdtEntries, _gdt.Length, nameof(gdtFrames));
-        Check(ldtFrames.Length, ldtEntries, _ldt.Length, nameof(ldtFrames));
+        Check(tables.GdtFrames.Length, tables.GdtEntries, _gdt.Length, nameof(tables.GdtFrames));
+        Check(tables.LdtFrames.Length, tables.LdtEntries, _ldt.Length, nameof(tables.LdtFrames));
         for (int page = 0; page < _gdt.Length; page++)
-            _gdt[page] = Map(page, page < gdtFrames.Length ? gdtFrames[page] : Mfn.None);
+            _gdt[page] = Map(page, page < tables.GdtFrames.Length ? tables.GdtFrames[page] : Mfn.None);
         for (int page = 0; page < _ldt.Length; page++)
-            _ldt[page] = Map(EngineArea.GuestGdtFrames + 2 + page, page < ldtFrames.Length ? ldtFrames[page] : Mfn.None);
-        _gdtEntries = gdtEntries;
-        LdtEntries = ldtEntries;
+            _ldt[page] = Map(EngineArea.GuestGdtFrames + 2 + page, page < tables.LdtFrames.Length ? tables.LdtFrames[page] : Mfn.None);
+        _gdtEntries = tables.GdtEntries;
+        LdtEntries = tables.LdtEntries;
     }
 
     /// <summary>The descriptor a selector names; 0, which is never valid, when there is none.</summary>

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Kvm;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Kvm;
 
@@ -119,9 +120,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     }
 
     /// <inheritdoc/>
-    public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+    public void SetDescriptorTables(in GuestDescriptorTables tables)
     {
-        _context.Tables.Set(gdtFrames, gdtEntries, ldtFrames, ldtEntries);
+        _context.Tables.Set(tables);
         _context.LoadLocalTable(_area.Ldt(_index));
     }
 

@@ -5,6 +5,7 @@ using Tessera.Plugins.Cpu.Software.Native;
 using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Software;
 

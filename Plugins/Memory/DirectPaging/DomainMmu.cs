@@ -1,4 +1,5 @@
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -299,7 +300,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     private bool Walk(Mfn root, VirtualAddress address, ulong needed, int lastLevel, out Mfn frame)
     {
         frame = root;
-        if (!address.IsCanonical || PageTableEntry.IsVmmSlot(PageTableEntry.Index(address.Value, level: 4)))
+        if (!address.IsCanonical || GuestEntry.IsVmmSlot(PageTableEntry.Index(address.Value, level: 4)))
             return false;
         for (int level = 4; level >= lastLevel; level--)
         {
@@ -308,7 +309,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             ulong entry = Volatile.Read(ref _host.Table(frame)[PageTableEntry.Index(address.Value, level)]);
             if ((entry & needed) != needed)
                 return false;
-            frame = Mfn.FromEntry(entry);
+            frame = PageTableEntry.FrameOf(entry);
         }
 
         return _frames.Has(frame);

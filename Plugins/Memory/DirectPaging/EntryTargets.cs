@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Plugins.Memory.DirectPaging;
@@ -29,14 +30,14 @@ internal sealed class EntryTargets(IMmuHost host)
     /// <summary>Takes the page that a level-1 entry maps.</summary>
     public XenErrno TakePage(ulong entry)
     {
-        Mfn target = Mfn.FromEntry(entry);
+        Mfn target = PageTableEntry.FrameOf(entry);
         if ((entry & PageTableEntry.Writable) != 0)
             return Error(_frames.TakeType(target, FrameType.Writable));
         return _frames.TakeReference(target) ? XenErrno.Success : XenErrno.EPERM;
     }
 
     /// <summary>Takes the table that an entry of a level above 1 refers to; the first reference asks for its validation.</summary>
-    public TypeReference TakeTable(ulong entry, int level) => _frames.TakeType(Mfn.FromEntry(entry), (FrameType)(level - 1));
+    public TypeReference TakeTable(ulong entry, int level) => _frames.TakeType(PageTableEntry.FrameOf(entry), (FrameType)(level - 1));
 
     /// <summary>Lets go of the page that a level-1 entry mapped.</summary>
     public void DropPage(ulong address, ulong entry)
@@ -64,7 +65,7 @@ internal sealed class EntryTargets(IMmuHost host)
     /// <summary>Puts the VMM's own entries into a level-4 table.</summary>
     public void InstallVmmSlots(Mfn frame)
     {
-        for (int index = PageTableEntry.FirstVmmSlot; index <= PageTableEntry.LastVmmSlot; index++)
+        for (int index = GuestEntry.FirstVmmSlot; index <= GuestEntry.LastVmmSlot; index++)
             Change(frame, index, VmmEntry(index));
     }
 
@@ -83,7 +84,7 @@ internal sealed class EntryTargets(IMmuHost host)
     // Where the guest can reach its tables, an entry may be anything by now; it must be a frame of the domain to have accounts at all.
     private Mfn Own(ulong entry, int level)
     {
-        Mfn target = Mfn.FromEntry(entry);
+        Mfn target = PageTableEntry.FrameOf(entry);
         return _frames.Has(target) ? target : throw new TamperedTablesException($"a page-table entry of level {level} that was never accepted (0x{entry:x})");
     }
 }

@@ -1,4 +1,5 @@
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Plugins.Memory.DirectPaging;
@@ -88,10 +89,10 @@ internal sealed class TableWork(IMmuHost host, EntryTargets targets)
             if (_budget-- <= 0)
                 return;
             ulong entry = table[step.Index];
-            if (!PageTableEntry.IsPresent(entry) || (step.Level == 4 && PageTableEntry.IsVmmSlot(step.Index)))
+            if (!PageTableEntry.IsPresent(entry) || (step.Level == 4 && GuestEntry.IsVmmSlot(step.Index)))
                 continue;
             TypeReference taken = TypeReference.Taken;
-            XenErrno error = !PageTableEntry.TryAdjust(ref entry, step.Level) ? XenErrno.EINVAL
+            XenErrno error = !GuestEntry.TryAdjust(ref entry, step.Level) ? XenErrno.EINVAL
                 : step.Level == 1 ? targets.TakePage(entry) : EntryTargets.Error(taken = targets.TakeTable(entry, step.Level));
             if (error != XenErrno.Success)
             {
@@ -101,7 +102,7 @@ internal sealed class TableWork(IMmuHost host, EntryTargets targets)
 
             if (taken == TypeReference.TakenFirst)
             {
-                Push(Mfn.FromEntry(entry), step.Level - 1, isDropping: false, end: PageTableEntry.EntriesPerTable);
+                Push(PageTableEntry.FrameOf(entry), step.Level - 1, isDropping: false, end: PageTableEntry.EntriesPerTable);
                 return;
             }
 
@@ -116,7 +117,7 @@ internal sealed class TableWork(IMmuHost host, EntryTargets targets)
         // The table above goes on after the entry that led here.
         ref Step above = ref _steps[_depth - 1];
         ulong adjusted = host.Table(above.Frame)[above.Index];
-        _ = PageTableEntry.TryAdjust(ref adjusted, above.Level);
+        _ = GuestEntry.TryAdjust(ref adjusted, above.Level);
         targets.Change(above.Frame, above.Index, adjusted);
         above.Index++;
     }
@@ -131,7 +132,7 @@ internal sealed class TableWork(IMmuHost host, EntryTargets targets)
                 return;
             int index = step.Index++;
             ulong entry = table[index];
-            if (!PageTableEntry.IsPresent(entry) || (step.Level == 4 && PageTableEntry.IsVmmSlot(index)))
+            if (!PageTableEntry.IsPresent(entry) || (step.Level == 4 && GuestEntry.IsVmmSlot(index)))
                 continue;
             if (step.Level == 1)
                 targets.DropPage(EntryTargets.Address(step.Frame, index), entry);

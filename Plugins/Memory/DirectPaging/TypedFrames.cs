@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Plugins.Memory.DirectPaging;
@@ -95,17 +96,17 @@ internal sealed class TypedFrames
     /// <returns>ERESTART, with nothing written, while the new target's validation goes on.</returns>
     public XenErrno WriteEntry(Mfn table, int level, int index, ulong entry, bool keepAccessedDirty)
     {
-        if (level == 4 && PageTableEntry.IsVmmSlot(index))
+        if (level == 4 && GuestEntry.IsVmmSlot(index))
             return XenErrno.EINVAL;
         ref ulong slot = ref _host.Table(table)[index];
         ulong old = Volatile.Read(ref slot);
         bool present = PageTableEntry.IsPresent(entry);
-        if (present && !PageTableEntry.TryAdjust(ref entry, level))
+        if (present && !GuestEntry.TryAdjust(ref entry, level))
             return XenErrno.EINVAL;
-        bool sameTarget = present && PageTableEntry.SameTarget(old, entry, level);
+        bool sameTarget = present && GuestEntry.SameTarget(old, entry, level);
         if (present && !sameTarget)
         {
-            XenErrno error = level > 1 ? Hold(Mfn.FromEntry(entry), level - 1) : _targets.TakePage(entry);
+            XenErrno error = level > 1 ? Hold(PageTableEntry.FrameOf(entry), level - 1) : _targets.TakePage(entry);
             if (error != XenErrno.Success)
                 return error;
         }
@@ -175,10 +176,10 @@ internal sealed class TypedFrames
         const ulong SetByCpu = PageTableEntry.Accessed | PageTableEntry.Dirty;
         ulong adjusted = entry;
         return PageTableEntry.IsPresent(entry)
-            && PageTableEntry.TryAdjust(ref adjusted, level) && adjusted == entry
+            && GuestEntry.TryAdjust(ref adjusted, level) && adjusted == entry
             && ((Volatile.Read(ref _host.Table(table)[index]) ^ entry) & ~SetByCpu) == 0
             && (level == 1 ? _targets.TakePage(entry) == XenErrno.Success
-                : _frames.TypeOf(Mfn.FromEntry(entry)).Type == FrameType.L1 && _targets.TakeTable(entry, level) == TypeReference.Taken);
+                : _frames.TypeOf(PageTableEntry.FrameOf(entry)).Type == FrameType.L1 && _targets.TakeTable(entry, level) == TypeReference.Taken);
     }
 
     /// <summary>Writes a quadword of a frame that is no table and no descriptor table.</summary>

@@ -126,14 +126,9 @@ public sealed partial class BvtScheduler
     /// <summary>Takes weight and warp parameters from the handle. The vCPU is in no queue.</summary>
     private void TakeOptions(BvtVcpu record)
     {
-        BvtDomainOptions options = record.Vcpu.Options switch
-        {
-            null => NoWarp,
-            BvtDomainOptions own => own,
-            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; bvt needs {nameof(BvtDomainOptions)}."),
-        };
+        BvtDomainOptions options = record.Vcpu.Domain.OptionsOr(NoWarp);
         bool wasOn = record.WarpOn;
-        record.Weight = record.Vcpu.Weight;
+        record.Weight = record.Vcpu.Domain.Weight;
         record.WarpOn = options.Warp && options.WarpValue > Nanoseconds.Zero;
         record.WarpValue = VirtualTime.FromNanoseconds(options.WarpValue.Value);
         record.WarpLimit = options.WarpLimit;

@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 
 namespace Tessera.Plugins.Schedulers.Credit;
 

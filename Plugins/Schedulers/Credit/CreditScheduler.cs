@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -40,6 +40,8 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
 {
     /// <summary>Xen's CSCHED_TICKS_PER_TSLICE.</summary>
     private const int TicksPerSlice = 3;
+
+    private static readonly CreditDomainOptions NoCap = new();
 
     private readonly long _slice = options.Timeslice.Value;
     private readonly long _tick = options.Timeslice.Value / TicksPerSlice;
@@ -171,8 +173,8 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
 
     /// <summary>Nobody's debt is more than a time slice, and at a cap that is earned back in a time slice over the cap.</summary>
     public Entitlement EntitlementOf(SchedulableVcpu vcpu) => Of(vcpu).Domain.Cap is > 0 and var cap
-        ? new(vcpu.Weight, Reserved: 0, Math.Min(1, cap / 100.0), new(_slice * 100 / cap))
-        : Entitlement.ByWeight(vcpu.Weight);
+        ? new(vcpu.Domain.Weight, Reserved: 0, Math.Min(1, cap / 100.0), new(_slice * 100 / cap))
+        : Entitlement.ByWeight(vcpu.Domain.Weight);
 
     public string Describe(SchedulableVcpu vcpu)
     {
@@ -288,13 +290,7 @@ public sealed partial class CreditScheduler(CreditOptions options) : IScheduler
 
     private void TakeParameters(CreditVcpu record)
     {
-        int cap = record.Vcpu.Options switch
-        {
-            null => 0,
-            CreditDomainOptions own => own.Cap,
-            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; credit needs {nameof(CreditDomainOptions)}."),
-        };
-        SetParameters(record.Domain, record.Vcpu.Weight, cap);
+        SetParameters(record.Domain, record.Vcpu.Domain.Weight, record.Vcpu.Domain.OptionsOr(NoCap).Cap);
         int allowed = 0;
         for (int pcpu = 0; pcpu < _queues.Length; pcpu++)
             allowed += record.Vcpu.Affinity.Contains(new PcpuId(pcpu)) ? 1 : 0;

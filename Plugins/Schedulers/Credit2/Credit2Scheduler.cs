@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -32,6 +32,8 @@ namespace Tessera.Plugins.Schedulers.Credit2;
 [SchedulerProperties(ShareErrorPercent = 1, StarvationBoundMs = 20, WakeLatencyBoundMs = 1, CapOption = nameof(Credit2DomainOptions.Cap))]
 public sealed partial class Credit2Scheduler(Credit2Options options) : IScheduler
 {
+    private static readonly Credit2DomainOptions NoCap = new();
+
     private readonly VcpuHeap<Credit2Domain> _replenishments = new(0);
     private readonly Dictionary<DomainId, Credit2Domain> _domains = [];
     private PolicyTimer _timer = null!;
@@ -123,7 +125,7 @@ public sealed partial class Credit2Scheduler(Credit2Options options) : ISchedule
         _queues.Dequeue(record, slot: 0);
         _queues.Leave(record);
         CountWeight(record.Weight, -1);
-        record.Weight = vcpu.Weight;
+        record.Weight = vcpu.Domain.Weight;
         CountWeight(record.Weight, 1);
         _queues.Join(record);
         record.Domain.Return(record);
@@ -142,8 +144,8 @@ public sealed partial class Credit2Scheduler(Credit2Options options) : ISchedule
     }
 
     public Entitlement EntitlementOf(SchedulableVcpu vcpu) => Of(vcpu).Domain is { Capped: true } domain
-        ? new(vcpu.Weight, Reserved: 0, Math.Min(1, domain.CapPercent / 100.0), new(Credit2Domain.ReplenishmentPeriod))
-        : Entitlement.ByWeight(vcpu.Weight);
+        ? new(vcpu.Domain.Weight, Reserved: 0, Math.Min(1, domain.CapPercent / 100.0), new(Credit2Domain.ReplenishmentPeriod))
+        : Entitlement.ByWeight(vcpu.Domain.Weight);
 
     public string Describe(SchedulableVcpu vcpu)
     {
@@ -239,12 +241,5 @@ public sealed partial class Credit2Scheduler(Credit2Options options) : ISchedule
         record.Domain.Return(record);
     }
 
-    private void TakeOptions(Credit2Vcpu record, Nanoseconds now) => record.Domain.SetCap(
-        record.Vcpu.Options switch
-        {
-            null => 0,
-            Credit2DomainOptions own => own.Cap,
-            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; credit2 needs {nameof(Credit2DomainOptions)}."),
-        },
-        now);
+    private static void TakeOptions(Credit2Vcpu record, Nanoseconds now) => record.Domain.SetCap(record.Vcpu.Domain.OptionsOr(NoCap).Cap, now);
 }

@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -37,6 +37,8 @@ namespace Tessera.Plugins.Schedulers.Eevdf;
 [SchedulerProperties(ShareErrorPercent = 3, StarvationBoundMs = 40, WakeLatencyBoundMs = 30)]
 public sealed class EevdfScheduler(EevdfOptions options) : IScheduler
 {
+    private static readonly EevdfDomainOptions Defaults = new();
+
     private readonly long _quantum = options.RequestLength.Value;
     private PcpuTable<EevdfVcpu> _pcpus = null!;
     private RunQueue[] _queues = [];
@@ -248,14 +250,9 @@ public sealed class EevdfScheduler(EevdfOptions options) : IScheduler
 
     private void TakeParameters(EevdfVcpu record)
     {
-        EevdfDomainOptions? own = record.Vcpu.Options switch
-        {
-            null => null,
-            EevdfDomainOptions given => given,
-            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; eevdf needs {nameof(EevdfDomainOptions)}."),
-        };
-        record.Weight = record.Vcpu.Weight;
-        record.Request = own is { RequestLength.Value: > 0 } ? own.RequestLength.Value : _quantum;
+        EevdfDomainOptions own = record.Vcpu.Domain.OptionsOr(Defaults);
+        record.Weight = record.Vcpu.Domain.Weight;
+        record.Request = own.RequestLength > Nanoseconds.Zero ? own.RequestLength.Value : _quantum;
         int allowed = 0;
         for (int pcpu = 0; pcpu < _pcpus.Count; pcpu++)
             allowed += record.Vcpu.Affinity.Contains(new PcpuId(pcpu)) ? 1 : 0;

@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Plugins.Schedulers.Eevdf;

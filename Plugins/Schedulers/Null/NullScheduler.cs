@@ -64,11 +64,6 @@ public sealed class NullScheduler : IScheduler
 
     public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => Of(vcpu).Runnable = false;
 
-    /// <summary>There is nobody to offer the CPU to.</summary>
-    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-    }
-
     public Decision Schedule(in SchedulingPoint point)
     {
         int pcpu = point.Pcpu.Index;

@@ -31,15 +31,10 @@ public sealed class RoundRobinScheduler(RoundRobinOptions options) : IScheduler
     public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
     {
         _line.AddLast(Place(vcpu));
-        AskIdle(vcpu.Affinity);
+        _machine.RequestIdle(vcpu.Affinity);
     }
 
     public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => Leave(Place(vcpu));
-
-    /// <summary>Schedule follows, and puts it at the end of the line anyway.</summary>
-    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-    }
 
     public Decision Schedule(in SchedulingPoint point)
     {
@@ -52,14 +47,14 @@ public sealed class RoundRobinScheduler(RoundRobinOptions options) : IScheduler
         if (next is not null)
             _line.Remove(next);
         if (current is not null && current != next?.Value)
-            AskIdle(current.Affinity);
+            _machine.RequestIdle(current.Affinity);
         return new(next?.Value, options.Slice);
     }
 
     public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
     {
         if (Place(vcpu).List is not null)
-            AskIdle(vcpu.Affinity);
+            _machine.RequestIdle(vcpu.Affinity);
     }
 
     public string Describe(SchedulableVcpu vcpu) => Place(vcpu).List is null ? "not in line" : $"in line with {_line.Count - 1} others";
@@ -67,13 +62,4 @@ public sealed class RoundRobinScheduler(RoundRobinOptions options) : IScheduler
     private static LinkedListNode<SchedulableVcpu> Place(SchedulableVcpu vcpu) => (LinkedListNode<SchedulableVcpu>)vcpu.PolicyData!;
 
     private static void Leave(LinkedListNode<SchedulableVcpu> place) => place.List?.Remove(place);
-
-    private void AskIdle(CpuSet affinity)
-    {
-        for (PcpuId pcpu = new(0); pcpu.Index < _machine.PcpuCount; pcpu = new(pcpu.Index + 1))
-        {
-            if (affinity.Contains(pcpu) && _machine.Running(pcpu) is null)
-                _machine.RequestReschedule(pcpu);
-        }
-    }
 }

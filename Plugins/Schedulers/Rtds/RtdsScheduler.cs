@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -295,14 +295,9 @@ public sealed class RtdsScheduler : IScheduler
             _pcpus.Request(last.Pcpu);
     }
 
-    private void TakeParameters(RtdsVcpu record)
+    private static void TakeParameters(RtdsVcpu record)
     {
-        RtdsDomainOptions own = record.Vcpu.Options switch
-        {
-            null => Defaults,
-            RtdsDomainOptions given => given,
-            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; rtds needs {nameof(RtdsDomainOptions)}."),
-        };
+        RtdsDomainOptions own = record.Vcpu.Domain.OptionsOr(Defaults);
         record.Period = own.Period.Value;
         record.Budget = Math.Min(own.Budget.Value, own.Period.Value);
         record.ExtraTime = own.ExtraTime;

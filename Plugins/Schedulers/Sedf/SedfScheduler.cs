@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -159,9 +159,9 @@ public sealed partial class SedfScheduler : IScheduler
     {
         SedfVcpu record = Of(vcpu);
         if (record.FullSlice == 0)
-            return Entitlement.ByWeight(vcpu.Weight);
+            return Entitlement.ByWeight(vcpu.Domain.Weight);
         double reserved = record.FullSlice / (double)record.FullPeriod;
-        return new(record.ExtraTime ? vcpu.Weight : 0, reserved, record.ExtraTime ? 1 : reserved, new(record.FullPeriod));
+        return new(record.ExtraTime ? vcpu.Domain.Weight : 0, reserved, record.ExtraTime ? 1 : reserved, new(record.FullPeriod));
     }
 
     public string Describe(SchedulableVcpu vcpu)
@@ -239,13 +239,8 @@ public sealed partial class SedfScheduler : IScheduler
 
     private static void TakeParameters(SedfVcpu record)
     {
-        SedfDomainOptions own = record.Vcpu.Options switch
-        {
-            null => Defaults,
-            SedfDomainOptions given => given,
-            object other => throw new ArgumentException($"vCPU {record.Vcpu.Id} has options of type {other.GetType().Name}; sedf needs {nameof(SedfDomainOptions)}."),
-        };
-        record.Weight = record.Vcpu.Weight;
+        SedfDomainOptions own = record.Vcpu.Domain.OptionsOr(Defaults);
+        record.Weight = record.Vcpu.Domain.Weight;
         record.FullPeriod = own.Period.Value;
         record.FullSlice = Math.Min(own.Slice.Value, own.Period.Value);
         record.Latency = own.Latency;

@@ -1,4 +1,4 @@
-using Tessera.Plugins.Schedulers.Common;
+using Tessera.Sdk.SchedulerParts;
 using Tessera.Sdk;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
@@ -158,8 +158,8 @@ public sealed class StrideScheduler(StrideOptions options) : IScheduler
         _queues.Leave(record);
 
         // remain is CPU time owed or owing, in strides: the same time in the new ones.
-        record.Remain = record.Remain * record.Weight / vcpu.Weight;
-        record.Weight = vcpu.Weight;
+        record.Remain = record.Remain * record.Weight / vcpu.Domain.Weight;
+        record.Weight = vcpu.Domain.Weight;
         _queues.Join(record);
         if (runnable)
             Join(record, now);

@@ -23,15 +23,15 @@ internal sealed class ShareCheck : Check
             double[] times = Simulated.CpuTimes(machine, hogs);
             if (Simulated.Ejected(machine) is { } ejected)
                 return Failed(ejected);
-            double total = hogs.Sum(static hog => hog.Weight);
+            double total = hogs.Sum(static hog => hog.Domain.Weight);
             for (int index = 0; index < hogs.Length; index++)
             {
-                double ideal = Simulated.Window.TotalSeconds * pcpus * hogs[index].Weight / total;
+                double ideal = Simulated.Window.TotalSeconds * pcpus * hogs[index].Domain.Weight / total;
                 double error = Math.Abs(times[index] - ideal) / ideal;
                 if (error <= worst)
                     continue;
                 worst = error;
-                where = $"; the worst: weight {hogs[index].Weight} on {pcpus} pCPU(s) got {times[index]:0.000} s of an ideal {ideal:0.000} s";
+                where = $"; the worst: weight {hogs[index].Domain.Weight} on {pcpus} pCPU(s) got {times[index]:0.000} s of an ideal {ideal:0.000} s";
             }
         }
 

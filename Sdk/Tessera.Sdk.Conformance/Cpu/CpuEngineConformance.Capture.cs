@@ -4,6 +4,7 @@ using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
 using NUnit.Framework;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Sdk.Conformance.Cpu;

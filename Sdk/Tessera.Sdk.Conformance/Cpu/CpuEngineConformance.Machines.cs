@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Iced.Intel;
 using NUnit.Framework;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Sdk.Conformance.Cpu;

@@ -1,6 +1,7 @@
 using Iced.Intel;
 using NUnit.Framework;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Sdk.Conformance.Cpu;
@@ -66,7 +67,7 @@ public abstract partial class CpuEngineConformance
         Span<ulong> gdt = guest.Words(EngineGuest.FirstData + 8);
         gdt[6] = 0x00affb000000ffff;
         gdt[5] = 0x00cff3000000ffff;
-        guest.Cpus[0].SetDescriptorTables([guest.Frame(EngineGuest.FirstData + 8)], 512, [], 0);
+        guest.Cpus[0].SetDescriptorTables(new([guest.Frame(EngineGuest.FirstData + 8)], 512, [], 0));
         guest.Assemble(code =>
         {
             code.mov(eax, ds);
@@ -89,8 +90,8 @@ public abstract partial class CpuEngineConformance
     {
         using EngineGuest guest = new(Engine);
         Mfn frame = guest.Frame(EngineGuest.FirstData);
-        Assert.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables([frame], 513, [], 0));
-        Assert.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables([new Mfn(1L << 30)], 1, [], 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([frame], 513, [], 0)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => guest.Cpus[0].SetDescriptorTables(new([new Mfn(1L << 30)], 1, [], 0)));
     });
 
     private EngineGuest WithVectors(bool wide)

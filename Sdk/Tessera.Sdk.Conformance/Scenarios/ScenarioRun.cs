@@ -93,7 +93,7 @@ internal sealed class ScenarioRun
 
     private void Join(int index)
     {
-        _vcpus[index] = new(new VcpuId(new DomainId((ushort)++_domains), 0));
+        _vcpus[index] = new(new SchedulableDomain(new DomainId((ushort)++_domains)));
         _pauses[index] = 0;
         _machine.Core.Add(_vcpus[index], _machine.Now);
     }
@@ -128,13 +128,13 @@ internal sealed class ScenarioRun
                 Join(step.Vcpu);
                 break;
             case StepKind.Weight:
-                core.Adjust(vcpu, (int)Math.Clamp(step.Argument, 1, int.MaxValue), null, null, now);
+                core.Adjust(vcpu.Domain, (int)Math.Clamp(step.Argument, 1, int.MaxValue), null, null, now);
                 break;
             case StepKind.Affinity:
-                core.Adjust(vcpu, null, null, AffinityOf(step.Argument), now);
+                core.Adjust(vcpu, AffinityOf(step.Argument), now);
                 break;
             case StepKind.Options when _declaration.DefaultOptions is { } options:
-                core.Adjust(vcpu, null, options(), null, now);
+                core.Adjust(vcpu.Domain, null, options(), null, now);
                 break;
             case StepKind.Decide:
                 _machine.Decide((int)(step.Argument % _scenario.Pcpus));

@@ -1,3 +1,5 @@
+using Tessera.Sdk.Cpu.X64;
+
 namespace Tessera.Sdk.Cpu;
 
 /// <summary>

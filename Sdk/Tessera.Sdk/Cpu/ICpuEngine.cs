@@ -1,3 +1,4 @@
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Sdk.Cpu;
@@ -60,15 +61,8 @@ public interface IGuestCpu : IDisposable
     /// <param name="deadline">CLOCK_MONOTONIC instant; a past one returns Preempted without (or after almost no) guest progress.</param>
     Trap Run(IEngineThread thread, Nanoseconds deadline);
 
-    /// <summary>
-    /// Makes frames the CPU's descriptor tables. Descriptors are validated by the caller (DPL 3, no gates); selectors 0xe000 and up
-    /// stay the engine's own flat segments with Xen's values (0xe023 32-bit code, 0xe02b data, 0xe033 64-bit code).
-    /// </summary>
-    /// <param name="gdtFrames">Up to 14 frames of 512 descriptors.</param>
-    /// <param name="gdtEntries">Descriptors in the GDT.</param>
-    /// <param name="ldtFrames">Up to 16 frames; empty for no LDT.</param>
-    /// <param name="ldtEntries">Descriptors in the LDT.</param>
-    void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries);
+    /// <summary>Makes frames the CPU's descriptor tables.</summary>
+    void SetDescriptorTables(in GuestDescriptorTables tables);
 }
 
 /// <summary>Why guest code stopped.</summary>
@@ -118,27 +112,6 @@ public struct Trap
     public string? Diagnosis;
 }
 
-/// <summary>A vCPU's register state in ring 3.</summary>
-[System.Runtime.InteropServices.StructLayout(System.Runtime.InteropServices.LayoutKind.Sequential)]
-public struct GuestCpuState
-{
-#pragma warning disable CS1591 // The registers' own names say what they are (AMD64 manual, volume 1, section 3).
-    public ulong Rax, Rbx, Rcx, Rdx, Rsi, Rdi, Rsp, Rbp, R8, R9, R10, R11, R12, R13, R14, R15, Rip, Rflags;
-    public ulong FsBase, GsBase;
-    public ulong Dr0, Dr1, Dr2, Dr3, Dr6, Dr7;
-    public ushort Cs, Ss, Ds, Es, Fs, Gs;
-#pragma warning restore CS1591
-
-    /// <summary>The L4 table to run on.</summary>
-    public Mfn Root;
-
-    /// <summary>Code segment is a flat 32-bit one (compatibility mode), not 64-bit.</summary>
-    public bool Is32Bit;
-
-    /// <summary>CR0.TS: the next vector or x87 instruction raises #NM.</summary>
-    public bool TaskSwitched;
-}
-
 /// <summary>A machine to create.</summary>
 public sealed record GuestMachineLayout
 {
@@ -161,11 +134,6 @@ public sealed record GuestMachineLayout
 /// <param name="HostAddress">Where they lie in this process, page aligned; valid until the machine is disposed.</param>
 /// <param name="IsReadOnly">The guest can never write it, whatever its page tables say.</param>
 public readonly record struct MemoryRegion(Mfn First, long Frames, nint HostAddress, bool IsReadOnly);
-
-/// <summary>One entry of every L4 table.</summary>
-/// <param name="Slot">Index 0 to 511.</param>
-/// <param name="Entry">The entry's value.</param>
-public readonly record struct RootEntry(int Slot, ulong Entry);
 
 /// <summary>What an engine found on this host and tells the kernel.</summary>
 public sealed record EngineFacts

@@ -35,6 +35,14 @@ public interface IBlockBackend : IDisposable
 
     /// <summary>Why requests wait or end with errors at present, for people: what was tried and what came of it; null when they need not. Any thread.</summary>
     string? Problem => null;
+
+    /// <summary>
+    /// What it can do besides, such as <see cref="IGrowingStorage"/>; null when it cannot. Asked after <see cref="Open"/>. A decorating backend answers by
+    /// what the one beneath can, and with an object of its own where it must know of it.
+    /// </summary>
+    /// <typeparam name="T">The interface of that power.</typeparam>
+    T? TryGet<T>()
+        where T : class => this as T;
 }
 
 /// <summary>Whether a disk will be written.</summary>

@@ -1,4 +1,5 @@
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Sdk.Memory;
 

@@ -93,8 +93,8 @@ public readonly record struct ByteSize(long Bytes)
 public static class SdkVersion
 {
     /// <summary>Grows with every breaking change of a contract.</summary>
-    public const int Major = 1;
+    public const int Major = 2;
 
     /// <summary>Grows with every addition.</summary>
-    public const int Minor = 2;
+    public const int Minor = 0;
 }

@@ -31,8 +31,13 @@ public interface IScheduler
     /// </summary>
     void Sleep(SchedulableVcpu vcpu, Nanoseconds now);
 
-    /// <summary>The running vCPU offers its pCPU to others; it stays runnable, and <see cref="Schedule"/> follows.</summary>
-    void Yield(SchedulableVcpu vcpu, Nanoseconds now);
+    /// <summary>
+    /// The running vCPU offers its pCPU to others; it stays runnable, and <see cref="Schedule"/> follows. Empty for a policy that puts who ran behind the
+    /// others anyway.
+    /// </summary>
+    void Yield(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+    }
 
     /// <summary>
     /// Decides what this pCPU runs now. Charge <see cref="SchedulingPoint.Current"/> for <see cref="SchedulingPoint.Ran"/>
@@ -42,20 +47,23 @@ public interface IScheduler
     Decision Schedule(in SchedulingPoint point);
 
     /// <summary>
-    /// A vCPU's parameters (<see cref="SchedulableVcpu.Options"/>, <see cref="SchedulableVcpu.Weight"/>) or affinity changed;
-    /// the handle has the new ones already. Called at any moment in the vCPU's life.
+    /// The parameters of a vCPU's domain (<see cref="SchedulableDomain.Weight"/>, <see cref="SchedulableDomain.Options"/>) or its affinity changed; the
+    /// handles have the new ones already. Called for each vCPU that it concerns, at any moment in its life. Empty for a policy that reads them anew at each
+    /// decision and has no queue by affinity; a new affinity may fit an idle pCPU that must be asked (<see cref="ISchedulerMachine.RequestIdle"/>).
     /// </summary>
-    void Adjust(SchedulableVcpu vcpu, Nanoseconds now);
+    void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
+    {
+    }
 
     /// <summary>
-    /// What the policy owes a vCPU by its parameters: a share by weight, unless it says otherwise. A policy with caps, budgets or reservations says so
-    /// here, or the watchdog takes the waiting that they demand for starvation. Depends on the parameters alone; asked after <see cref="Add"/> and
-    /// <see cref="Adjust"/>.
+    /// What the policy owes a vCPU by its parameters: a share by weight, unless it says otherwise. This is how a policy with caps, budgets or reservations
+    /// says that a vCPU may be runnable and not entitled to run for a while; the watchdog goes by nothing else, and takes other waiting for starvation.
+    /// Depends on the parameters alone; asked after <see cref="Add"/> and <see cref="Adjust"/>.
     /// </summary>
-    Entitlement EntitlementOf(SchedulableVcpu vcpu) => Entitlement.ByWeight(vcpu.Weight);
+    Entitlement EntitlementOf(SchedulableVcpu vcpu) => Entitlement.ByWeight(vcpu.Domain.Weight);
 
-    /// <summary>Describes the policy's own state of a vCPU (virtual times, credits, queue) in a line, for reports and failure dumps.</summary>
-    string Describe(SchedulableVcpu vcpu);
+    /// <summary>Describes the policy's own state of a vCPU (virtual times, credits, queue) in a line, for reports and failure dumps; empty when there is nothing to say.</summary>
+    string Describe(SchedulableVcpu vcpu) => "";
 }
 
 /// <summary>What a scheduling policy may know of and ask from the machine.</summary>
@@ -69,6 +77,26 @@ public interface ISchedulerMachine
 
     /// <summary>Asks that a physical CPU calls <see cref="IScheduler.Schedule"/> soon, cutting the running slice short. Idempotent.</summary>
     void RequestReschedule(PcpuId pcpu);
+
+    /// <summary>
+    /// Asks every idle physical CPU of a set to call <see cref="IScheduler.Schedule"/> soon: when somebody was queued whom one of them could run. A policy
+    /// that knows better which one to ask uses <see cref="RequestReschedule"/>.
+    /// </summary>
+    /// <param name="among">The set; usually the affinity of the vCPU that was queued.</param>
+    /// <returns>Whether there was one.</returns>
+    bool RequestIdle(CpuSet among)
+    {
+        bool found = false;
+        for (PcpuId pcpu = new(0); pcpu.Index < PcpuCount; pcpu = new(pcpu.Index + 1))
+        {
+            if (!among.Contains(pcpu) || Running(pcpu) is not null)
+                continue;
+            RequestReschedule(pcpu);
+            found = true;
+        }
+
+        return found;
+    }
 
     /// <summary>Asks for a call of <see cref="IScheduler.Schedule"/> on a pCPU at this instant at the latest; the earliest request counts, and Schedule clears it.</summary>
     void RequestRescheduleAt(PcpuId pcpu, Nanoseconds at);

@@ -16,47 +16,41 @@ public enum RunState
     Running,
 }
 
-/// <summary>A vCPU as schedulers see it: who it is, its parameters and its run state. The core writes it; policies read it and own <see cref="PolicyData"/>.</summary>
+/// <summary>A vCPU as schedulers see it: who it is, its domain, its affinity and its run state. The core writes it; policies read it and own <see cref="PolicyData"/>.</summary>
 public sealed class SchedulableVcpu
 {
     /// <summary>Makes the handle; done by the core's owner, and by tests.</summary>
-    /// <param name="id">Which vCPU.</param>
-    /// <param name="weight">Its domain's share weight, at least 1; 256 is the customary default.</param>
-    /// <param name="options">The policy's own per-domain options record, or null for its defaults.</param>
+    /// <param name="domain">Its domain.</param>
+    /// <param name="index">Its index in the domain, from 0.</param>
     /// <param name="affinity">The pCPUs it may run on; null means all.</param>
-    public SchedulableVcpu(VcpuId id, int weight = 256, object? options = null, CpuSet? affinity = null)
+    public SchedulableVcpu(SchedulableDomain domain, int index = 0, CpuSet? affinity = null)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(weight, 1);
-        Id = id;
-        Weight = weight;
-        Options = options;
+        Domain = domain;
+        Id = new(domain.Id, index);
         Affinity = affinity ?? CpuSet.All;
     }
 
     /// <summary>Which vCPU.</summary>
     public VcpuId Id { get; }
 
-    /// <summary>The domain's share weight, at least 1.</summary>
-    public int Weight { get; set; }
-
-    /// <summary>The policy's per-domain options: the record its plugin attribute names as DomainOptions; null means its defaults.</summary>
-    public object? Options { get; set; }
+    /// <summary>Its domain, with weight and options.</summary>
+    public SchedulableDomain Domain { get; }
 
     /// <summary>The physical CPUs it may run on.</summary>
-    public CpuSet Affinity { get; set; }
+    public CpuSet Affinity { get; internal set; }
 
     /// <summary>The run state.</summary>
-    public RunState State { get; set; }
+    public RunState State { get; internal set; }
 
     /// <summary>Where it runs; meaningful while <see cref="State"/> is <see cref="RunState.Running"/>.</summary>
-    public PcpuId Pcpu { get; set; }
+    public PcpuId Pcpu { get; internal set; }
 
     /// <summary>The policy's own record of this vCPU; cleared when the policy is replaced.</summary>
     public object? PolicyData { get; set; }
 
-    /// <summary>The core's own record of this vCPU; policies leave it alone.</summary>
-    public object? CoreData { get; set; }
+    /// <summary>The core's own record of this vCPU.</summary>
+    internal object? CoreData { get; set; }
 
     /// <inheritdoc/>
-    public override string ToString() => $"{Id} (weight {Weight}, {State})";
+    public override string ToString() => $"{Id} (weight {Domain.Weight}, {State})";
 }

@@ -14,10 +14,13 @@ namespace ChecksumDisk;
 public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
 {
     private const int MaxSegments = 1024;
+    private const int SectorsPerPart = 1 << 16;
 
     private readonly ConcurrentBag<BlockRequest> _idle = [];
-    private BlockGeometry _geometry = new() { Size = 0 };
-    private uint[] _sums = [];
+    private volatile BlockGeometry _geometry = new() { Size = 0 };
+
+    /// <summary>A sum for each sector, in parts that stay where they are when the disk grows; 0 says that nothing is known of it, a sum that is 0 counts as 1.</summary>
+    private volatile uint[][] _sums = [];
 
     /// <inheritdoc/>
     public string? Problem => inner.Problem;
@@ -25,10 +28,9 @@ public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
     /// <inheritdoc/>
     public BlockGeometry Open(BlockAccess access)
     {
-        _geometry = inner.Open(access);
-        // 0 says that nothing is known of a sector; a sum that is 0 counts as 1.
-        _sums = new uint[_geometry.Size / _geometry.SectorSize];
-        return _geometry;
+        BlockGeometry geometry = inner.Open(access);
+        Cover(geometry);
+        return geometry;
     }
 
     /// <inheritdoc/>
@@ -43,7 +45,7 @@ public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
 
         // While a sector changes, and if that fails, nothing is known of it.
         if (request.Operation is not (BlockOperation.Read or BlockOperation.Flush))
-            _sums.AsSpan((int)(request.Offset / _geometry.SectorSize), (int)(request.Length / _geometry.SectorSize)).Clear();
+            Forget(request.Offset / _geometry.SectorSize, request.Length / _geometry.SectorSize);
         if (!isTransfer)
         {
             inner.Submit(request);
@@ -59,8 +61,27 @@ public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
         inner.Submit(beneath);
     }
 
+    /// <summary>It grows if the disk beneath does; whatever else that can would go past the sums.</summary>
+    public T? TryGet<T>()
+        where T : class => inner.TryGet<IGrowingStorage>() is { } growing ? new Growth(this, growing) as T : null;
+
     /// <inheritdoc/>
     public void Dispose() => inner.Dispose();
+
+    private void Cover(BlockGeometry geometry)
+    {
+        long parts = ((geometry.Size / geometry.SectorSize) + SectorsPerPart - 1) / SectorsPerPart;
+        _sums = [.. Enumerable.Range(0, (int)parts).Select(part => part < _sums.Length ? _sums[part] : new uint[SectorsPerPart])];
+        _geometry = geometry;
+    }
+
+    private ref uint SumOf(long sector) => ref _sums[sector / SectorsPerPart][sector % SectorsPerPart];
+
+    private void Forget(long first, long count)
+    {
+        for (long sector = first; sector < first + count; sector++)
+            SumOf(sector) = 0;
+    }
 
     private void Completed(BlockRequest beneath)
     {
@@ -87,13 +108,23 @@ public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
                     continue;
                 uint known = sum == 0 ? 1 : sum;
                 if (request.Operation == BlockOperation.Write)
-                    _sums[sector] = known;
-                else if (_sums[sector] != 0 && _sums[sector] != known)
+                    SumOf(sector) = known;
+                else if (SumOf(sector) != 0 && SumOf(sector) != known)
                     return false;
                 (sector, left, sum) = (sector + 1, _geometry.SectorSize, 0);
             }
         }
 
         return true;
+    }
+
+    private sealed class Growth(ChecksumDisk disk, IGrowingStorage beneath) : IGrowingStorage
+    {
+        public long Grow()
+        {
+            long size = beneath.Grow();
+            disk.Cover(disk._geometry with { Size = size });
+            return size;
+        }
     }
 }

@@ -45,15 +45,10 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
     public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
     {
         Join(vcpu);
-        AskIdle(vcpu);
+        _machine.RequestIdle(vcpu.Affinity);
     }
 
     public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => Leave(vcpu);
-
-    /// <summary>Schedule follows, and draws with compensation for the rest of its quantum.</summary>
-    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-    }
 
     public Decision Schedule(in SchedulingPoint point)
     {
@@ -66,7 +61,7 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
 
         SchedulableVcpu? winner = Draw(point.Pcpu);
         if (point.CurrentRunnable && point.Current is { } loser && loser != winner)
-            AskIdle(loser);
+            _machine.RequestIdle(loser.Affinity);
         return new(winner, options.Quantum);
     }
 
@@ -75,14 +70,14 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
         if (_waiting[TicketOf(vcpu).Seat] == 0)
             return;
         Join(vcpu);
-        AskIdle(vcpu);
+        _machine.RequestIdle(vcpu.Affinity);
     }
 
-    public string Describe(SchedulableVcpu vcpu) => $"{_waiting[TicketOf(vcpu).Seat]} of {_waiting.Total} in the draw, {vcpu.Weight} tickets worth {TicketOf(vcpu).Worth} each";
+    public string Describe(SchedulableVcpu vcpu) => $"{_waiting[TicketOf(vcpu).Seat]} of {_waiting.Total} in the draw, {vcpu.Domain.Weight} tickets worth {TicketOf(vcpu).Worth} each";
 
     private static Ticket TicketOf(SchedulableVcpu vcpu) => (Ticket)vcpu.PolicyData!;
 
-    private void Join(SchedulableVcpu vcpu) => _waiting[TicketOf(vcpu).Seat] = (ulong)(vcpu.Weight * TicketOf(vcpu).Worth);
+    private void Join(SchedulableVcpu vcpu) => _waiting[TicketOf(vcpu).Seat] = (ulong)(vcpu.Domain.Weight * TicketOf(vcpu).Worth);
 
     private void Leave(SchedulableVcpu vcpu) => _waiting[TicketOf(vcpu).Seat] = 0;
 
@@ -113,15 +108,6 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
         mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9UL;
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBUL;
         return mixed ^ (mixed >> 31);
-    }
-
-    private void AskIdle(SchedulableVcpu vcpu)
-    {
-        for (PcpuId pcpu = new(0); pcpu.Index < _machine.PcpuCount; pcpu = new(pcpu.Index + 1))
-        {
-            if (vcpu.Affinity.Contains(pcpu) && _machine.Running(pcpu) is null)
-                _machine.RequestReschedule(pcpu);
-        }
     }
 
     private sealed class Ticket(int seat)

@@ -34,7 +34,7 @@ internal sealed class StopSignalsTests
 
         internal sealed class GuestMachine : Tessera.Sdk.Cpu.IGuestMachine
         {
-            public System.Collections.Generic.IReadOnlyList<Tessera.Sdk.Cpu.RootEntry> RootEntries { get; } = System.Array.Empty<Tessera.Sdk.Cpu.RootEntry>();
+            public System.Collections.Generic.IReadOnlyList<Tessera.Sdk.Cpu.X64.RootEntry> RootEntries { get; } = System.Array.Empty<Tessera.Sdk.Cpu.X64.RootEntry>();
             public Tessera.Sdk.Cpu.IGuestCpu CreateCpu(int index) => new GuestCpu();
             public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) { }
             public void Dispose() { }
@@ -42,10 +42,10 @@ internal sealed class StopSignalsTests
 
         internal sealed class GuestCpu : Tessera.Sdk.Cpu.IGuestCpu
         {
-            private Tessera.Sdk.Cpu.GuestCpuState _state;
-            public ref Tessera.Sdk.Cpu.GuestCpuState State => ref _state;
+            private Tessera.Sdk.Cpu.X64.GuestCpuState _state;
+            public ref Tessera.Sdk.Cpu.X64.GuestCpuState State => ref _state;
             public Tessera.Sdk.Cpu.Trap Run(Tessera.Sdk.Cpu.IEngineThread thread, Nanoseconds deadline) { while (true) { } }
-            public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries) { }
+            public void SetDescriptorTables(in Tessera.Sdk.Cpu.X64.GuestDescriptorTables tables) { }
             public void Dispose() { }
         }
         """;

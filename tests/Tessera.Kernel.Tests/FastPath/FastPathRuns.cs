@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Tessera.Guests;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
@@ -38,7 +39,7 @@ internal sealed class FastPathRuns(string engine)
     {
         OwnTables guest = Own();
         ulong entry = guest.EntryOf(guest.Data + 0x1000), old = guest.Word(entry);
-        Mfn frame = Mfn.FromEntry(old);
+        Mfn frame = PageTableEntry.FrameOf(old);
         (FrameType Type, long Count) before = guest.Domain.Frames.TypeOf(frame);
         guest.Start(code =>
         {

@@ -5,6 +5,7 @@ using Tessera.Images;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -52,7 +53,7 @@ internal sealed class OwnTables
     /// <summary>The alias of a machine address of the domain.</summary>
     public ulong Alias(ulong machineAddress) => Fast.Alias + (machineAddress - DomainMemory.First.Address);
 
-    public ref ulong Word(ulong machineAddress) => ref Domain.MmuHost.Table(Mfn.FromEntry(machineAddress))[(int)(machineAddress & 0xFFF) / 8];
+    public ref ulong Word(ulong machineAddress) => ref Domain.MmuHost.Table(PageTableEntry.FrameOf(machineAddress))[(int)(machineAddress & 0xFFF) / 8];
 
     /// <summary>Writes the kernel and lets it run.</summary>
     public void Start(Action<Assembler> write)
@@ -62,7 +63,7 @@ internal sealed class OwnTables
         using MemoryStream stream = new();
         assembler.Assemble(new StreamCodeWriter(stream), _code);
         Assert.That(Domain.Mmu.Translate(0, userMode: false, new VirtualAddress(_code), forWriting: false, out ulong place), Is.True);
-        stream.ToArray().CopyTo(MemoryMarshal.AsBytes(Domain.MmuHost.Table(Mfn.FromEntry(place))));
+        stream.ToArray().CopyTo(MemoryMarshal.AsBytes(Domain.MmuHost.Table(PageTableEntry.FrameOf(place))));
         _machine.Machine.Start(Domain);
     }
 

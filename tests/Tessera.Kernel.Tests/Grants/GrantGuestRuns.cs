@@ -4,6 +4,7 @@ using Tessera.Guests;
 using Tessera.Images;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
 

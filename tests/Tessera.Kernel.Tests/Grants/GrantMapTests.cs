@@ -1,4 +1,5 @@
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -83,7 +84,7 @@ internal sealed class GrantMapTests
         MapOperation thirds = _granter.MapAt(third, 9, Target);
         _granter.Grant(9, third.Id, Page);
         _granter.Grant(10, _grantee.Id, Page, GrantEntryFlags.AcceptTransfer);
-        _granter.Grant(11, _grantee.Id, Mfn.FromEntry(thirds.DeviceAddress).Value);
+        _granter.Grant(11, _grantee.Id, PageTableEntry.FrameOf(thirds.DeviceAddress).Value);
         _granter.Grant(12, _grantee.Id, 0x7fff_ffff);
         GrantStatus Status(uint reference) => _grantee.MapAt(_granter, reference, Target).Status;
         Assert.That(Status(9), Is.EqualTo(GrantStatus.GeneralError), "granted to another");

@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Kernel.Tests;
 
@@ -103,7 +104,7 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
 
         public Trap Run(IEngineThread thread, Nanoseconds deadline) => throw new InvalidOperationException("Nothing runs here.");
 
-        public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+        public void SetDescriptorTables(in GuestDescriptorTables tables)
         {
         }
 

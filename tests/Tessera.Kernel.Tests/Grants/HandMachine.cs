@@ -8,6 +8,7 @@ using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Tests;
@@ -88,7 +89,7 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
         return address;
     }
 
-    public ulong Entry(int page) => Domain.MmuHost.Table(Mfn.FromEntry(EntryAddress(page)))[(int)(EntryAddress(page) & 4095) / 8];
+    public ulong Entry(int page) => Domain.MmuHost.Table(PageTableEntry.FrameOf(EntryAddress(page)))[(int)(EntryAddress(page) & 4095) / 8];
 
     /// <summary>Unmaps a page.</summary>
     public void Clear(int page) => Assert.That(Domain.Mmu.UpdateVaMapping(0, new VirtualAddress(Address(page)), 0), Is.EqualTo(XenErrno.Success));

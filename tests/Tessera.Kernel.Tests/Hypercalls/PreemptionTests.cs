@@ -3,6 +3,7 @@ using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 

@@ -49,9 +49,10 @@ internal sealed class DomainLifeTests
     public void A_destroyed_domains_figures_can_be_had_by_who_kept_it()
     {
         HandDomain guest = _machine.Create();
-        guest.Domain.Vcpus[0].Schedulable.Options = new object();
+        _machine.Machine.Adjust(guest.Domain, null, new object(), null);
+        Assert.That(guest.Domain.Vcpus[0].Schedulable.Domain.Options, Is.Not.Null);
         _machine.Machine.Destroy(guest.Domain);
-        Assert.That(guest.Domain.Vcpus[0].Schedulable.Options, Is.Null, "it would keep a plugin in memory");
+        Assert.That(guest.Domain.Vcpus[0].Schedulable.Domain.Options, Is.Null, "it would keep a plugin in memory");
         Assert.That(_machine.Machine.Accounts.Snapshot().Domains, Is.Empty);
         DomainSnapshot last = _machine.Machine.Accounts.Snapshot([guest.Domain]).Domains.Single();
         Assert.That((last.State, last.AssignedBytes, last.ResidentBytes), Is.EqualTo((DomainState.Destroyed, 0L, 0L)));

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 

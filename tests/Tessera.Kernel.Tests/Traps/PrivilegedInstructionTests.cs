@@ -4,6 +4,7 @@ using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
 

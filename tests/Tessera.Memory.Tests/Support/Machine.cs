@@ -2,6 +2,7 @@ using Tessera.Kernel.Memory;
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Memory.Tests.Support;

@@ -28,13 +28,13 @@ public sealed class XenPaperTests
                 double got = machine.Core.AccountOf(domains[index], machine.Now).CpuTime.TotalSeconds - before[index];
 
                 // A second cuts turns: at most one allowance at each end, which for the light ones is more than the 4 %.
-                double ideal = domains[index].Weight / 36.0;
-                Assert.That(got, Is.EqualTo(ideal).Within((0.04 * ideal) + Defaults.ContextSwitchAllowance.TotalSeconds), $"weight {domains[index].Weight} in second {second}");
+                double ideal = domains[index].Domain.Weight / 36.0;
+                Assert.That(got, Is.EqualTo(ideal).Within((0.04 * ideal) + Defaults.ContextSwitchAllowance.TotalSeconds), $"weight {domains[index].Domain.Weight} in second {second}");
             }
         }
 
         foreach (SchedulableVcpu domain in domains)
-            Assert.That(machine.ShareOf(domain, domains) * 36 / domain.Weight, Is.EqualTo(1).Within(0.01), "over all of it");
+            Assert.That(machine.ShareOf(domain, domains) * 36 / domain.Domain.Weight, Is.EqualTo(1).Within(0.01), "over all of it");
     }
 
     /// <summary>The bound BVT gives: who runs is ahead of the least virtual time by no more than its context-switch allowance (and a charging unit).</summary>
@@ -48,13 +48,13 @@ public sealed class XenPaperTests
         {
             double least = domains.Min(VirtualTime);
             foreach (SchedulableVcpu domain in domains)
-                most = Math.Max(most, (VirtualTime(domain) - least) * domain.Weight);
+                most = Math.Max(most, (VirtualTime(domain) - least) * domain.Domain.Weight);
         };
         machine.RunUntil(Nanoseconds.FromSeconds(10));
         Assert.That(most, Is.LessThanOrEqualTo((Defaults.ContextSwitchAllowance + Defaults.MinimumChargingUnit).TotalSeconds));
         Assert.That(most, Is.GreaterThan(Defaults.ContextSwitchAllowance.TotalSeconds * 0.9), "the allowance is used");
 
-        double VirtualTime(SchedulableVcpu domain) => machine.Core.AccountOf(domain, machine.Now).CpuTime.TotalSeconds / domain.Weight;
+        double VirtualTime(SchedulableVcpu domain) => machine.Core.AccountOf(domain, machine.Now).CpuTime.TotalSeconds / domain.Domain.Weight;
     }
 
     /// <summary>

@@ -52,7 +52,7 @@ public sealed class Disk : SplitDevice
     /// <exception cref="BackendException">The storage does not answer.</exception>
     public long Grow()
     {
-        if (_backend is not IGrowingBlockBackend growing)
+        if (_backend.TryGet<IGrowingStorage>() is not { } growing)
             throw new DeviceException($"{Name} of {_domain}: its backend does not grow; one that does is raw-file.");
         Announce(keys =>
         {

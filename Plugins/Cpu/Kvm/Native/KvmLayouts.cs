@@ -31,7 +31,7 @@ internal static class ExitReason
     public const uint InternalError = 17;
 }
 
-/// <summary>struct kvm_regs; the same order as the head of <see cref="Sdk.Cpu.GuestCpuState"/>.</summary>
+/// <summary>struct kvm_regs; the same order as the head of <see cref="Sdk.Cpu.X64.GuestCpuState"/>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct KvmRegs
 {

@@ -2,6 +2,7 @@ using System.Runtime.ExceptionServices;
 using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Plugins.Cpu.Kvm.Paging;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Kvm.Probing;
 

@@ -3,6 +3,7 @@ using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Plugins.Cpu.Kvm.Paging;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Kvm.Probing;
 

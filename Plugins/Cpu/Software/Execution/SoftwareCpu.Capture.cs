@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Tessera.Plugins.Cpu.Software.Memory;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Software;
 

@@ -2,6 +2,7 @@ using Iced.Intel;
 using Tessera.Plugins.Cpu.Software.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Software;
 
@@ -28,12 +29,12 @@ internal sealed unsafe partial class SoftwareCpu
     private int _localEntries;
 
     /// <inheritdoc/>
-    public void SetDescriptorTables(ReadOnlySpan<Mfn> gdtFrames, int gdtEntries, ReadOnlySpan<Mfn> ldtFrames, int ldtEntries)
+    public void SetDescriptorTables(in GuestDescriptorTables tables)
     {
-        ThrowUnlessHeld(gdtFrames, gdtEntries, MostGlobalFrames, nameof(gdtEntries));
-        ThrowUnlessHeld(ldtFrames, ldtEntries, MostLocalFrames, nameof(ldtEntries));
-        (_globalFrames, _globalEntries) = (gdtFrames.ToArray(), gdtEntries);
-        (_localFrames, _localEntries) = (ldtFrames.ToArray(), ldtEntries);
+        ThrowUnlessHeld(tables.GdtFrames, tables.GdtEntries, MostGlobalFrames, nameof(tables.GdtEntries));
+        ThrowUnlessHeld(tables.LdtFrames, tables.LdtEntries, MostLocalFrames, nameof(tables.LdtEntries));
+        (_globalFrames, _globalEntries) = (tables.GdtFrames.ToArray(), tables.GdtEntries);
+        (_localFrames, _localEntries) = (tables.LdtFrames.ToArray(), tables.LdtEntries);
     }
 
     private void ThrowUnlessHeld(ReadOnlySpan<Mfn> frames, int entries, int most, string name)

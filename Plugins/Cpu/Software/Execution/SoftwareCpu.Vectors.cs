@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Iced.Intel;
 using Tessera.Plugins.Cpu.Software.Memory;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Software;
 

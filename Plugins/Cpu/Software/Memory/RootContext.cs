@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Tessera.Plugins.Cpu.Software.Native;
 using Tessera.Plugins.Cpu.Software.Translation;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Software.Memory;
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Cpu.X64;
 
 namespace Tessera.Plugins.Cpu.Software.Memory;
 

@@ -35,15 +35,10 @@ public sealed class PolicyClassScheduler(PolicyClassOptions options) : ISchedule
     public void Wake(SchedulableVcpu vcpu, Nanoseconds now)
     {
         _line.AddLast(Place(vcpu));
-        AskIdle(vcpu);
+        _machine.RequestIdle(vcpu.Affinity);
     }
 
     public void Sleep(SchedulableVcpu vcpu, Nanoseconds now) => Leave(vcpu);
-
-    // Schedule follows, and puts it at the end of the line.
-    public void Yield(SchedulableVcpu vcpu, Nanoseconds now)
-    {
-    }
 
     // The heart: who runs now on point.Pcpu? Who ran until now (point.Current, for point.Ran) goes to the end of the line.
     public Decision Schedule(in SchedulingPoint point)
@@ -57,15 +52,15 @@ public sealed class PolicyClassScheduler(PolicyClassOptions options) : ISchedule
         if (next is not null)
             _line.Remove(next);
         if (current is not null && current != next?.Value)
-            AskIdle(current); // It may go on elsewhere.
-        return next is null ? Decision.Idle : new(next.Value, new(Math.Max(1_000, options.Slice.Value * next.Value.Weight / DefaultWeight)));
+            _machine.RequestIdle(current.Affinity); // It may go on elsewhere.
+        return next is null ? Decision.Idle : new(next.Value, new(Math.Max(1_000, options.Slice.Value * next.Value.Domain.Weight / DefaultWeight)));
     }
 
     // Weight or affinity changed. Weights are read anew at each turn; a new affinity may fit an idle pCPU.
     public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
     {
         if (Place(vcpu).List is not null)
-            AskIdle(vcpu);
+            _machine.RequestIdle(vcpu.Affinity);
     }
 
     // Shown in reports and with failures: say what would help you to debug.
@@ -74,13 +69,4 @@ public sealed class PolicyClassScheduler(PolicyClassOptions options) : ISchedule
     private static LinkedListNode<SchedulableVcpu> Place(SchedulableVcpu vcpu) => (LinkedListNode<SchedulableVcpu>)vcpu.PolicyData!;
 
     private static void Leave(SchedulableVcpu vcpu) => Place(vcpu).List?.Remove(Place(vcpu));
-
-    private void AskIdle(SchedulableVcpu vcpu)
-    {
-        for (int index = 0; index < _machine.PcpuCount; index++)
-        {
-            if (vcpu.Affinity.Contains(new PcpuId(index)) && _machine.Running(new PcpuId(index)) is null)
-                _machine.RequestReschedule(new PcpuId(index));
-        }
-    }
 }

@@ -4,7 +4,7 @@ using Tessera.Sdk.Devices;
 namespace Tessera.Kernel.Tests.Devices.Block;
 
 /// <summary>A backend that notes what comes and completes it when the test says, or at once.</summary>
-internal sealed class HeldBackend : IGrowingBlockBackend
+internal sealed class HeldBackend : IBlockBackend, IGrowingStorage
 {
     public ConcurrentQueue<BlockRequest> Held { get; } = new();
 

@@ -33,17 +33,16 @@ public sealed partial class SchedulerCore
     /// <summary>Replaces the policy while the guests go on. The core keeps no reference to the old one or its data.</summary>
     /// <param name="policy">The new policy.</param>
     /// <param name="name">Its name in reports.</param>
-    /// <param name="domainOptions">Each vCPU's options record under the new policy; null gives everyone the policy's defaults.</param>
+    /// <param name="domainOptions">Each domain's options record under the new policy; null gives everyone the policy's defaults.</param>
     /// <param name="now">The instant.</param>
     /// <returns>Null when the new policy is in charge; its ejection when it failed at once and the fallback is.</returns>
-    public Ejection? SwapPolicy(IScheduler policy, string name, Func<SchedulableVcpu, object?>? domainOptions, Nanoseconds now)
+    public Ejection? SwapPolicy(IScheduler policy, string name, Func<SchedulableDomain, object?>? domainOptions, Nanoseconds now)
     {
         Lock gate = Enter();
         try
         {
             now = Advance(now);
-            foreach (VcpuRecord record in _vcpus)
-                record.Vcpu.Options = domainOptions?.Invoke(record.Vcpu);
+            SetOptions(domainOptions);
             return Install(policy, name, isFallback: false, now) switch
             {
                 CallOutcome.Done => null,
@@ -61,10 +60,19 @@ public sealed partial class SchedulerCore
     private CallOutcome Eject(Nanoseconds now)
     {
         RecordEjection(now);
-        foreach (VcpuRecord record in _vcpus)
-            record.Vcpu.Options = null;
+        SetOptions(null);
         CallOutcome outcome = Install(_fallback(), _options.FallbackName, isFallback: true, now);
         return outcome == CallOutcome.Done ? CallOutcome.Replaced : outcome;
+    }
+
+    private void SetOptions(Func<SchedulableDomain, object?>? domainOptions)
+    {
+        foreach (VcpuRecord record in _vcpus)
+        {
+            SchedulableDomain domain = record.Vcpu.Domain;
+            if (domain.Vcpus[0] == record.Vcpu)
+                domain.Options = domainOptions?.Invoke(domain);
+        }
     }
 
     private void RecordEjection(Nanoseconds now)

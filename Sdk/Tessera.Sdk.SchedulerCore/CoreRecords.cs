@@ -29,7 +29,7 @@ internal sealed class VcpuRecord(SchedulerCore core, SchedulableVcpu vcpu)
     public bool Told;
 
     /// <summary>What the policy owes it.</summary>
-    public Entitlement Owed = Entitlement.ByWeight(vcpu.Weight);
+    public Entitlement Owed = Entitlement.ByWeight(vcpu.Domain.Weight);
 
     public bool Removed;
 

@@ -82,6 +82,7 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             v.CoreData = record;
             v.PolicyData = null;
             v.State = RunState.Blocked;
+            v.Domain.Vcpus = v.Domain.Vcpus.Add(v);
             _vcpus.Add(record);
             Tell(PolicyCall.Add, v, now);
         }
@@ -100,7 +101,11 @@ public sealed partial class SchedulerCore : ISchedulerMachine
         {
             now = Advance(now);
             if (Find(v) is not { } record)
+            {
+                Forget(v);
                 return true;
+            }
+
             if (v.State == RunState.Runnable)
                 EndWait(record, now);
             bool running = v.State == RunState.Running;
@@ -111,11 +116,12 @@ public sealed partial class SchedulerCore : ISchedulerMachine
             _vcpus[record.Index] = last;
             last.Index = record.Index;
             _vcpus.RemoveAt(_vcpus.Count - 1);
+            v.Domain.Vcpus = v.Domain.Vcpus.Remove(v);
             if (running)
                 _pcpus[v.Pcpu.Index].Known = null;
             if (Tell(PolicyCall.Remove, v, now) == CallOutcome.Lost)
                 return false;
-            v.PolicyData = null;
+            Forget(v);
             if (running)
                 KickNow(_pcpus[v.Pcpu.Index]);
             return true;
@@ -233,6 +239,16 @@ public sealed partial class SchedulerCore : ISchedulerMachine
     }
 
     private VcpuRecord? Find(SchedulableVcpu v) => v.CoreData is VcpuRecord { Removed: false } record && record.Core == this ? record : null;
+
+    /// <summary>Whoever keeps a removed vCPU for its figures does not keep a plugin in memory by it.</summary>
+    private static void Forget(SchedulableVcpu v)
+    {
+        if (v.State != RunState.Offline)
+            return;
+        v.PolicyData = null;
+        if (v.Domain.Vcpus.IsEmpty)
+            v.Domain.Options = null;
+    }
 
     private bool IsOnAnyPcpu(VcpuRecord record) => Array.Exists(_pcpus, pcpu => pcpu.Occupant == record);
 

@@ -19,6 +19,8 @@ internal sealed class PolicyPort(SchedulerCore core) : ISchedulerMachine
             core.NoteReschedule(pcpu);
     }
 
+    public bool RequestIdle(CpuSet among) => core.AcceptsFrom(this) && core.NoteIdle(among);
+
     public void RequestRescheduleAt(PcpuId pcpu, Nanoseconds at)
     {
         if (core.AcceptsFrom(this))

@@ -1,7 +1,7 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Plugins.Schedulers.Common;
+namespace Tessera.Sdk.SchedulerParts;
 
 /// <summary>The physical CPUs as a policy sees them: what each runs, and which were asked to decide and have not yet.</summary>
 /// <param name="machine">The machine.</param>

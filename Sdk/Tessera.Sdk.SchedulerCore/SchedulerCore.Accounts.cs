@@ -97,7 +97,7 @@ public sealed partial class SchedulerCore
         Lock gate = Enter();
         try
         {
-            return v.CoreData is VcpuRecord record && record.Core == this ? record.Owed : Entitlement.ByWeight(v.Weight);
+            return v.CoreData is VcpuRecord record && record.Core == this ? record.Owed : Entitlement.ByWeight(v.Domain.Weight);
         }
         finally
         {

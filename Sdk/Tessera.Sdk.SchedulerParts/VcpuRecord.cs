@@ -1,7 +1,7 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Plugins.Schedulers.Common;
+namespace Tessera.Sdk.SchedulerParts;
 
 /// <summary>What every policy keeps of a vCPU: where it runs, and how much of that is charged.</summary>
 /// <typeparam name="T">The policy's own record, which derives from this.</typeparam>
@@ -16,7 +16,7 @@ internal abstract class VcpuRecord<T>(SchedulableVcpu vcpu, int heaps) : IHeapMe
     public AffinityGroup<T> Group = null!;
 
     /// <summary>The weight in force; the handle's may be newer until Adjust.</summary>
-    public int Weight = vcpu.Weight;
+    public int Weight = vcpu.Domain.Weight;
 
     public bool Runnable;
     public bool Yielded;

@@ -1,7 +1,7 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Plugins.Schedulers.Common;
+namespace Tessera.Sdk.SchedulerParts;
 
 /// <summary>One timer for all physical CPUs: one of them is asked to decide by the next instant at which something is due.</summary>
 /// <param name="machine">The machine.</param>

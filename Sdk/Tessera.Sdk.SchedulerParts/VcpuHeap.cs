@@ -1,4 +1,4 @@
-namespace Tessera.Plugins.Schedulers.Common;
+namespace Tessera.Sdk.SchedulerParts;
 
 /// <summary>What can be in heaps.</summary>
 internal interface IHeapMember

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.Intrinsics.X86;
 
-namespace Tessera.Sdk.Cpu;
+namespace Tessera.Sdk.Cpu.X64;
 
 /// <summary>
 /// The processor's XSAVE area in the standard format, as <see cref="ICapturesCpu"/> has it: where things lie (Intel SDM, volume 1, 13.4; AMD64 manual, volume 2, 11.5), what engines check and

@@ -118,6 +118,20 @@ public sealed partial class SchedulerCore
         }
     }
 
+    internal bool NoteIdle(CpuSet among)
+    {
+        bool found = false;
+        foreach (PcpuRecord pcpu in _pcpus)
+        {
+            if (pcpu.Known is not null || !among.Contains(pcpu.Id))
+                continue;
+            NoteReschedule(pcpu.Id);
+            found = true;
+        }
+
+        return found;
+    }
+
     internal void NoteRescheduleAt(PcpuId id, Nanoseconds at)
     {
         PcpuRecord pcpu = _pcpus[id.Index];

@@ -145,11 +145,14 @@ public sealed partial class SchedulerCore
         _nextWatch = _watched + (_options.StarvationLimit.Value / ChecksPerLimit);
         if (_waiting == 0)
             return CallOutcome.Done;
-        Demand demand = default;
+        Demand byWeight = default;
+        Demand bySaying = default;
         foreach (VcpuRecord record in _vcpus)
         {
-            if (record.WantsRun)
-                demand.Add(record);
+            if (!record.WantsRun)
+                continue;
+            byWeight.Add(Entitlement.ByWeight(record.Vcpu.Domain.Weight));
+            bySaying.Add(record.Owed);
         }
 
         foreach (VcpuRecord record in _vcpus)
@@ -157,7 +160,7 @@ public sealed partial class SchedulerCore
             if (record.Vcpu.State != RunState.Runnable)
                 continue;
             long waited = _watched - record.WaitWatched;
-            double limit = LongestWait(record, demand);
+            double limit = LongestWait(record, byWeight, bySaying);
             if (waited > limit && PassedOver(record) is { } pcpu)
                 return EjectForStarvation(record, pcpu, waited, limit, now);
         }
@@ -166,30 +169,30 @@ public sealed partial class SchedulerCore
     }
 
     /// <summary>
-    /// How long a vCPU may wait, ns: what its weight explains, and beyond that what the policy says it owes it, as far as the excuse reaches. The policy's
-    /// word counts as a rate and a period and not as an instant, so it cannot put the end off from one look to the next.
+    /// How long a vCPU may wait, ns: by its weight, and beyond that by what the policy says it owes it, as far as the excuse reaches. The policy's
+    /// saying counts as a rate and a period and not as an instant, so it cannot put the end off from one look to the next.
     /// </summary>
-    private double LongestWait(VcpuRecord record, in Demand demand)
+    private double LongestWait(VcpuRecord record, in Demand byWeight, in Demand bySaying)
     {
-        double byWeight = LongestWait(record, record.Vcpu.Weight / (double)demand.PlainWeight);
-        Entitlement owed = record.Owed;
-        double kept = demand.Reserved > _pcpus.Length ? _pcpus.Length / demand.Reserved : 1;
-        double free = Math.Max(0, 1 - (demand.Reserved / _pcpus.Length));
-        double rate = (owed.Reserved * kept) + (owed.Weight > 0 ? free * owed.Weight / demand.Weight : 0);
-        double byWord = LongestWait(record, Math.Min(owed.Limit, rate)) + (2.0 * owed.Period.Value);
-        return byWeight + Math.Clamp(byWord - byWeight, 0, _options.LongestExcuse.Value);
+        double plain = LongestWait(record, Entitlement.ByWeight(record.Vcpu.Domain.Weight), byWeight);
+        double said = LongestWait(record, record.Owed, bySaying);
+        return plain + Math.Clamp(said - plain, 0, _options.LongestExcuse.Value);
     }
 
     /// <summary>
-    /// The same of one that is due this part of a physical CPU. Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the
-    /// others had as much, or until it is owed something again.
+    /// The same of one that is owed this. Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the others had as much, or
+    /// until it is owed something again.
     /// </summary>
-    private double LongestWait(VcpuRecord record, double rate)
+    private double LongestWait(VcpuRecord record, in Entitlement owed, in Demand demand)
     {
+        double kept = demand.Reserved > _pcpus.Length ? _pcpus.Length / demand.Reserved : 1;
+        double free = Math.Max(0, 1 - (demand.Reserved / _pcpus.Length));
+        double rate = Math.Min(owed.Limit, (owed.Reserved * kept) + (owed.Weight > 0 ? free * owed.Weight / demand.Weight : 0));
         if (rate <= 0)
             return double.PositiveInfinity;
         double others = 1 / rate;
-        return (_options.StarvationLimit.Value * Math.Max(1.0, others / SmallestUnstretchedShare)) + (record.LastStint.Value * others);
+        double unstretched = _options.StarvationLimit.Value * Math.Max(1.0, others / SmallestUnstretchedShare);
+        return unstretched + (record.LastStint.Value * others) + (2.0 * owed.Period.Value);
     }
 
     /// <summary>A physical CPU that could have run this vCPU since it began to wait, or null.</summary>
@@ -211,26 +214,25 @@ public sealed partial class SchedulerCore
         if (outcome == CallOutcome.Lost)
             return outcome;
         string doing = pcpu.Occupant is { } occupant ? $"ran {occupant.Vcpu.Id}" : "idled";
+        string view = description.Length > 0 ? $"; its own view: {description}" : "";
         _failure = new(
             EjectionReason.Starved,
-            $"it left {record.Vcpu} runnable for {new Nanoseconds(waited)} (limit {new Nanoseconds((long)limit)}) while {pcpu.Id} {doing}; its own view: {description}");
+            $"it left {record.Vcpu} runnable for {new Nanoseconds(waited)} (limit {new Nanoseconds((long)limit)}) while {pcpu.Id} {doing}{view}");
         return Eject(now);
     }
 
-    /// <summary>What all who want to run are owed.</summary>
+    /// <summary>What all who want to run are owed together.</summary>
     private struct Demand
     {
-        public long PlainWeight;
         public double Weight;
 
         /// <summary>In physical CPUs.</summary>
         public double Reserved;
 
-        public void Add(VcpuRecord record)
+        public void Add(in Entitlement owed)
         {
-            PlainWeight += record.Vcpu.Weight;
-            Weight += record.Owed.Weight;
-            Reserved += record.Owed.Reserved;
+            Weight += owed.Weight;
+            Reserved += owed.Reserved;
         }
     }
 }

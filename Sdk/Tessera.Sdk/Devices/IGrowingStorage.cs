@@ -1,7 +1,9 @@
 namespace Tessera.Sdk.Devices;
 
-/// <summary>A block backend whose storage may become larger while a guest uses it. It never becomes smaller.</summary>
-public interface IGrowingBlockBackend : IBlockBackend
+/// <summary>
+/// Optional power of an <see cref="IBlockBackend"/> (<see cref="IBlockBackend.TryGet"/>): its storage may become larger while a guest uses it. It never becomes smaller.
+/// </summary>
+public interface IGrowingStorage
 {
     /// <summary>
     /// Looks again how large the storage is. From then on requests up to there are carried out. The geometry is otherwise what <see cref="IBlockBackend.Open"/>

@@ -1,6 +1,6 @@
 using Tessera.Sdk;
 
-namespace Tessera.Plugins.Schedulers.Common;
+namespace Tessera.Sdk.SchedulerParts;
 
 /// <summary>The vCPUs of one affinity, in a heap for each queue of the policy.</summary>
 internal sealed class AffinityGroup<T>(int[] pcpus, int slots)

@@ -54,29 +54,63 @@ public sealed partial class SchedulerCore
         }
     }
 
-    /// <summary>Changes a vCPU's parameters; null leaves one as it is.</summary>
+    /// <summary>
+    /// Changes a domain's parameters, or the affinity of all its vCPUs; null leaves one as it is. The policy is told for each of its vCPUs that it
+    /// schedules; without any, nothing is changed.
+    /// </summary>
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
-    public void Adjust(SchedulableVcpu v, int? weight, object? options, CpuSet? affinity, Nanoseconds now)
+    public void Adjust(SchedulableDomain domain, int? weight, object? options, CpuSet? affinity, Nanoseconds now)
     {
         if (weight is { } value)
             ArgumentOutOfRangeException.ThrowIfLessThan(value, 1, nameof(weight));
-        if (affinity is not null)
-            RequireAffinity(v.Id, affinity);
+        foreach (SchedulableVcpu v in domain.Vcpus)
+            RequireAffinity(v.Id, affinity ?? v.Affinity);
         Lock gate = Enter();
         try
         {
             now = Advance(now);
-            v.Weight = weight ?? v.Weight;
-            v.Options = options ?? v.Options;
-            v.Affinity = affinity ?? v.Affinity;
-            if (Find(v) is null || Tell(PolicyCall.Adjust, v, now) == CallOutcome.Lost)
+            if (domain.Vcpus.IsEmpty)
                 return;
-            if (v.State == RunState.Running && !v.Affinity.Contains(v.Pcpu))
-                KickNow(_pcpus[v.Pcpu.Index]);
+            domain.Weight = weight ?? domain.Weight;
+            domain.Options = options ?? domain.Options;
+            foreach (SchedulableVcpu v in domain.Vcpus)
+            {
+                if (!TellChange(v, affinity ?? v.Affinity, now))
+                    return;
+            }
         }
         finally
         {
             gate.Exit();
         }
+    }
+
+    /// <summary>Changes the affinity of one vCPU.</summary>
+    /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs.</exception>
+    public void Adjust(SchedulableVcpu v, CpuSet affinity, Nanoseconds now)
+    {
+        RequireAffinity(v.Id, affinity);
+        Lock gate = Enter();
+        try
+        {
+            _ = TellChange(v, affinity, Advance(now));
+        }
+        finally
+        {
+            gate.Exit();
+        }
+    }
+
+    /// <returns>False when the policy hung in this call.</returns>
+    private bool TellChange(SchedulableVcpu v, CpuSet affinity, Nanoseconds now)
+    {
+        v.Affinity = affinity;
+        if (Find(v) is null)
+            return true;
+        if (Tell(PolicyCall.Adjust, v, now) == CallOutcome.Lost)
+            return false;
+        if (v.State == RunState.Running && !v.Affinity.Contains(v.Pcpu))
+            KickNow(_pcpus[v.Pcpu.Index]);
+        return true;
     }
 }
