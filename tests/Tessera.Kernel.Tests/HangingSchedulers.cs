@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Guests;
-using Tessera.Kernel.Devices;
 using Tessera.Kernel.Tests.FastPath;
 using Tessera.Scheduling;
 using Tessera.Sdk;

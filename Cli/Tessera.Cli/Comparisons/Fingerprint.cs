@@ -53,7 +53,8 @@ internal static class Fingerprint
 
     private static Type[] Own() =>
     [
-        typeof(Fingerprint), typeof(Kernel.Machines.Machine), typeof(Scheduling.SchedulerCore), typeof(Sdk.Nanoseconds), typeof(Sdk.Simulation.VirtualMachine), typeof(GuestKind), typeof(ComparisonDocument),
+        typeof(Fingerprint), typeof(Kernel.Machines.Machine), typeof(Scheduling.SchedulerCore), typeof(Sdk.Nanoseconds),
+        typeof(Sdk.Simulation.VirtualMachine), typeof(GuestKind), typeof(ComparisonDocument),
     ];
 
     /// <summary>The resolved configuration without the memory limit: unless configured, that is what the host had free just then.</summary>

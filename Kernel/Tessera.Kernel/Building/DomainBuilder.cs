@@ -88,7 +88,8 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         // The backends call back on the channels that they are given; the variables close the circle.
         BackendChannel? storeChannel = null;
         BackendChannel? consoleChannel = null;
-        StoreConnection connection = new(domain.Id, new StoreRingPage(PageOf(layout.StorePfn)), store, server, () => storeChannel!.Notify());
+        StoreRingPage storePage = new(PageOf(layout.StorePfn));
+        StoreConnection connection = new(domain.Id, storePage, store, server, () => storeChannel!.Notify());
         DomainConsole console = new(PageOf(layout.ConsolePfn), () => consoleChannel!.Notify());
         storeChannel = domain.Events.Connect(connection.Notified);
         consoleChannel = domain.Events.Connect(console.Notified);

@@ -12,7 +12,9 @@ namespace Tessera.Kernel.Devices;
 /// <param name="Grants">What it grants.</param>
 internal sealed record Frontend(DomainId Id, string Name, EventChannels Events, GrantTable Grants);
 
-/// <summary>What the backend halves of split devices have in common: a plugin behind them that may throw or hang, and a frontend's rings and ports.</summary>
+/// <summary>
+/// What the backend halves of split devices have in common: a plugin behind them that may throw or hang, and a frontend's rings and ports.
+/// </summary>
 /// <typeparam name="TBackend">The plugin's contract.</typeparam>
 /// <param name="frontend">The guest.</param>
 /// <param name="backend">The plugin; disposed of with the device.</param>
@@ -87,7 +89,8 @@ internal abstract class SplitBackend<TBackend>(Frontend frontend, TBackend backe
     {
         EventPort port = new((int)keys.ReadFrontendNumber(key, 1, int.MaxValue));
         XenErrno error = BackendChannel.TryBind(Frontend.Events, port, notified, out BackendChannel? channel);
-        return channel ?? throw new DeviceException($"{keys.FrontendPath}/{key}: port {port.Value} could not be bound ({error}); allocate it unbound for domain 0.");
+        return channel
+            ?? throw new DeviceException($"{keys.FrontendPath}/{key}: port {port.Value} could not be bound ({error}); allocate it unbound for domain 0.");
     }
 
     /// <summary>The number of a ring's page.</summary>

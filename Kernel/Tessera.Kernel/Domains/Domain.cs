@@ -48,10 +48,11 @@ public sealed class Domain
     private long _state = (long)DomainState.Created;
 
     internal Domain(
-        IVcpuHost host, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes, IGuestMachine guestMachine, MmuHost mmuHost, IDomainMmu mmu,
-        IGrantDirectory directory)
+        IVcpuHost host, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes,
+        IGuestMachine guestMachine, MmuHost mmuHost, IDomainMmu mmu, IGrantDirectory directory)
     {
-        (Host, Id, Configuration, Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (host, mmuHost.Domain, configuration, memory, frames, writes, guestMachine, mmuHost, mmu);
+        (Host, Id, Configuration) = (host, mmuHost.Domain, configuration);
+        (Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (memory, frames, writes, guestMachine, mmuHost, mmu);
         for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
             WriteAtAnyTime(frame);
         Guest = new GuestMemory(memory, writes, mmu);

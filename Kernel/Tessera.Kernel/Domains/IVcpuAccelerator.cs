@@ -3,8 +3,8 @@ using Tessera.Kernel.Memory;
 namespace Tessera.Kernel.Domains;
 
 /// <summary>
-/// What spares a vCPU exits by doing some of the VMM's work inside the guest. It is told of whatever decides what may be done there: modes and roots here, types of frames as an
-/// <see cref="IFrameTypeWatcher"/>.
+/// What spares a vCPU exits by doing some of the VMM's work inside the guest. It is told of whatever decides what may be done there: modes
+/// and roots here, types of frames as an <see cref="IFrameTypeWatcher"/>.
 /// </summary>
 internal interface IVcpuAccelerator : IFrameTypeWatcher, IDisposable
 {

@@ -17,8 +17,8 @@ internal interface IVcpuHost
     void Arm(Vcpu vcpu, Alarm alarm, Nanoseconds deadline);
 
     /// <summary>
-    /// Makes a vCPU runnable if it blocks. Any thread; a physical CPU tells the scheduler when the trap at hand is done with: a policy that hangs must find no lock held, no vCPU half-way
-    /// through a hypercall, and nobody's thread but one that can be replaced.
+    /// Makes a vCPU runnable if it blocks. Any thread; a physical CPU tells the scheduler when the trap at hand is done with: a policy that
+    /// hangs must find no lock held, no vCPU half-way through a hypercall, and nobody's thread but one that can be replaced.
     /// </summary>
     /// <param name="vcpu">The vCPU.</param>
     /// <param name="due">The deadline of the alarm that causes it; <see cref="Nanoseconds.Never"/> when none does.</param>

@@ -12,8 +12,8 @@ internal struct TrapGate
 }
 
 /// <summary>
-/// What the ABI keeps of a PV vCPU beside its registers (public/xen.h, vcpu_guest_context): what VCPUOP_initialise fills, with what the guest sets by other calls later. A vCPU that is
-/// saved is this, its registers and its alarms.
+/// What the ABI keeps of a PV vCPU beside its registers (public/xen.h, vcpu_guest_context): what VCPUOP_initialise fills, with what the guest
+/// sets by other calls later. A vCPU that is saved is this, its registers and its alarms.
 /// </summary>
 /// <param name="info">Its vcpu_info.</param>
 internal sealed class PvContext(VcpuInfoArea info)

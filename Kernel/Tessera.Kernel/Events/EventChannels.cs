@@ -33,7 +33,9 @@ internal sealed class EventChannels(DomainId id, SharedInfoPage shared)
     /// <summary>One vCPU more, before the domain runs.</summary>
     public void AddVcpu(EventTarget vcpu) => _vcpus.Add(vcpu);
 
-    /// <summary>Joins a free port to a backend inside the VMM that the domain has for its whole life: a guest that closes the port only stops listening.</summary>
+    /// <summary>
+    /// Joins a free port to a backend inside the VMM that the domain has for its whole life: a guest that closes the port only stops listening.
+    /// </summary>
     /// <param name="notified">Called on the sending vCPU's thread; must not block.</param>
     public BackendChannel Connect(Action notified)
     {

@@ -1,6 +1,5 @@
 using Tessera.Kernel.Domains;
 using Tessera.Kernel.Grants;
-using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 

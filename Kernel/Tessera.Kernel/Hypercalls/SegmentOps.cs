@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Tessera.Kernel.Domains;
-using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;

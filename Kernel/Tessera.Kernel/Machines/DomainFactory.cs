@@ -59,13 +59,21 @@ internal sealed class DomainFactory
         {
             memory = new DomainMemory(request.Frames, Engine.Facts);
             fastMemory = DomainFastPath.TryCreateMemory(FastPaths, Engine.Facts, memory, vcpus: 1);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout { Name = configuration.Name, Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []], MaxCpus = 1, Time = VirtualTime?.GuestsOf(id) });
+            guestMachine = Engine.CreateMachine(new GuestMachineLayout
+            {
+                Name = configuration.Name,
+                Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []],
+                MaxCpus = 1,
+                Time = VirtualTime?.GuestsOf(id),
+            });
             FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
             GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
             MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
             mmu = Mmu.Attach(host);
-            domain = new Domain(Host, configuration with { SchedulerOptions = null }, memory, frames, writes, guestMachine, host, mmu, Grants);
-            SchedulableVcpu schedulable = new(new SchedulableDomain(id, configuration.Weight, configuration.SchedulerOptions), 0, configuration.Affinity);
+            DomainConfiguration kept = configuration with { SchedulerOptions = null };
+            domain = new Domain(Host, kept, memory, frames, writes, guestMachine, host, mmu, Grants);
+            SchedulableDomain scheduled = new(id, configuration.Weight, configuration.SchedulerOptions);
+            SchedulableVcpu schedulable = new(scheduled, 0, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
@@ -98,7 +106,9 @@ internal sealed class DomainFactory
         }
     }
 
-    /// <summary>Takes a dead domain apart. What others still use of its memory stays until they have let go of it; the rest goes back to the host now.</summary>
+    /// <summary>
+    /// Takes a dead domain apart. What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
+    /// </summary>
     public void Release(Domain domain)
     {
         domain.Events.Close();
@@ -161,8 +171,8 @@ internal sealed class DomainFactory
         Frames.Return(domain.Id);
     }
 
-    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of one that could not, which is a
-    // defect: half a destruction would help nobody.
+    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of
+    // one that could not, which is a defect: half a destruction would help nobody.
     private static void FoundFalseAccounts(Domain domain, Exception exception)
     {
         domain.HadFalseAccounts = true;

@@ -2,7 +2,6 @@ using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Kernel.Domains;
-using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
@@ -209,12 +208,14 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     /// <summary>Attaches a disk to a domain that runs or is yet to start, and opens its backend, which the disk owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has a disk of this name.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
-    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) => domain.Add(Disk.Attach(Devices, domain.Frontend, configuration, _blockWorker));
+    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) =>
+        domain.Add(Disk.Attach(Devices, domain.Frontend, configuration, _blockWorker));
 
     /// <summary>Attaches a network interface to a domain that runs or is yet to start, and opens its backend, which the interface owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has an interface of this number.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
-    public Nic AttachNic(Domain domain, NicConfiguration configuration) => domain.Add(Nic.Attach(Devices, domain.Frontend, configuration, _networkWorker));
+    public Nic AttachNic(Domain domain, NicConfiguration configuration) =>
+        domain.Add(Nic.Attach(Devices, domain.Frontend, configuration, _networkWorker));
 
     /// <summary>Lets a created domain run.</summary>
     public void Start(Domain domain)

@@ -12,7 +12,9 @@ public sealed class MachineAccounts
 
     internal MachineAccounts(Machine machine) => _machine = machine;
 
-    /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.</summary>
+    /// <summary>
+    /// How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.
+    /// </summary>
     public DomainActivity ActivityOf(Domain domain)
     {
         Nanoseconds now = _machine.Clock.Now;
@@ -58,7 +60,9 @@ public sealed class MachineAccounts
             [.. _machine.Pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
     }
 
-    /// <summary>A measured window begins: scheduling decisions with their cost, wake latencies, and what disks and interfaces do, count from now on.</summary>
+    /// <summary>
+    /// A measured window begins: scheduling decisions with their cost, wake latencies, and what disks and interfaces do, count from now on.
+    /// </summary>
     public void BeginWindow()
     {
         _machine.Core.BeginWindow();

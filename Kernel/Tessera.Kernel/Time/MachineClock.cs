@@ -37,8 +37,8 @@ internal abstract class MachineClock : IDisposable
     public abstract Nanoseconds Now { get; }
 
     /// <summary>
-    /// Fills a vcpu_time_info (pvclock, public/xen.h), by which a guest computes the time without asking. It is one function of the counter for the machine's whole life, so that the
-    /// structure is written once and marked stable.
+    /// Fills a vcpu_time_info (pvclock, public/xen.h), by which a guest computes the time without asking. It is one function of the counter for
+    /// the machine's whole life, so that the structure is written once and marked stable.
     /// </summary>
     /// <param name="area">The structure: vcpu_info's, or one in the guest's memory for its user space.</param>
     /// <param name="counterShift">What the guest's time-stamp counter gives beyond the host's, in ticks.</param>

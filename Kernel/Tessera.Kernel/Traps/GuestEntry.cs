@@ -45,9 +45,10 @@ internal static class GuestEntry
     private static bool Enter(Vcpu vcpu, ulong handler, bool maskEvents, bool hasErrorCode, uint errorCode)
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
-        bool fromUser = vcpu.Context.UserMode;
-        ulong oldMask = vcpu.Context.Info.EventsMasked ? 1UL : 0;
-        ulong stack = (fromUser ? vcpu.Context.KernelStack : state.Rsp) & ~15UL;
+        PvContext context = vcpu.Context;
+        bool fromUser = context.UserMode;
+        ulong oldMask = context.Info.EventsMasked ? 1UL : 0;
+        ulong stack = (fromUser ? context.KernelStack : state.Rsp) & ~15UL;
         Span<ulong> words = stackalloc ulong[8];
         int count = 0;
         words[count++] = state.Rcx;
@@ -56,7 +57,7 @@ internal static class GuestEntry
             words[count++] = errorCode;
         words[count++] = state.Rip;
         words[count++] = (fromUser ? state.Cs : (ulong)(state.Cs & ~3)) | (oldMask << 32);
-        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)vcpu.Context.IoPrivilege << IoPrivilegeShift : 0;
+        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)context.IoPrivilege << IoPrivilegeShift : 0;
         words[count++] = (state.Rflags & ~InterruptFlag) | (oldMask == 0 ? InterruptFlag : 0) | privilege;
         words[count++] = state.Rsp;
         words[count++] = state.Ss;
@@ -69,7 +70,7 @@ internal static class GuestEntry
         }
 
         if (maskEvents)
-            vcpu.Context.Info.EventsMasked = true;
+            context.Info.EventsMasked = true;
         state.Rsp = stack;
         state.Rip = handler;
         state.Rflags = (state.Rflags & ~ClearedOnEntry) | InterruptFlag;

@@ -96,6 +96,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     {
         vcpu.Counters.ByVector[trap.Vector & 31]++;
         ref GuestCpuState state = ref vcpu.Cpu.State;
+        PvContext context = vcpu.Context;
         switch (trap.Vector)
         {
             case PageFault:
@@ -105,15 +106,19 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
                     return Emulated(vcpu);
                 if (_emulator.IsSoftwareInterrupt(vcpu, out byte number))
                     return OnSoftwareInterrupt(vcpu, number);
-                if (vcpu.Context.UserMode && state.Is32Bit && vcpu.Context.Callbacks[(int)CallbackType.Syscall32] != 0 && _emulator.IsAtRip(vcpu, SyscallInstruction))
+                if (context.UserMode && state.Is32Bit && context.Callbacks[(int)CallbackType.Syscall32] != 0
+                    && _emulator.IsAtRip(vcpu, SyscallInstruction))
                     return CompatSystemCall(vcpu);
                 break;
             case GeneralProtection:
                 if ((trap.ErrorCode & SoftwareInterrupt) != 0 && (trap.ErrorCode & 1) == 0)
                     return OnSoftwareInterrupt(vcpu, (byte)(trap.ErrorCode >> 3));
-                if (vcpu.Context.UserMode && trap.ErrorCode == 0 && vcpu.Context.Callbacks[(int)CallbackType.Sysenter] != 0 && _emulator.IsAtRip(vcpu, SysenterInstruction))
+                if (context.UserMode && trap.ErrorCode == 0 && context.Callbacks[(int)CallbackType.Sysenter] != 0
+                    && _emulator.IsAtRip(vcpu, SysenterInstruction))
                     return Sysenter(vcpu);
-                if (trap.ErrorCode == 0 && (vcpu.Context.UserMode ? _emulator.TryFaultedCpuid(vcpu, cpuid) || _emulator.TryUserPrivileged(vcpu) : _emulator.TryPrivileged(vcpu, cpuid)))
+                if (trap.ErrorCode == 0 && (context.UserMode
+                    ? _emulator.TryFaultedCpuid(vcpu, cpuid) || _emulator.TryUserPrivileged(vcpu)
+                    : _emulator.TryPrivileged(vcpu, cpuid)))
                     return Emulated(vcpu);
                 break;
             case DeviceNotAvailable:

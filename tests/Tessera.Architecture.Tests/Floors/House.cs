@@ -1,13 +1,15 @@
 namespace Tessera.Architecture.Tests.Floors;
 
 /// <summary>
-/// An assembly's namespaces as floors, the lowest first: each uses only those below it. A floor may hold several namespaces, separated by commas, which do not use each other.
-/// A name covers the namespaces below it, but for those that have a floor of their own; the empty name is the assembly's own namespace.
+/// An assembly's namespaces as floors, the lowest first: each uses only those below it. A floor may hold several namespaces, separated by
+/// commas, which do not use each other. A name covers the namespaces below it, but for those that have a floor of their own; the empty name is
+/// the assembly's own namespace.
 /// </summary>
 internal sealed class House(string assembly, params string[] floors)
 {
     private readonly Dictionary<string, int> _floorOf = floors
-        .SelectMany((names, floor) => names.Split(',', StringSplitOptions.TrimEntries).Select(name => (Space: name.Length == 0 ? assembly : $"{assembly}.{name}", floor)))
+        .SelectMany((names, floor) => names.Split(',', StringSplitOptions.TrimEntries)
+            .Select(name => (Space: name.Length == 0 ? assembly : $"{assembly}.{name}", floor)))
         .ToDictionary(room => room.Space, room => room.floor);
 
     /// <summary>What is wrong, the ways up first.</summary>
@@ -15,7 +17,8 @@ internal sealed class House(string assembly, params string[] floors)
     public IReadOnlyList<string> Faults(string? path = null)
     {
         path ??= Path.Combine(AppContext.BaseDirectory, $"{assembly}.dll");
-        IReadOnlyList<TypeName> types = [.. References.TypesOf(path).Where(type => type.Namespace == assembly || type.Namespace.StartsWith($"{assembly}.", StringComparison.Ordinal))];
+        IReadOnlyList<TypeName> types = [.. References.TypesOf(path)
+            .Where(type => type.Namespace == assembly || type.Namespace.StartsWith($"{assembly}.", StringComparison.Ordinal))];
         HashSet<string> inhabited = [.. types.Select(type => RoomOf(type)).OfType<string>()];
         return
         [

@@ -20,8 +20,8 @@ internal readonly record struct TypeName(string Namespace, string Name)
 }
 
 /// <summary>
-/// Which types of a compiled assembly use which others of it, by its metadata and the code of its methods. Nested types count as the one that they are in, and so do the
-/// compiler's own. What the compiler leaves no trace of (constants, nameof) is no use.
+/// Which types of a compiled assembly use which others of it, by its metadata and the code of its methods. Nested types count as the one that
+/// they are in, and so do the compiler's own. What the compiler leaves no trace of (constants, nameof) is no use.
 /// </summary>
 internal static class References
 {
@@ -33,7 +33,10 @@ internal static class References
     {
         using PEReader file = new(File.OpenRead(assembly));
         MetadataReader reader = file.GetMetadataReader();
-        return [.. reader.TypeDefinitions.Where(handle => !reader.GetTypeDefinition(handle).IsNested).Select(handle => Name(reader, handle)).Where(name => !IsTheCompilers(name))];
+        return [.. reader.TypeDefinitions
+            .Where(handle => !reader.GetTypeDefinition(handle).IsNested)
+            .Select(handle => Name(reader, handle))
+            .Where(name => !IsTheCompilers(name))];
     }
 
     /// <summary>Every use of one type by another.</summary>
@@ -57,7 +60,8 @@ internal static class References
         return [.. found];
     }
 
-    private static IEnumerable<(string Member, HashSet<TypeDefinitionHandle> Used)> UsesOf(PEReader file, MetadataReader reader, TypeDefinitionHandle handle)
+    private static IEnumerable<(string Member, HashSet<TypeDefinitionHandle> Used)> UsesOf(
+        PEReader file, MetadataReader reader, TypeDefinitionHandle handle)
     {
         TypeDefinition type = reader.GetTypeDefinition(handle);
         Collector ofType = new(reader);
@@ -111,7 +115,7 @@ internal static class References
         return handle;
     }
 
-    // What the compiler makes for an assembly as a whole: <Module>, <PrivateImplementationDetails>, inline arrays, attributes that it embeds.
+    // What the compiler makes for an assembly as a whole: <Module>, <PrivateImplementationDetails>, inline arrays, its attributes.
     private static bool IsTheCompilers(TypeName name) =>
         name.Name.StartsWith('<') || name.Namespace is "Microsoft.CodeAnalysis" or "System.Runtime.CompilerServices";
 
@@ -174,8 +178,11 @@ internal static class References
 
         public void AddConstraints(GenericParameterHandleCollection parameters)
         {
-            foreach (GenericParameterConstraintHandle constraint in parameters.SelectMany(parameter => reader.GetGenericParameter(parameter).GetConstraints()))
-                Add(reader.GetGenericParameterConstraint(constraint).Type);
+            foreach (GenericParameterHandle parameter in parameters)
+            {
+                foreach (GenericParameterConstraintHandle constraint in reader.GetGenericParameter(parameter).GetConstraints())
+                    Add(reader.GetGenericParameterConstraint(constraint).Type);
+            }
         }
 
         public void AddAttributes(CustomAttributeHandleCollection attributes)
@@ -200,7 +207,8 @@ internal static class References
                 OpCode instruction = OpCodes[value == TwoByteOpCode ? (value << 8) | code.ReadByte() : value];
                 switch (instruction.OperandType)
                 {
-                    case OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineTok or OperandType.InlineType or OperandType.InlineSig:
+                    case OperandType.InlineField or OperandType.InlineMethod or OperandType.InlineTok
+                        or OperandType.InlineType or OperandType.InlineSig:
                         Add(MetadataTokens.EntityHandle(code.ReadInt32()));
                         break;
                     case OperandType.InlineSwitch:
@@ -281,7 +289,8 @@ internal static class References
         public int GetTypeFromReference(MetadataReader reader, TypeReferenceHandle handle, byte rawTypeKind)
         {
             TypeReference type = reader.GetTypeReference(handle);
-            return reader.StringComparer.Equals(type.Namespace, nameof(System)) && reader.StringComparer.Equals(type.Name, nameof(Type)) ? SystemType : 0;
+            bool isType = reader.StringComparer.Equals(type.Namespace, nameof(System)) && reader.StringComparer.Equals(type.Name, nameof(Type));
+            return isType ? SystemType : 0;
         }
     }
 }

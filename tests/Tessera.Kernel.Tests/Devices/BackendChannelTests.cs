@@ -1,4 +1,3 @@
-using Tessera.Kernel.Devices;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 

@@ -181,7 +181,8 @@ internal sealed class NetworkDevice : SplitBackend<INetworkBackend>, INetworkRec
         sender.Open(BindKept(keys, $"{prefix}event-channel-tx", sender.Schedule));
     }
 
-    private static SharedRing Map(DeviceKeys keys, string key, int entryBytes, GrantAccess grants) => Map(keys, key, [PageOf(keys, key)], entryBytes, grants);
+    private static SharedRing Map(DeviceKeys keys, string key, int entryBytes, GrantAccess grants) =>
+        Map(keys, key, [PageOf(keys, key)], entryBytes, grants);
 
     // Kept, so that a connection that fails half-way gives it up as well.
     private BackendChannel BindKept(DeviceKeys keys, string key, Action notified)
