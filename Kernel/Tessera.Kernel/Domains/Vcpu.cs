@@ -68,10 +68,7 @@ internal sealed class Vcpu
     public int FaultRepeats { get; set; }
 
     /// <summary>An event is due that the guest can take now.</summary>
-    public bool CanTakeEvent => IsEventDue && Context.Callbacks[(int)CallbackType.Event] != 0;
-
-    /// <summary>An event is due that the guest has not masked.</summary>
-    public bool IsEventDue => Context.Info.UpcallPending && !Context.Info.EventsMasked;
+    public bool CanTakeEvent => Context.Info.IsEventDue && Context.Callbacks[(int)CallbackType.Event] != 0;
 
     /// <summary>For whoever hands its wakes over to another thread: 1 while one is on its way.</summary>
     internal int WakePosted;

@@ -22,8 +22,11 @@ internal sealed unsafe class VcpuInfoArea(byte* place)
         set => Volatile.Write(ref _place[VcpuInfo.UpcallMask], value ? (byte)1 : (byte)0);
     }
 
+    /// <summary>An event is due, and the guest takes events.</summary>
+    public bool IsEventDue => IsUpcallPending && !EventsMasked;
+
     /// <summary>An event is pending that the guest has not masked by port.</summary>
-    public bool UpcallPending => Volatile.Read(ref _place[VcpuInfo.UpcallPending]) != 0;
+    private bool IsUpcallPending => Volatile.Read(ref _place[VcpuInfo.UpcallPending]) != 0;
 
     /// <summary>The address of the page fault that is delivered.</summary>
     public ulong FaultAddress
@@ -40,7 +43,7 @@ internal sealed unsafe class VcpuInfoArea(byte* place)
         lock (_gate)
         {
             ulong bit = 1UL << (port >> 6);
-            if ((Interlocked.Or(ref *(ulong*)(_place + VcpuInfo.PendingSelector), bit) & bit) != 0 && UpcallPending)
+            if ((Interlocked.Or(ref *(ulong*)(_place + VcpuInfo.PendingSelector), bit) & bit) != 0 && IsUpcallPending)
                 return false;
             Volatile.Write(ref _place[VcpuInfo.UpcallPending], 1);
             Interlocked.MemoryBarrier();

@@ -56,7 +56,7 @@ internal static class SchedCalls
         Vcpu vcpu = call.Vcpu;
         IVcpuHost host = call.Domain.Host;
         host.Core.PrepareToSleep(vcpu.Schedulable);
-        if (vcpu.IsEventDue || !host.Core.Sleep(vcpu.Schedulable, host.Clock.Now))
+        if (vcpu.Context.Info.IsEventDue || !host.Core.Sleep(vcpu.Schedulable, host.Clock.Now))
             return;
         vcpu.WentToSleep = true;
         call.Outcome = TrapOutcome.Reschedule;
@@ -76,7 +76,7 @@ internal static class SchedCalls
         IVcpuHost host = call.Domain.Host;
         host.Core.PrepareToSleep(vcpu.Schedulable);
         vcpu.Events.BeginPoll(ports);
-        bool ready = vcpu.IsEventDue;
+        bool ready = vcpu.Context.Info.IsEventDue;
         foreach (uint port in ports)
         {
             if (port >= EventChannels.MaxPorts)

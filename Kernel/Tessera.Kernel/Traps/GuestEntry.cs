@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Tessera.Kernel.Domains;
+using Tessera.Kernel.Events;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
@@ -46,8 +47,9 @@ internal static class GuestEntry
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
         PvContext context = vcpu.Context;
+        VcpuInfoArea info = context.Info;
         bool fromUser = context.UserMode;
-        ulong oldMask = context.Info.EventsMasked ? 1UL : 0;
+        ulong oldMask = info.EventsMasked ? 1UL : 0;
         ulong stack = (fromUser ? context.KernelStack : state.Rsp) & ~15UL;
         Span<ulong> words = stackalloc ulong[8];
         int count = 0;
@@ -70,7 +72,7 @@ internal static class GuestEntry
         }
 
         if (maskEvents)
-            context.Info.EventsMasked = true;
+            info.EventsMasked = true;
         state.Rsp = stack;
         state.Rip = handler;
         state.Rflags = (state.Rflags & ~ClearedOnEntry) | InterruptFlag;
