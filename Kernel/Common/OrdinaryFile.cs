@@ -22,7 +22,7 @@ internal static class OrdinaryFile
     {
         using FileStream file = Open(path);
         if (file.Length > Most)
-            throw new IOException($"{path} has more than {(Most >> 20).ToString(CultureInfo.InvariantCulture)} MiB, which nothing of its kind needs.");
+            throw new IOException($"{path} has more than {(Most >> 20).ToString(CultureInfo.InvariantCulture)} MiB, more than any file of its kind needs.");
         byte[] whole = new byte[file.Length];
         file.ReadExactly(whole);
         return whole;

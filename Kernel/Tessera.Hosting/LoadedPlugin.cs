@@ -105,12 +105,12 @@ public sealed class LoadedPlugin : IDisposable
         if (options is null)
             return _optionsType is null ? null : OptionSchema.Of(_optionsType).CreateDefault();
         if (_optionsType is null)
-            throw new PluginException($"{Title} has no options, and was given a {options.GetType().FullName}.", "Leave its options out.");
+            throw new PluginException($"{Title} has no options, but was given a {options.GetType().FullName}.", "Leave its options out.");
         if (!_optionsType.IsInstanceOfType(options))
         {
             bool sameName = options.GetType().FullName == _optionsType.FullName;
             throw new PluginException(
-                $"{Title} takes options of type {_optionsType.FullName}, and was given a {options.GetType().FullName}{(sameName ? " of another load of the plugin" : "")}.",
+                $"{Title} takes options of type {_optionsType.FullName}, but was given a {options.GetType().FullName}{(sameName ? " of another load of the plugin" : "")}.",
                 "Bind them with OptionBinder to the OptionsType of this very LoadedPlugin.");
         }
 
@@ -127,7 +127,7 @@ public sealed class LoadedPlugin : IDisposable
             else if (!parameter.HasDefaultValue && !IsService(services, parameter.ParameterType))
             {
                 throw new PluginException(
-                    $"{Title} ({Info.Path}): its constructor wants {parameter.ParameterType.FullName} {parameter.Name}, which is neither its options record nor a service offered here.",
+                    $"{Title} ({Info.Path}): its constructor needs {parameter.ParameterType.FullName} {parameter.Name}, which is neither its options record nor a service offered here.",
                     "docs/plugins.md lists what a constructor may take.");
             }
         }

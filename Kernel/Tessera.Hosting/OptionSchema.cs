@@ -59,7 +59,7 @@ internal sealed class OptionSchema
             Bound(where, "Max", attribute.Max, format),
             attribute.IsPath);
         if (entry.IsPath && property.PropertyType != typeof(string))
-            throw new ArgumentException($"{where} is said to be a path and is no string.");
+            throw new ArgumentException($"{where} is marked as a path but is not a string.");
         if (entry.Min is not null && entry.Max is not null && format.Compare(entry.Min, entry.Max) > 0)
             throw new ArgumentException($"{where}: Min {format.Format(entry.Min)} is above Max {format.Format(entry.Max)}.");
         if (value is not null && entry.OutOfRange(value) is { } problem)

@@ -14,18 +14,18 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
 
     /// <summary>Loads a plugin by name or by path; anything with a slash or ending in ".dll" is a path.</summary>
     /// <param name="nameOrPath">The plugin's name, or its DLL.</param>
-    /// <param name="kind">What it must be.</param>
+    /// <param name="kind">What it must be; null for anything.</param>
     /// <exception cref="PluginException">Unknown name, two of a name, wrong kind, or the plugin is broken.</exception>
-    public LoadedPlugin Load(string nameOrPath, PluginKind kind)
+    public LoadedPlugin Load(string nameOrPath, PluginKind? kind)
     {
         if (!IsPath(nameOrPath))
             return PluginLoader.Load(Find(nameOrPath, kind));
         PluginManifest manifest = PluginManifest.Read(nameOrPath, out byte[] image);
-        if (manifest.Kind != kind)
+        if (kind is { } wanted && manifest.Kind != wanted)
         {
             throw new PluginException(
-                $"{manifest.Path} is the {PluginKinds.Title(manifest.Kind)} \"{manifest.Name}\", and a {PluginKinds.Title(kind)} is wanted here.",
-                $"Name a {PluginKinds.Title(kind)}{Known(Scan([]), kind)}.");
+                $"{manifest.Path} is the {PluginKinds.Title(manifest.Kind)} \"{manifest.Name}\", but a {PluginKinds.Title(wanted)} is wanted here.",
+                $"Name a {PluginKinds.Title(wanted)}{Known(Scan([]), kind)}.");
         }
 
         return PluginLoader.Load(manifest, image);
@@ -62,40 +62,42 @@ public sealed class PluginCatalog(IEnumerable<string> pluginFolders)
     private static bool IsPath(string nameOrPath) =>
         nameOrPath.Contains(Path.DirectorySeparatorChar, StringComparison.Ordinal) || nameOrPath.EndsWith(".dll", StringComparison.OrdinalIgnoreCase);
 
-    private PluginManifest Find(string name, PluginKind kind)
+    private PluginManifest Find(string name, PluginKind? kind)
     {
         List<PluginException> problems = [];
         List<PluginManifest> manifests = Scan(problems);
         PluginManifest[] named = [.. manifests.Where(manifest => manifest.Name == name)];
-        PluginManifest[] matches = [.. named.Where(manifest => manifest.Kind == kind)];
+        PluginManifest[] matches = [.. named.Where(manifest => IsOf(manifest, kind))];
         if (matches.Length == 1)
             return matches[0];
         if (matches.Length > 1)
             throw Doubled(matches);
-        if (named.Length > 0)
+        if (named.Length > 0 && kind is { } wanted)
         {
             throw new PluginException(
-                $"The plugin \"{name}\" ({named[0].Path}) is a {PluginKinds.Title(named[0].Kind)}, and a {PluginKinds.Title(kind)} is wanted here.",
-                $"Name a {PluginKinds.Title(kind)}{Known(manifests, kind)}.");
+                $"The plugin \"{name}\" ({named[0].Path}) is a {PluginKinds.Title(named[0].Kind)}, but a {PluginKinds.Title(wanted)} is wanted here.",
+                $"Name a {PluginKinds.Title(wanted)}{Known(manifests, kind)}.");
         }
 
-        string suggestion = Suggestion.Nearest(name, manifests.Where(manifest => manifest.Kind == kind).Select(manifest => manifest.Name)) is { } nearest
+        string suggestion = Suggestion.Nearest(name, manifests.Where(manifest => IsOf(manifest, kind)).Select(manifest => manifest.Name)) is { } nearest
             ? $"Did you mean \"{nearest}\"? "
             : "";
         string broken = problems.Count == 0 ? "" : $" Not usable: {string.Join(" ", problems.Select(problem => problem.Message))}";
         throw new PluginException(
-            $"There is no {PluginKinds.Title(kind)} plugin \"{name}\"{Known(manifests, kind)}, looked for in {(_folders.Length == 0 ? "no folder" : string.Join(", ", _folders))}.",
+            $"There is no {(kind is { } missing ? PluginKinds.Title(missing) + " " : "")}plugin \"{name}\"{Known(manifests, kind)}, looked for in {(_folders.Length == 0 ? "no folder" : string.Join(", ", _folders))}.",
             $"{suggestion}Name one of these, give the path of a DLL, or add a plugin folder to {PluginFolders.Variable}.{broken}");
     }
 
-    private static string Known(List<PluginManifest> manifests, PluginKind kind)
+    private static bool IsOf(PluginManifest manifest, PluginKind? kind) => kind is null || manifest.Kind == kind;
+
+    private static string Known(List<PluginManifest> manifests, PluginKind? kind)
     {
-        string[] names = [.. manifests.Where(manifest => manifest.Kind == kind).Select(manifest => manifest.Name).Distinct().Order(StringComparer.Ordinal)];
+        string[] names = [.. manifests.Where(manifest => IsOf(manifest, kind)).Select(manifest => manifest.Name).Distinct().Order(StringComparer.Ordinal)];
         return names.Length == 0 ? " (none is installed)" : $" (known: {string.Join(", ", names)})";
     }
 
     private static PluginException Doubled(PluginManifest[] manifests) => new(
-        $"{manifests.Length} plugins of kind {PluginKinds.Title(manifests[0].Kind)} have the name \"{manifests[0].Name}\": {string.Join(" and ", manifests.Select(manifest => manifest.Path))}.",
+        $"{manifests.Length} plugins of kind {string.Join(" and ", manifests.Select(manifest => PluginKinds.Title(manifest.Kind)).Distinct().Order(StringComparer.Ordinal))} have the name \"{manifests[0].Name}\": {string.Join(" and ", manifests.Select(manifest => manifest.Path))}.",
         "Remove or rename one, or name the one you mean by its path.");
 
     private List<PluginManifest> Scan(List<PluginException> problems)

@@ -83,7 +83,7 @@ internal static class PluginLoader
         FileNotFoundException { FileName: { } file } => MissingDependency(path, SimpleName(file), exception),
         FileLoadException { FileName: { } file } => new(
             $"{path}: its dependency {SimpleName(file)} cannot be loaded: {exception.Message}",
-            "Publish the plugin anew, so that its folder has the versions it was built with.",
+            "Publish the plugin again, so that its folder has the versions it was built with.",
             exception),
         InvalidOperationException => new(
             $"{path}: its dependencies cannot be resolved: {exception.Message.Trim()}",
@@ -141,7 +141,7 @@ internal static class PluginLoader
         }
 
         if (type.IsAbstract || type.ContainsGenericParameters)
-            throw new PluginException($"{manifest.Path}: {manifest.TypeName} is abstract or generic, so it cannot be made.", "Put [Plugin] on a concrete class.");
+            throw new PluginException($"{manifest.Path}: {manifest.TypeName} is abstract or generic, so it cannot be instantiated.", "Put [Plugin] on a concrete class.");
         int constructors = type.GetConstructors().Length;
         if (constructors != 1)
             throw new PluginException($"{manifest.Path}: {manifest.TypeName} has {constructors} public constructors.", "Give it exactly one, which takes its options record and the services it needs.");

@@ -35,7 +35,7 @@ internal static class UnitText
         List<string> known = [];
         foreach ((string name, _) in units)
             known.Add(name);
-        problem = $"\"{unit}\" in \"{text}\" is no unit known here; use {string.Join(", ", known)}, such as \"{example}\"";
+        problem = $"\"{unit}\" in \"{text}\" is not a unit known here; use {string.Join(", ", known)}, such as \"{example}\"";
         return false;
     }
 
@@ -47,7 +47,7 @@ internal static class UnitText
         decimal scaled = decimal.Abs(number) <= -(decimal)long.MinValue / factor ? number * factor : decimal.MaxValue;
         if (scaled is > long.MaxValue or < long.MinValue)
         {
-            problem = $"\"{text}\" is too great: the most is {long.MaxValue} {smallest}";
+            problem = $"\"{text}\" is too large: the most is {long.MaxValue} {smallest}";
             return false;
         }
 

@@ -2,10 +2,10 @@ using Tessera.Sdk.Conformance.Scenarios;
 
 namespace Tessera.Sdk.Conformance;
 
-/// <summary>What the conformance suite found out about a policy.</summary>
-/// <param name="Scheduler">The policy's name.</param>
+/// <summary>What a conformance suite found out about a plugin.</summary>
+/// <param name="Plugin">The plugin's name.</param>
 /// <param name="Checks">One result for each check, in the suite's order.</param>
-public sealed record ReportCard(string Scheduler, IReadOnlyList<CheckResult> Checks)
+public sealed record ReportCard(string Plugin, IReadOnlyList<CheckResult> Checks)
 {
     /// <summary>Whether no check failed.</summary>
     public bool Passed => Checks.All(static check => check.Outcome != CheckOutcome.Failed);
@@ -20,7 +20,7 @@ public enum CheckOutcome
     /// <summary>It does not.</summary>
     Failed,
 
-    /// <summary>The policy does not promise it, so nothing was checked.</summary>
+    /// <summary>The plugin does not promise or offer it, so nothing was checked.</summary>
     NotDeclared,
 }
 
@@ -29,7 +29,11 @@ public enum CheckOutcome
 /// <param name="Outcome">How it ended.</param>
 /// <param name="Detail">What was found: figures, or the failure as a sentence.</param>
 /// <param name="Scenario">The smallest failing scenario found, to be written to a file and replayed; null when the check has none.</param>
-public sealed record CheckResult(string Check, CheckOutcome Outcome, string Detail, Scenario? Scenario = null);
+public sealed record CheckResult(string Check, CheckOutcome Outcome, string Detail, Scenario? Scenario = null)
+{
+    /// <summary>What ended the check that the check itself did not ask for; null mostly.</summary>
+    public Exception? Exception { get; init; }
+}
 
 /// <summary>One check of the suite.</summary>
 /// <param name="Name">Its name.</param>
@@ -51,6 +55,6 @@ public sealed record ConformanceOptions
     /// <summary>vCPUs of the largest machine on which the cost of decisions is measured.</summary>
     public int MostVcpus { get; init; } = 10_000;
 
-    /// <summary>After how long a check is given up because the policy does not come back.</summary>
+    /// <summary>After how long a check is given up because the plugin does not come back.</summary>
     public TimeSpan HangLimit { get; init; } = TimeSpan.FromMinutes(3);
 }

@@ -36,11 +36,28 @@ internal sealed class ReferenceTests
     }
 
     [Test]
-    public void Every_plugin_and_the_command_line_are_in_the_product()
+    public void Every_plugin_and_the_command_line_are_in_the_product() =>
+        Assert.That(Repository.Files("*.csproj", "Plugins", "Cli"), Is.SubsetOf(Product()));
+
+    /// <summary>Lock files name what a project brings along by others, too, and each build writes them anew.</summary>
+    [Test]
+    public void The_product_ships_no_test_framework()
+    {
+        string[] frameworks = ["NUnit", "FsCheck", "FSharp", "xunit", "Microsoft.NET.Test", "Microsoft.TestPlatform"];
+        IEnumerable<string> brought = Product().SelectMany(project =>
+        {
+            using JsonDocument locked = JsonDocument.Parse(File.ReadAllText(Path.Combine(Repository.Root, Path.GetDirectoryName(project)!, "packages.lock.json")));
+            return locked.RootElement.GetProperty("dependencies").EnumerateObject().SelectMany(target => target.Value.EnumerateObject()).Select(package => package.Name).ToArray();
+        });
+        string[] names = [.. brought.Distinct()];
+        Assert.That(names, Does.Contain("Spectre.Console"), "what the product is known to need");
+        Assert.That(names.Where(name => frameworks.Any(framework => name.StartsWith(framework, StringComparison.OrdinalIgnoreCase))), Is.Empty);
+    }
+
+    private static string[] Product()
     {
         using JsonDocument filter = JsonDocument.Parse(File.ReadAllText(Path.Combine(Repository.Root, ".ci", "product.slnf")));
-        string[] listed = [.. filter.RootElement.GetProperty("solution").GetProperty("projects").EnumerateArray().Select(project => project.GetString()!)];
-        Assert.That(Repository.Files("*.csproj", "Plugins", "Cli"), Is.SubsetOf(listed));
+        return [.. filter.RootElement.GetProperty("solution").GetProperty("projects").EnumerateArray().Select(project => project.GetString()!)];
     }
 
     private static void OnlyRooms(string room, params string[] allowed)

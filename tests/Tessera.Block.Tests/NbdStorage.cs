@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Tessera.Plugins.Block.Nbd;
 using Tessera.Sdk;
@@ -25,6 +26,8 @@ internal enum NbdServer
 /// <summary>A disk at a server of its own, which can be killed and started again; the test is skipped, and says so, where there is no such server.</summary>
 internal sealed class NbdStorage : BlockStorage
 {
+    private static readonly BlockingCollection<Task> Starts = NewStarter();
+
     private readonly TemporaryFolder _folder = new();
     private readonly NbdServer _kind;
     private readonly string _socket;
@@ -90,12 +93,29 @@ internal sealed class NbdStorage : BlockStorage
         base.Dispose(disposing);
     }
 
+    /// <summary>Starts every server on one thread that stays: some hosts end a process with the thread that started it.</summary>
+    private static BlockingCollection<Task> NewStarter()
+    {
+        BlockingCollection<Task> starts = [];
+        new Thread(() =>
+        {
+            foreach (Task start in starts.GetConsumingEnumerable())
+                start.RunSynchronously(TaskScheduler.Default);
+        })
+        {
+            IsBackground = true,
+        }.Start();
+        return starts;
+    }
+
     private static Process Start(string program, params IEnumerable<string> arguments)
     {
         try
         {
             // What it says of a killed client interests nobody; it is read, so that it never waits for that.
-            Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
+            Task<Process> start = new(() => Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!);
+            Starts.Add(start);
+            Process process = start.GetAwaiter().GetResult();
             process.BeginErrorReadLine();
             return process;
         }

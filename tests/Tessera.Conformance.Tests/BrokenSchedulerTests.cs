@@ -34,8 +34,10 @@ public sealed class BrokenSchedulerTests
     [TestCase(typeof(CopiesItsQueue), "decision-cost", "allocated")]
     public void A_broken_scheduler_fails_the_check_meant_for_it(Type broken, string check, string evidence)
     {
-        ConformanceOptions options = broken == typeof(HangsOnClockJump) ? Quick with { HangLimit = TimeSpan.FromSeconds(2) } : Quick;
-        ConformanceSuite suite = new(() => (IScheduler)Activator.CreateInstance(broken)!, Promises(), options);
+        ConformanceOptions options = broken == typeof(HangsOnClockJump) ? Quick with { HangLimit = TimeSpan.FromSeconds(2) }
+            // Mostly another fault comes first: of 150 scenarios one in two searches finds it.
+            : broken == typeof(RunsRemoved) ? Quick with { Scenarios = 1000 } : Quick;
+        SchedulerSuite suite = new(() => (IScheduler)Activator.CreateInstance(broken)!, Promises(), options);
         CheckResult result = suite.RunCheck(check);
         TestContext.Out.WriteLine(result.Detail);
         TestContext.Out.WriteLine(result.Scenario);
@@ -50,7 +52,7 @@ public sealed class BrokenSchedulerTests
     [Test]
     public void A_scheduler_that_looks_at_everybody_fails_by_the_growth_of_its_cost()
     {
-        CheckResult result = new ConformanceSuite(static () => new LooksAtEverybody(), Promises(), new() { MostVcpus = 10_000 }).RunCheck("decision-cost");
+        CheckResult result = new SchedulerSuite(static () => new LooksAtEverybody(), Promises(), new() { MostVcpus = 10_000 }).RunCheck("decision-cost");
         TestContext.Out.WriteLine(result.Detail);
         Assert.That(result.Outcome, Is.EqualTo(CheckOutcome.Failed));
         Assert.That(result.Detail, Does.Contain("times as long").And.Contain("allocated 0 B"));
@@ -59,7 +61,7 @@ public sealed class BrokenSchedulerTests
     [TestCaseSource(typeof(SchedulerConformance), nameof(SchedulerConformance.Checks))]
     public void The_honest_scheduler_passes(string check)
     {
-        CheckResult result = new ConformanceSuite(static () => new HonestScheduler(), Promises(), Quick).RunCheck(check);
+        CheckResult result = new SchedulerSuite(static () => new HonestScheduler(), Promises(), Quick).RunCheck(check);
         TestContext.Out.WriteLine(result.Detail);
         Assert.That(result.Outcome, Is.EqualTo(CheckOutcome.Passed), $"{result.Detail}\n{result.Scenario}");
     }
@@ -69,14 +71,14 @@ public sealed class BrokenSchedulerTests
     {
         IEnumerable<string> failed = typeof(BrokenSchedulerTests).GetMethod(nameof(A_broken_scheduler_fails_the_check_meant_for_it))!
             .GetCustomAttributes(typeof(TestCaseAttribute), false).Cast<TestCaseAttribute>().Select(static test => (string)test.Arguments[1]!);
-        Assert.That(failed, Is.SupersetOf(ConformanceSuite.Checks.Select(static check => check.Name)));
+        Assert.That(failed, Is.SupersetOf(SchedulerSuite.AllChecks.Select(static check => check.Name)));
     }
 
     [Test]
     public void What_is_not_declared_is_not_checked()
     {
         SchedulerDeclaration nothing = new() { Name = "nothing", WorkConserving = false, Affinity = false };
-        ReportCard card = new ConformanceSuite(static () => new StarvesTheLast(), nothing, Quick with { Scenarios = 5, MostVcpus = 10 }).Run();
+        ReportCard card = new SchedulerSuite(static () => new StarvesTheLast(), nothing, Quick with { Scenarios = 5, MostVcpus = 10 }).Run();
         Assert.That(card.Passed, Is.True);
         Assert.That(card.Checks.Where(static check => check.Outcome == CheckOutcome.NotDeclared).Select(static check => check.Check), Is.EqualTo((string[])["affinity", "work-conserving", "no-starvation", "shares", "caps", "reservations", "deadlines", "wake-latency"]));
     }

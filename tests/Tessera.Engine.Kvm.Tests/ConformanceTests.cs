@@ -14,11 +14,13 @@ internal sealed class ConformanceTests : CpuEngineConformance
 
     protected override ICpuEngine CreateOtherEngine() => new SoftwareEngine(new SoftwareOptions());
 
-    protected override string? FaultOfTheHost(string test)
+    /// <summary>What this host does wrong, so that no engine on it could pass.</summary>
+    protected override string? Excuse(string check)
     {
-        if (test != nameof(LDMXCSR_takes_the_bits_of_MXCSR_that_FXSAVE_names))
+        if (check != "ldmxcsr-takes-the-bits-of-mxcsr-that-fxsave-names")
             return null;
-        EngineFinding found = Engine.Facts.Findings.Single(finding => finding.Probe == HostProbe.MxcsrProbe);
+        using ICpuEngine engine = CreateEngine();
+        EngineFinding found = engine.Facts.Findings.Single(finding => finding.Probe == HostProbe.MxcsrProbe);
         return found.Consequence.Length == 0 ? null : $"On this host: {found.Probe} {found.Finding}.";
     }
 }

@@ -155,9 +155,24 @@ internal sealed class StrategyTests
         }).QuickCheckThrowOnFailure();
 
     [Test]
+    public unsafe void Pages_of_areas_are_apart_and_empty_whoever_had_them()
+    {
+        const int Bytes = 15 * 4096;
+        AreaPages pages = new();
+        nint[] taken = [.. Enumerable.Range(0, 600).Select(_ => pages.Take(15))];
+        Assert.That(taken.Order().Zip(taken.Order().Skip(1)).All(pair => pair.Second - pair.First >= Bytes), Is.True);
+        // SAFETY: a piece just taken, and one that is taken again.
+        new Span<byte>((void*)taken[7], Bytes).Fill(0xee);
+        pages.Return(taken[7], 15);
+        Assert.That(pages.Take(14), Is.Not.EqualTo(taken[7]), "one of another size");
+        Assert.That(pages.Take(15), Is.EqualTo(taken[7]));
+        Assert.That(new Span<byte>((void*)taken[7], Bytes).ContainsAnyExcept((byte)0), Is.False);
+    }
+
+    [Test]
     public void The_stub_is_one_locked_or_an_entry_and_one_exit()
     {
-        using EngineArea area = new(264, 1, [new MemoryRegion(new Mfn(0x400), 16, 4096, false)]);
+        using EngineArea area = new(new AreaPages(), 264, 1, [new MemoryRegion(new Mfn(0x400), 16, 4096, false)]);
         byte[] code = new byte[64];
         EntryRewriter.Generate(code, [0x401008, 0x402010 | RewritePlan.DropTable], area);
         Iced.Intel.Decoder decoder = Iced.Intel.Decoder.Create(64, code);

@@ -168,6 +168,17 @@ internal sealed class PluginErrorTests
     }
 
     [Test]
+    public void A_plugin_of_any_kind_is_found_by_a_name_that_one_kind_has()
+    {
+        _forge.Plugin("Fair", PluginForge.Scheduler("fair"));
+        using (LoadedPlugin plugin = _forge.Catalog.Load("fair", kind: null))
+            Assert.That(plugin.Info.Kind, Is.EqualTo(PluginKind.Scheduler));
+        Expect(Assert.Throws<PluginException>(() => _forge.Catalog.Load("fare", kind: null)), ["There is no plugin \"fare\"", "known: fair", "Did you mean \"fair\"?"]);
+        _forge.Plugin("Other", "[Plugin(\"fair\", PluginKind.MemoryPolicy, \"1.0.0\")] public class Other;");
+        Expect(Assert.Throws<PluginException>(() => _forge.Catalog.Load("fair", kind: null)), ["2 plugins of kind memory policy and scheduler", "by its path"]);
+    }
+
+    [Test]
     public void A_class_that_does_not_implement_its_contract_is_refused()
     {
         string path = _forge.Plugin("Fake", "[Plugin(\"fake\", PluginKind.Scheduler, \"1.0.0\")] public class Fake;");
@@ -244,7 +255,7 @@ internal sealed class PluginErrorTests
     public void A_service_that_is_not_offered_is_named()
     {
         _forge.Plugin("Want", PluginForge.Scheduler("want", parameters: "System.Text.Encoding encoding", description: "encoding.EncodingName"));
-        CreateFails("want", null, "wants System.Text.Encoding encoding", "nor a service offered here");
+        CreateFails("want", null, "needs System.Text.Encoding encoding", "nor a service offered here");
     }
 
     [Test]

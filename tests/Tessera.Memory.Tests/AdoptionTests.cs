@@ -2,7 +2,7 @@ using Tessera.Memory.Tests.Support;
 using Tessera.Sdk;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
-using static Tessera.Memory.Tests.Support.Entry;
+using static Tessera.Sdk.Conformance.Memory.Entry;
 
 namespace Tessera.Memory.Tests;
 

@@ -23,7 +23,8 @@ internal sealed class HostileGuestTests
             foreach (int number in script)
             {
                 guest.Act(number);
-                guest.Check();
+                guest.Look();
+                Recount.Check(machine, guest.Pins, guest.Held);
             }
 
             machine.Mmu.Release();

@@ -2,7 +2,7 @@ using Tessera.Memory.Tests.Support;
 using Tessera.Sdk;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
-using static Tessera.Memory.Tests.Support.Entry;
+using static Tessera.Sdk.Conformance.Memory.Entry;
 
 namespace Tessera.Memory.Tests;
 
@@ -30,34 +30,6 @@ internal sealed class PreemptionTests
     }
 
     [Test]
-    public void Every_stretch_of_a_validation_and_of_its_undoing_is_bounded()
-    {
-        Mfn root = BuildWide(4);
-        int stretches = 0;
-        foreach (Func<XenErrno> operation in (Func<XenErrno>[])
-        [
-            () => Do(MmuExtOp.PinL4Table, root), () => Do(MmuExtOp.NewUserBaseptr, root), () => Do(MmuExtOp.UnpinTable, root),
-            () => Do(MmuExtOp.NewUserBaseptr, new Mfn(0)), () => Do(MmuExtOp.NewUserBaseptr, root), () => Do(MmuExtOp.NewUserBaseptr, new Mfn(0)),
-        ])
-        {
-            XenErrno answer;
-            do
-            {
-                answer = Stretch(operation);
-                stretches++;
-                while (!Stretch(() => _mmu.Work(Entries)))
-                    stretches++;
-            }
-            while (answer == XenErrno.ERESTART);
-            Assert.That(answer, Is.EqualTo(XenErrno.Success));
-        }
-
-        // Eleven full tables, twice validated and twice dropped.
-        Assert.That(stretches, Is.GreaterThanOrEqualTo(4 * 10 * 512 / Entries));
-        Recount.Check(_machine, new Dictionary<Mfn, int> { [_tree.L4] = 4 }, None);
-    }
-
-    [Test]
     public void An_update_that_links_or_unlinks_is_done_in_stretches([Values(2, 3, 4)] int level)
     {
         Mfn table = level switch { 4 => _tree.L4, 3 => _tree.L3, _ => _tree.L2 };
@@ -78,27 +50,6 @@ internal sealed class PreemptionTests
         }
 
         Recount.Check(_machine, new Dictionary<Mfn, int> { [_tree.L4] = 4 }, None);
-    }
-
-    [Test]
-    public void Nothing_else_changes_while_work_is_left()
-    {
-        Mfn root = BuildWide(4);
-        Assert.That(Do(MmuExtOp.PinL4Table, root), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(_machine.TypeOf(root), Is.EqualTo((FrameType.L4, 1L)), "nobody can make anything else of it");
-        int changes = _machine.Counting.Changes;
-        Assert.That(_mmu.HasWork, Is.True);
-        Assert.That(_mmu.Update(Machine.Address(_tree.L1, 5), 0), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(_mmu.UpdateVaMapping(0, Tree.Page(5), 0), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(Do(MmuExtOp.PinL4Table, root), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(Do(MmuExtOp.ClearPage, _machine[9]), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(_mmu.AcquireDescriptorFrame(_machine[31]), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(_mmu.UpdateDescriptor(_machine[31].Address, 0), Is.EqualTo(XenErrno.ERESTART));
-        Assert.That(_machine.Counting.Changes, Is.EqualTo(changes));
-        Assert.That(_mmu.Translate(0, userMode: false, Tree.Page(0), forWriting: true, out _), Is.True, "reading goes on");
-        Finish();
-        Assert.That(Do(MmuExtOp.PinL4Table, root), Is.EqualTo(XenErrno.Success));
-        Recount.Check(_machine, new Dictionary<Mfn, int> { [_tree.L4] = 4, [root] = 4 }, None);
     }
 
     [Test]
@@ -128,25 +79,6 @@ internal sealed class PreemptionTests
         Assert.That(_machine.Do(MmuExtOp.PinL4Table, other), Is.EqualTo(XenErrno.Success));
         Assert.That(_machine.TypeOf(root), Is.EqualTo((FrameType.None, 0L)));
         Recount.Check(_machine, new Dictionary<Mfn, int> { [_tree.L4] = 4, [_machine[30]] = 1, [other] = 4 }, None);
-    }
-
-    [Test]
-    public void A_domain_may_die_in_the_middle([Range(0, 16)] int slices, [Values] bool dropping)
-    {
-        Mfn root = BuildWide(4);
-        if (dropping)
-            Assert.That(_machine.Do(MmuExtOp.PinL4Table, root), Is.EqualTo(XenErrno.Success));
-        _ = Do(dropping ? MmuExtOp.UnpinTable : MmuExtOp.PinL4Table, root);
-        for (int slice = 0; slice < slices && !_mmu.Work(Entries / 2); slice++)
-        {
-        }
-
-        _mmu.Release();
-        while (!Stretch(() => _mmu.Work(Entries)))
-        {
-        }
-
-        Assert.That(_machine.Table.RequireIdle, Throws.Nothing);
     }
 
     // A table of this level with eight full L1 tables below it: with one of level 4, eleven full tables.

@@ -9,7 +9,8 @@ namespace Tessera.Packages.Tests;
 /// <summary>What is inside the packages.</summary>
 internal sealed class PackageTests
 {
-    private static readonly string[] Libraries = ["Tessera.Sdk", "Tessera.Sdk.SchedulerCore", "Tessera.Sdk.Simulation", "Tessera.Sdk.Conformance"];
+    private static readonly string[] Libraries =
+        ["Tessera.Sdk", "Tessera.Sdk.Xen", "Tessera.Sdk.SchedulerCore", "Tessera.Sdk.Simulation", "Tessera.Sdk.Conformance", "Tessera.Sdk.Conformance.NUnit"];
 
     [Test]
     public void Packing_gives_these_packages_and_no_others()
@@ -75,8 +76,9 @@ internal sealed class PackageTests
             Assert.That(Dependencies("Tessera.Sdk"), Is.Empty);
             Assert.That(Dependencies("Tessera.Sdk.SchedulerCore"), Is.EqualTo(new[] { $"Tessera.Sdk {version}" }));
             Assert.That(Dependencies("Tessera.Sdk.Simulation"), Is.EquivalentTo(new[] { $"Tessera.Sdk {version}", $"Tessera.Sdk.SchedulerCore {version}" }));
-            Assert.That(Dependencies("Tessera.Sdk.Conformance").Select(dependency => dependency.Split(' ')[0]), Is.EquivalentTo(new[] { "Tessera.Sdk", "Tessera.Sdk.SchedulerCore", "Tessera.Sdk.Simulation", "FsCheck", "Iced", "NUnit" }));
+            Assert.That(Dependencies("Tessera.Sdk.Conformance").Select(dependency => dependency.Split(' ')[0]), Is.EquivalentTo(new[] { "Tessera.Sdk", "Tessera.Sdk.Xen", "Tessera.Sdk.SchedulerCore", "Tessera.Sdk.Simulation", "Iced" }));
             Assert.That(Dependencies("Tessera.Sdk.Conformance"), Is.SupersetOf(new[] { $"Tessera.Sdk {version}", $"Tessera.Sdk.Simulation {version}" }));
+            Assert.That(Dependencies("Tessera.Sdk.Conformance.NUnit").Select(dependency => dependency.Split(' ')[0]), Is.EquivalentTo(new[] { "Tessera.Sdk", "Tessera.Sdk.Conformance", "NUnit" }));
         });
         using ZipArchive templates = Open("Tessera.Templates", "nupkg");
         Assert.That(Text(templates, "content/tessera-scheduler/Directory.Packages.props"), Does.Contain($"<TesseraVersion>{version}</TesseraVersion>").And.Not.Contain("_VERSION"));

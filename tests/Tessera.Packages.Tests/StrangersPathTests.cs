@@ -68,17 +68,23 @@ internal sealed class StrangersPathTests
     {
         JsonElement result = Result(PackedOnce.Shell.Tessera(_project, "simulate", "experiment.json", "--json", "--quiet"));
         Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Is.EqualTo("simulated"));
-        SharesFollowWeights(result, within: 0.01);
+        Assert.That(ErrorOfShares(result), Is.LessThanOrEqualTo(0.01), () => result.ToString());
     }
 
     [TestCaseSource(typeof(Engines), nameof(Engines.Cases))]
     public void The_experiment_runs_on_real_guests(string engine)
     {
-        // In virtual time, where the engine has it, a busy host takes nothing away.
-        string[] time = engine == "software" ? ["--time", "virtual"] : [];
-        JsonElement result = Result(PackedOnce.Shell.Tessera(_project, ["run", "experiment.json", "--engine", engine, "--seconds", "3", "--json", "--quiet", .. time]));
-        Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Does.StartWith(engine));
-        SharesFollowWeights(result, within: 0.05);
+        // In virtual time, where the engine has it, a busy host takes nothing away. Elsewhere it takes time from whoever runs, so that one run may be off; under wrong weights all are.
+        (string[] time, int attempts) = engine == "software" ? (["--time", "virtual"], 1) : (Array.Empty<string>(), 10);
+        const double Within = 0.05;
+        JsonElement result;
+        do
+        {
+            result = Result(PackedOnce.Shell.Tessera(_project, ["run", "experiment.json", "--engine", engine, "--seconds", "3", "--json", "--quiet", .. time]));
+            Assert.That(result.GetProperty("engine").GetProperty("name").GetString(), Does.StartWith(engine));
+        }
+        while (--attempts > 0 && ErrorOfShares(result) > Within);
+        Assert.That(ErrorOfShares(result), Is.LessThanOrEqualTo(Within), () => result.ToString());
     }
 
     /// <summary>On the engine that is chosen by itself.</summary>
@@ -171,15 +177,11 @@ internal sealed class StrangersPathTests
         return result;
     }
 
-    private static void SharesFollowWeights(JsonElement result, double within)
+    /// <summary>How far the share of one, two or four, among the three, is from its weight's.</summary>
+    private static double ErrorOfShares(JsonElement result)
     {
         Dictionary<string, double> shares = result.GetProperty("domains").EnumerateArray().ToDictionary(domain => domain.GetProperty("name").GetString()!, domain => domain.GetProperty("share").GetDouble());
         double hogs = shares["one"] + shares["two"] + shares["four"];
-        Assert.Multiple(() =>
-        {
-            Assert.That(shares["one"] / hogs, Is.EqualTo(1.0 / 7).Within(within));
-            Assert.That(shares["two"] / hogs, Is.EqualTo(2.0 / 7).Within(within));
-            Assert.That(shares["four"] / hogs, Is.EqualTo(4.0 / 7).Within(within));
-        });
+        return new[] { ("one", 1), ("two", 2), ("four", 4) }.Max(hog => Math.Abs((shares[hog.Item1] / hogs) - (hog.Item2 / 7.0)));
     }
 }

@@ -102,9 +102,9 @@ internal static class CompareArguments
         string path = equals > 0 ? text[..equals].Trim() : "";
         List<string> values = equals > 0 ? Split(text[(equals + 1)..]) : [];
         if (path.Length == 0 || values.Count == 0 || values.Contains(""))
-            throw new UsageException($"--vary {text}: it reads like PATH=VALUE,VALUE, for example {DomainsCount}=10,50,100 or domains[0].weight=256,512.");
+            throw new UsageException($"--vary {text}: write PATH=VALUE,VALUE, for example {DomainsCount}=10,50,100 or domains[0].weight=256,512.");
         if (values.Distinct(StringComparer.Ordinal).Count() < values.Count)
-            throw new UsageException($"--vary {text}: a value stands there twice.");
+            throw new UsageException($"--vary {text}: a value is given twice.");
         return new Factor(path, values);
     }
 
@@ -114,7 +114,7 @@ internal static class CompareArguments
     {
         List<SchedulerChoice> choices = [.. Split(list).Select(Parse)];
         return choices.Exists(choice => choice.Name!.Length == 0 || choice.Label?.Length == 0) || choices.Distinct().Count() < choices.Count
-            ? throw new UsageException($"--scheduler {list}: names or paths with commas between, each once, such as bvt,credit2,./MyPolicy.dll or mine=./MyPolicy.dll.")
+            ? throw new UsageException($"--scheduler {list}: give names or paths separated by commas, each once, such as bvt,credit2,./MyPolicy.dll or mine=./MyPolicy.dll.")
             : choices;
 
         // A path may have a '=' in it, a label has no '/'.

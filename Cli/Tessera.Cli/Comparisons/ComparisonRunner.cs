@@ -52,7 +52,7 @@ internal sealed class ComparisonRunner(CliHost host, ExperimentPlanner planner, 
         using PreparedExperiment prepared = planner.Prepare(variant.Load(request.Config, resources));
         string[] changed = [.. Fingerprint.Differences(expected, Fingerprint.Of(prepared, run.Engine, simulation, request.Models))];
         if (changed.Length > 0)
-            throw new FailedException($"{string.Join(", ", changed)} changed while the comparison ran; it stops before run {run.Place}, and the runs until now are kept. Put it back and give the same command again, or start anew with --restart.");
+            throw new FailedException($"{string.Join(", ", changed)} changed while the comparison ran; it stops before run {run.Place}, and the runs so far are kept. Undo the change and give the same command again, or start over with --restart.");
         string folder = store.Begin(run);
         RunRow? row = null;
         try

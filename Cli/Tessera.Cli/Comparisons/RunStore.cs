@@ -56,7 +56,7 @@ internal sealed partial class RunStore(UntrustedFolder files)
             }
             catch (JsonException e)
             {
-                throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {e.Message} Remove its folder, and the run is made again.");
+                throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {e.Message} Remove its folder, and the run will be repeated.");
             }
         }
 

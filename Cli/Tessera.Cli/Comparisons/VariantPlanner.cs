@@ -43,7 +43,7 @@ internal sealed class VariantPlanner(CliHost host, ExperimentPlanner planner, Ho
             LeaveOut(request, configured, left.Key, [.. left], good);
         string[] labels = [.. schedulers.Select(scheduler => good.FirstOrDefault(variant => variant.Choice == scheduler)?.Label).OfType<string>()];
         if (labels.GroupBy(label => label).FirstOrDefault(same => same.Count() > 1) is { } twice)
-            throw new UsageException($"--scheduler: {twice.Count()} of them are called \"{twice.Key}\". Say what to call them: {twice.Key}-1=./one.dll,{twice.Key}-2=./other.dll.");
+            throw new UsageException($"--scheduler: {twice.Count()} schedulers are called \"{twice.Key}\". Name them: {twice.Key}-1=./one.dll,{twice.Key}-2=./other.dll.");
         IReadOnlyList<FactorValue>[] order = [.. cells.Concat(good.Select(variant => variant.Cell)).DistinctBy(FactorialDesign.Title)];
         return [.. order.SelectMany(cell => good.Where(variant => variant.Cell.SequenceEqual(cell)).OrderBy(variant => Array.IndexOf(schedulers, variant.Choice)))];
     }

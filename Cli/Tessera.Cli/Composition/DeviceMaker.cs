@@ -102,7 +102,7 @@ internal sealed class DeviceMaker(Machine machine, IThreadDuties? duties) : IMac
                 return (T)(object)new OutsideNic(network, outside, name);
             case var _ when chosen.Plugin.Info.ReachesOutside:
                 backend.Dispose();
-                throw new BackendException($"{chosen.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time.", "Leave time real, or take another backend.");
+                throw new BackendException($"{chosen.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time.", "Use real time, or choose another backend.");
             default:
                 return backend;
         }

@@ -135,7 +135,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         if (guest.CommandLine.Length > room)
         {
             string path = node.PathOf(domain.Script.Count > 0 ? ConfigurationKeys.Script : ConfigurationKeys.Cmdline);
-            errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters, the script's among them, four for each three of its own.", $"The ABI's start_info has room for {room}: shorten it, or put a long script on a disk."));
+            errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters, including the script, which takes four for every three of its own.", $"The ABI's start_info has room for {room}: shorten it, or put a long script on a disk."));
         }
     }
 
@@ -147,7 +147,7 @@ internal sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources gues
         if (sum > limit)
         {
             errors.Add(new(experiment.Document.Nearest(ConfigurationKeys.Domains).Position, ConfigurationKeys.Domains,
-                $"The domains' memory adds up to {sum >> 20} MiB, the machine's limit is {limit >> 20} MiB.", "Give the domains less, or raise machine.memoryLimit."));
+                $"The domains' memory adds up to {sum >> 20} MiB, and the machine's limit is {limit >> 20} MiB.", "Give the domains less, or raise machine.memoryLimit."));
         }
     }
 }

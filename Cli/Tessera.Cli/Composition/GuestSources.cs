@@ -97,7 +97,7 @@ internal sealed class GuestSources(GuestLibrary library)
         if (domain.Cmdline is not null)
             Fail(errors, node, ConfigurationKeys.Cmdline, $"The built-in guest \"{builtin.Name}\" reads no command line.", $"Its options go into \"{ConfigurationKeys.GuestOptions}\".");
         if (domain.Script.Count > 0)
-            Fail(errors, node, ConfigurationKeys.Script, $"The built-in guest \"{builtin.Name}\" runs no scripts.", "Leave it out, or take a fetched guest (tessera guest get).");
+            Fail(errors, node, ConfigurationKeys.Script, $"The built-in guest \"{builtin.Name}\" has no script support.", "Leave it out, or take a fetched guest (tessera guest get).");
         if (domain.Memory is { } memory && memory.Bytes < BuiltinGuests.LeastMemoryBytes)
             Fail(errors, node, ConfigurationKeys.Memory, $"The built-in guest \"{builtin.Name}\" does not fit into {memory}.", $"Give it at least {new ByteSize(BuiltinGuests.LeastMemoryBytes)}.");
         object? options = OptionErrors.Bind(builtin.OptionsType, domain.GuestOptions, node.PathOf(ConfigurationKeys.GuestOptions), node, errors);
@@ -121,7 +121,7 @@ internal sealed class GuestSources(GuestLibrary library)
         }
 
         if (domain.GuestOptions is not null)
-            Fail(errors, node, ConfigurationKeys.GuestOptions, $"The guest \"{entry.Name}\" is a kernel and has no options.", "Say it on its \"cmdline\".");
+            Fail(errors, node, ConfigurationKeys.GuestOptions, $"The guest \"{entry.Name}\" is a kernel and has no options.", "Put it on its \"cmdline\".");
         string script = domain.Script.Count == 0 ? "" : GuestInit.ExecArgument(string.Join('\n', domain.Script));
         string commandLine = string.Join(' ', new[] { entry.DefaultCommandLine, domain.Cmdline ?? "", script }.Where(part => part.Length > 0));
         return FromFiles(files, entry.Name, entry.KernelPath, domain.Initrd ?? entry.InitrdPath, commandLine);

@@ -75,11 +75,11 @@ internal static class KvmPresence
         string rights = $"{device} belongs to user {facts.Owner.ToString(CultureInfo.InvariantCulture)} and group {group}, mode {Convert.ToString(facts.Mode & 0xFFF, 8).PadLeft(4, '0')}";
         bool groupMay = (facts.Mode & ReadWriteForGroup) == ReadWriteForGroup;
         if ((facts.Mode & ReadWriteForOthers) == ReadWriteForOthers || (groupMay && groups.Contains(facts.Group)))
-            return $"{rights}, which lets you: so the container, its device rules (docker run --device {device}) or a security module forbids it. Ask whoever runs the host.";
+            return $"{rights}, which permits you; so the container, its device rules (docker run --device {device}) or a security module forbids it. Ask whoever runs the host.";
         if (groupMay && facts.Group != 0)
             return $"{rights}. Join that group: sudo usermod -aG {group} {user}; then log in again.";
-        string forNow = $"For now, until the device is made anew: sudo setfacl -m u:{user}:rw {device}.";
-        return $"{rights}, so no group that one should join helps. {forNow} For good: sudo groupadd -rf kvm, a file /etc/udev/rules.d/99-kvm.rules with KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\", then sudo usermod -aG kvm {user} and restart. In a container whoever started it must do so.";
+        string forNow = $"For now, until the device is recreated: sudo setfacl -m u:{user}:rw {device}.";
+        return $"{rights}, so no group that you should join gives access. {forNow} For good: sudo groupadd -rf kvm, a file /etc/udev/rules.d/99-kvm.rules with KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\", then sudo usermod -aG kvm {user} and restart. In a container, whoever started it must do this.";
     }
 
     /// <summary>The name by /etc/group; the number where that does not know it.</summary>

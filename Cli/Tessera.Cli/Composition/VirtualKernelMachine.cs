@@ -73,13 +73,13 @@ internal sealed class VirtualKernelMachine : KernelMachine, IRunPacer, ITakesInp
             foreach (DiskPlan disk in domain.Disks)
             {
                 if (disk.Backends.FirstOrDefault(backend => backend.Plugin.Info.ReachesOutside) is { } outside)
-                    throw new UsageException($"{domain.Name}, disk {disk.Name}: {outside.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time. Copy the disk into a file (raw-file), or leave time real.");
+                    throw new UsageException($"{domain.Name}, disk {disk.Name}: {outside.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time. Copy the disk into a file (raw-file), or use real time.");
             }
 
             foreach (NicPlan nic in domain.Nics)
             {
                 if (files is null && nic.Backends.FirstOrDefault(backend => backend.Plugin.Info.ReachesOutside) is { } outside)
-                    throw new UsageException($"{domain.Name}, interface {nic.Number}: {outside.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time. Keep what comes from there with --record FILE, use a switch, or leave time real.");
+                    throw new UsageException($"{domain.Name}, interface {nic.Number}: {outside.Plugin.Info.Name} reaches outside the machine, which cannot be repeated in virtual time. Keep what comes from there with --record FILE, use a switch, or use real time.");
             }
         }
     }

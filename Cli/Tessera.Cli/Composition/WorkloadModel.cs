@@ -48,7 +48,7 @@ internal sealed class WorkloadModel
         int equals = text.IndexOf('=', StringComparison.Ordinal);
         string[] words = equals > 0 ? text[(equals + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries) : [];
         if (words.Length == 0)
-            throw new UsageException($"--model {text}: it reads like NAME=MODEL with one of the models {Known}.");
+            throw new UsageException($"--model {text}: write NAME=MODEL with one of the models {Known}.");
         Arguments arguments = new(text, words);
         Func<SimulationRandom, Workload> create = words[0] switch
         {
@@ -110,12 +110,12 @@ internal sealed class WorkloadModel
             string prefix = name + "=";
             int index = _left.FindIndex(word => word.StartsWith(prefix, StringComparison.Ordinal));
             if (index < 0)
-                return otherwise ?? throw Wrong($"it wants {prefix}TIME");
+                return otherwise ?? throw Wrong($"it needs {prefix}TIME");
             string value = _left[index][prefix.Length..];
             _left.RemoveAt(index);
             if (!NanosecondsText.TryParse(value, out Nanoseconds time, out string problem))
                 throw Wrong($"{name}: {problem}");
-            return time > Nanoseconds.Zero ? time : throw Wrong($"{name} is more than nothing");
+            return time > Nanoseconds.Zero ? time : throw Wrong($"{name} must be more than zero");
         }
 
         public bool Flag(string name) => _left.Remove(name);
@@ -123,7 +123,7 @@ internal sealed class WorkloadModel
         public string Word()
         {
             if (_left.Count == 0)
-                throw Wrong("it wants a file");
+                throw Wrong("it needs a file");
             string word = _left[0];
             _left.RemoveAt(0);
             return word;
@@ -132,7 +132,7 @@ internal sealed class WorkloadModel
         public void RequireAllUsed()
         {
             if (_left.Count > 0)
-                throw Wrong($"it knows no {_left[0]}");
+                throw Wrong($"it has no parameter {_left[0]}");
         }
 
         public UsageException Wrong(string what) => new($"--model {text}: {what}. The models: {Known}.");

@@ -64,7 +64,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
             case ConfigurationKeys.Off:
                 return FastPathMode.Off;
             case { } other:
-                reader.Fail(reader.Find(ConfigurationKeys.FastPaths)!, $"\"{other}\" is no mode of fast paths.", $"Write \"{ConfigurationKeys.Auto}\" or \"{ConfigurationKeys.Off}\".");
+                reader.Fail(reader.Find(ConfigurationKeys.FastPaths)!, $"\"{other}\" is not a mode of fast paths.", $"Write \"{ConfigurationKeys.Auto}\" or \"{ConfigurationKeys.Off}\".");
                 return FastPathMode.Auto;
         }
     }
@@ -92,7 +92,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
             case ConfigurationKeys.Virtual:
                 return options;
             case { } other:
-                machine.Fail(machine.Find(ConfigurationKeys.Time)!, $"\"{other}\" is no kind of time.", $"Write \"{ConfigurationKeys.Real}\" or \"{ConfigurationKeys.Virtual}\".");
+                machine.Fail(machine.Find(ConfigurationKeys.Time)!, $"\"{other}\" is not a kind of time.", $"Write \"{ConfigurationKeys.Real}\" or \"{ConfigurationKeys.Virtual}\".");
                 return null;
         }
     }
@@ -104,7 +104,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         if (DateTimeOffset.TryParseExact(text, ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.fffffffK"], CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset at)
             && at >= DateTimeOffset.UnixEpoch)
             return at.ToUniversalTime();
-        reader.Fail(reader.Find(ConfigurationKeys.WallClock)!, $"\"{text}\" is no date and time from 1970 on.", "Write one such as \"2026-01-01T00:00:00Z\".");
+        reader.Fail(reader.Find(ConfigurationKeys.WallClock)!, $"\"{text}\" is not a date and time from 1970 on.", "Write one such as \"2026-01-01T00:00:00Z\".");
         return otherwise;
     }
 
@@ -233,14 +233,14 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         List<NicSettings> nics = [];
         IReadOnlyList<ConfigurationNode> items = domain.List(ConfigurationKeys.Nics);
         if (items.Count > Nic.MaxNumber + 1)
-            domain.Fail(domain.Find(ConfigurationKeys.Nics)!, $"The domain has {items.Count} interfaces.", $"At most {Nic.MaxNumber + 1} will do.");
+            domain.Fail(domain.Find(ConfigurationKeys.Nics)!, $"The domain has {items.Count} interfaces.", $"At most {Nic.MaxNumber + 1} are possible.");
         foreach (ConfigurationNode item in items)
         {
             SectionReader reader = new(ConfigurationKeys.NicSection, item, errors);
             MacAddress address = default;
             string? text = reader.Text(ConfigurationKeys.Mac);
             if (text is not null && (!MacAddress.TryParse(text, out address) || address.IsGroup || address.Value == 0))
-                reader.Fail(reader.Find(ConfigurationKeys.Mac)!, $"\"{text}\" is no address of a single station.", "Write six bytes such as 00:16:3e:00:00:01, the first of them even.");
+                reader.Fail(reader.Find(ConfigurationKeys.Mac)!, $"\"{text}\" is not the address of a single station.", "Write six bytes such as 00:16:3e:00:00:01, the first of them even.");
             else if (text is not null && domain.Integer(ConfigurationKeys.Count, 1, 1, ConfigurationKeys.MaxDomains) > 1)
                 reader.Fail(reader.Find(ConfigurationKeys.Mac)!, "Several domains would have the same address.", "Leave it out: each domain gets its own.");
             nics.Add(new NicSettings
@@ -274,7 +274,7 @@ internal sealed partial class ConfigurationBinder(string baseDirectory, HostReso
         if (addresses.Count > 0 && domain.Integer(ConfigurationKeys.Count, 1, 1, ConfigurationKeys.MaxDomains) > 1)
             nic.Fail(list!, "Several domains would have the same addresses.", "Leave them out, or write one item for each domain.");
         if (addresses.Count > 0 && !nic.Flag(ConfigurationKeys.AntiSpoofing, otherwise: true))
-            nic.Fail(list!, $"Addresses are named, and \"{ConfigurationKeys.AntiSpoofing}\" is false, so that nobody looks at them.", "Leave one of the two out.");
+            nic.Fail(list!, $"Addresses are given, but \"{ConfigurationKeys.AntiSpoofing}\" is false, so nothing checks them.", "Leave one of the two out.");
         return addresses;
     }
 

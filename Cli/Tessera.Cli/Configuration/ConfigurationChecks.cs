@@ -26,24 +26,24 @@ internal static class ConfigurationChecks
             Fail(errors, experiment.Document, ConfigurationKeys.Domains, $"These are {total} domains.", $"A machine has at most {ConfigurationKeys.MaxDomains}.");
         CheckMemory(experiment, errors);
         if (experiment.Machine.Engine is { Name: ConfigurationKeys.Auto, Options.Members.Count: > 0 } engine)
-            errors.Add(new(experiment.Document.Nearest(engine.OptionsPath).Position, engine.OptionsPath, "These are options of no engine in particular.", $"Name the engine that has them in machine.{ConfigurationKeys.Engine}; with \"{ConfigurationKeys.Auto}\" it is another on other hosts."));
+            errors.Add(new(experiment.Document.Nearest(engine.OptionsPath).Position, engine.OptionsPath, "Options are given, but no engine is named.", $"Name the engine they belong to in machine.{ConfigurationKeys.Engine}; \"{ConfigurationKeys.Auto}\" chooses by the host."));
         if (experiment.Machine is { VirtualTime: not null, Engine.Name: Composition.KvmPresence.Engine })
         {
-            Fail(errors, experiment.Document, $"{ConfigurationKeys.Machine}.{ConfigurationKeys.Time}", "The engine kvm runs guests by the host's clock: it cannot own time.",
-                "Take one that counts what guests do: --engine software, or \"engine\": \"auto\".");
+            Fail(errors, experiment.Document, $"{ConfigurationKeys.Machine}.{ConfigurationKeys.Time}", "The engine kvm runs guests by the host's clock, so it cannot run in virtual time.",
+                "Use one that counts what guests do: --engine software, or \"engine\": \"auto\".");
         }
     }
 
     private static void CheckGuest(DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
     {
         if (domain.Guest is not null && domain.Kernel is not null)
-            Fail(errors, node, ConfigurationKeys.Kernel, "The domain has both a guest and a kernel.", "Keep one: a guest brings its kernel along.");
+            Fail(errors, node, ConfigurationKeys.Kernel, "The domain has both a guest and a kernel.", "Keep one: a guest has a kernel of its own.");
         else if (node.Find(ConfigurationKeys.Guest) is null && node.Find(ConfigurationKeys.Kernel) is null)
             Fail(errors, node, "", "The domain has nothing to run.", "Give it a \"guest\" (spin, beat, burst, paging, or one of `tessera guest list`) or a \"kernel\".");
         if (domain.GuestOptions is not null && domain.Guest is null)
-            Fail(errors, node, ConfigurationKeys.GuestOptions, "Only built-in guests have options.", "Name the guest, or say it on the kernel's \"cmdline\".");
+            Fail(errors, node, ConfigurationKeys.GuestOptions, "Only built-in guests have options.", "Name the guest, or put it on the kernel's \"cmdline\".");
         if (domain.Script.Count > 0 && domain.Kernel is not null)
-            Fail(errors, node, ConfigurationKeys.Script, "A kernel of one's own runs no scripts.", "Only guests fetched by `tessera guest get` do: name one, or give the script to the kernel's own init.");
+            Fail(errors, node, ConfigurationKeys.Script, "A kernel given by its file has no script support.", "Only guests fetched by `tessera guest get` do: name one, or give the script to the kernel's own init.");
         if (domain.Cmdline is { Length: > MaxCmdline })
             Fail(errors, node, ConfigurationKeys.Cmdline, $"The command line has {domain.Cmdline.Length} characters.", $"The ABI's start_info has room for {MaxCmdline}.");
     }
@@ -86,7 +86,7 @@ internal static class ConfigurationChecks
         string key = experiment.Document.Find(ConfigurationKeys.Machine)?.Find(ConfigurationKeys.MemoryLimit) is null
             ? ConfigurationKeys.Domains
             : $"{ConfigurationKeys.Machine}.{ConfigurationKeys.MemoryLimit}";
-        Fail(errors, experiment.Document, key, $"The domains' memory adds up to {Readable(sum)}, the machine's limit is {Readable(limit)}.", "Give the domains less, or raise machine.memoryLimit.");
+        Fail(errors, experiment.Document, key, $"The domains' memory adds up to {Readable(sum)}, and the machine's limit is {Readable(limit)}.", "Give the domains less, or raise machine.memoryLimit.");
     }
 
     private static string Readable(long bytes) => bytes % (1L << 20) == 0 ? $"{bytes >> 20} MiB" : $"{bytes / (double)(1L << 20):0.#} MiB";

@@ -21,7 +21,7 @@ internal static class ConfigurationEdit
         List<Step>? steps = equals > 0 ? ParsePath(edit[..equals].Trim()) : null;
         if (steps is null)
         {
-            errors.Add(new(origin, "", "This edit has no path that can be read.", Form));
+            errors.Add(new(origin, "", "The path of this edit cannot be read.", Form));
             return;
         }
 

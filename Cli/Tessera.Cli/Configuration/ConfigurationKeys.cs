@@ -120,7 +120,7 @@ internal static class ConfigurationKeys
         new(Duration, "How long shares are measured; the run ends then, or earlier when every domain has ended. \"never\" waits for that alone.", DurationPattern, "\"10 s\""),
         new(MeasureAfter, "When measuring begins: \"ready\" (every domain started, Linux ones at their first user-space line) or a time after the machine's start.",
             $$"""{"anyOf":[{"const":"ready"},{{DurationPattern}}]}""", "\"ready\""),
-        new(ReadyTimeout, "How long \"ready\" is waited for before the run fails.", DurationPattern, "\"120 s\""),
+        new(ReadyTimeout, "How long to wait for \"ready\" before the run fails.", DurationPattern, "\"120 s\""),
     ], [Domains]);
 
     /// <summary>`machine`.</summary>
@@ -148,7 +148,7 @@ internal static class ConfigurationKeys
     [
         new(InstructionsPerMicrosecond, "Guest instructions that take a microsecond.", $$"""{"type":"integer","minimum":1,"maximum":{{MaxInstructionsPerMicrosecond}}}""", "1000"),
         new(TrapCost, "What a trap, hypercalls among them, costs.", DurationPattern, "\"300 ns\""),
-        new(DeviceDelay, "How long after it was asked a disk, a network interface or the store does its work.", DurationPattern, "\"20 us\""),
+        new(DeviceDelay, "How long a disk, a network interface or the store waits after a request before it does its work.", DurationPattern, "\"20 us\""),
         new(Turn, "How far a physical CPU goes before the others have their turn.", DurationPattern, "\"50 us\""),
         new(WallClock, "The date and time at the machine's start, ISO 8601.", """{"type":"string","format":"date-time"}""", "\"2026-01-01T00:00:00Z\""),
         new(Seed, "What the guests' random numbers follow from.", """{"type":"integer","minimum":0,"maximum":2147483647}""", "1"),
@@ -200,8 +200,8 @@ internal static class ConfigurationKeys
     [
         new(Backend, "The network backend plugin: name or path of its DLL.", Text),
         new(Options, "The plugin's options; in their strings {domain} stands for the domain's name.", OptionsObject, "{}"),
-        new(Mac, "Its address; made of the domain's name and the interface's place by default.", """{"type":"string","pattern":"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"}"""),
-        new(AntiSpoofing, "Whether frames are refused that the domain sends from another Ethernet address than its own, or from another IP address than those named.", """{"type":"boolean"}""", "true"),
+        new(Mac, "Its address; by default made from the domain's name and the interface's place.", """{"type":"string","pattern":"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"}"""),
+        new(AntiSpoofing, "Whether to refuse frames that the domain sends from an Ethernet address other than its own, or from an IP address other than those given.", """{"type":"boolean"}""", "true"),
         new(Addresses, "The domain's IP addresses; by default any may be used.", """{"type":"array","items":{"type":"string"}}""", "[]"),
         new(Rate, "The most bytes a second it may send; no bound by default.", SizePattern),
         new(Layers, "Decorating backends over it, such as filter and capture; the first is the farthest from the guest.", """{"type":"array","items":{"$ref":"#/$defs/layer"}}""", "[]"),

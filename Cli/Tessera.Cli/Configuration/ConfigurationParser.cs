@@ -71,7 +71,7 @@ internal static class ConfigurationParser
                     SourcePosition at = lines.At(reader.TokenStartIndex);
                     string key = Text(ref reader, at, path, errors);
                     if (map.Find(key) is { } first)
-                        errors.Add(new(at, map.PathOf(key), "The key is written twice.", $"It stands already at line {first.Position.Line}; keep one."));
+                        errors.Add(new(at, map.PathOf(key), "The key is written twice.", $"It is already at line {first.Position.Line}; keep one."));
                     reader.Read();
                     map.Set(key, ReadValue(ref reader, lines, map.PathOf(key), at, errors));
                 }
@@ -103,11 +103,11 @@ internal static class ConfigurationParser
             string text = reader.GetString()!;
             if (!text.Contains('\0', StringComparison.Ordinal))
                 return text;
-            errors.Add(new(at, path, "This string has the character U+0000 in it.", "Nothing here can: leave it out."));
+            errors.Add(new(at, path, "This string has the character U+0000 in it.", "No text here can have it: leave it out."));
         }
         catch (InvalidOperationException)
         {
-            errors.Add(new(at, path, "This string is no Unicode: half of a surrogate pair (\\ud800 to \\udfff), or bytes that are no UTF-8.", "Save the file as UTF-8, or write both halves."));
+            errors.Add(new(at, path, "This string is not valid Unicode: it has half of a surrogate pair (\\ud800 to \\udfff), or bytes that are not UTF-8.", "Save the file as UTF-8, or write both halves."));
         }
 
         return "";

@@ -144,8 +144,8 @@ internal sealed class SectionReader
         string? wrong = range switch
         {
             _ when duration < Nanoseconds.Zero => "It must not be negative.",
-            DurationRange.Positive or DurationRange.PositiveOrNever when duration == Nanoseconds.Zero => "It must be longer than nothing.",
-            DurationRange.Positive or DurationRange.ZeroOrMore when duration == Nanoseconds.Never => "It must come to an end.",
+            DurationRange.Positive or DurationRange.PositiveOrNever when duration == Nanoseconds.Zero => "It must be longer than zero.",
+            DurationRange.Positive or DurationRange.ZeroOrMore when duration == Nanoseconds.Never => "It must not be \"never\".",
             _ => null,
         };
         if (wrong is not null)
@@ -163,10 +163,10 @@ internal sealed class SectionReader
         {
             if (size.Bytes % multiple == 0)
                 return size;
-            problem = $"\"{value.Text}\" is no multiple of {multiple} bytes, a frame";
+            problem = $"\"{value.Text}\" is not a multiple of {multiple} bytes, a frame";
         }
 
-        Fail(value, $"This is {value.Description}.", problem.Length == 0 ? "It must be more than nothing." : Sentence(problem));
+        Fail(value, $"This is {value.Description}.", problem.Length == 0 ? "It must be more than zero." : Sentence(problem));
         return null;
     }
 

@@ -51,7 +51,7 @@ internal static class ConsoleClient
         }
         catch (Exception e) when (e is JsonException or ArgumentOutOfRangeException)
         {
-            throw new FailedException($"{socket} is no control socket of a machine: {e.Message}");
+            throw new FailedException($"{socket} is not a machine's control socket: {e.Message}");
         }
 
         return Carry(host, connection);

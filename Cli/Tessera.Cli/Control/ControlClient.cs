@@ -83,7 +83,7 @@ internal sealed class ControlClient(CliHost host)
         if (!ask)
             return;
         if (!host.InIsTerminal)
-            throw new UsageException($"{command} cannot be undone, and this machine was not named. Name it, --socket {path}, or say --yes.");
+            throw new UsageException($"{command} cannot be undone, and this machine was not named. Name it with --socket {path}, or add --yes.");
         host.Error.Write($"tessera: {command} there? [y/N] ");
         Span<byte> answer = stackalloc byte[16];
         int count;
@@ -128,7 +128,7 @@ internal sealed class ControlClient(CliHost host)
         }
         catch (Exception e) when (e is JsonException or ArgumentOutOfRangeException)
         {
-            throw new FailedException($"{path} is no control socket of a machine: {e.Message}");
+            throw new FailedException($"{path} is not a machine's control socket: {e.Message}");
         }
     }
 

@@ -24,7 +24,7 @@ internal sealed class ControlDesk(TimeSpan patience, PreparedExperiment? prepare
             WorkEnd.Done => result!,
             WorkEnd.Late => throw new ControlException(
                 ControlCode.Busy,
-                $"The run did not come to it within {patience.TotalSeconds:0} s, so nothing was changed: it builds its domains or is ending. Try again."),
+                $"The run did not get to it within {patience.TotalSeconds:0} s, so nothing was changed: it is building its domains or ending. Try again."),
             _ => throw new ControlException(ControlCode.Ended, "The run is over."),
         };
     }

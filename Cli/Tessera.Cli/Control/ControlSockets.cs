@@ -84,7 +84,7 @@ internal sealed class ControlSockets(Func<string, string?> environment)
         if (FileFacts.Of(path) is not { } facts)
             return;
         if (!facts.IsSocket)
-            throw new UsageException($"--control {path}: there is something that is no socket. Name another path.");
+            throw new UsageException($"--control {path}: something that is not a socket is there. Name another path.");
         if (IsAnswered(path))
             throw new UsageException($"--control {path}: a running machine listens there. Name another path, or `--control {Auto}`.");
         File.Delete(path);

@@ -52,7 +52,7 @@ internal static class ControlArguments
     public static string Text(JsonElement arguments, string key) =>
         arguments.TryGetProperty(key, out JsonElement value) && value.ValueKind == JsonValueKind.String && value.GetString() is { Length: > 0 } text
             ? text
-            : throw new ControlException(ControlCode.BadRequest, $"The argument \"{key}\" is missing or is not a text.");
+            : throw new ControlException(ControlCode.BadRequest, $"The argument \"{key}\" is missing or is not a string.");
 
     /// <summary>A list of texts; empty when it is absent.</summary>
     public static IReadOnlyList<string> Texts(JsonElement arguments, string key)
@@ -60,7 +60,7 @@ internal static class ControlArguments
         if (!arguments.TryGetProperty(key, out JsonElement value))
             return [];
         if (value.ValueKind != JsonValueKind.Array || value.EnumerateArray().Any(item => item.ValueKind != JsonValueKind.String))
-            throw new ControlException(ControlCode.BadRequest, $"The argument \"{key}\" is not a list of texts.");
+            throw new ControlException(ControlCode.BadRequest, $"The argument \"{key}\" is not a list of strings.");
         return [.. value.EnumerateArray().Select(item => item.GetString()!)];
     }
 }

@@ -49,7 +49,7 @@ internal sealed class DebianPackageSource(IProcessRunner runner, bool mayUpdateL
                 .Where(words => words.Length > 2).Select(words => $"{words[1]}={words[2].TrimStart('(')}"),
         ];
         if (simulated.ExitCode != 0 || wanted.Length < names.Count)
-            throw Failed("The root disk's packages cannot be had together", simulated);
+            throw Failed("The root disk's packages cannot be installed together", simulated);
         ProcessResult show = await RunAsync("apt-cache", ["show", .. wanted], null, cancellation);
         IReadOnlyList<DebianPackage> packages = [.. DebianPackage.ParseAll(show.Output).DistinctBy(package => package.Name).OrderBy(package => package.Name, StringComparer.Ordinal)];
         return packages.Count == wanted.Length

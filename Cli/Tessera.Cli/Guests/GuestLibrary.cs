@@ -153,7 +153,7 @@ public sealed class GuestLibrary
             }
             catch (GuestException e) when (present is not null)
             {
-                progress.Report(new($"keeping {present.Source}, whether it is current is unknown: {e.Message}"));
+                progress.Report(new($"keeping {present.Source}; whether it is current is unknown: {e.Message}"));
                 return present;
             }
             string fingerprint = $"{kernel.Sha256}:{busybox.Sha256}:{GuestInitramfs.Recipe}{(withDisk ? $":{DiskFingerprint(disk)}" : "")}";
@@ -245,7 +245,7 @@ public sealed class GuestLibrary
         string boot = Path.Combine(tree, "boot");
         string[] kernels = Directory.Exists(boot) ? Directory.GetFiles(boot, "vmlinuz-*") : [];
         if (kernels.Length != 1)
-            throw new GuestException($"{package} holds {kernels.Length} files boot/vmlinuz-* instead of one: it is not a kernel package of the form known here.");
+            throw new GuestException($"{package} holds {kernels.Length} files boot/vmlinuz-* instead of one: it does not have the form of a kernel package.");
         string release = Path.GetFileName(kernels[0])["vmlinuz-".Length..];
         string target = Path.Combine(made, KernelFile);
         File.Move(kernels[0], target);
@@ -261,7 +261,7 @@ public sealed class GuestLibrary
     private async Task MakeInitramfsAsync(string tree, string made, DebianPackage package, string release, CancellationToken cancellation)
     {
         string busybox = ((string[])["bin/busybox", "usr/bin/busybox"]).Select(p => Path.Combine(tree, p)).FirstOrDefault(File.Exists)
-            ?? throw new GuestException($"{package} holds no bin/busybox: it is not the package known here.");
+            ?? throw new GuestException($"{package} holds no bin/busybox: it is not the expected package.");
         ProcessResult list = await _runner.RunAsync(busybox, ["--list-full"], null, cancellation);
         string[] applets = list.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         if (list.ExitCode != 0 || !applets.Contains("bin/sh"))
@@ -277,7 +277,7 @@ public sealed class GuestLibrary
             needed += package.Bytes + package.InstalledBytes;
         long free = _freeBytes(_store.Root);
         if (free < needed)
-            throw new GuestException($"{_store.Root} has {free >> 20} MiB free, fetching takes {needed >> 20} MiB. Free some space or set TESSERA_CACHE to another disk.");
+            throw new GuestException($"{_store.Root} has {free >> 20} MiB free, and fetching takes {needed >> 20} MiB. Free some space or set TESSERA_CACHE to another disk.");
     }
 
     private GuestEntry Describe(string name)
@@ -319,7 +319,7 @@ public sealed class GuestLibrary
         if (name.Length == 0 || name is "." or ".." || Path.GetFileName(name) != name || new FileInfo(path).LinkTarget is not null)
         {
             throw new GuestException(
-                $"{Path.Combine(folder, GuestManifest.FileName)} names \"{name}\". A guest's files are files of its own folder: no paths, no links. Get or add the guest again.");
+                $"{Path.Combine(folder, GuestManifest.FileName)} names \"{name}\". A guest's files must be in its own folder, without paths and links. Get or add the guest again.");
         }
 
         return path;

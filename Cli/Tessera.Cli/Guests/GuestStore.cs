@@ -30,7 +30,7 @@ internal sealed partial class GuestStore(string root)
     public static void CheckName(string name)
     {
         if (!NamePattern().IsMatch(name))
-            throw new GuestException($"\"{name}\" is no guest name: lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64 characters.") { IsMisuse = true };
+            throw new GuestException($"\"{name}\" is not a guest name: lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64 characters.") { IsMisuse = true };
     }
 
     public string FolderOf(string name) => Path.Combine(Root, name);

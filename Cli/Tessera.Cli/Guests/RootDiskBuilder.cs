@@ -118,7 +118,7 @@ internal sealed class RootDiskBuilder(IProcessRunner runner, DebianPackageSource
             string? line = statistics.Split('\n').FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal));
             return line is not null && long.TryParse(line[name.Length..].Trim(), CultureInfo.InvariantCulture, out long value)
                 ? value
-                : throw new GuestException($"{EditFileSystem} does not say \"{name}\" of the file system it was given: {statistics.Trim()}. The root disk needs e2fsprogs 1.47 or later.");
+                : throw new GuestException($"{EditFileSystem} does not report \"{name}\" for the file system it was given: {statistics.Trim()}. The root disk needs e2fsprogs 1.47 or later.");
         }
     }
 

@@ -42,7 +42,7 @@ internal static class InputFile
                 if (next < 0)
                     return read;
                 if (count == most)
-                    throw new IOException($"{path} has more than {(most >> 20).ToString(CultureInfo.InvariantCulture)} MiB, which nothing of its kind needs.");
+                    throw new IOException($"{path} has more than {(most >> 20).ToString(CultureInfo.InvariantCulture)} MiB, more than any file of its kind needs.");
                 Array.Resize(ref read, (int)Math.Min(Math.Max(2L * count, LeastRoom), most));
                 read[count++] = (byte)next;
             }

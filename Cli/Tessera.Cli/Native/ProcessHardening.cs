@@ -54,8 +54,8 @@ internal sealed unsafe class ProcessHardening
         if (IsPrivileged && FileFacts.Of(folder) is { } facts && facts.Owner != FileFacts.CurrentUser && !facts.IsWritableByOthers)
         {
             throw new FailedException(
-                $"{folder} belongs to another user, and a run keeps no rights over what is others', so its results could not be written there. "
-                + $"Name a folder of your own, run as its owner, or say {Variable}={Off} (docs/security.md).");
+                $"{folder} belongs to another user, and a run gives up its rights to other users' files, so its results could not be written there. "
+                + $"Name a folder of your own, run as its owner, or set {Variable}={Off} (docs/security.md).");
         }
     }
 

@@ -38,7 +38,7 @@ internal sealed class ThreadDuties(int signal) : IThreadDuties
 
         long result = program.Install(onEveryThread: false);
         if (result != 0)
-            throw new InvalidOperationException($"The filter of system calls cannot be set on a thread (errno {-result}).");
+            throw new InvalidOperationException($"The system-call filter cannot be set on a thread (errno {-result}).");
     }
 
     /// <summary>Puts the filters on all threads that have come, and from now on on those that come.</summary>
@@ -69,7 +69,7 @@ internal sealed class ThreadDuties(int signal) : IThreadDuties
         for (int pass = 0; count.Done + threads.Count(static thread => !thread.Thread.IsAlive) < threads.Length; pass++)
         {
             if (count.Failed > 0 || pass == Passes)
-                throw new FailedException($"The filter of system calls cannot be set on a thread. {ProcessHardening.Variable}={ProcessHardening.Off} runs without.");
+                throw new FailedException($"The system-call filter cannot be set on a thread. {ProcessHardening.Variable}={ProcessHardening.Off} runs without.");
             // A handler runs when its thread is next scheduled; which may be long on a busy host.
             Thread.Sleep(Math.Min(pass, 200));
         }

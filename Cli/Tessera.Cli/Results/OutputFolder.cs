@@ -28,14 +28,14 @@ internal sealed class OutputFolder : IDisposable
         if (UntrustedFolder.IsLink(file))
             throw new UsageException($"--out {path}: {LockFile} in it is a symbolic link, which is not followed. Remove it, or name another folder.");
         if (FileFacts.Of(file) is { IsFile: false })
-            throw new UsageException($"--out {path}: {LockFile} in it is no file. Remove it, or name another folder.");
+            throw new UsageException($"--out {path}: {LockFile} in it is not a file. Remove it, or name another folder.");
         try
         {
             _lock = new FileStream(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
         }
         catch (IOException e) when (e.HResult == TryAgain)
         {
-            throw new UsageException($"--out {path}: another tessera writes into this folder just now. Name another folder, or wait until it has ended.");
+            throw new UsageException($"--out {path}: another tessera is writing into this folder. Name another folder, or wait until it has ended.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

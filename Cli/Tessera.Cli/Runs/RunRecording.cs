@@ -92,13 +92,13 @@ internal sealed class RunRecording : IDisposable
             string[] lines = Encoding.UTF8.GetString(Native.InputFile.Read(path, MostBytes)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
             using JsonDocument head = JsonDocument.Parse(lines.FirstOrDefault("{}"));
             if (!head.RootElement.TryGetProperty("format", out JsonElement format) || format.GetString() != Format)
-                throw new UsageException($"--replay {path}: this is no recording of a run ({Format}). `--record FILE` makes one.");
+                throw new UsageException($"--replay {path}: this is not a recording of a run ({Format}). `--record FILE` makes one.");
             wallClock = head.RootElement.GetProperty("wallClock").GetDateTimeOffset();
             if (!JsonElement.DeepEquals(head.RootElement.GetProperty("configuration"), configuration))
-                throw new UsageException($"--replay {path}: it was recorded of a run of another configuration. Give the same command line and files; its first line says which they were.");
+                throw new UsageException($"--replay {path}: it was recorded from a run with another configuration. Give the same command line and files; its first line says which they were.");
             string cpu = head.RootElement.GetProperty("cpu").GetString()!;
             if (cpu != Results.HostFactsReader.Read().Cpu)
-                throw new UsageException($"--replay {path}: it was recorded on another processor ({cpu}), of which guests know. Replay it there.");
+                throw new UsageException($"--replay {path}: it was recorded on another processor ({cpu}), which guests can see. Replay it there.");
             return [.. lines.Skip(1).Select(Event)];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException)

@@ -132,8 +132,8 @@ internal sealed class StopSignals : IDisposable
         if (!_over.Task.Wait(_limit))
         {
             _hardEnd(
-                $"error: this has not stopped {_limit.TotalSeconds:0} s after it was asked to, since an engine, a scheduler, a backend or the terminal does not come back, and is ended as it is."
-                + $"{Environment.NewLine}Its results are missing or incomplete. Try again without plugins of your own, one after the other; `tessera plugins check` looks at a scheduler.{Environment.NewLine}");
+                $"error: this has not stopped within {_limit.TotalSeconds:0} s, because an engine, a scheduler, a backend or the terminal does not return. It is ended as it is."
+                + $"{Environment.NewLine}Its results are missing or incomplete. Try again without plugins of your own, one after the other; `tessera plugins check` looks at one.{Environment.NewLine}");
         }
     }
 }

@@ -24,7 +24,7 @@ internal sealed class CompareCommand(
     {
         Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources, engine: request.Engine);
         if (request.Factors.GroupBy(factor => factor.Path).FirstOrDefault(same => same.Count() > 1) is { } twice)
-            throw new UsageException($"--vary {twice.Key}: it is there twice; give all its values at once.");
+            throw new UsageException($"--vary {twice.Key}: it is given twice; give all its values at once.");
         IReadOnlyList<CompareVariant> variants = new VariantPlanner(host, planner, resources).Plan(request, configured);
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
         IReadOnlyList<FactorValue>[] cells = [.. variants.Select(variant => variant.Cell).DistinctBy(FactorialDesign.Title)];
@@ -117,9 +117,9 @@ internal sealed class CompareCommand(
             if (family == 0 || request.Repeat >= fewest)
                 continue;
             host.Error.WriteLine(
-                $"tessera: {request.Repeat} {(request.Repeat == 1 ? "repetition" : "repetitions")} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: the least probability of the exact test is then {VerdictText.Number(VerdictText.LeastProbability(request.Repeat, isPaired))}"
+                $"tessera: {request.Repeat} {(request.Repeat == 1 ? "repetition" : "repetitions")} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: the lowest probability that the exact test can give is then {VerdictText.Number(VerdictText.LeastProbability(request.Repeat, isPaired))}"
                 + $"{(family == 1 ? "" : $", to be multiplied by {family} comparisons of each metric")}, and it must be below {ComparisonStatistics.Significance}. --repeat {fewest} is the least that can."
-                + (isPaired ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 says all there is to say." : ""));
+                + (isPaired ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 shows all there is to show." : ""));
         }
     }
 
@@ -159,7 +159,7 @@ internal sealed class CompareCommand(
             // Said below.
         }
 
-        throw new UsageException($"{Path.Combine(files.Path, CostsFile)}: these are no costs of a simulator. Remove it, and they are measured again.");
+        throw new UsageException($"{Path.Combine(files.Path, CostsFile)}: these are not the simulator's costs. Remove the file, and they are measured again.");
     }
 
     /// <summary>The runs that are in the folder and are just what is wanted now.</summary>
@@ -192,12 +192,12 @@ internal sealed class CompareCommand(
         if (changed.Count > 0)
         {
             throw new UsageException(
-                $"--out {request.Output}: its runs were made otherwise than they would be now. Changed: {string.Join(", ", changed.Select(part => $"{part.Key} (of {part.Value} runs)"))}. "
+                $"--out {request.Output}: its runs were made under other conditions than now. Changed: {string.Join(", ", changed.Select(part => $"{part.Key} (of {part.Value} runs)"))}. "
                 + "Runs of both are never mixed: name another folder, or make all of them again with --restart.");
         }
 
         if (strangers > 0)
-            host.Error.WriteLine($"tessera: {strangers} runs in {request.Output} are of no combination asked for now; they stay there and are left out.");
+            host.Error.WriteLine($"tessera: {strangers} runs in {request.Output} belong to no combination asked for now; they stay there and are left out.");
         return rows;
     }
 
@@ -236,7 +236,7 @@ internal sealed class CompareCommand(
             host.Error.WriteLine($"tessera: {HostLoad.Sentence(withheld)}");
         int failed = document.Runs.Count(run => run.Outcome != "completed");
         if (failed > 0)
-            host.Error.WriteLine($"tessera: {failed} of {document.Runs.Count} runs failed and are in no statistic; the same command makes them again.");
+            host.Error.WriteLine($"tessera: {failed} of {document.Runs.Count} runs failed and are in no statistic; the same command repeats them.");
         if (document.Outcome == "interrupted")
             host.Error.WriteLine("tessera: interrupted; the figures are those until then. The same command goes on where this one stopped.");
     }

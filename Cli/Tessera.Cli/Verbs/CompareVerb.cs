@@ -13,7 +13,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
     public Command Build()
     {
         Argument<string> config = new("config") { Description = "The configuration, as for `tessera run` (docs/configuration.md)." };
-        Option<string?> schedulers = new("--scheduler") { Description = "Schedulers by name or by the path of a DLL, with commas between; LABEL=PATH gives one a name; by default the configured one.", HelpName = "A,B,mine=./C.dll" };
+        Option<string?> schedulers = new("--scheduler") { Description = "Schedulers by name or by the path of a DLL, separated by commas; LABEL=PATH gives one a name; by default the configured one.", HelpName = "A,B,mine=./C.dll" };
         Option<string[]> vary = new("--vary")
         {
             Description = "Values of a path of the configuration; domains.count means the item that has a count. May be given several times: all combinations are run.",
@@ -31,7 +31,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         Option<bool> simulateOnly = new("--simulate-only") { Description = "Make every run in the simulator only." };
         Option<string[]> model = new("--model")
         {
-            Description = "In the simulator, model a domain by something else than its guest (docs/simulator.md). May be given several times.",
+            Description = "In the simulator, model a domain by something other than its guest (docs/simulator.md). May be given several times.",
             HelpName = "NAME=MODEL",
             AllowMultipleArgumentsPerToken = false,
         };

@@ -7,47 +7,64 @@ using Tessera.Lab.Folders;
 using Tessera.Sdk.Conformance;
 using Tessera.Sdk.Conformance.Scenarios;
 using Tessera.Sdk.Plugins;
-using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Cli.Verbs;
 
-/// <summary>`tessera plugins check`: the conformance suite on a scheduler plugin, as a report card.</summary>
+/// <summary>`tessera plugins check`: the conformance suite for a plugin's kind, as a report card.</summary>
 internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IServiceProvider services)
 {
     /// <summary>The command.</summary>
     public Command Build()
     {
-        Argument<string> plugin = new("plugin") { Description = "The scheduler plugin, by name or by the path of its DLL.", HelpName = "NAME-or-DLL" };
+        Argument<string> plugin = new("plugin") { Description = "The plugin, by name or by its DLL's path.", HelpName = "NAME-or-DLL" };
         Option<bool> json = CommonOptions.Json("the report card");
-        Option<int> scenarios = new("--scenarios") { Description = "Random scenarios for each random check.", HelpName = "N", DefaultValueFactory = _ => new ConformanceOptions().Scenarios };
+        Option<string?> options = new("--options")
+        {
+            Description = "The plugin's options, as an experiment has them: '{\"path\": \"disk.img\"}'. What a disk holds is lost.",
+            HelpName = "JSON",
+        };
+        Option<int?> scenarios = new("--scenarios")
+        {
+            Description = "Random cases for each random check (150 unless given, 60 on a disk).",
+            HelpName = "N",
+        };
         scenarios.Validators.Add(result =>
         {
             if (result.Tokens.Count > 0 && (!int.TryParse(result.Tokens[0].Value, out int count) || count < 1))
                 result.AddError($"--scenarios {result.Tokens[0].Value}: a number from 1 on.");
         });
-        Option<long> seed = new("--seed") { Description = "Seed of the random scenarios.", HelpName = "N", DefaultValueFactory = _ => 1 };
-        Option<string?> replay = new("--replay") { Description = "Carry out the scenario of this file instead, such as one that a failed check printed.", HelpName = "FILE" };
+        Option<long> seed = new("--seed") { Description = "Seed of the random cases.", HelpName = "N", DefaultValueFactory = _ => 1 };
+        Option<string?> replay = new("--replay")
+        {
+            Description = "Carry out the scenario of this file instead, such as one that a scheduler's failed check printed.",
+            HelpName = "FILE",
+        };
         Option<string?> output = new("--out") { Description = "Write the smallest failing scenario of each failed check into this folder, NAME-CHECK.scenario.", HelpName = "DIR" };
-        Command check = new("check", "Hold a scheduler plugin to what it promises: the conformance suite, with a report card.") { plugin, json, scenarios, seed, replay, output };
+        Command check = new("check", "Check whether a plugin keeps the rules of its kind, and a scheduler its promises: a report card.")
+        {
+            plugin, json, options, scenarios, seed, replay, output,
+        };
         check.SetAction(parsed => Check(
             parsed.GetRequiredValue(plugin),
-            new ConformanceOptions { Scenarios = parsed.GetValue(scenarios), Seed = parsed.GetValue(seed) },
+            parsed.GetValue(options),
+            usual => usual with { Scenarios = parsed.GetValue(scenarios) ?? usual.Scenarios, Seed = parsed.GetValue(seed) },
             parsed.GetValue(replay),
             parsed.GetValue(output),
             parsed.GetValue(json)));
         return check;
     }
 
-    private int Check(string name, ConformanceOptions options, string? replay, string? output, bool json)
+    private int Check(
+        string name, string? options, Func<ConformanceOptions, ConformanceOptions> thorough, string? replay, string? output, bool json)
     {
-        using LoadedPlugin plugin = catalog.Load(name, PluginKind.Scheduler);
-        IScheduler Create() => plugin.Create<IScheduler>(null, services);
-        ConformanceSuite suite = new(Create, SchedulerDeclaration.Of(Create().GetType()), options);
+        using LoadedPlugin plugin = catalog.Load(name, kind: null);
+        using PluginSuites suites = new(catalog, services);
+        ConformanceSuite suite = suites.Make(plugin, Options(plugin, options), thorough);
         ReportCard card = replay is null
             ? suite.Run(json ? null : check => host.Error.WriteLine($"tessera: checking {check}…"))
             : new ReportCard(plugin.Info.Name, [Replay(suite, replay)]);
         if (json)
-            host.Out.WriteLine(JsonSerializer.Serialize(Document(plugin.Info, card), ReportCardJson.Context.ReportCardDocument));
+            host.Out.WriteLine(JsonSerializer.Serialize(Document(plugin.Info, suite, card), ReportCardJson.Context.ReportCardDocument));
         else
             Show(plugin.Info, card);
         if (output is not null)
@@ -55,11 +72,29 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         return card.Passed ? ExitCode.Good : ExitCode.Failed;
     }
 
-    private static CheckResult Replay(ConformanceSuite suite, string file)
+    private static object? Options(LoadedPlugin plugin, string? options)
     {
+        List<ConfigurationProblem> problems = [];
         try
         {
-            return suite.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(Native.InputFile.Read(file, Native.InputFile.MostText))));
+            using JsonDocument? document = options is null ? null : JsonDocument.Parse(options);
+            object? bound = OptionBinder.Bind(plugin.OptionsType, document?.RootElement ?? default, "", problems);
+            return problems.Count == 0 ? bound : throw new UsageException($"--options: {string.Join(" ", problems)}");
+        }
+        catch (JsonException e)
+        {
+            throw new UsageException($"--options: this is no JSON: {e.Message}");
+        }
+    }
+
+    private static CheckResult Replay(ConformanceSuite suite, string file)
+    {
+        if (suite is not SchedulerSuite schedulers)
+            throw new UsageException("--replay: only the checks of schedulers have scenarios.");
+        try
+        {
+            byte[] text = Native.InputFile.Read(file, Native.InputFile.MostText);
+            return schedulers.Replay(Scenario.Parse(System.Text.Encoding.UTF8.GetString(text)));
         }
         catch (Exception e) when (e is FormatException or ArgumentException or IOException or UnauthorizedAccessException)
         {
@@ -74,7 +109,7 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
             Directory.CreateDirectory(folder);
             UntrustedFolder files = new(folder);
             foreach (CheckResult check in card.Checks.Where(static check => check.Scenario is not null))
-                files.WriteText($"{card.Scheduler}-{check.Check}.scenario", check.Scenario!.ToString());
+                files.WriteText($"{card.Plugin}-{check.Check}.scenario", check.Scenario!.ToString());
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -82,20 +117,23 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
         }
     }
 
-    private static ReportCardDocument Document(PluginInfo plugin, ReportCard card) => new(
+    private static ReportCardDocument Document(PluginInfo plugin, ConformanceSuite suite, ReportCard card) => new(
         ReportCardDocument.Format,
+        plugin.Kind,
         plugin.Name,
         plugin.Version,
         card.Passed,
         [.. card.Checks.Select(check => new ReportCardCheck(
-            check.Check, ConformanceSuite.Checks.First(info => info.Name == check.Check).Summary, check.Outcome, check.Detail, check.Scenario?.ToString()))]);
+            check.Check, suite.Checks.First(info => info.Name == check.Check).Summary, check.Outcome, check.Detail, check.Scenario?.ToString()))]);
 
     private void Show(PluginInfo plugin, ReportCard card)
     {
         IAnsiConsole console = host.OutConsole;
         console.WriteLine($"{plugin.Name} {plugin.Version}: {(card.Passed ? "conforms" : "does not conform")}", new Style(decoration: Decoration.Bold));
         Table table = new Table().Border(TableBorder.Simple);
-        table.AddColumns(new TableColumn("check").NoWrap(), new TableColumn("").NoWrap(), new TableColumn("found"));
+        // Checks of schedulers have short names, the others' are sentences.
+        TableColumn names = new("check") { NoWrap = plugin.Kind == PluginKind.Scheduler };
+        table.AddColumns(names, new TableColumn("").NoWrap(), new TableColumn("found"));
         foreach (CheckResult check in card.Checks)
         {
             (string word, Color colour) = check.Outcome switch
@@ -118,14 +156,16 @@ internal sealed class PluginCheckCommand(CliHost host, PluginCatalog catalog, IS
 
 /// <summary>What `plugins check --json` writes.</summary>
 /// <param name="Schema">Always <see cref="Format"/>.</param>
-/// <param name="Scheduler">The plugin's name.</param>
+/// <param name="Kind">The plugin's kind.</param>
+/// <param name="Plugin">Its name.</param>
 /// <param name="Version">Its version.</param>
 /// <param name="Passed">Whether no check failed.</param>
 /// <param name="Checks">Each check.</param>
-internal sealed record ReportCardDocument(string Schema, string Scheduler, string Version, bool Passed, IReadOnlyList<ReportCardCheck> Checks)
+internal sealed record ReportCardDocument(
+    string Schema, PluginKind Kind, string Plugin, string Version, bool Passed, IReadOnlyList<ReportCardCheck> Checks)
 {
     /// <summary>The format's name and number.</summary>
-    public const string Format = "tessera.check/1";
+    public const string Format = "tessera.check/2";
 }
 
 /// <summary>One check.</summary>

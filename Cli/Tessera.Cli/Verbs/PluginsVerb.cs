@@ -15,7 +15,7 @@ internal sealed class PluginsVerb(CliHost host, PluginCatalog catalog, PluginChe
         Option<bool> json = CommonOptions.Json("the list");
         Command list = new("list", "Show the plugins that can be found, with their options.") { json };
         list.SetAction(parsed => List(parsed.GetValue(json)));
-        return new Command("plugins", "Look at plugins: schedulers, CPU engines, MMU virtualizations, memory policies.") { list, checker.Build() };
+        return new Command("plugins", "Look at plugins of every kind.") { list, checker.Build() };
     }
 
     private int List(bool json)

@@ -32,7 +32,7 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
         Option<Sdk.Nanoseconds> stagger = CommonOptions.Time("--stagger", "Let each domain begin to work at a random instant within this time after its start, by the seed, such as \"100 ms\"; by default all begin at once.");
         Option<string[]> model = new("--model")
         {
-            Description = "Model a domain by something else than its guest: \"web=queue gap=10ms service=2ms\" (docs/simulator.md). May be given several times.",
+            Description = "Model a domain by something other than its guest: \"web=queue gap=10ms service=2ms\" (docs/simulator.md). May be given several times.",
             HelpName = "NAME=MODEL",
             AllowMultipleArgumentsPerToken = false,
         };

@@ -69,11 +69,11 @@ public static class VerdictText
         Verdict[] tested = [.. all.Where(verdict => !verdict.IsExact)];
         List<string> sentences = [];
         if (tested.Length > 0 && tested.All(verdict => verdict.Runs < verdict.FewestRuns))
-            sentences.Add($"None of {Many(tested.Length, "comparison")} of two schedulers by one metric can show a difference: {Many(tested.Max(verdict => verdict.Runs), "run")} of each {(tested.Max(verdict => verdict.Runs) == 1 ? "is" : "are")} too few, {tested.Max(verdict => verdict.FewestRuns)} are the fewest for that many comparisons.");
+            sentences.Add($"None of {Many(tested.Length, "comparison")} of two schedulers by one metric can show a difference: {Many(tested.Max(verdict => verdict.Runs), "run")} of each {(tested.Max(verdict => verdict.Runs) == 1 ? "is" : "are")} too few; at least {tested.Max(verdict => verdict.FewestRuns)} are needed for that many comparisons.");
         else if (tested.Length > 0)
-            sentences.Add($"{tested.Count(verdict => verdict.IsShown)} of {Many(tested.Length, "comparison")} of two schedulers by one metric showed a difference: the 95 % interval leaves none out, and the probability stays below 5 % after Holm's correction for all pairs and cells of that metric.");
+            sentences.Add($"{tested.Count(verdict => verdict.IsShown)} of {Many(tested.Length, "comparison")} of two schedulers by one metric showed a difference: the 95 % interval excludes zero, and the probability stays below 5 % after Holm's correction for all pairs and cells of that metric.");
         if (exact.Length > 0)
-            sentences.Add($"{exact.Count(verdict => verdict.IsShown)} of {Many(exact.Length, "comparison")} {(tested.Length > 0 ? "" : "of two schedulers by one metric ")}differ in virtual time where every repetition is a copy of one run: nothing is left to chance there, so there is neither interval nor probability, and more repetitions tell no more.");
+            sentences.Add($"{exact.Count(verdict => verdict.IsShown)} of {Many(exact.Length, "comparison")} {(tested.Length > 0 ? "" : "of two schedulers by one metric ")}differ in virtual time where every repetition is a copy of one run: nothing is left to chance there, so there is neither interval nor probability, and more repetitions would add nothing.");
         return string.Join(' ', sentences);
     }
 
@@ -109,7 +109,7 @@ public static class VerdictText
 
         string interval = verdict.PercentInterval is { } percent ? $"{Signed(percent.Low)} to {Signed(percent.High)} %" : Range(metric, verdict.DifferenceInterval);
         if (verdict.DifferenceInterval.Contains(0))
-            return $"no difference shown between {pair}: the 95 % interval of the difference, {interval}, includes none";
+            return $"no difference shown between {pair}: the 95 % interval of the difference, {interval}, includes zero";
         string chance = (verdict.Corrected ?? 1).ToString("0.00", CultureInfo.InvariantCulture);
         return family == 1
             ? $"no difference shown between {pair}: the runs are too scattered for one (p = {chance})"

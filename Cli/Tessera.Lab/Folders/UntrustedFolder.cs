@@ -163,7 +163,7 @@ public sealed class UntrustedFolder(string path)
     private string Resolve(string relative)
     {
         if (!IsBelow(relative))
-            throw new FolderException($"{path}: \"{relative}\" is no path below this folder. It must be relative, without \".\" and \"..\".");
+            throw new FolderException($"{path}: \"{relative}\" is not a path below this folder. It must be relative, without \".\" and \"..\".");
         string[] parts = relative.Split('/');
         string folder = path;
         foreach (string part in parts[..^1])

@@ -371,11 +371,20 @@ internal sealed class RandomCalls
         _c.Label(ref whole);
     }
 
+    // A frame's number, half of them from the first own one on, where granted frames are shown; or the machine address of an entry in it.
     private void ForeignFrame(GuestCode g)
     {
+        const int NumbersInUse = 0x3FFF;
         Label whole = _c.CreateLabel();
+        Label anywhere = _c.CreateLabel();
         _c.mov(rsi, rax);
         _c.and(eax, 0xF_FFFF);
+        _c.bt(rsi, 41);
+        _c.jae(anywhere);
+        _c.and(eax, NumbersInUse);
+        g.LoadFrameList(rcx);
+        _c.add(rax, __qword_ptr[rcx]);
+        _c.Label(ref anywhere);
         _c.bt(rsi, 40);
         _c.jae(whole);
         _c.shl(rax, 12);

@@ -41,6 +41,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         LoadImage();
         if (!_configuration.Initrd.IsEmpty)
             _configuration.Initrd.Span.CopyTo(_memory.BeforeBoot(layout.InitrdPfn, _configuration.Initrd.Length));
+        _memory.Populate(layout.FrameListPfn, layout.StackPfn + 1 - layout.FrameListPfn);
         WriteFrameList(layout);
         (int storePort, int consolePort) = Connect(layout, store, server);
         WriteStartInfo(layout, storePort, consolePort);
@@ -70,7 +71,9 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
                     $"Domain '{domain.Name}': the kernel's segment at 0x{segment.PhysicalAddress:x} (0x{segment.MemorySize:x} bytes) ends beyond its memory of {_memory.RamFrames * 4 >> 10} MiB. Give it more memory.");
             }
 
-            segment.Data.Span.CopyTo(MemoryAt(offset, segment.Data.Length));
+            Span<byte> place = MemoryAt(offset, segment.Data.Length);
+            _memory.Populate((long)(offset >> 12), (long)(((offset & 4095) + (ulong)segment.Data.Length + 4095) >> 12));
+            segment.Data.Span.CopyTo(place);
         }
     }
 

@@ -18,7 +18,7 @@ public sealed unsafe class DomainConsole
     private const uint WorthAnEvent = ConsoleRing.OutSize / 8;
 
     private readonly Lock _gate = new();
-    private readonly byte[] _history = new byte[HistoryBytes];
+    private byte[] _history = [];
     private readonly byte[] _scratch = new byte[ConsoleRing.OutSize];
     private readonly byte[] _shown = new byte[ConsoleRing.OutSize + ConsoleEcho.MostHeld];
     private readonly ConsoleEcho _echo = new();
@@ -208,6 +208,8 @@ public sealed unsafe class DomainConsole
 
     private void Keep(ReadOnlySpan<byte> output)
     {
+        if (_history.Length == 0)
+            _history = new byte[HistoryBytes];
         foreach (byte value in output)
             _history[_written++ % HistoryBytes] = value;
         Output?.Invoke(output.ToArray());

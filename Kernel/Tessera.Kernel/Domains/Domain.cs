@@ -242,6 +242,7 @@ public sealed class Domain
         foreach (Vcpu vcpu in _vcpus)
         {
             Time.TimerQueue.Disarm(vcpu.Timer);
+            Time.TimerQueue.Disarm(vcpu.PeriodicTimer);
             Time.TimerQueue.Disarm(vcpu.PollTimeout);
         }
 

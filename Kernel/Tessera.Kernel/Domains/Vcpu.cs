@@ -26,6 +26,7 @@ internal sealed class Vcpu
         Context = new PvContext(info);
         Events = new EventTarget(info, Wake);
         Timer = new Alarm(OnTimer);
+        PeriodicTimer = new Alarm(OnPeriod);
         PollTimeout = new Alarm(OnPollTimeout);
     }
 
@@ -49,8 +50,13 @@ internal sealed class Vcpu
     /// <summary>What spares it exits; null where every hypercall is one.</summary>
     public IVcpuAccelerator? Accelerator { get; set; }
 
+    /// <summary>The single-shot timer, which set_timer_op sets too.</summary>
     public Alarm Timer { get; }
 
+    /// <summary>The periodic timer.</summary>
+    public Alarm PeriodicTimer { get; }
+
+    /// <summary>How often the periodic timer goes off; meaningful while it is armed.</summary>
     public Nanoseconds Period { get; set; }
 
     public Alarm PollTimeout { get; }
@@ -161,11 +167,19 @@ internal sealed class Vcpu
         Volatile.Write(ref _wakeDue, Nanoseconds.Never.Value);
     }
 
-    private void OnTimer()
+    private void OnTimer() => RaiseTimer(Timer.Deadline);
+
+    private void OnPeriod()
     {
-        Volatile.Write(ref _wakeDue, Timer.Deadline.Value);
-        if (Period > Nanoseconds.Zero && Schedulable.State != RunState.Offline)
-            Domain.Host.Arm(this, Timer, Nanoseconds.Max(Timer.Deadline + Period, Domain.Host.Clock.Now));
+        Nanoseconds due = PeriodicTimer.Deadline;
+        if (Schedulable.State != RunState.Offline)
+            Domain.Host.Arm(this, PeriodicTimer, Nanoseconds.Max(due + Period, Domain.Host.Clock.Now));
+        RaiseTimer(due);
+    }
+
+    private void RaiseTimer(Nanoseconds due)
+    {
+        Volatile.Write(ref _wakeDue, due.Value);
         Domain.Events.RaiseVirq(Index, Virq.Timer);
         Volatile.Write(ref _wakeDue, Nanoseconds.Never.Value);
     }

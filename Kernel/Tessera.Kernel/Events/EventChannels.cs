@@ -276,8 +276,8 @@ internal sealed class EventChannels(DomainId id, SharedInfoPage shared)
         return XenErrno.Success;
     }
 
-    /// <summary>EVTCHNOP_status.</summary>
-    public bool TryStatus(int number, out EventChannelState state, out int vcpu, out uint detail)
+    /// <summary>EVTCHNOP_status; the detail is the union at its end, 8 bytes.</summary>
+    public bool TryStatus(int number, out EventChannelState state, out int vcpu, out ulong detail)
     {
         lock (_gate)
         {
@@ -289,11 +289,11 @@ internal sealed class EventChannels(DomainId id, SharedInfoPage shared)
             vcpu = port.Vcpu;
             (state, detail) = port.State switch
             {
-                PortState.Unbound => (EventChannelState.Unbound, port.RemoteDomain),
-                PortState.Interdomain => (EventChannelState.Interdomain, port.RemoteDomain | ((uint)port.RemotePort << 16)),
-                PortState.Backend => (EventChannelState.Interdomain, 0u),
-                PortState.Virq => (EventChannelState.Virq, (uint)port.Virq),
-                _ => (EventChannelState.Ipi, 0u),
+                PortState.Unbound => (EventChannelState.Unbound, (ulong)port.RemoteDomain),
+                PortState.Interdomain => (EventChannelState.Interdomain, port.RemoteDomain | ((ulong)port.RemotePort << 32)),
+                PortState.Backend => (EventChannelState.Interdomain, 0UL),
+                PortState.Virq => (EventChannelState.Virq, (ulong)port.Virq),
+                _ => (EventChannelState.Ipi, 0UL),
             };
             return true;
         }

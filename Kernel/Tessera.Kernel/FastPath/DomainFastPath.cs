@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using Tessera.Kernel.Domains;
 using Tessera.Kernel.Memory;
+using Tessera.Kernel.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -12,25 +14,32 @@ namespace Tessera.Kernel.FastPath;
 /// user mode never sees the alias, the log or the values: a process gains nothing over the guest's kernel. A table that is both
 /// at once shows none, and the kernel running on it has no fast paths.
 /// </remarks>
-internal sealed class DomainFastPath(MmuHost mmuHost, IDomainMmu mmu, FastPathMemory memory, IAdoptsEntries adopter)
+internal sealed class DomainFastPath(
+    MmuHost mmuHost, IDomainMmu mmu, FastPathMemory memory, IAdoptsEntries adopter, ConcurrentDictionary<FastPathPlaces, FastPathCode> codes)
 {
     private readonly List<VcpuFastPath> _vcpus = [];
 
     /// <summary>Its memory.</summary>
     public FastPathMemory Memory => memory;
 
+    /// <summary>Code that some domain of the machine has had.</summary>
+    public ConcurrentDictionary<FastPathPlaces, FastPathCode> Codes => codes;
+
     /// <summary>Takes what the code did over into the domain's accounts.</summary>
     public IAdoptsEntries Adopter => adopter;
 
-    /// <summary>Makes the memory, if this machine, engine and MMU can have fast paths; else null.</summary>
-    public static FastPathMemory? TryCreateMemory(FastPathMode mode, EngineFacts engine, DomainMemory memory, int vcpus)
+    /// <summary>How many spare pages a domain's memory needs for them; 0 where this machine and engine have none.</summary>
+    public static int PagesFor(FastPathMode mode, EngineFacts engine, long frames, int vcpus)
     {
         // With several vCPUs, one may write an entry while another changes the type of the frame in it.
-        const long MostFrames = 1L << 30;
-        return mode == FastPathMode.Auto && FastPathSupport.Of(engine).Exists && vcpus == 1
-            && DomainMemory.First.Value + memory.TotalFrames < MostFrames
-            ? new FastPathMemory(memory, engine.FreeSlots[1], vcpus) : null;
+        const long MostFrames = 1L << 29;
+        return mode == FastPathMode.Auto && FastPathSupport.Of(engine).Exists && vcpus == 1 && frames < MostFrames
+            ? vcpus * FastPathLayout.GuestPages : 0;
     }
+
+    /// <summary>Makes the memory, for a domain that has the spare pages.</summary>
+    public static FastPathMemory CreateMemory(EngineFacts engine, HostArena arena, DomainMemory memory, int vcpus) =>
+        new(arena, memory, new Mfn(engine.ReservedFrames), engine.FreeSlots[1], vcpus);
 
     /// <summary>Gives a vCPU its fast paths.</summary>
     public VcpuFastPath Attach(Vcpu vcpu, ISyscallInterception interception)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Iced.Intel;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
@@ -26,21 +27,17 @@ internal sealed class FastPathCode
     private const int UserBit = 4;
 
     private readonly Assembler _c = new(64);
-    private readonly FastPathMemory _memory;
-    private readonly ulong _code;
-    private readonly ulong _guest;
-    private readonly ulong _exit;
+    private readonly FastPathPlaces _places;
+    private readonly byte[] _bytes;
 
-    private FastPathCode(FastPathMemory memory, int vcpu, ulong exit)
+    private FastPathCode(FastPathPlaces places)
     {
-        _memory = memory;
-        _code = memory.CodeAddress(vcpu);
-        _guest = memory.GuestAddress(vcpu);
-        _exit = exit;
+        _places = places;
+        _bytes = Assemble();
     }
 
-    /// <summary>Bytes written.</summary>
-    public int Bytes { get; private set; }
+    /// <summary>The code.</summary>
+    public ReadOnlySpan<byte> Bytes => _bytes;
 
     /// <summary>The instructions that read the guest's own request: a fault there is answered as the hypercall would be.</summary>
     public ulong UpdateReads { get; private set; }
@@ -51,18 +48,13 @@ internal sealed class FastPathCode
     /// <summary>The one read of an mmuext_op.</summary>
     public ulong ExtendedRead { get; private set; }
 
-    /// <summary>Writes the code into a vCPU's page.</summary>
-    /// <param name="memory">The domain's fast-path memory.</param>
-    /// <param name="vcpu">The vCPU.</param>
-    /// <param name="exit">Where the plain way begins.</param>
-    public static FastPathCode Write(FastPathMemory memory, int vcpu, ulong exit)
-    {
-        FastPathCode code = new(memory, vcpu, exit);
-        code.Assemble(memory.Code(vcpu));
-        return code;
-    }
+    /// <summary>The code for places: most domains of a machine have the same.</summary>
+    /// <param name="known">What the machine has had so far.</param>
+    /// <param name="places">The places.</param>
+    public static FastPathCode For(ConcurrentDictionary<FastPathPlaces, FastPathCode> known, FastPathPlaces places) =>
+        known.GetOrAdd(places, static places => new FastPathCode(places));
 
-    private void Assemble(Span<byte> page)
+    private byte[] Assemble()
     {
         Label exitAddress = _c.CreateLabel();
         Label mapAddress = _c.CreateLabel();
@@ -102,18 +94,16 @@ internal sealed class FastPathCode
         Update(exit, mapAddress, ref updateRead, ref updateReadEnd);
 
         _c.Label(ref exitAddress);
-        _c.dq(_exit);
+        _c.dq(_places.Exit);
         _c.Label(ref mapAddress);
-        _c.dq(_memory.MapAddress);
+        _c.dq(_places.Map);
 
         using MemoryStream stream = new();
-        AssemblerResult result = _c.Assemble(new StreamCodeWriter(stream), _code, BlockEncoderOptions.ReturnNewInstructionOffsets);
-        page.Fill(0xcc);
-        stream.ToArray().CopyTo(page);
-        Bytes = (int)stream.Length;
+        AssemblerResult result = _c.Assemble(new StreamCodeWriter(stream), _places.Code, BlockEncoderOptions.ReturnNewInstructionOffsets);
         UpdateReads = result.GetLabelRIP(updateRead);
         UpdateReadsEnd = result.GetLabelRIP(updateReadEnd);
         ExtendedRead = result.GetLabelRIP(extendedRead);
+        return stream.ToArray();
     }
 
     private void SegmentBases(Label exit)
@@ -186,7 +176,7 @@ internal sealed class FastPathCode
         _c.test(r10b, FastPathLayout.IsTable);
         _c.je(back);
         _c.and(rax, -8);
-        _c.mov(rsi, _memory.Alias - DomainMemory.First.Address);
+        _c.mov(rsi, _places.Alias - DomainMemory.First.Address);
         _c.add(rsi, rax);
         _c.test(__byte_ptr[rsi], PresentAccessedDirty);
         _c.jne(back);
@@ -272,7 +262,7 @@ internal sealed class FastPathCode
     private void LoadMap(AssemblerRegister64 frame, Label mapAddress, Label back)
     {
         _c.sub(frame, checked((int)DomainMemory.First.Value));
-        _c.cmp(frame, checked((int)_memory.Memory.TotalFrames));
+        _c.cmp(frame, checked((int)_places.Frames));
         _c.jae(back);
         _c.add(frame, __qword_ptr[mapAddress]);
         _c.movzx(r10d, __byte_ptr[frame]);
@@ -284,5 +274,14 @@ internal sealed class FastPathCode
         _c.jmp(rcx);
     }
 
-    private MemoryOperand Guest(int offset) => new(Register.RIP, (long)(_guest + (ulong)offset), 8);
+    private MemoryOperand Guest(int offset) => new(Register.RIP, (long)(_places.Guest + (ulong)offset), 8);
 }
+
+/// <summary>Where a vCPU's fast paths find things, in the guest's addresses.</summary>
+/// <param name="Code">The code itself.</param>
+/// <param name="Guest">The vCPU's own pages.</param>
+/// <param name="Map">The frame map.</param>
+/// <param name="Alias">The alias of the domain's first frame.</param>
+/// <param name="Frames">How many frames the domain has.</param>
+/// <param name="Exit">Where the plain way begins.</param>
+internal readonly record struct FastPathPlaces(ulong Code, ulong Guest, ulong Map, ulong Alias, long Frames, ulong Exit);

@@ -7,12 +7,12 @@ using Tessera.Sdk.Memory;
 namespace Tessera.Kernel.FastPath;
 
 /// <summary>
-/// The frames behind a domain's kernel-only L4 slot. Two regions: one that the guest can never write, whatever it maps (page tables, code,
-/// frame map), and one that is the guest's (log and values), of which nothing is believed.
+/// The frames behind a domain's kernel-only L4 slot: those that the guest can never write, whatever it maps (page tables, code, frame map),
+/// in a region of their own, and the spare pages of the domain's memory, which are the guest's (log and values), and nothing there is believed.
 /// </summary>
 internal sealed unsafe class FastPathMemory : IDisposable
 {
-    // SAFETY: both mappings live until Dispose, which the machine calls after the engine's machine is gone; indexes are of their own layout.
+    // SAFETY: both pieces live until Dispose and the domain's end, which come after the engine's machine is gone; indexes are of their own layout.
     private const ulong Present = 1;
     private const ulong Writable = 2;
     private const ulong UserAccessedDirty = 0x64;
@@ -22,30 +22,32 @@ internal sealed unsafe class FastPathMemory : IDisposable
     private const int GibibyteShift = 18;
 
     private readonly HostMemory _constant;
-    private readonly HostMemory _guest;
+    private readonly byte* _guest;
     private readonly int _vcpus;
     private readonly Mfn _first;
     private readonly int _codePage;
     private readonly int _mapPage;
     private readonly long _mapPages;
 
+    /// <param name="arena">The machine's host memory.</param>
     /// <param name="memory">The domain's memory.</param>
+    /// <param name="first">First frame of its region in the machine.</param>
     /// <param name="slot">The L4 slot to use.</param>
     /// <param name="vcpus">How many vCPUs it has.</param>
-    public FastPathMemory(DomainMemory memory, int slot, int vcpus)
+    public FastPathMemory(HostArena arena, DomainMemory memory, Mfn first, int slot, int vcpus)
     {
         Memory = memory;
         Slot = slot;
         _vcpus = vcpus;
-        _first = memory.TableEnd;
+        _first = first;
+        _guest = memory.Spare;
         _mapPages = (memory.TotalFrames + FastPathLayout.PageBytes - 1) / FastPathLayout.PageBytes;
         int small = (int)((vcpus * (1 + FastPathLayout.GuestPages)) + _mapPages);
         int level1 = (small + EntriesATable - 1) / EntriesATable;
         int aliases = (int)((memory.TotalFrames + (1L << GibibyteShift) - 1) >> GibibyteShift);
         _codePage = 2 + level1 + aliases;
         _mapPage = _codePage + vcpus;
-        _constant = new HostMemory((_mapPage + _mapPages) * FastPathLayout.PageBytes);
-        _guest = new HostMemory((long)vcpus * FastPathLayout.GuestPages * FastPathLayout.PageBytes);
+        _constant = new HostMemory(arena, (_mapPage + _mapPages) * FastPathLayout.PageBytes);
         BuildTables(level1, aliases);
         new Span<byte>(Map, checked((int)memory.TotalFrames)).Fill(FastPathLayout.MayRead | FastPathLayout.MayWrite);
     }
@@ -65,6 +67,12 @@ internal sealed unsafe class FastPathMemory : IDisposable
     /// <summary>The alias of the domain's first frame.</summary>
     public ulong Alias => Base + FastPathLayout.AliasOffset;
 
+    /// <summary>Where a vCPU's fast paths find things.</summary>
+    /// <param name="vcpu">The vCPU.</param>
+    /// <param name="exit">Where the plain way begins.</param>
+    public FastPathPlaces PlacesOf(int vcpu, ulong exit) =>
+        new(CodeAddress(vcpu), GuestAddress(vcpu), MapAddress, Alias, Memory.TotalFrames, exit);
+
     /// <summary>Where the guest sees the frame map.</summary>
     public ulong MapAddress => Base + (ulong)((_vcpus * (1 + FastPathLayout.GuestPages)) * FastPathLayout.PageBytes);
 
@@ -80,14 +88,10 @@ internal sealed unsafe class FastPathMemory : IDisposable
     public ulong GuestAddress(int vcpu) => Base + (ulong)((_vcpus + (vcpu * FastPathLayout.GuestPages)) * FastPathLayout.PageBytes);
 
     /// <summary>The same pages here.</summary>
-    public byte* Guest(int vcpu) => _guest.Pointer + (vcpu * (long)FastPathLayout.GuestPages * FastPathLayout.PageBytes);
+    public byte* Guest(int vcpu) => _guest + (vcpu * (long)FastPathLayout.GuestPages * FastPathLayout.PageBytes);
 
     /// <summary>The memory as an engine wants it.</summary>
-    public IReadOnlyList<MemoryRegion> Regions() =>
-    [
-        new MemoryRegion(_first, _constant.Bytes / FastPathLayout.PageBytes, (nint)_constant.Pointer, IsReadOnly: true),
-        new MemoryRegion(GuestFirst, _guest.Bytes / FastPathLayout.PageBytes, (nint)_guest.Pointer, IsReadOnly: false),
-    ];
+    public MemoryRegion Region => new(_first, _constant.Bytes / FastPathLayout.PageBytes, (nint)_constant.Pointer, IsReadOnly: true);
 
     /// <summary>A frame of the domain has another type now.</summary>
     public void TypeChanged(Mfn frame, FrameType type)
@@ -107,13 +111,7 @@ internal sealed unsafe class FastPathMemory : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _constant.Dispose();
-        _guest.Dispose();
-    }
-
-    private Mfn GuestFirst => _first + (_constant.Bytes / FastPathLayout.PageBytes);
+    public void Dispose() => _constant.Dispose();
 
     private ulong* Table(int page) => (ulong*)(_constant.Pointer + (page * (long)FastPathLayout.PageBytes));
 
@@ -130,7 +128,7 @@ internal sealed unsafe class FastPathMemory : IDisposable
         for (int vcpu = 0; vcpu < _vcpus; vcpu++)
             Show(Entry(_codePage + vcpu));
         for (int page = 0; page < _vcpus * FastPathLayout.GuestPages; page++)
-            Show((GuestFirst + page).Address | Present | Writable | UserAccessedDirty | NoExecute);
+            Show((Memory.SpareFirst + page).Address | Present | Writable | UserAccessedDirty | NoExecute);
         for (long page = 0; page < _mapPages; page++)
             Show(Entry(_mapPage + page) | NoExecute);
 

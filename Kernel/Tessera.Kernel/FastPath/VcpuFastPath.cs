@@ -28,10 +28,14 @@ internal sealed unsafe class VcpuFastPath : IVcpuAccelerator
     public VcpuFastPath(Vcpu vcpu, DomainFastPath domain, ISyscallInterception interception)
     {
         (_vcpu, _domain, _interception) = (vcpu, domain, interception);
-        _code = FastPathCode.Write(Memory, Index, interception.Exit);
-        _entry = Memory.CodeAddress(Index);
+        FastPathPlaces places = Memory.PlacesOf(Index, interception.Exit);
+        _code = FastPathCode.For(domain.Codes, places);
+        Span<byte> page = Memory.Code(Index);
+        page.Fill(0xcc);
+        _code.Bytes.CopyTo(page);
+        _entry = places.Code;
         _guest = Memory.Guest(Index);
-        interception.Declare(_entry, _code.Bytes);
+        interception.Declare(_entry, _code.Bytes.Length);
     }
 
     /// <summary>The domain's memory for it.</summary>

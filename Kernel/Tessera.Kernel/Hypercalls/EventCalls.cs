@@ -94,11 +94,12 @@ internal sealed class EventCalls(IHypercallHost host)
             return Fault;
         if (request.Domain != DomainIds.Self && request.Domain != call.Domain.Id.Value)
             return HypercallCall.Error(XenErrno.EPERM);
-        if (request.Port > int.MaxValue || !events.TryStatus((int)request.Port, out EventChannelState state, out int vcpu, out uint detail))
+        if (request.Port > int.MaxValue || !events.TryStatus((int)request.Port, out EventChannelState state, out int vcpu, out ulong detail))
             return HypercallCall.Error(XenErrno.EINVAL);
         return call.TryWrite(call.A1, request with { State = (uint)state, Vcpu = (uint)vcpu, Detail = detail }) ? 0 : Fault;
     }
 
+    // What goes back into the guest's memory names every byte: a gap would be filled with whatever the VMM has there.
     private readonly record struct PortAndVcpu(uint Port, uint Vcpu);
 
     private readonly record struct VcpuAndPort(uint Vcpu, uint Port);
@@ -107,7 +108,7 @@ internal sealed class EventCalls(IHypercallHost host)
 
     private readonly record struct UnboundRequest(ushort Domain, ushort Remote, uint Port);
 
-    private readonly record struct InterdomainRequest(ushort Domain, uint RemotePort, uint LocalPort);
+    private readonly record struct InterdomainRequest(ushort Domain, ushort Padding, uint RemotePort, uint LocalPort);
 
-    private readonly record struct StatusRequest(ushort Domain, uint Port, uint State, uint Vcpu, uint Detail);
+    private readonly record struct StatusRequest(ushort Domain, ushort Padding, uint Port, uint State, uint Vcpu, ulong Detail);
 }

@@ -143,17 +143,18 @@ internal static class GrantCalls
         call.TryRead(address, out SwapRequest request)
         && call.TryWrite(address, request with { Status = (short)call.Domain.Grants.Swap(request.First, request.Second) });
 
+    // What goes back into the guest's memory names every byte: a gap would be filled with whatever the VMM has there.
     private readonly record struct VersionQuery(ushort Domain, ushort Padding, uint Version);
 
-    private readonly record struct SizeQuery(ushort Domain, uint Frames, uint MaxFrames, short Status);
+    private readonly record struct SizeQuery(ushort Domain, ushort Padding, uint Frames, uint MaxFrames, short Status, ushort Padding2);
 
-    private readonly record struct TableSetup(ushort Domain, uint Frames, short Status, ulong FrameList);
+    private readonly record struct TableSetup(ushort Domain, ushort Padding, uint Frames, short Status, ushort Padding2, uint Padding3, ulong FrameList);
 
     private readonly record struct StatusSetup(uint Frames, ushort Domain, short Status, ulong FrameList);
 
-    private readonly record struct TransferRequest(ulong Frame, ushort Domain, uint Reference, short Status);
+    private readonly record struct TransferRequest(ulong Frame, ushort Domain, ushort Padding, uint Reference, short Status, ushort Padding2, uint Padding3);
 
-    private readonly record struct SwapRequest(uint First, uint Second, short Status);
+    private readonly record struct SwapRequest(uint First, uint Second, short Status, ushort Padding);
 }
 
 /// <summary>One operation of an array at a guest address; false when its structure cannot be read or written.</summary>

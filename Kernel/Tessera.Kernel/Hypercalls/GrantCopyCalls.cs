@@ -100,5 +100,5 @@ internal static unsafe class GrantCopyCalls
     private readonly record struct CopyRequest(
         ulong Source, ushort SourceDomain, ushort SourceOffset, uint SourcePadding,
         ulong Destination, ushort DestinationDomain, ushort DestinationOffset, uint DestinationPadding,
-        ushort Length, ushort Flags, short Status);
+        ushort Length, ushort Flags, short Status, ushort Padding);
 }

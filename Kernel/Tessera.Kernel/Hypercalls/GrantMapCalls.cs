@@ -48,5 +48,5 @@ internal static class GrantMapCalls
     private readonly record struct MapRequest(ulong HostAddress, uint Flags, uint Reference, ushort Domain, short Status, uint Handle, ulong DeviceAddress);
 
     /// <summary>The other address is the device's, or the replacement's.</summary>
-    private readonly record struct UnmapRequest(ulong HostAddress, ulong OtherAddress, uint Handle, short Status);
+    private readonly record struct UnmapRequest(ulong HostAddress, ulong OtherAddress, uint Handle, short Status, ushort Padding);
 }

@@ -27,9 +27,9 @@ internal sealed class MemoryCalls
             case MemoryOp.MaximumRamPage:
                 return memory.Last.Value;
             case MemoryOp.CurrentReservation:
-                return IsSelf(ref call) ? call.Domain.AssignedFrames : HypercallCall.Error(XenErrno.EPERM);
+                return OfItself(ref call, call.Domain.AssignedFrames);
             case MemoryOp.MaximumReservation:
-                return IsSelf(ref call) ? memory.RamFrames : HypercallCall.Error(XenErrno.EPERM);
+                return OfItself(ref call, memory.RamFrames);
             case MemoryOp.MachphysMapping:
                 return call.TryWrite(call.A1, new MachphysRange(
                     memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)memory.Last.Value))
@@ -45,16 +45,23 @@ internal sealed class MemoryCalls
         }
     }
 
-    private static bool IsSelf(ref HypercallCall call) =>
-        call.TryRead(call.A1, out ushort domain) && (domain == DomainIds.Self || domain == call.Domain.Id.Value);
+    /// <summary>An answer that the caller may have of itself alone.</summary>
+    private long OfItself(ref HypercallCall call, long answer)
+    {
+        if (!call.TryRead(call.A1, out ushort domain))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        if (domain == DomainIds.Self || domain == call.Domain.Id.Value)
+            return answer;
+        return HypercallCall.Error(_host.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+    }
 
-    /// <summary>memory_map: one range of RAM.</summary>
+    /// <summary>memory_map: one range of RAM, if there is room for it.</summary>
     private static long Map(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out MapRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
         if (request.Entries == 0)
-            return HypercallCall.Error(XenErrno.EINVAL);
+            return 0;
         Span<byte> entry = stackalloc byte[20];
         entry.Clear();
         _ = MemoryMarshal.TryWrite(entry[8..], (ulong)call.Domain.Memory.RamFrames << 12);
@@ -97,8 +104,12 @@ internal sealed class MemoryCalls
         DomainMemory memory = domain.Memory;
         if (!memory.Has(frame) || frame.Value - DomainMemory.First.Value >= memory.RamFrames || domain.Frames.ReferencesOf(frame) != 0)
             return Mfn.None;
-        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away.
-        if (domain.Frames.TakeType(frame, FrameType.Descriptors) != TypeReference.TakenFirst)
+        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away. One that is away
+        // already, or a descriptor table, has it.
+        TypeReference reference = domain.Frames.TakeType(frame, FrameType.Descriptors);
+        if (reference == TypeReference.Taken)
+            _ = domain.Frames.DropType(frame);
+        if (reference != TypeReference.TakenFirst)
             return Mfn.None;
         domain.Ballooned.Push(frame);
         memory.SetPfn(frame, DomainMemory.InvalidPfn);

@@ -15,7 +15,6 @@ internal static unsafe class TimeCalls
     /// <summary>set_timer_op(instant in nanoseconds of system time, 0 for none).</summary>
     public static long SetTimer(ref HypercallCall call)
     {
-        call.Vcpu.Period = Nanoseconds.Zero;
         if (call.A0 == 0)
             TimerQueue.Disarm(call.Vcpu.Timer);
         else
@@ -33,8 +32,10 @@ internal static unsafe class TimeCalls
         {
             case VcpuOp.IsUp:
                 return 1;
-            case VcpuOp.Initialise or VcpuOp.Up:
+            case VcpuOp.Initialise:
                 return HypercallCall.Error(XenErrno.EEXIST);
+            case VcpuOp.Up:
+                return 0;
             case VcpuOp.GetRunstateInfo:
                 return vcpu.TryWriteRunstate(call.A2) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case VcpuOp.RegisterRunstateMemoryArea:
@@ -46,11 +47,7 @@ internal static unsafe class TimeCalls
                 return 0;
             case VcpuOp.StopPeriodicTimer or VcpuOp.StopSingleshotTimer:
                 if (ReferenceEquals(vcpu, call.Vcpu))
-                {
-                    vcpu.Period = Nanoseconds.Zero;
-                    TimerQueue.Disarm(vcpu.Timer);
-                }
-
+                    TimerQueue.Disarm((VcpuOp)call.A0 == VcpuOp.StopPeriodicTimer ? vcpu.PeriodicTimer : vcpu.Timer);
                 return 0;
             case VcpuOp.SetPeriodicTimer:
                 return ReferenceEquals(vcpu, call.Vcpu) ? SetPeriodic(ref call) : HypercallCall.Error(XenErrno.EINVAL);
@@ -85,7 +82,7 @@ internal static unsafe class TimeCalls
             return HypercallCall.Error(XenErrno.EINVAL);
         call.Vcpu.Period = Instant(period);
         IVcpuHost host = call.Domain.Host;
-        host.Arm(call.Vcpu, call.Vcpu.Timer, host.Clock.Now + call.Vcpu.Period);
+        host.Arm(call.Vcpu, call.Vcpu.PeriodicTimer, host.Clock.Now + call.Vcpu.Period);
         return 0;
     }
 
@@ -96,7 +93,6 @@ internal static unsafe class TimeCalls
         IVcpuHost host = call.Domain.Host;
         if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && Instant(request.Timeout) < host.Clock.Now)
             return -ETime;
-        call.Vcpu.Period = Nanoseconds.Zero;
         host.Arm(call.Vcpu, call.Vcpu.Timer, Instant(request.Timeout));
         return 0;
     }

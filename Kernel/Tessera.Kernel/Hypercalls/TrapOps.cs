@@ -63,37 +63,41 @@ internal static class TrapOps
     }
 
     /// <summary>callback_op(register or unregister, descriptor).</summary>
-    public static long CallbackOperation(ref HypercallCall call)
+    public static long CallbackOperation(ref HypercallCall call) => (CallbackOp)call.A0 switch
+    {
+        CallbackOp.Register => RegisterCallback(ref call),
+        CallbackOp.Unregister => UnregisterCallback(ref call),
+        _ => HypercallCall.Error(XenErrno.ENOSYS),
+    };
+
+    private static long RegisterCallback(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out CallbackRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
-        switch ((CallbackOp)call.A0)
+        if (!new VirtualAddress(request.Address).IsCanonical)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        switch ((CallbackType)request.Type)
         {
-            case CallbackOp.Register:
-                if (!new VirtualAddress(request.Address).IsCanonical)
-                    return HypercallCall.Error(XenErrno.EINVAL);
-                switch ((CallbackType)request.Type)
-                {
-                    case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter or CallbackType.Nmi:
-                        call.Vcpu.Context.Callbacks[request.Type] = request.Address;
-                        call.Vcpu.Context.CallbackMasksEvents[request.Type] = (request.Flags & (ushort)CallbackFlags.MaskEvents) != 0;
-                        return 0;
-                    default:
-                        return HypercallCall.Error(XenErrno.ENOSYS);
-                }
+            case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter or CallbackType.Nmi:
+                call.Vcpu.Context.Callbacks[request.Type] = request.Address;
+                call.Vcpu.Context.CallbackMasksEvents[request.Type] = (request.Flags & (ushort)CallbackFlags.MaskEvents) != 0;
+                return 0;
+            default:
+                return HypercallCall.Error(XenErrno.ENOSYS);
+        }
+    }
 
-            case CallbackOp.Unregister:
-                switch ((CallbackType)request.Type)
-                {
-                    case CallbackType.Nmi:
-                        call.Vcpu.Context.Callbacks[(int)CallbackType.Nmi] = 0;
-                        return 0;
-                    case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter:
-                        return HypercallCall.Error(XenErrno.EINVAL);
-                    default:
-                        return HypercallCall.Error(XenErrno.ENOSYS);
-                }
-
+    private static long UnregisterCallback(ref HypercallCall call)
+    {
+        if (!call.TryRead(call.A1, out uint request))
+            return HypercallCall.Error(XenErrno.EFAULT);
+        switch ((CallbackType)(ushort)request)
+        {
+            case CallbackType.Nmi:
+                call.Vcpu.Context.Callbacks[(int)CallbackType.Nmi] = 0;
+                return 0;
+            case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter:
+                return HypercallCall.Error(XenErrno.EINVAL);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }

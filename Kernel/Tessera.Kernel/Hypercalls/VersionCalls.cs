@@ -37,6 +37,8 @@ internal static class VersionCalls
                 return PageSize;
             case VersionOp.GuestHandle:
                 return Text(ref call, [], 16);
+            case VersionOp.Commandline:
+                return Text(ref call, "<denied>"u8, 1024);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
@@ -104,7 +106,9 @@ internal static class VersionCalls
     {
         if (!call.TryRead(call.A1, out uint word))
             return HypercallCall.Error(XenErrno.EFAULT);
-        Features features = word == 0 ? Features.PaePgdirAbove4Gb | Features.MmuPtUpdatePreserveAd | Features.GnttabMapAvailBits : Features.None;
+        if (word != 0)
+            return HypercallCall.Error(XenErrno.EINVAL);
+        const Features features = Features.PaePgdirAbove4Gb | Features.MmuPtUpdatePreserveAd | Features.GnttabMapAvailBits;
         return call.TryWrite(call.A1 + 4, (uint)features) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 

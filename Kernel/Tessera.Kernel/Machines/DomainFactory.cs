@@ -1,9 +1,11 @@
+using System.Collections.Concurrent;
 using Tessera.Kernel.Building;
 using Tessera.Kernel.Domains;
 using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
+using Tessera.Kernel.Native;
 using Tessera.Kernel.Store;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
@@ -16,6 +18,8 @@ namespace Tessera.Kernel.Machines;
 /// <summary>Puts a domain's parts together, and takes them apart again. One domain at a time is built.</summary>
 internal sealed class DomainFactory
 {
+    private readonly ConcurrentDictionary<FastPathPlaces, FastPathCode> _codes = new();
+
     /// <summary>The machine that its domains know.</summary>
     public required IVcpuHost Host { get; init; }
 
@@ -24,6 +28,9 @@ internal sealed class DomainFactory
 
     /// <summary>The frames that domains may have.</summary>
     public required FrameBudget Frames { get; init; }
+
+    /// <summary>Where their memory comes from.</summary>
+    public required HostArena Arena { get; init; }
 
     /// <summary>Makes guest machines and their CPUs.</summary>
     public required ICpuEngine Engine { get; init; }
@@ -57,12 +64,14 @@ internal sealed class DomainFactory
         Domain? domain = null;
         try
         {
-            memory = new DomainMemory(request.Frames, Engine.Facts);
-            fastMemory = DomainFastPath.TryCreateMemory(FastPaths, Engine.Facts, memory, vcpus: 1);
+            int fastPages = DomainFastPath.PagesFor(FastPaths, Engine.Facts, request.Frames, vcpus: 1);
+            memory = new DomainMemory(Arena, request.Frames, Engine.Facts, fastPages);
+            if (fastPages > 0)
+                fastMemory = DomainFastPath.CreateMemory(Engine.Facts, Arena, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout
             {
                 Name = configuration.Name,
-                Regions = [.. memory.Regions(), .. fastMemory?.Regions() ?? []],
+                Regions = fastMemory is null ? [memory.Region] : [memory.Region, fastMemory.Region],
                 MaxCpus = 1,
                 Time = VirtualTime?.GuestsOf(id),
             });
@@ -78,7 +87,7 @@ internal sealed class DomainFactory
             domain.AddVcpu(vcpu);
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
             {
-                vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter).Attach(vcpu, interception);
+                vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter, _codes).Attach(vcpu, interception);
                 frames.Watch(vcpu.Accelerator);
             }
 

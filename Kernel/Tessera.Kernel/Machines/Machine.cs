@@ -36,6 +36,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     private readonly DomainFactory _factory;
     private readonly PolicyErrands _errands = new("tessera errands");
     private readonly Lock _gate = new();
+    private readonly Native.HostArena _arena = new();
     private readonly List<Domain> _domains = [];
     private readonly System.Collections.Concurrent.ConcurrentDictionary<VcpuId, Vcpu> _vcpuOf = new();
     private readonly PhysicalCpu[] _pcpus;
@@ -91,6 +92,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
             Host = this,
             Grants = this,
             Frames = Frames,
+            Arena = _arena,
             Engine = Engine,
             Mmu = configuration.Mmu,
             FastPaths = configuration.FastPaths,
@@ -287,6 +289,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
             _networkWorker.Dispose();
             StoreServer.Dispose();
             _pool?.Dispose();
+            _arena.Dispose();
         }
         finally
         {

@@ -9,8 +9,9 @@ namespace Tessera.Kernel.Memory;
 
 /// <summary>
 /// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table and its status), one contiguous run of
-/// machine frames from <see cref="First"/> on; and beside it, read-only to the guest, its machine-to-physical table. Numbers follow from
-/// the sizes alone, so that memory of another domain of the same size can be copied here as it is.
+/// machine frames from <see cref="First"/> on; behind it, no frames of the domain's, its machine-to-physical table, read-only to the guest,
+/// and spare pages. Numbers follow from the sizes alone, so that memory of another domain of the same size can be copied here as it is.
+/// All of it is one piece of host memory and one region of the machine: each costs a KVM machine 25 KiB.
 /// </summary>
 internal sealed unsafe class DomainMemory : IDisposable
 {
@@ -24,37 +25,42 @@ internal sealed unsafe class DomainMemory : IDisposable
     public const ulong InvalidPfn = ulong.MaxValue;
 
     /// <summary>
-    /// First machine frame of every domain, at 512 MiB; pseudo-physical frame 0. Below lie the engine's frames and the VMM's tables, so that
-    /// the numbers that guests take for none or for the BIOS's are nobody's. A grant of version 1 has 32 bits for a frame, enough for all.
+    /// First machine frame of every domain, at 512 MiB; pseudo-physical frame 0. Below lie frames of the engine's and the VMM's, so that the
+    /// numbers that guests take for none or for the BIOS's are nobody's. A grant of version 1 has 32 bits for a frame, enough for all.
     /// </summary>
     public static readonly Mfn First = new(0x20000);
 
     private const ulong ReadOnlyPage = 0x8000_0000_0000_0025; // NX | accessed | user | present
     private const ulong Table = 0x27; // accessed | user | writable | present
+    private const int LeastUpper = 3; // tables of levels 3 to 1
     private const int SharedFrames = 1 + GrantFrames + GrantStatusFrames;
 
     private readonly HostMemory _memory;
-    private readonly HostMemory _tables;
     private readonly byte* _pointer;
+    private readonly long _tableFrames;
+    private readonly long _spareFrames;
     private readonly ulong* _machineToPhysical;
 
     /// <summary>Backs the frames with host memory.</summary>
+    /// <param name="arena">The machine's host memory.</param>
     /// <param name="ramFrames">Frames of memory proper; <see cref="SharedFrames"/> more follow.</param>
-    /// <param name="engine">The engine's facts: its reserved frames and free slots.</param>
-    public DomainMemory(long ramFrames, EngineFacts engine)
+    /// <param name="engine">The engine's facts: its free slots.</param>
+    /// <param name="spareFrames">Pages that the machine has beside, for the VMM.</param>
+    public DomainMemory(HostArena arena, long ramFrames, EngineFacts engine, long spareFrames)
     {
         RamFrames = ramFrames;
         TotalFrames = FramesFor(ramFrames);
-        _memory = new HostMemory(TotalFrames * 4096);
-        _pointer = _memory.Pointer;
         long tablePages = (TotalFrames + 511) / 512;
         long upper = 1 + (2 * ((tablePages / 512) + 2));
-        TableFirst = new Mfn(engine.ReservedFrames);
-        _tables = new HostMemory((tablePages + upper) * 4096);
-        _machineToPhysical = (ulong*)_tables.Pointer;
+        _tableFrames = tablePages + upper;
+        _spareFrames = spareFrames;
+        _memory = new HostMemory(arena, AllFrames * 4096);
+        _memory.Populate(TotalFrames * 4096, (tablePages + LeastUpper) * 4096);
+        _pointer = _memory.Pointer;
+        _machineToPhysical = (ulong*)(_pointer + (TotalFrames * 4096));
         MachineToPhysicalSlot = engine.FreeSlots[0];
         TableEntry = BuildTables(tablePages);
-        for (long frame = 0; frame < TotalFrames; frame++)
+        for (long frame = 0; frame < tablePages * 512; frame++)
             _machineToPhysical[frame] = frame < ramFrames ? (ulong)frame : InvalidPfn;
     }
 
@@ -67,11 +73,11 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>The last of its frames.</summary>
     public Mfn Last => First + (TotalFrames - 1);
 
-    /// <summary>First frame of the machine-to-physical table in this domain's machine.</summary>
-    public Mfn TableFirst { get; }
+    /// <summary>The first of the spare pages in this domain's machine.</summary>
+    public Mfn SpareFirst => TableFirst + _tableFrames;
 
-    /// <summary>The first frame after those of the table: free for what else the VMM shows this domain.</summary>
-    public Mfn TableEnd => TableFirst + (_tables.Bytes / 4096);
+    /// <summary>Where the spare pages lie here.</summary>
+    public byte* Spare => _pointer + ((TotalFrames + _tableFrames) * 4096);
 
     /// <summary>The L4 slot that shows the machine-to-physical table.</summary>
     public int MachineToPhysicalSlot { get; }
@@ -86,13 +92,13 @@ internal sealed unsafe class DomainMemory : IDisposable
     public Mfn SharedInfoFrame => First + RamFrames;
 
     /// <summary>Bytes of host memory that back the frames now.</summary>
-    public long ResidentBytes => _memory.ResidentBytes();
+    public long ResidentBytes => _memory.ResidentBytes(TotalFrames * 4096);
 
     /// <summary>All frames a domain of this much memory takes.</summary>
     public static long FramesFor(long ramFrames) => ramFrames + SharedFrames;
 
     /// <summary>One of the numbers above the domain's own under which its machine shows frames of others.</summary>
-    public Mfn ForeignFrame(int index) => Last + 1 + index;
+    public Mfn ForeignFrame(int index) => First + AllFrames + index;
 
     /// <summary>A frame of the grant table.</summary>
     public Mfn GrantFrame(int index) => First + RamFrames + 1 + index;
@@ -101,11 +107,7 @@ internal sealed unsafe class DomainMemory : IDisposable
     public Mfn GrantStatusFrame(int index) => First + RamFrames + 1 + GrantFrames + index;
 
     /// <summary>The memory as an engine wants it.</summary>
-    public IReadOnlyList<MemoryRegion> Regions() =>
-    [
-        new MemoryRegion(First, TotalFrames, (nint)_pointer, IsReadOnly: false),
-        new MemoryRegion(TableFirst, _tables.Bytes / 4096, (nint)_tables.Pointer, IsReadOnly: false),
-    ];
+    public MemoryRegion Region => new(First, AllFrames, (nint)_pointer, IsReadOnly: false);
 
     /// <summary>Whether the frame is in the run.</summary>
     public bool Has(Mfn frame) => (ulong)(frame.Value - First.Value) < (ulong)TotalFrames;
@@ -124,6 +126,9 @@ internal sealed unsafe class DomainMemory : IDisposable
             ThrowOutside(frame);
         return _pointer + (offset << 12);
     }
+
+    /// <summary>Has the host back frames that the builder is about to write.</summary>
+    public void Populate(long pfn, long frames) => _memory.Populate(pfn << 12, frames << 12);
 
     /// <summary>The bytes of consecutive frames from a pseudo-physical one, for the builder of a domain that has not run yet.</summary>
     public Span<byte> BeforeBoot(long pfn, long bytes)
@@ -166,11 +171,11 @@ internal sealed unsafe class DomainMemory : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _memory.Dispose();
-        _tables.Dispose();
-    }
+    public void Dispose() => _memory.Dispose();
+
+    private Mfn TableFirst => First + TotalFrames;
+
+    private long AllFrames => TotalFrames + _tableFrames + _spareFrames;
 
     [DoesNotReturn]
     private static void ThrowOutside(Mfn frame) => throw new ArgumentOutOfRangeException(nameof(frame), $"{frame} is not the domain's.");
@@ -182,7 +187,7 @@ internal sealed unsafe class DomainMemory : IDisposable
         ulong* NewTable(out ulong entry)
         {
             entry = (TableFirst + next).Address | Table;
-            return (ulong*)_tables.Pointer + (512 * next++);
+            return _machineToPhysical + (512 * next++);
         }
 
         ulong* Below(ulong* table, long index)
@@ -194,7 +199,7 @@ internal sealed unsafe class DomainMemory : IDisposable
                 return made;
             }
 
-            return (ulong*)_tables.Pointer + (512 * (PageTableEntry.FrameOf(table[index]).Value - TableFirst.Value));
+            return _machineToPhysical + (512 * (PageTableEntry.FrameOf(table[index]).Value - TableFirst.Value));
         }
 
         ulong* level3 = NewTable(out ulong root);

@@ -19,7 +19,14 @@ internal static class GuestEntry
 
     /// <summary>Raises an exception in the guest by its trap table.</summary>
     /// <returns>False when the domain died of it.</returns>
-    public static bool Exception(Vcpu vcpu, int vector, uint errorCode)
+    public static bool Exception(Vcpu vcpu, int vector, uint errorCode) =>
+        Gate(vcpu, vector, hasErrorCode: vector is 8 or (>= 10 and <= 14) or 17 or 21, errorCode);
+
+    /// <summary>Enters a gate by `int n`, which pushes no error code for any vector.</summary>
+    /// <returns>False when the domain died of it.</returns>
+    public static bool SoftwareInterrupt(Vcpu vcpu, int vector) => Gate(vcpu, vector, hasErrorCode: false, 0);
+
+    private static bool Gate(Vcpu vcpu, int vector, bool hasErrorCode, uint errorCode)
     {
         ref TrapGate gate = ref vcpu.Context.TrapTable[vector];
         if (gate.Address == 0)
@@ -28,7 +35,6 @@ internal static class GuestEntry
             return false;
         }
 
-        bool hasErrorCode = vector is 8 or (>= 10 and <= 14) or 17 or 21;
         return Enter(vcpu, gate.Address, (gate.Flags & TrapInfoFlags.MaskEvents) != 0, hasErrorCode, errorCode);
     }
 

@@ -171,7 +171,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
         if (gate.Address == 0 || (gate.Flags & TrapInfoFlags.DplMask) < privilege)
             return Deliver(vcpu, GeneralProtection, ((uint)vector << 3) | SoftwareInterrupt);
         vcpu.Cpu.State.Rip += (uint)_emulator.SoftwareInterruptBytes(vcpu);
-        return Deliver(vcpu, vector, 0);
+        return GuestEntry.SoftwareInterrupt(vcpu, vector) ? TrapOutcome.Resume : TrapOutcome.Ended;
     }
 
     private TrapOutcome OnPageFault(Vcpu vcpu, in Trap trap)

@@ -35,7 +35,7 @@ internal readonly record struct DeviceLimits(int Logical, int Physical, int Disc
         int sector = wanted > 0 ? wanted : Math.Max(device?.Logical ?? BlockGeometry.SmallestSector, least);
         if (sector is < BlockGeometry.SmallestSector or > 4096 || !int.IsPow2(sector))
             throw new BackendException($"{what}: sectors of {sector} bytes cannot be shown to a guest.", "Set the option sectorSize to 512, 1024, 2048 or 4096.");
-        return sector >= least ? sector : throw new BackendException($"{what} takes direct access in {least} bytes only, and sectorSize is {sector}.", "Leave direct out, or sectorSize.");
+        return sector >= least ? sector : throw new BackendException($"{what} takes direct access only in units of {least} bytes, and sectorSize is {sector}.", "Leave direct out, or sectorSize.");
     }
 
     /// <summary>Refuses a size whose last sector is not whole.</summary>
@@ -49,7 +49,7 @@ internal readonly record struct DeviceLimits(int Logical, int Physical, int Disc
         if (size % sector != 0)
         {
             throw new BackendException(
-                $"{what} {path} has {size} bytes, which is not whole sectors of {sector}: its last {size % sector} bytes would be out of reach.",
+                $"{what} {path} has {size} bytes, not a whole number of sectors of {sector}: its last {size % sector} bytes would be out of reach.",
                 $"Round it up: truncate -s %{sector} {path}");
         }
     }

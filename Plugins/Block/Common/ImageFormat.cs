@@ -27,8 +27,8 @@ internal static unsafe class ImageFormat
             if (Of(new ReadOnlySpan<byte>(page, (int)Math.Max(read, 0))) is not ({ } name, { } cure))
                 return;
             throw new BackendException(
-                $"{what} {path} is {name}, and would be shown to the guest as it lies there.",
-                $"Make a plain disk of it ({cure.Replace("FILE", path, StringComparison.Ordinal)}){(name.Contains("image", StringComparison.Ordinal) ? ", serve it with qemu-nbd to the backend nbd" : "")}, or set the option raw if that is what it shall be.");
+                $"{what} {path} is {name}, and the guest would see it as it is.",
+                $"Make a plain disk of it ({cure.Replace("FILE", path, StringComparison.Ordinal)}){(name.Contains("image", StringComparison.Ordinal) ? ", serve it with qemu-nbd to the backend nbd" : "")}, or set the option raw if that is what you want.");
         }
     }
 

@@ -22,8 +22,8 @@ internal static class StorageFile
             throw new BackendException($"{what} {path} cannot be opened for {(access == BlockAccess.ReadOnly ? "reading" : "writing")} (errno {-error}).", -error switch
             {
                 2 => "There is no such file: create it, or correct the path.",
-                FileNative.Access or FileNative.ReadOnlyFileSystem => "Give this user the right to it, or say readOnly.",
-                FileNative.Invalid when direct => "Its file system does not do direct I/O: leave the option direct out.",
+                FileNative.Access or FileNative.ReadOnlyFileSystem => "Give this user access to it, or set readOnly.",
+                FileNative.Invalid when direct => "Its file system does not support direct I/O: leave the option direct out.",
                 _ => "Check the path.",
             });
         }

@@ -14,7 +14,7 @@ public sealed record CopyOnWriteOptions
     [Option("The disk's size when the overlay is made; 0 for the base's. What lies beyond the base reads as zeroes.", Min = "0 B", Max = "1024 TiB")]
     public ByteSize Size { get; init; }
 
-    [Option("The guest's sectors, bytes: 512, 1024, 2048 or 4096; 0 for those of the block device beneath, and 512 over a file.", Min = "0", Max = "4096")]
+    [Option("The size of the guest's sectors in bytes: 512, 1024, 2048 or 4096; 0 for those of the block device beneath, and 512 over a file.", Min = "0", Max = "4096")]
     public int SectorSize { get; init; }
 
     [Option("Take the base for a disk byte for byte, even if it begins like an image of another format (qcow2, vmdk …) or a packed file.")]

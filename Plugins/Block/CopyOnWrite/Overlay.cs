@@ -230,7 +230,7 @@ internal sealed class Overlay : IDisposable
     {
         Memory<byte>[] segments = [bytes];
         if (_file.Read(position, segments, 0, bytes.Length, 0) != BlockStatus.Ok)
-            throw new BackendException($"copy-on-write: the overlay {name} cannot be read at byte {position}: it is no overlay, or cut short.", "Name another file; the disk's base is untouched.");
+            throw new BackendException($"copy-on-write: the overlay {name} cannot be read at byte {position}: it is not an overlay, or it is cut short.", "Name another file; the disk's base is untouched.");
     }
 
     private static ulong StripesOf(long first, long end)

@@ -104,6 +104,6 @@ internal static class OverlayOpener
         }
 
         if (error < 0)
-            throw new BackendException($"{What} {path}: its folder cannot be made stable (errno {-error}).", "Put it on another file system.");
+            throw new BackendException($"{What} {path}: its folder cannot be synchronized (errno {-error}).", "Put it on another file system.");
     }
 }

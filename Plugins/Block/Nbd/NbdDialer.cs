@@ -27,7 +27,7 @@ internal sealed class NbdDialer(NbdOptions options, BlockAccess access)
             while (isWell && LibnbdNative.IsConnecting(handle) == 1)
             {
                 if (isStopping() || watch.Elapsed > patience)
-                    throw new BackendException($"nbd: {options.Uri} did not answer within {patience.TotalSeconds:0.#} s.", "See what the server does.");
+                    throw new BackendException($"nbd: {options.Uri} did not answer within {patience.TotalSeconds:0.#} s.", "Check the server.");
                 isWell = LibnbdNative.PollHandle(handle, LookAroundMilliseconds) >= 0;
             }
 
@@ -45,17 +45,17 @@ internal sealed class NbdDialer(NbdOptions options, BlockAccess access)
     public BlockGeometry Describe(NbdHandle handle)
     {
         if (access == BlockAccess.ReadWrite && LibnbdNative.IsReadOnly(handle) == 1)
-            throw new BackendException($"nbd: {options.Uri} is exported for reading only.", "Export it for writing, or say readOnly.");
+            throw new BackendException($"nbd: {options.Uri} is exported for reading only.", "Export it for writing, or set readOnly.");
         int sector = (int)Math.Max(BlockGeometry.SmallestSector, LibnbdNative.GetBlockSize(handle, LibnbdNative.SizeMinimum));
         if (sector > 4096)
-            throw new BackendException($"nbd: {options.Uri} wants requests of {sector} bytes at least.", "Let the server do smaller ones: at most 4096 bytes.");
+            throw new BackendException($"nbd: {options.Uri} accepts only requests of {sector} bytes or more.", "Configure the server for smaller ones, of at most 4096 bytes.");
         long size = LibnbdNative.GetSize(handle);
         if (size <= 0)
             throw new BackendException($"nbd: {options.Uri} is empty.", "Export a disk with a size.");
         if (size % sector != 0)
         {
             throw new BackendException(
-                $"nbd: {options.Uri} has {size} bytes, which is not whole sectors of {sector}: its last {size % sector} bytes would be out of reach.",
+                $"nbd: {options.Uri} has {size} bytes, not a whole number of sectors of {sector}: its last {size % sector} bytes would be out of reach.",
                 $"Let the server round it up (nbdkit --filter=truncate … round-up={sector}), or make what it exports larger.");
         }
 
@@ -79,7 +79,7 @@ internal sealed class NbdDialer(NbdOptions options, BlockAccess access)
     /// <exception cref="BackendException">Less than a sector.</exception>
     public NbdLimits Limits(NbdHandle handle, BlockGeometry geometry) => NbdLimits.TryRead(handle, geometry.SectorSize, out NbdLimits limits)
         ? limits
-        : throw new BackendException($"nbd: {options.Uri} takes less at once than its sectors of {geometry.SectorSize} bytes.", "Let the server take larger requests: 1 MiB is usual.");
+        : throw new BackendException($"nbd: {options.Uri} accepts no request as large as its sectors of {geometry.SectorSize} bytes.", "Configure the server for larger requests; 1 MiB is usual.");
 
     private static NbdHandle Create()
     {

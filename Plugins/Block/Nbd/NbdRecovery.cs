@@ -63,7 +63,7 @@ internal sealed unsafe class NbdRecovery(NbdDialer dialer, BlockGeometry geometr
             pause = pause * 2 < LongestPause ? pause * 2 : LongestPause;
         }
 
-        _problem += $" It was called for {watch.Elapsed.TotalSeconds:0.#} s; the disk's requests end with errors from now on.";
+        _problem += $" It was called again for {watch.Elapsed.TotalSeconds:0.#} s; the disk's requests end with errors from now on.";
         return null;
     }
 

@@ -27,7 +27,7 @@ public sealed class RamDisk(RamOptions options) : IBlockBackend
     public BlockGeometry Open(BlockAccess access)
     {
         if (options.Size.Bytes % 1024 != 0)
-            throw new BackendException($"size: {options.Size} is not whole KiB.", "Round it.");
+            throw new BackendException($"size: {options.Size} is not a whole number of KiB.", "Round it.");
         return _geometry = _geometry with { ReadOnly = access == BlockAccess.ReadOnly };
     }
 

@@ -17,7 +17,7 @@ public sealed record RawFileOptions
     [Option("Go past the host's page cache (O_DIRECT); sectors are then as large as the file system wants them.")]
     public bool Direct { get; init; }
 
-    [Option("The guest's sectors, bytes: 512, 1024, 2048 or 4096; 0 for those of the block device, and 512 for a file.", Min = "0", Max = "4096")]
+    [Option("The size of the guest's sectors in bytes: 512, 1024, 2048 or 4096; 0 for those of the block device, and 512 for a file.", Min = "0", Max = "4096")]
     public int SectorSize { get; init; }
 
     [Option("Take it for a disk byte for byte, even if it begins like an image of another format (qcow2, vmdk …) or a packed file.")]

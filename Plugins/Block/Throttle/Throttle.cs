@@ -34,13 +34,13 @@ public sealed class Throttle : IBlockBackend
     public BlockGeometry Open(BlockAccess access)
     {
         if (IsAlone && (_options.GroupIops > 0 || _options.GroupBytesPerSecond.Bytes > 0))
-            throw new BackendException("throttle: groupIops and groupBytesPerSecond are the bounds of a group, and no group is named.", "Name the group, or use iops and bytesPerSecond.");
+            throw new BackendException("throttle: groupIops and groupBytesPerSecond are the bounds of a group, but no group is named.", "Name the group, or use iops and bytesPerSecond.");
         _geometry = _inner.Open(access);
         _group = IsAlone ? new ThrottleGroup(_options, _time) : _scope.Share($"throttle/{_options.Group}", () => new ThrottleGroup(_options, _time));
         if (!IsAlone && _group.Bounds != (_options.GroupIops, _options.GroupBytesPerSecond.Bytes))
         {
             throw new BackendException(
-                $"throttle: the group \"{_options.Group}\" has the bounds {_group.Bounds.Iops} requests and {_group.Bounds.BytesPerSecond} bytes a second, and this disk says {_options.GroupIops} and {_options.GroupBytesPerSecond.Bytes}.",
+                $"throttle: the group \"{_options.Group}\" has the bounds {_group.Bounds.Iops} requests and {_group.Bounds.BytesPerSecond} bytes a second, and this disk sets {_options.GroupIops} and {_options.GroupBytesPerSecond.Bytes}.",
                 "Give all disks of a group the same groupIops and groupBytesPerSecond.");
         }
 

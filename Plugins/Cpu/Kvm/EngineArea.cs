@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
@@ -16,7 +15,7 @@ namespace Tessera.Plugins.Cpu.Kvm;
 /// </remarks>
 internal sealed unsafe class EngineArea : IDisposable
 {
-    // SAFETY: _memory is a mapping of FrameCount pages that lives until Dispose; every frame number used below is checked or constant.
+    // SAFETY: _memory is a piece of FrameCount pages that is this area's until Dispose; every frame number used below is checked or constant.
     public const int ReservedFrames = 0x400;
     public const int MaxCpus = 512;
 
@@ -73,23 +72,27 @@ internal sealed unsafe class EngineArea : IDisposable
     private const ulong NoExecute = 1UL << 63;
     private const ulong TableFlags = Present | Writable | User | AccessedDirty;
 
-    private readonly MappingHandle _memory;
+    private readonly AreaPages _pages;
+    private readonly nint _memory;
     private readonly int _slot;
     private readonly int _maxCpus;
     private readonly int _firstCpuFrame;
+    private bool _disposed;
 
+    /// <param name="pages">Where its frames come from.</param>
     /// <param name="slot">The L4 slot.</param>
     /// <param name="maxCpus">CPUs to make room for.</param>
     /// <param name="aliased">Guest memory to alias for the ring-0 stub; empty where none is needed.</param>
-    public EngineArea(int slot, int maxCpus, IReadOnlyList<MemoryRegion> aliased)
+    public EngineArea(AreaPages pages, int slot, int maxCpus, IReadOnlyList<MemoryRegion> aliased)
     {
+        _pages = pages;
         _slot = slot;
         _maxCpus = maxCpus;
         SortedSet<long> gibibytes = GibibytesOf(aliased);
         int cpuTables = (maxCpus + CpusATable - 1) / CpusATable;
         _firstCpuFrame = FirstAliasFrame + gibibytes.Count;
         FrameCount = _firstCpuFrame + maxCpus + cpuTables;
-        _memory = MappingHandle.Anonymous(FrameCount * 4096L);
+        _memory = pages.Take(FrameCount);
         BuildTables(gibibytes);
         BuildStubs();
         for (int cpu = 0; cpu < maxCpus; cpu++)
@@ -106,7 +109,7 @@ internal sealed unsafe class EngineArea : IDisposable
     public int ConstantFrameCount => _firstCpuFrame;
 
     /// <summary>Where they lie in this process.</summary>
-    public nint HostAddress => _memory.Address;
+    public nint HostAddress => _memory;
 
     /// <summary>The slot's first linear address.</summary>
     public ulong Base => (ulong)((long)((ulong)_slot << 55) >> 16);
@@ -178,7 +181,12 @@ internal sealed unsafe class EngineArea : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _memory.Dispose();
+    public void Dispose()
+    {
+        if (!_disposed)
+            _pages.Return(_memory, FrameCount);
+        _disposed = true;
+    }
 
     private static SortedSet<long> GibibytesOf(IReadOnlyList<MemoryRegion> regions)
     {
@@ -201,7 +209,7 @@ internal sealed unsafe class EngineArea : IDisposable
 
     private ulong SystemPage(int cpu) => Gdt(cpu) + (GuestGdtFrames * 4096UL);
 
-    private byte* Frame(int frame) => (byte*)_memory.Address + (frame * 4096L);
+    private byte* Frame(int frame) => (byte*)_memory + (frame * 4096L);
 
     private void BuildTables(SortedSet<long> gibibytes)
     {

@@ -41,6 +41,9 @@ internal sealed class KvmHost : IDisposable
     /// <summary>Most memory slots a VM can have.</summary>
     public int MaxMemorySlots { get; }
 
+    /// <summary>What the engine's areas in its machines lie in.</summary>
+    public AreaPages AreaPages { get; } = new();
+
     /// <summary>The host's time-stamp counter.</summary>
     public HostCounter Counter { get; } = new();
 

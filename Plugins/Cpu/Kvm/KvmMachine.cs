@@ -21,13 +21,13 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
         _vm = new VmHandle(host);
         try
         {
-            Area = new EngineArea(slot, layout.MaxCpus, strategy == PagingStrategy.Flush ? [] : layout.Regions);
+            Area = new EngineArea(host.AreaPages, slot, layout.MaxCpus, strategy == PagingStrategy.Flush ? [] : layout.Regions);
             AddArea(strategy);
             foreach (MemoryRegion region in layout.Regions)
                 _vm.AddMemory(region);
             if (strategy != PagingStrategy.Flush)
             {
-                _rewriter = new EntryRewriter(_vm, _vm.CreateVcpu(layout.MaxCpus), Area, layout.Regions);
+                _rewriter = new EntryRewriter(_vm, layout.MaxCpus, Area, layout.Regions);
                 Notifier = new RewriteNotifier(_rewriter, flushAfter: strategy == PagingStrategy.RewriteAndFlush);
             }
             else

@@ -13,7 +13,6 @@ internal sealed class VmHandle : IDisposable
 
     private readonly KvmHost _host;
     private readonly DescriptorHandle _vm;
-    private readonly MappingHandle _scratch;
     private readonly Dictionary<Mfn, uint> _single = [];
     private readonly Stack<uint> _freeSlots = new();
     private uint _slots = 1;
@@ -28,7 +27,6 @@ internal sealed class VmHandle : IDisposable
             _ = KvmCalls.Call(_vm.Fd, KvmCalls.SetIdentityMapAddress, ref identityMap);
         if (host.Extension(KvmCalls.CapSetTssAddress) != 0)
             _ = KvmCalls.Call(_vm.Fd, KvmCalls.SetTssAddress, (nint)(EngineArea.KvmTaskStateFrame << 12));
-        _scratch = MappingHandle.Anonymous(4096);
     }
 
     /// <summary>Gives the machine memory.</summary>
@@ -60,10 +58,11 @@ internal sealed class VmHandle : IDisposable
     /// Makes KVM forget every shadow page of the VM, by deleting a memory slot that nothing uses: KVM drops all of them at a deletion
     /// (KVM_X86_QUIRK_SLOT_ZAP_ALL, on by default).
     /// </summary>
-    public void DropShadowPages()
+    /// <param name="page">Any page of this process; nobody reads it there, and nobody can write it.</param>
+    public void DropShadowPages(nint page)
     {
-        SetSlot(ScratchSlot, new Mfn(EngineArea.ScratchFrame), 1, _scratch.Address, 0);
-        SetSlot(ScratchSlot, new Mfn(EngineArea.ScratchFrame), 0, _scratch.Address, 0);
+        SetSlot(ScratchSlot, new Mfn(EngineArea.ScratchFrame), 1, page, ReadOnlyFlag);
+        SetSlot(ScratchSlot, new Mfn(EngineArea.ScratchFrame), 0, page, 0);
     }
 
     /// <summary>Creates a vCPU.</summary>
@@ -76,11 +75,7 @@ internal sealed class VmHandle : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _vm.Dispose();
-        _scratch.Dispose();
-    }
+    public void Dispose() => _vm.Dispose();
 
     private void SetSlot(uint slot, Mfn first, long frames, nint hostAddress, uint flags)
     {

@@ -36,7 +36,7 @@ internal sealed class SoftwareThread : IEngineThread
         lock (SlotGate)
         {
             if (!FreeSlots.TryPop(out int slot))
-                throw new EngineException($"{Translator.MostThreads} threads that run guests are as many as one process can hold.", "Use fewer physical CPUs.");
+                throw new EngineException($"One process can have at most {Translator.MostThreads} threads that run guests.", "Use fewer physical CPUs.");
             Alone = new AloneCode(slot);
         }
     }

@@ -146,7 +146,7 @@ internal sealed class PcapngWriter : IDisposable
             catch (Exception exception)
             {
                 // A full disk, or whatever it is, ends the capture and not the network, let alone the process.
-                _problem ??= $"capture: {_path} could not be written, and has nothing from then on: {exception.Message}";
+                _problem ??= $"capture: {_path} could not be written, and frames from then on are missing: {exception.Message}";
             }
 
             if (ending)

@@ -5,7 +5,7 @@ namespace Tessera.Plugins.Net.Filter;
 /// <summary>Options of a filter.</summary>
 public sealed record FilterOptions
 {
-    [Option("Rules, the first that matches decides, with semicolons between: [out|in] accept|drop [arp|ip|ip6|icmp|tcp|udp] [src NETWORK] [dst NETWORK] [sport N[-M]] [dport N[-M]]. Out is what the domain sends.")]
+    [Option("Rules separated by semicolons, of which the first that matches decides: [out|in] accept|drop [arp|ip|ip6|icmp|tcp|udp] [src NETWORK] [dst NETWORK] [sport N[-M]] [dport N[-M]]. Out is what the domain sends.")]
     public string Rules { get; init; } = "";
 
     [Option("What becomes of a frame that no rule matches.")]

@@ -72,14 +72,14 @@ internal sealed record FilterRule
         {
             "accept" => FilterAction.Accept,
             "drop" => FilterAction.Drop,
-            _ => throw Wrong(text, action, "accept or drop must stand here"),
+            _ => throw Wrong(text, action, "expected accept or drop here"),
         };
         while (at < words.Length)
         {
             string word = words[at++];
             if (rule.TryProtocol(word))
                 continue;
-            string value = at < words.Length ? words[at++] : throw Wrong(text, word, "something must follow it");
+            string value = at < words.Length ? words[at++] : throw Wrong(text, word, "a value must follow it");
             if (!rule.TryPattern(word, value))
                 throw Wrong(text, $"{word} {value}", "src and dst take a network such as 10.0.0.0/8, sport and dport a port or a range such as 80-90; protocols are arp, ip, ip6, icmp, tcp and udp");
         }

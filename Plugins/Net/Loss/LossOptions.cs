@@ -18,7 +18,7 @@ public sealed record LossOptions
     [Option("How long every frame is under way.", Min = "0 s", Max = "60 s")]
     public Nanoseconds Delay { get; init; } = Nanoseconds.Zero;
 
-    [Option("The most that comes to it, evenly drawn for each frame.", Min = "0 s", Max = "60 s")]
+    [Option("The most that is added to the delay, drawn evenly for each frame.", Min = "0 s", Max = "60 s")]
     public Nanoseconds Jitter { get; init; } = Nanoseconds.Zero;
 
     [Option("Whether a frame waits for those before it; without it, jitter reorders.")]

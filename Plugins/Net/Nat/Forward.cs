@@ -23,7 +23,7 @@ internal readonly record struct Forward(bool IsUdp, uint HostAddress, ushort Hos
         (uint hostAddress, ushort hostPort) = End(rule, words[1], Loopback);
         (uint guestAddress, ushort guestPort) = End(rule, words[2], plan.DhcpStart);
         if (!plan.IsInside(guestAddress) || guestAddress == plan.Network || guestAddress == plan.Broadcast || guestAddress == plan.Host || guestAddress == plan.Dns)
-            throw Wrong(rule, $"{NatPlan.Show(guestAddress)} is no guest's address in this network");
+            throw Wrong(rule, $"{NatPlan.Show(guestAddress)} is not a guest's address in this network");
         return new(words[0] == "udp", hostAddress, hostPort, guestAddress, guestPort);
     }
 
@@ -32,10 +32,10 @@ internal readonly record struct Forward(bool IsUdp, uint HostAddress, ushort Hos
         int colon = text.LastIndexOf(':');
         uint address = otherwise;
         if (colon >= 0 && !NatPlan.TryAddress(text[..colon], out address))
-            throw Wrong(rule, $"\"{text[..colon]}\" is no IPv4 address");
+            throw Wrong(rule, $"\"{text[..colon]}\" is not an IPv4 address");
         return ushort.TryParse(text[(colon + 1)..], NumberStyles.None, CultureInfo.InvariantCulture, out ushort port) && port != 0
             ? (address, port)
-            : throw Wrong(rule, $"\"{text[(colon + 1)..]}\" is no port from 1 to 65535");
+            : throw Wrong(rule, $"\"{text[(colon + 1)..]}\" is not a port from 1 to 65535");
     }
 
     private static BackendException Wrong(string rule, string right) => new($"nat: the forward \"{rule}\" is wrong: {right}.", "");

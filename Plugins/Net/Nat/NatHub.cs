@@ -21,7 +21,7 @@ internal sealed class NatHub(string name, IThreadDuties? duties)
             if (_network is not null && _network.Plan != plan)
             {
                 throw new BackendException(
-                    $"nat: {port.Domain} describes the network \"{name}\" otherwise than the interface that was there first.",
+                    $"nat: {port.Domain} gives the network \"{name}\" other options than its first interface did.",
                     "Give all interfaces of a network the same options, all but forwards.");
             }
 

@@ -50,7 +50,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
     public void Add(NatPort port) => _errands.Do(() =>
     {
         if (_ports.Any(other => other.Address == port.Address))
-            throw new BackendException($"nat: the network has an interface with the address {port.Address}.", "Give each interface its own mac.");
+            throw new BackendException($"nat: the network already has an interface with the address {port.Address}.", "Give each interface its own mac.");
         List<Forward> done = [];
         try
         {

@@ -26,7 +26,7 @@ public sealed record NatOptions
     [Option("The domain name in leases; empty for none.")]
     public string DomainName { get; init; } = "";
 
-    [Option("Ports of the host that lead to the domain, with semicolons between: tcp|udp [HOSTADDRESS:]PORT [GUESTADDRESS:]PORT. The host's address is 127.0.0.1 and the guest's the first lease unless named.")]
+    [Option("Ports of the host that lead to the domain, separated by semicolons: tcp|udp [HOSTADDRESS:]PORT [GUESTADDRESS:]PORT. The host's address is 127.0.0.1 and the guest's the first lease unless named.")]
     public string Forwards { get; init; } = "";
 
     [Option("Whether the domain reaches nothing outside: leases and forwards only.")]
@@ -35,6 +35,6 @@ public sealed record NatOptions
     [Option("Whether the domain reaches what listens on the host's loopback, at the gateway's address.")]
     public bool HostLoopback { get; init; }
 
-    [Option("The most connections at once, each a descriptor of this process; at the most, new ones are dropped.", Min = "1", Max = "65536")]
+    [Option("The most connections at once, each a descriptor of this process; beyond them, new ones are dropped.", Min = "1", Max = "65536")]
     public int Connections { get; init; } = 512;
 }

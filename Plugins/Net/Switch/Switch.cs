@@ -27,7 +27,7 @@ public sealed class Switch : INetworkBackend
         if (!_fabric.TryAdd(added, port.Domain, out string? owner))
         {
             throw new BackendException(
-                $"switch: {port.Domain} brings the address {port.Address} to the network \"{_options.Network}\", where {owner} has it.", "Give each interface its own mac.");
+                $"switch: {port.Domain} brings the address {port.Address} to the network \"{_options.Network}\", where {owner} already uses it.", "Give each interface its own mac.");
         }
 
         _port = added;

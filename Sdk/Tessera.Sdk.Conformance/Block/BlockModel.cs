@@ -72,7 +72,7 @@ internal sealed class BlockModel
         for (int sector = 0; sector < Sectors; sector++)
         {
             ReadOnlySpan<byte> found = disk.Slice(sector * Sector, Sector);
-            if (!found.SequenceEqual(Now(sector)) && !IsOlder(sector, found))
+            if (!found.SequenceEqual(Now(sector)) && !IsOlder(sector, found) && !(_maybeZero[sector] && found.SequenceEqual(_zero)))
             {
                 return $"after the crash sector {sector} reads {Name(found)}; at the last flush or since, it held "
                     + string.Join(", ", (_older[sector] ?? []).Append(Now(sector).ToArray()).Select(bytes => Name(bytes)).Distinct());

@@ -9,8 +9,11 @@ internal sealed class BlockRun : IDisposable
     private const int MostBurst = 16;
     private const int MostSegments = 12;
 
+    /// <summary>As much of a disk as takes part: of a larger one the beginning.</summary>
+    private const int MostBytes = 4 << 20;
+
     private readonly BlockStorage _storage;
-    private IBlockBackend _backend;
+    private IBlockBackend? _backend;
     private BlockDriver _driver;
     private BlockGeometry _geometry;
     private readonly BlockModel _model;
@@ -19,11 +22,11 @@ internal sealed class BlockRun : IDisposable
     {
         _storage = storage;
         (_backend, _geometry, _driver) = Open(storage);
-        if (_geometry.Size is < 4096 or > 4 << 20)
+        if (_geometry.Size < 4096)
             throw new InvalidOperationException($"The storage of a conformance case is {_geometry.Size} bytes; give it one of 64 KiB to 4 MiB.");
         // What it holds at first counts as stable from here on.
         _driver.Flush();
-        _model = new BlockModel(_driver.Read(0, (int)_geometry.Size), _geometry.SectorSize);
+        _model = new BlockModel(_driver.Read(0, Bytes), _geometry.SectorSize);
     }
 
     /// <summary>What goes wrong, or null.</summary>
@@ -41,19 +44,27 @@ internal sealed class BlockRun : IDisposable
 
             return run.LookAtAll() is { } last ? $"at the end: {last}" : null;
         }
-        catch (InvalidOperationException exception)
+        catch (Exception exception) when (exception is InvalidOperationException or BackendException)
         {
             return exception.Message;
         }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _backend.Dispose();
+    public void Dispose() => _backend?.Dispose();
 
     private static (IBlockBackend Backend, BlockGeometry Geometry, BlockDriver Driver) Open(BlockStorage storage)
     {
         IBlockBackend backend = storage.Make();
         return (backend, backend.Open(BlockAccess.ReadWrite), new BlockDriver(backend));
+    }
+
+    private void Reopen()
+    {
+        _backend?.Dispose();
+        // Not closed twice when another cannot be opened.
+        _backend = null;
+        (_backend, _geometry, _driver) = Open(_storage);
     }
 
     private string? Step(BlockStep step)
@@ -68,15 +79,13 @@ internal sealed class BlockRun : IDisposable
                 _model.Flush();
                 return null;
             case BlockStepKind.Reopen when _storage.IsPersistent:
-                _backend.Dispose();
-                (_backend, _geometry, _driver) = Open(_storage);
+                Reopen();
                 return LookAtAll();
             case BlockStepKind.Crash when _storage.CanCrash:
                 _storage.Crash(step.Number);
                 // Only its threads: what it writes now reaches nothing.
-                _backend.Dispose();
-                (_backend, _geometry, _driver) = Open(_storage);
-                return _model.LookAfterCrash(_driver.Read(0, (int)_geometry.Size));
+                Reopen();
+                return _model.LookAfterCrash(_driver.Read(0, Bytes));
             case BlockStepKind.Stray:
                 return Stray(random);
             case BlockStepKind.Reopen or BlockStepKind.Crash:
@@ -203,5 +212,7 @@ internal sealed class BlockRun : IDisposable
         return status == BlockStatus.OutOfRange ? null : $"{operation} of {length} bytes at {offset} on a disk of {_geometry.Size} ended with {status}; OutOfRange is right";
     }
 
-    private string? LookAtAll() => _model.Look(0, _driver.Read(0, (int)_geometry.Size));
+    private string? LookAtAll() => _model.Look(0, _driver.Read(0, Bytes));
+
+    private int Bytes => (int)Math.Min(_geometry.Size, MostBytes);
 }

@@ -40,7 +40,7 @@ internal abstract class ScenarioCheck(string name, string summary, StepMix mix) 
     public CheckResult Replay(Subject subject, Scenario scenario) =>
         Wrong(subject, scenario) is { } message ? Failed(message, scenario) : Passed("the scenario does not fail");
 
-    protected Scenario? Search(Subject subject, Func<Scenario, bool> fails) => ScenarioSearch.Find(mix, subject.Declaration, subject.Options, fails);
+    protected Scenario? Search(Subject subject, Predicate<Scenario> fails) => ScenarioSearch.Find(mix, subject.Declaration, subject.Options, fails);
 
     /// <summary>What goes wrong in a scenario, or null.</summary>
     protected abstract string? Wrong(Subject subject, Scenario scenario);

@@ -1,6 +1,3 @@
-using FsCheck;
-using FsCheck.Fluent;
-using Microsoft.FSharp.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Sdk.Conformance.Scenarios;
@@ -10,7 +7,7 @@ namespace Tessera.Sdk.Conformance.Scenarios;
 /// <param name="Kinds">The kinds; one that stands there twice comes twice as often.</param>
 internal sealed record StepMix(string Check, params StepKind[] Kinds);
 
-/// <summary>Looks for a failing scenario with FsCheck, and lets it shrink what fails to the smallest that still does.</summary>
+/// <summary>Looks for a failing scenario, and makes it the smallest that still fails.</summary>
 internal static class ScenarioSearch
 {
     private const long LongestAdvance = 40_000_000;
@@ -24,35 +21,14 @@ internal static class ScenarioSearch
     /// <param name="declaration">What the policy promises.</param>
     /// <param name="options">How thorough.</param>
     /// <param name="fails">Whether a scenario fails.</param>
-    public static Scenario? Find(StepMix mix, SchedulerDeclaration declaration, ConformanceOptions options, Func<Scenario, bool> fails)
-    {
-        Scenario? smallest = null;
-        Gen<Scenario> scenarios =
-            from size in Gen.Choose(0, declaration.MultiCpu ? 2 : 0)
-            from seeds in Gen.ArrayOf(Gen.Choose(0, int.MaxValue - 1))
-            select Make(mix, 1 << size, declaration.VcpusPerPcpu, seeds);
-        Property property = Prop.ForAll(Arb.From(scenarios, Smaller), scenario =>
-        {
-            if (!fails(scenario))
-                return true;
+    public static Scenario? Find(StepMix mix, SchedulerDeclaration declaration, ConformanceOptions options, Predicate<Scenario> fails) =>
+        RandomSearch.Find(options, (random, steps) => Make(mix, declaration, random, steps), Smaller, fails);
 
-            // FsCheck tries smaller ones of what failed last, so the last that fails is the smallest.
-            smallest = scenario;
-            return false;
-        });
-        Config config = Config.Quick
-            .WithMaxTest(options.Scenarios)
-            .WithEndSize(options.Steps)
-            .WithRunner(new SilentRunner())
-            .WithReplay(FSharpOption<Replay>.Some(new Replay(new Rnd((ulong)options.Seed, (0x9E3779B97F4A7C15UL * (ulong)mix.Kinds.Length) | 1), FSharpOption<int>.None)));
-        Check.One(config, property);
-        return smallest;
-    }
-
-    private static Scenario Make(StepMix mix, int pcpus, int vcpusPerPcpu, int[] seeds)
+    private static Scenario Make(StepMix mix, SchedulerDeclaration declaration, SimulationRandom random, int steps)
     {
-        int vcpus = Math.Min(8, vcpusPerPcpu * pcpus);
-        return new(mix.Check, pcpus, vcpus, [.. seeds.Select(seed => Make(mix, pcpus, vcpus, new SimulationRandom((ulong)seed)))]);
+        int pcpus = 1 << (int)random.Below(declaration.MultiCpu ? 3 : 1);
+        int vcpus = Math.Min(8, declaration.VcpusPerPcpu * pcpus);
+        return new(mix.Check, pcpus, vcpus, RandomSearch.Items(random, steps, _ => Make(mix, pcpus, vcpus, random)));
     }
 
     private static ScenarioStep Make(StepMix mix, int pcpus, int vcpus, SimulationRandom random)
@@ -76,12 +52,8 @@ internal static class ScenarioSearch
     private static IEnumerable<Scenario> Smaller(Scenario scenario)
     {
         IReadOnlyList<ScenarioStep> steps = scenario.Steps;
-        for (int length = (steps.Count + 1) / 2; length >= 1; length = length == 1 ? 0 : (length + 1) / 2)
-        {
-            for (int from = 0; from < steps.Count; from += length)
-                yield return scenario with { Steps = [.. steps.Take(from), .. steps.Skip(from + length)] };
-        }
-
+        foreach (ScenarioStep[] fewer in RandomSearch.Fewer(steps))
+            yield return scenario with { Steps = fewer };
         if (scenario.Pcpus > 1)
             yield return scenario with { Pcpus = scenario.Pcpus / 2 };
         int used = steps.Where(static step => step.HasVcpu).Select(static step => step.Vcpu + 1).DefaultIfEmpty(1).Max();

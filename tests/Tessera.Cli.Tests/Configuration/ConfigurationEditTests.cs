@@ -59,10 +59,10 @@ internal sealed class ConfigurationEditTests
     [Test]
     public void The_last_edit_of_a_path_counts() => Assert.That(Load("domains[0].weight=1", "domains[0].weight=2").Domains[0].Weight, Is.EqualTo(2));
 
-    [TestCase("weight", "no path")]
-    [TestCase("=5", "no path")]
-    [TestCase("domains[x].weight=5", "no path")]
-    [TestCase("domains[0]weight=5", "no path")]
+    [TestCase("weight", "The path of this edit")]
+    [TestCase("=5", "The path of this edit")]
+    [TestCase("domains[x].weight=5", "The path of this edit")]
+    [TestCase("domains[0]weight=5", "The path of this edit")]
     [TestCase("domains[9].weight=5", "There is no item 9")]
     [TestCase("domains.weight=5", "has no keys")]
     [TestCase("scheduler[0]=5", "has no items")]

@@ -73,7 +73,7 @@ internal sealed class ControlSocketTests
         Assert.Multiple(() =>
         {
             Assert.That(cli.Run("simulate", Repository.Sample("quickstart.json"), "--control", path), Is.EqualTo(ExitCode.Usage));
-            Assert.That(cli.Error, Does.Contain("no socket"));
+            Assert.That(cli.Error, Does.Contain("not a socket"));
             Assert.That(File.ReadAllText(path), Is.EqualTo("precious"));
         });
     }

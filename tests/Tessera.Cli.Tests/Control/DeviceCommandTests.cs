@@ -50,7 +50,7 @@ internal sealed class DeviceCommandTests
         Refused(machine, "xvda to xvdz", "attach-disk", "one", "sdb", "ram", "--set", "size=8 MiB");
         Refused(machine, "write key=value", "attach-disk", "one", "xvdb", "ram", "--set", "size");
         Refused(machine, "must be an IP address", "attach-nic", "one", "switch", "--address", "10.0.0.300");
-        Refused(machine, "nobody looks at them", "attach-nic", "one", "switch", "--address", "10.0.0.1", "--any-source");
+        Refused(machine, "nothing checks them", "attach-nic", "one", "switch", "--address", "10.0.0.1", "--any-source");
         Refused(machine, "The domains are one, two, four", "attach-nic", "three", "switch");
         Assert.That(machine.End().GetProperty("domains")[0].GetProperty("disks").GetArrayLength(), Is.Zero);
     }

@@ -250,9 +250,9 @@ internal sealed class GuestLibraryTests
     }
 
     [TestCase("debian", "is fetched")]
-    [TestCase("../up", "no guest name")]
-    [TestCase(".hidden", "no guest name")]
-    [TestCase("", "no guest name")]
+    [TestCase("../up", "not a guest name")]
+    [TestCase(".hidden", "not a guest name")]
+    [TestCase("", "not a guest name")]
     public void A_name_that_cannot_be_given_is_refused(string name, string expected)
         => Assert.That(Assert.Throws<GuestException>(() => Library().Add(name, KernelFile()))!.Message, Does.Contain(expected));
 

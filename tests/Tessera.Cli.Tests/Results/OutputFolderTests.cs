@@ -84,8 +84,8 @@ internal sealed class OutputFolderTests
     {
         using (OutputFolder.ForRun(_folder, force: false))
         {
-            Assert.That(Assert.Throws<UsageException>(() => OutputFolder.ForRun(_folder, force: true))!.Message, Does.Contain("another tessera writes"));
-            Assert.That(Run("simulate").Error, Does.Contain("another tessera writes"));
+            Assert.That(Assert.Throws<UsageException>(() => OutputFolder.ForRun(_folder, force: true))!.Message, Does.Contain("another tessera is writing"));
+            Assert.That(Run("simulate").Error, Does.Contain("another tessera is writing"));
         }
 
         Assert.That(Directory.GetFileSystemEntries(_folder), Is.Empty);

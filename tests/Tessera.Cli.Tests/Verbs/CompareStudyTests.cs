@@ -84,7 +84,7 @@ internal sealed class CompareStudyTests
         ComparisonDocument document = Document();
         Assert.Multiple(() =>
         {
-            Assert.That(cli.Error, Does.Match("^tessera: 3 repetitions cannot show a difference in virtual time: the least probability of the exact test is then 0.25, and it must be below 0.05. --repeat 6 is the least that can."));
+            Assert.That(cli.Error, Does.Match("^tessera: 3 repetitions cannot show a difference in virtual time: the lowest probability that the exact test can give is then 0.25, and it must be below 0.05. --repeat 6 is the least that can."));
             Assert.That(document.Cells[0].Schedulers.Select(scheduler => (scheduler.Runs, scheduler.Copies)), Is.All.EqualTo((3, 2)));
             Assert.That(document.Cells[0].Verdicts, Is.All.Matches<Verdict>(verdict => verdict is { IsExact: true, Probability: null, Corrected: null }));
             Assert.That(cli.Out, Does.Contain("3, 2 copies").And.Contain("differ in virtual time where every repetition is a copy of one run"));

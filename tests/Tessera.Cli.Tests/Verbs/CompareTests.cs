@@ -216,7 +216,7 @@ internal sealed class CompareTests
         Assert.Multiple(() =>
         {
             Assert.That(cli.Run("compare", Repository.Sample("quickstart.json"), "--simulate", "--repeat", "1", "--seconds", "1", "--out", _folder), Is.EqualTo(2));
-            Assert.That(cli.Error, Does.Contain("calibration.json").And.Contain("Remove it"));
+            Assert.That(cli.Error, Does.Contain("calibration.json").And.Contain("Remove the file"));
         });
     }
 
@@ -256,10 +256,10 @@ internal sealed class CompareTests
         });
     }
 
-    [TestCase("it is there twice", "--vary", "domains.count=1,2", "--vary", "domains.count=3")]
+    [TestCase("it is given twice", "--vary", "domains.count=1,2", "--vary", "domains.count=3")]
     [TestCase("no item of domains has a count", "--vary", "domains.count=1,2")]
-    [TestCase("it reads like PATH=VALUE,VALUE", "--vary", "domains")]
-    [TestCase("a value stands there twice", "--vary", "domains[0].weight=1,1")]
+    [TestCase("write PATH=VALUE,VALUE", "--vary", "domains")]
+    [TestCase("a value is given twice", "--vary", "domains[0].weight=1,1")]
     [TestCase("tessera: with bvt, domains.cuont=1", "--vary", "domains.cuont=1")]
     [TestCase("--vary domains.cuont=1: domains: This is", "--vary", "domains.cuont=1")]
     [TestCase("--set domains.cuont=1: domains: This is", "--set", "domains.cuont=1")]

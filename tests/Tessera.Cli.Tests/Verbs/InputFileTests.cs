@@ -14,8 +14,8 @@ internal sealed class InputFileTests
     [TearDown]
     public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
 
-    [TestCase("""{ "domains": [ { "name": "\ud800", "guest": "spin" } ] }""", ":1:", "no Unicode")]
-    [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "\udfff": 1 } ] }""", ":1:", "no Unicode")]
+    [TestCase("""{ "domains": [ { "name": "\ud800", "guest": "spin" } ] }""", ":1:", "not valid Unicode")]
+    [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "\udfff": 1 } ] }""", ":1:", "not valid Unicode")]
     [TestCase("""{ "domains": [ { "name": "a", "kernel": "/boot/\u0000vmlinuz" } ] }""", "kernel", "U+0000")]
     [TestCase("""{ "domains": [ { "name": "a", "guest": "spin", "disks": [ { "name": "xvda", "backend": "raw-file", "options": { "path": "a\u0000b" } } ] } ] }""", "path", "U+0000")]
     [TestCase("""{ "domains": [ { "name": "a", "kernel": "/dev/zero" } ] }""", "domains[0].kernel", "not a file")]
@@ -32,7 +32,7 @@ internal sealed class InputFileTests
     {
         string file = Path.Combine(_folder, "c.json");
         File.WriteAllBytes(file, [.. Encoding.UTF8.GetBytes("{\n  \"domains\": [ { \"name\": \"a"), 0xFF, 0xC0, .. Encoding.UTF8.GetBytes("\", \"guest\": \"spin\" } ] }")]);
-        Refused(["run", file], $"{file}:2:", "no Unicode");
+        Refused(["run", file], $"{file}:2:", "not valid Unicode");
     }
 
     [TestCase("/dev/zero", "not a file")]

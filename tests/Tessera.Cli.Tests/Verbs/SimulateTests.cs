@@ -191,9 +191,9 @@ internal sealed class SimulateTests
     }
 
     [TestCase("beat=fly", "there is no model fly")]
-    [TestCase("beat=queue gap=10ms", "it wants service=TIME")]
+    [TestCase("beat=queue gap=10ms", "it needs service=TIME")]
     [TestCase("beat=queue gap=10ms service=fast", "service:")]
-    [TestCase("beat=cpu now", "it knows no now")]
+    [TestCase("beat=cpu now", "it has no parameter now")]
     [TestCase("nobody=cpu", "there is no domain of this name")]
     [TestCase("beat=trace /nonexistent/trace", "/nonexistent/trace")]
     [TestCase("beat", "NAME=MODEL")]

@@ -154,7 +154,7 @@ internal sealed class VirtualTimeTests
         string file = Write("none", "{}");
         using Support.Cli cli = new();
         Assert.That(cli.Run("run", Write("busy", Busy), "--replay", file), Is.EqualTo(ExitCode.Usage));
-        Assert.That(cli.Error, Does.Contain("no recording"));
+        Assert.That(cli.Error, Does.Contain("not a recording"));
     }
 
     private string Write(string name, string configuration)

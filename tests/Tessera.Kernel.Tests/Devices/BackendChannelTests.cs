@@ -70,7 +70,7 @@ internal sealed class BackendChannelTests
         channel.Notify();
         Assert.That(_guest.Domain.Shared.IsPending(port), Is.False);
         channel.Dispose();
-        Assert.That(_guest.Domain.Events.TryStatus(port, out EventChannelState state, out _, out uint remote), Is.True);
+        Assert.That(_guest.Domain.Events.TryStatus(port, out EventChannelState state, out _, out ulong remote), Is.True);
         Assert.That((state, remote), Is.EqualTo((EventChannelState.Unbound, 3u)), "the old backend does not touch it");
     }
 

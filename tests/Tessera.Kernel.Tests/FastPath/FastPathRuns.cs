@@ -180,7 +180,7 @@ internal sealed class FastPathRuns(string engine)
         OwnTables guest = Own();
         guest.Start(code =>
         {
-            code.mov(rbx, guest.Fast.Alias + (((ulong)guest.Domain.Memory.TotalFrames + 1) << 12));
+            code.mov(rbx, guest.Alias(guest.Domain.Memory.ForeignFrame(1).Address));
             code.mov(__qword_ptr[rbx], rax);
             OwnTables.PowerOff(code, guest.Data);
         });

@@ -61,13 +61,13 @@ internal sealed class Recount
         Require((entry & Entry.U) != 0, table, index, "no U bit", entry);
         Require((entry & (Entry.PWT | Entry.PCD | Entry.PSE | Entry.G)) == 0, table, index, "refused flags", entry);
         Mfn target = new((long)((entry & Entry.FrameMask) >> 12));
-        Require(_machine.IndexOf(target) >= 0, table, index, "a foreign frame", entry);
+        Require(Machine.IndexOf(target) >= 0, table, index, "a foreign frame", entry);
         if (level > 1)
             Table(target, level - 1);
         else if ((entry & Entry.RW) != 0)
             Count(target, FrameType.Writable);
         else
-            _references[_machine.IndexOf(target)]++;
+            _references[Machine.IndexOf(target)]++;
     }
 
     private void Descriptors(Mfn frame)
@@ -85,7 +85,7 @@ internal sealed class Recount
 
     private bool Count(Mfn frame, FrameType type)
     {
-        int index = _machine.IndexOf(frame);
+        int index = Machine.IndexOf(frame);
         bool first = _counts[index]++ == 0;
         if (first)
             _types[index] = type;

@@ -22,9 +22,15 @@ internal sealed class Shell(string folder)
     /// <summary>`tessera`.</summary>
     public Ended Tessera(string workingFolder, params string[] arguments) => Dotnet(workingFolder, [SourceTree.CommandLine, .. arguments]);
 
-    public Ended Dotnet(string workingFolder, params string[] arguments)
+    public Ended Dotnet(string workingFolder, params string[] arguments) => Run("dotnet", workingFolder, null, arguments);
+
+    /// <summary>A script of bash, which ends with the first line that fails.</summary>
+    /// <param name="home">The home folder of whoever types it, where it begins.</param>
+    public Ended Bash(string home, string script) => Run("bash", home, home, ["-e", "-c", script]);
+
+    private Ended Run(string program, string workingFolder, string? home, string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet", arguments)
+        ProcessStartInfo start = new(program, arguments)
         {
             WorkingDirectory = workingFolder,
             RedirectStandardInput = true,
@@ -37,6 +43,8 @@ internal sealed class Shell(string folder)
         // An own cache: a Tessera package of the same version that the user has restored before would be served instead.
         start.Environment["NUGET_PACKAGES"] = Path.Combine(folder, "packages");
         start.Environment["TESSERA_PLUGINS"] = SourceTree.Plugins;
+        if (home is not null)
+            start.Environment["HOME"] = home;
 
         // Servers that outlive the build would keep its output open.
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
@@ -47,7 +55,7 @@ internal sealed class Shell(string folder)
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         Task<string> error = process.StandardError.ReadToEndAsync();
         process.StandardInput.Close();
-        string command = $"dotnet {string.Join(' ', arguments)}";
+        string command = $"{program} {string.Join(' ', arguments)}";
         if (!process.WaitForExit(Hang.Limit))
         {
             process.Kill(entireProcessTree: true);

@@ -18,7 +18,7 @@ internal sealed class AboutCommand : IControlCommand
     /// <inheritdoc/>
     public Command Build(ControlClient client)
     {
-        Command about = new(Name, "Show which configuration, process and folder the machine is of.");
+        Command about = new(Name, "Show which configuration, process and folder the machine belongs to.");
         about.SetAction(parsed => client.Ask(parsed, Name, [], effect: ControlEffect.Looks));
         return about;
     }

@@ -45,7 +45,7 @@ internal sealed class ConsoleCommand : IControlCommand
     {
         string name = ControlArguments.Text(arguments, Domain);
         if (name == "*")
-            throw new ControlException(ControlCode.BadRequest, "A console is one domain's; name it.");
+            throw new ControlException(ControlCode.BadRequest, "A console belongs to one domain; name it.");
         (ConsoleFan fan, IRunDomain domain) = desk.Do(run =>
         {
             int index = run.Find(name)[0];

@@ -23,7 +23,7 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
         Option<string[]> set = DeviceArguments.SetOption();
         Option<string?> mac = new("--mac") { Description = "Its address; made of the domain's name by default." };
         Option<string[]> addresses = new("--address") { Description = "An IP address of the domain: it sends from no other.", AllowMultipleArgumentsPerToken = false };
-        Option<bool> anySource = new("--any-source") { Description = "The domain may send from other Ethernet addresses than its own, as a bridge does." };
+        Option<bool> anySource = new("--any-source") { Description = "The domain may send from Ethernet addresses other than its own, as a bridge does." };
         Command command = new(Name, "Plug a network interface into a running domain.") { domain, backend, set, mac, addresses, anySource };
         command.SetAction(parsed =>
         {

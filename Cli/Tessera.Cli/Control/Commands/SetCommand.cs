@@ -83,7 +83,7 @@ internal sealed class SetCommand : IControlCommand
             if (run.Domains[index].Phase.HasEnded())
             {
                 if (path[Prefix.Length..end] != "*")
-                    throw new ControlException(ControlCode.WrongState, $"Domain {run.Plans[index].Name} is {run.Domains[index].Phase.Word()}: nothing of it can be set.");
+                    throw new ControlException(ControlCode.WrongState, $"Domain {run.Plans[index].Name} is {run.Domains[index].Phase.Word()}: none of its parameters can be set.");
                 continue;
             }
 
@@ -141,7 +141,7 @@ internal sealed class SetCommand : IControlCommand
     {
         DomainPlan plan = run.Plans[index];
         if (run.IsFallbackInCharge)
-            throw new ControlException(ControlCode.Refused, $"{run.Scheduler.Title} was ejected and the fallback is in charge, which has no options of a domain. Put another in charge with `ctl swap-scheduler`.");
+            throw new ControlException(ControlCode.Refused, $"{run.Scheduler.Title} was ejected and the fallback is in charge, which has no per-domain options. Put another scheduler in charge with `ctl swap-scheduler`.");
         Type? type = run.Scheduler.Plugin.DomainOptionsType;
         JsonObject written = type is null ? [] : SchedulerOptions.Written(type, change.Options ?? plan.SchedulerOptions);
         string before = written[key]?.ToString() ?? "";

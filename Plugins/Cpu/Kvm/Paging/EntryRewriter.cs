@@ -5,8 +5,8 @@ using Tessera.Sdk.Cpu;
 namespace Tessera.Plugins.Cpu.Kvm.Paging;
 
 /// <summary>
-/// Writes page-table entries from inside a machine: generates straight-line ring-0 code and runs it on a CPU that does nothing else.
-/// Called under the notifier's lock.
+/// Writes page-table entries from inside a machine: generates straight-line ring-0 code and runs it on a CPU that does nothing else, and is
+/// there from the first time on. Called under the notifier's lock.
 /// </summary>
 internal sealed unsafe class EntryRewriter : IEntryRewriter, IDisposable
 {
@@ -16,15 +16,15 @@ internal sealed unsafe class EntryRewriter : IEntryRewriter, IDisposable
     private readonly EngineArea _area;
     private readonly IReadOnlyList<MemoryRegion> _writable;
     private readonly VmHandle _vm;
-    private readonly VcpuHandle _vcpu;
+    private readonly int _index;
+    private VcpuHandle? _vcpu;
 
-    public EntryRewriter(VmHandle vm, VcpuHandle vcpu, EngineArea area, IReadOnlyList<MemoryRegion> regions)
+    public EntryRewriter(VmHandle vm, int index, EngineArea area, IReadOnlyList<MemoryRegion> regions)
     {
         _vm = vm;
-        _vcpu = vcpu;
+        _index = index;
         _area = area;
         _writable = [.. regions.Where(region => !region.IsReadOnly)];
-        CpuSetup.ForRing0(vcpu, area);
     }
 
     /// <inheritdoc/>
@@ -58,7 +58,7 @@ internal sealed unsafe class EntryRewriter : IEntryRewriter, IDisposable
     }
 
     /// <inheritdoc/>
-    public void DropEverything() => _vm.DropShadowPages();
+    public void DropEverything() => _vm.DropShadowPages(_area.HostAddress);
 
     /// <summary>`mov rdi, entry; lock or [rdi], 0` for each, then the exit. The locked OR keeps accessed and dirty bits that another CPU sets meanwhile.</summary>
     internal static void Generate(Span<byte> code, ReadOnlySpan<ulong> plan, EngineArea area)
@@ -82,25 +82,33 @@ internal sealed unsafe class EntryRewriter : IEntryRewriter, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _vcpu.Dispose();
+    public void Dispose() => _vcpu?.Dispose();
 
     private void RunStub()
     {
-        _vcpu.Regs->Rip = _area.StubEntry;
-        _vcpu.Regs->Rflags = 2;
-        _vcpu.MarkDirty(RunArea.Regs);
+        VcpuHandle vcpu = _vcpu ??= CreateVcpu();
+        vcpu.Regs->Rip = _area.StubEntry;
+        vcpu.Regs->Rflags = 2;
+        vcpu.MarkDirty(RunArea.Regs);
         int errno;
         do
         {
-            errno = _vcpu.Run();
+            errno = vcpu.Run();
         }
         while (errno is KvmCalls.ErrnoInterrupted or KvmCalls.ErrnoAgain);
 
-        if (errno != 0 || _vcpu.ExitReason != ExitReason.Io)
+        if (errno != 0 || vcpu.ExitReason != ExitReason.Io)
         {
             throw new EngineException(
-                $"The page-table notification stub ended with errno {errno}, exit {_vcpu.ExitReason}, at 0x{_vcpu.Regs->Rip:x} (stub at 0x{_area.StubEntry:x}).",
+                $"The page-table notification stub ended with errno {errno}, exit {vcpu.ExitReason}, at 0x{vcpu.Regs->Rip:x} (stub at 0x{_area.StubEntry:x}).",
                 "Report this with the output of `tessera doctor --json`.");
         }
+    }
+
+    private VcpuHandle CreateVcpu()
+    {
+        VcpuHandle vcpu = _vm.CreateVcpu(_index);
+        CpuSetup.ForRing0(vcpu, _area);
+        return vcpu;
     }
 }

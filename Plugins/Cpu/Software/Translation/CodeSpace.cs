@@ -55,7 +55,7 @@ internal sealed unsafe class CodeSpace
         {
             return _free.TryPop(out int slot)
                 ? _start + ((nint)slot * SlotBytes)
-                : throw new EngineException($"{Slots} arenas of translated code are as many as one process can hold.", "Run fewer domains at once.");
+                : throw new EngineException($"One process can have at most {Slots} arenas of translated code.", "Run fewer domains at once.");
         }
     }
 

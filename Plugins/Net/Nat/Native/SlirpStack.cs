@@ -125,7 +125,7 @@ internal sealed unsafe class SlirpStack : IDisposable
         if (SlirpNative.AddForward(_slirp, forward.IsUdp ? 1 : 0, OnWire(forward.HostAddress), forward.HostPort, OnWire(forward.GuestAddress), forward.GuestPort) != 0)
         {
             int error = Marshal.GetLastPInvokeError();
-            throw new BackendException($"nat: the forward \"{forward}\" cannot be: {Marshal.GetPInvokeErrorMessage(error)}.", "Choose another port or address of the host, or free this one.");
+            throw new BackendException($"nat: the forward \"{forward}\" cannot be set up: {Marshal.GetPInvokeErrorMessage(error)}.", "Choose another port or address of the host, or free this one.");
         }
     }
 

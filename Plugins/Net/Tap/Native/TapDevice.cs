@@ -54,7 +54,7 @@ internal sealed unsafe class TapDevice : IDisposable
     public static TapDevice Open(string name)
     {
         if (name.Length is 0 or >= InterfaceName.Bytes || name.Any(letter => !char.IsAscii(letter) || char.IsWhiteSpace(letter) || letter is '/' or ':' or '\0'))
-            throw new BackendException($"tap: \"{name}\" is no device's name.", "Write 1 to 15 letters, digits, dashes and dots, such as tap0.");
+            throw new BackendException($"tap: \"{name}\" is not a device name.", "Write 1 to 15 letters, digits, dashes and dots, such as tap0.");
         int file;
         // SAFETY: a constant that ends with a zero.
         fixed (byte* path = "/dev/net/tun\0"u8)
@@ -166,7 +166,7 @@ internal sealed unsafe class TapDevice : IDisposable
     private static BackendException CannotOpen(int error) => error switch
     {
         TapNative.NoEntry or TapNative.NoDevice or TapNative.NoSuchDevice => new($"tap: {Path} is not there.", "modprobe tun as root; in a container, give it the device (--device /dev/net/tun)."),
-        TapNative.Access or TapNative.NotPermitted => new($"tap: {Path} may not be opened by this user.", $"chmod 666 {Path} as root is usual: making devices needs more than opening it."),
+        TapNative.Access or TapNative.NotPermitted => new($"tap: {Path} may not be opened by this user.", $"chmod 666 {Path} as root is usual; making devices needs further rights."),
         _ => new($"tap: {Path}: {Marshal.GetPInvokeErrorMessage(error)}.", ""),
     };
 
@@ -176,7 +176,7 @@ internal sealed unsafe class TapDevice : IDisposable
             $"tap: this user may not use or make the device {name}.",
             $"As root: ip tuntap add dev {(name.Contains('%', StringComparison.Ordinal) ? "tap0" : name)} mode tap user $USER, and name it in the option device; or run with CAP_NET_ADMIN."),
         TapNative.Busy => new($"tap: {name} is in use by another program or interface.", "Give each interface a device of its own."),
-        TapNative.Invalid => new($"tap: {name} is there, and is no tap device of one queue.", $"Name another, or make one with: ip tuntap add dev tap0 mode tap"),
+        TapNative.Invalid => new($"tap: {name} exists, but is not a tap device with a single queue.", $"Name another, or make one with: ip tuntap add dev tap0 mode tap"),
         _ => new($"tap: {name}: {Marshal.GetPInvokeErrorMessage(error)}.", ""),
     };
 }

@@ -17,8 +17,7 @@ internal sealed class BlockRingConformance(int order, bool persistent, bool indi
     protected override BlockStorage NewStorage() =>
         new VolatileBlockStorage(() => new RingBackend(new RamDisk(new RamOptions { Size = new ByteSize(200 << 10) }), order, persistent, indirect));
 
-    [Ignore("The frontend played by the test allocates; what the VMM allocates is looked at in BlockRingTests.")]
-    public override void A_request_allocates_nothing_on_the_thread_that_submits_it()
-    {
-    }
+    protected override string? Excuse(string check) => check == "a-request-allocates-nothing-on-the-thread-that-submits-it"
+        ? "The frontend played by the test allocates; what the VMM allocates is looked at in BlockRingTests."
+        : null;
 }
