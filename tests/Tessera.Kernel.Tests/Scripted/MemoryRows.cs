@@ -17,7 +17,7 @@ internal sealed class MemoryRows
     private static readonly Step Unmapped = Call(Hypercall.UpdateVaMapping, At(Page), 0, 0);
 
     private static IEnumerable<TestCaseData> Rows => Row.Cases(
-        new("maximum_ram_page is the last of its own frames", Op(MemoryOp.MaximumRamPage, 0), Rax: ForeignFrame + -1),
+        new("maximum_ram_page is the last of its own frames", Op(MemoryOp.MaximumRamPage, 0), Rax: LastFrame),
         new("current_reservation", Op(MemoryOp.CurrentReservation, Domain(Self)), Rax: Pages),
         new("current_reservation by its own number", Op(MemoryOp.CurrentReservation, Domain(Own)), Rax: Pages),
         new("current_reservation of another domain", Op(MemoryOp.CurrentReservation, Domain(Other)), Rax: -EPERM),
@@ -28,7 +28,7 @@ internal sealed class MemoryRows
         new("maximum_reservation", Op(MemoryOp.MaximumReservation, Domain(Self)), Rax: Pages),
         new("maximum_reservation of another domain", Op(MemoryOp.MaximumReservation, Domain(Other)), Rax: -EPERM),
         new("machphys_mapping", Op(MemoryOp.MachphysMapping, Sized(24)),
-            Out: new(U64(0xffff_8100_0000_0000), U64(0xffff_8180_0000_0000), U64(ForeignFrame + -1))),
+            Out: new(U64(0xffff_8100_0000_0000), U64(0xffff_8180_0000_0000), U64(LastFrame))),
         new("machphys_mapping to nowhere", Op(MemoryOp.MachphysMapping, Nowhere), Rax: -EFAULT),
         new("memory_map is one range of RAM", Op(MemoryOp.MemoryMap, new Struct(U32(8), U64(List))), Out: new(U32(1), U64(List)),
             Memory: [new(List, new(U64(0), U64(Pages << 12), U32(1)))]),

@@ -71,8 +71,11 @@ internal static class Script
     /// <summary>The frame of the boot L4 table, and of the other tables on the way to the kernel.</summary>
     public static Value Table(int level) => new(guest => guest.EntryOf(ScriptedGuest.VirtBase, level) >> 12);
 
+    /// <summary>The number of the domain's last frame.</summary>
+    public static Value LastFrame => new(guest => guest.Frame(guest.OwnFrames - 1));
+
     /// <summary>The number of a frame that is not the domain's: the first where it sees what others grant it, if they do.</summary>
-    public static Value ForeignFrame => new(guest => guest.Frame(guest.OwnFrames));
+    public static Value ForeignFrame => new(guest => guest.Frame(guest.AllFrames));
 
     /// <summary>The machine address of such a frame.</summary>
     public static Value ForeignAddress => ForeignFrame * 4096;

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using Tessera.Guests;
 using Tessera.Images;
+using Tessera.Kernel.Memory;
 using Tessera.Kernel.Time;
 using Tessera.Plugins.Memory.DirectPaging;
 using Tessera.Plugins.Memory.StaticPartition;
@@ -103,10 +104,13 @@ internal sealed unsafe class ScriptedGuest : IDisposable
     private MemoryRegion Region => _hardware.Layout.Regions[0];
 
     // SAFETY: the engine's view of the domain's memory, which lives as long as the machine.
-    private Span<byte> Memory => new((void*)Region.HostAddress, (int)(Region.Frames * PageBytes));
+    private Span<byte> Memory => new((void*)Region.HostAddress, OwnFrames * PageBytes);
 
     /// <summary>How many frames are its own: memory, shared_info, the grant table and its status.</summary>
-    public int OwnFrames => (int)Region.Frames;
+    public int OwnFrames { get; } = (int)DomainMemory.FramesFor(Pages);
+
+    /// <summary>With what the VMM has behind them.</summary>
+    public int AllFrames => (int)Region.Frames;
 
     /// <summary>The number of a page's machine frame.</summary>
     public ulong Frame(int page) => (ulong)(Region.First.Value + page);
