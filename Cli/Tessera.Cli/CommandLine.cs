@@ -13,7 +13,7 @@ using Tessera.Experiments.Planning;
 using Tessera.GuestLibrary;
 using Tessera.Hosting;
 using Tessera.Images;
-using Tessera.Kernel.Building;
+using Tessera.Kernel.Domains;
 using Tessera.Lab.Folders;
 using Tessera.Lab.Reports;
 using Tessera.Sdk.Cpu;

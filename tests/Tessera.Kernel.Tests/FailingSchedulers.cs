@@ -22,8 +22,8 @@ internal sealed class FailingSchedulers(string engine)
         using TestMachine test = TestMachine.Start(engine, scheduler);
         Domain first = test.Run("spin");
         Domain second = test.Run("spin");
-        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
-        Ejection ejection = test.Machine.Snapshot().Ejections[0];
+        Assert.That(test.WaitFor(() => test.Machine.Accounts.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
+        Ejection ejection = test.Machine.Accounts.Snapshot().Ejections[0];
         Assert.Multiple(() =>
         {
             Assert.That(ejection.Reason, Is.EqualTo(expected));
@@ -33,7 +33,7 @@ internal sealed class FailingSchedulers(string engine)
         (ulong one, ulong two) before = (TestMachine.ReportOf(first).Units, TestMachine.ReportOf(second).Units);
         test.WaitForUnits(first, before.one + 1000);
         test.WaitForUnits(second, before.two + 1000);
-        Assert.That(test.Machine.Snapshot().SchedulerName, Is.EqualTo("round-robin"));
+        Assert.That(test.Machine.Accounts.Snapshot().SchedulerName, Is.EqualTo("round-robin"));
         scheduler.End();
     }
 
@@ -45,7 +45,7 @@ internal sealed class FailingSchedulers(string engine)
         Domain starved = test.Run("spin");
         test.WaitForUnits(fed, 1);
         test.WaitForUnits(starved, 1000);
-        Assert.That(test.Machine.Snapshot().Ejections.Select(ejection => ejection.Reason), Is.EqualTo(new[] { EjectionReason.Starved }));
+        Assert.That(test.Machine.Accounts.Snapshot().Ejections.Select(ejection => ejection.Reason), Is.EqualTo(new[] { EjectionReason.Starved }));
     }
 
     [Test]
@@ -57,7 +57,7 @@ internal sealed class FailingSchedulers(string engine)
         using (TestMachine test = TestMachine.Start(engine, new FailingScheduler(Failure.Throws)))
         {
             Domain domain = test.Run("spin");
-            Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit));
+            Assert.That(test.WaitFor(() => test.Machine.Accounts.Snapshot().Ejections.Count > 0, Hang.Limit));
             test.WaitForUnits(domain, 1);
             Assert.That(VirtualMachines(), Is.GreaterThan(before));
             Assert.That(PhysicalCpuThreads(), Is.GreaterThan(0));

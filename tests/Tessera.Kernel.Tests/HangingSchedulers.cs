@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Guests;
-using Tessera.Kernel.Devices;
 using Tessera.Kernel.Tests.FastPath;
 using Tessera.Scheduling;
 using Tessera.Sdk;
@@ -67,7 +66,7 @@ internal sealed class HangingSchedulers(string engine)
         OwnTables receiver = new(test);
         receiver.Start(code => AwaitEvent(code, receiver.Data, new DomainId(0)));
         Assert.That(test.WaitFor(() => Read(receiver, Ports) != 0 && !test.IsRunnable(receiver.Domain), Hang.Limit), "the receiver does not wait");
-        Assert.That(BackendChannel.TryBind(receiver.Domain, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
+        Assert.That(BackendChannel.TryBind(receiver.Domain.Events, new EventPort((int)Read(receiver, Ports)), () => { }, out BackendChannel? channel), Is.EqualTo(XenErrno.Success));
         scheduler.HangIn(SchedulerCall.Wake, receiver.Domain);
 
         // A backend that stayed in the policy would never come to the next line.
@@ -190,8 +189,8 @@ internal sealed class HangingSchedulers(string engine)
 
     private static void ExpectHang(TestMachine test, string call)
     {
-        Assert.That(test.WaitFor(() => test.Machine.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
-        Ejection ejection = test.Machine.Snapshot().Ejections.Single();
+        Assert.That(test.WaitFor(() => test.Machine.Accounts.Snapshot().Ejections.Count > 0, Hang.Limit), "no ejection");
+        Ejection ejection = test.Machine.Accounts.Snapshot().Ejections.Single();
         Assert.That(ejection.Reason, Is.EqualTo(EjectionReason.Hung));
         Assert.That(ejection.Evidence, Does.Contain(call));
     }

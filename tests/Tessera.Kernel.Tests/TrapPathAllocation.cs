@@ -32,10 +32,10 @@ internal sealed class TrapPathAllocation(string engine)
     private static long AllocatedBy(int count, TestMachine test, Domain domain)
     {
         long traps = TrapsOf(test);
-        long before = test.Machine.Snapshot().AllocatedBytes.Sum();
+        long before = test.Machine.Accounts.Snapshot().AllocatedBytes.Sum();
         Assert.That(test.WaitFor(() => TrapsOf(test) > traps + count, Hang.Limit), TestMachine.Describe(domain));
-        return test.Machine.Snapshot().AllocatedBytes.Sum() - before;
+        return test.Machine.Accounts.Snapshot().AllocatedBytes.Sum() - before;
     }
 
-    private static long TrapsOf(TestMachine test) => test.Machine.Snapshot().Domains[0].Traps.Values.Sum();
+    private static long TrapsOf(TestMachine test) => test.Machine.Accounts.Snapshot().Domains[0].Traps.Values.Sum();
 }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Time;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk.Cpu;
@@ -10,6 +11,7 @@ namespace Tessera.Kernel.Tests;
 internal sealed class VcpuTimesTests
 {
     private const int Page = HandDomain.FreePage;
+    private const int ArgumentPage = HandDomain.FreePage + 1;
 
     private static readonly long[] Shifts = [0, 1, -1, 4_321, -11_652_461_437, -1_174_126_528_987, long.MaxValue, long.MinValue];
 
@@ -20,8 +22,10 @@ internal sealed class VcpuTimesTests
         HandDomain domain = machine.Create();
         Vcpu vcpu = domain.Domain.Vcpus[0];
         MachineClock clock = machine.Machine.Clock;
-        byte[] info = InfoTime(vcpu);
-        Assert.That(machine.Machine.Times.WriteArea(vcpu, domain.Address(Page)), Is.True);
+        byte[] info = vcpu.Context.Info.Time.ToArray();
+        BinaryPrimitives.WriteUInt64LittleEndian(domain.Page(ArgumentPage), domain.Address(Page));
+        HypercallCall call = new() { Vcpu = vcpu, A0 = (ulong)VcpuOp.RegisterVcpuTimeMemoryArea, A2 = domain.Address(ArgumentPage) };
+        Assert.That(TimeCalls.VcpuOperation(ref call), Is.Zero);
         byte[] area = domain.Page(Page)[..VcpuTimeInfo.Size].ToArray();
         foreach (ulong ticks in (ulong[])[0, 1, 1_000_000, 1UL << 40])
         {
@@ -55,9 +59,6 @@ internal sealed class VcpuTimesTests
         Assert.That(support.Exists, Is.EqualTo(exists));
         Assert.That(support.Reason, Is.Not.Empty.And.Contain(reason));
     }
-
-    // SAFETY: Info is a whole vcpu_info in the domain's own frame, which lives as long as the machine.
-    private static unsafe byte[] InfoTime(Vcpu vcpu) => new Span<byte>(vcpu.Info + VcpuInfo.Time, VcpuTimeInfo.Size).ToArray();
 
     /// <summary>Nanoseconds as a guest computes them (public/xen.h, vcpu_time_info).</summary>
     private static ulong SystemTime(byte[] area, ulong counter) =>

@@ -19,11 +19,11 @@ internal sealed class VirtualHangTests
         Domain beat = test.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(5) });
         Domain yielding = test.Run("fuzz", new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 });
         RunUntil(test, 50);
-        Assert.That(test.Machine.Snapshot().Ejections, Is.Empty);
+        Assert.That(test.Machine.Accounts.Snapshot().Ejections, Is.Empty);
         scheduler.HangIn(call, domain: null);
         Domain hello = test.Run("hello");
         RunUntil(test, 300);
-        Ejection ejection = test.Machine.Snapshot().Ejections.Single();
+        Ejection ejection = test.Machine.Accounts.Snapshot().Ejections.Single();
         Assert.That((ejection.Policy, ejection.Reason), Is.EqualTo((nameof(HangingScheduler), EjectionReason.Hung)));
         Assert.That(ejection.Evidence, Does.StartWith($"its {call}("));
         Assert.That(hello.State, Is.EqualTo(DomainState.Shutdown));
@@ -32,7 +32,7 @@ internal sealed class VirtualHangTests
         // The thread that was given up comes back and finds that nothing is its own.
         scheduler.End();
         ExpectProgress(test, 900, spin, beat, yielding);
-        Assert.That(test.Machine.Snapshot().Ejections, Is.EqualTo(new[] { ejection }));
+        Assert.That(test.Machine.Accounts.Snapshot().Ejections, Is.EqualTo(new[] { ejection }));
         test.Machine.Destroy(hello);
     }
 
@@ -52,7 +52,7 @@ internal sealed class VirtualHangTests
         test.Machine.Resume(spin);
         Domain last = test.Run("spin");
         RunUntil(test, 60);
-        Assert.That(test.Machine.Snapshot().Ejections.Single().Evidence, Does.StartWith($"its {call}("));
+        Assert.That(test.Machine.Accounts.Snapshot().Ejections.Single().Evidence, Does.StartWith($"its {call}("));
         ExpectProgress(test, 200, spin, last);
         scheduler.End();
     }
@@ -73,7 +73,7 @@ internal sealed class VirtualHangTests
             scheduler.HangIn(SchedulerCall.Wake, domain: null);
             RunUntil(test, 300);
             scheduler.End();
-            return (test.Machine.Snapshot().Ejections.Single().At, TestMachine.ReportOf(spin).Units);
+            return (test.Machine.Accounts.Snapshot().Ejections.Single().At, TestMachine.ReportOf(spin).Units);
         }
     }
 
@@ -94,7 +94,7 @@ internal sealed class VirtualHangTests
                 scheduler.HangIn(SchedulerCall.Schedule, domain: null);
             using Timer back = new(_ => scheduler.LetGo(goOn: true), null, away, Timeout.InfiniteTimeSpan);
             RunUntil(test, 100);
-            Assert.That(test.Machine.Snapshot().Ejections, Is.Empty);
+            Assert.That(test.Machine.Accounts.Snapshot().Ejections, Is.Empty);
             return TestMachine.ReportOf(spin).Units;
         }
     }

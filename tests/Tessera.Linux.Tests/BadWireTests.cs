@@ -1,7 +1,8 @@
 using System.Globalization;
 using Tessera.GuestLibrary;
-using Tessera.Kernel;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Net.Loss;
 using Tessera.Plugins.Net.Switch;

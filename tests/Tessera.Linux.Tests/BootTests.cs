@@ -1,5 +1,5 @@
 using Tessera.GuestLibrary;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
 using Tessera.Linux.Tests.Support;
 
 namespace Tessera.Linux.Tests;

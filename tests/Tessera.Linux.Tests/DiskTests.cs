@@ -1,9 +1,10 @@
 using System.Globalization;
 using System.Text;
 using Tessera.GuestLibrary;
-using Tessera.Kernel;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Block.CopyOnWrite;
 using Tessera.Plugins.Block.Nbd;

@@ -1,6 +1,7 @@
 using Tessera.GuestLibrary;
-using Tessera.Kernel;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Net.Switch;
 using Tessera.Sdk.Devices;

@@ -1,5 +1,6 @@
 using Tessera.GuestLibrary;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Store;
 using Tessera.Linux.Tests.Support;
 using Tessera.Sdk;

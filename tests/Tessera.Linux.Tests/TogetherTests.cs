@@ -1,5 +1,6 @@
 using Tessera.GuestLibrary;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Linux.Tests.Support;
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Sdk;
@@ -61,7 +62,7 @@ internal sealed class TogetherTests(string engine)
         console.Type("while :; do /bin/busybox true; done\n");
         machine.Machine.Destroy(held);
         Assert.That(held.State, Is.EqualTo(DomainState.Destroyed));
-        Assert.That(machine.Machine.Snapshot([held]).Domains[0].AssignedBytes, Is.Zero);
+        Assert.That(machine.Machine.Accounts.Snapshot([held]).Domains[0].AssignedBytes, Is.Zero);
         Assert.That(console.All, Does.Contain("heard"));
         Assert.That(held.Console.Write("lost"u8), Is.Zero);
 
@@ -105,5 +106,5 @@ internal sealed class TogetherTests(string engine)
         Assert.That(share, Is.EqualTo(25).Within(2), "percentage of the accounted CPU time that the domain of weight 100 got beside one of weight 300");
     }
 
-    private static Nanoseconds CpuTime(LinuxMachine machine, Domain domain) => machine.Machine.Snapshot().Domains.Single(each => each.Name == domain.Name).CpuTime;
+    private static Nanoseconds CpuTime(LinuxMachine machine, Domain domain) => machine.Machine.Accounts.Snapshot().Domains.Single(each => each.Name == domain.Name).CpuTime;
 }

@@ -3,7 +3,8 @@ using System.Text.Json.Nodes;
 using Tessera.Cli.Native;
 using Tessera.Experiments.Configuration;
 using Tessera.Guests;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 

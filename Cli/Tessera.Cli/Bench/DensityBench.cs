@@ -1,7 +1,8 @@
 using System.Text.Json.Nodes;
 using Tessera.Experiments.Configuration;
 using Tessera.Guests;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 
 namespace Tessera.Cli.Bench;
@@ -113,7 +114,7 @@ internal sealed class DensityBench(Machine machine, IReadOnlyList<Domain> crowd,
 
     private Reading Read(IReadOnlyList<Domain> running)
     {
-        MachineSnapshot snapshot = machine.Snapshot();
+        MachineSnapshot snapshot = machine.Accounts.Snapshot();
         double units = 0;
         foreach (Domain domain in running)
             units += ReportPage.UnitsOf(domain.ReadReportPage());

@@ -1,4 +1,4 @@
-using System.Runtime.ExceptionServices;
+using Tessera.Common;
 using Tessera.Experiments.Planning;
 
 namespace Tessera.Cli.Control;
@@ -11,39 +11,22 @@ internal sealed class ControlDesk(TimeSpan patience, PreparedExperiment? prepare
     /// <summary>What runs; only what never changes of it may be read on any thread.</summary>
     public PreparedExperiment? Prepared => prepared;
 
-    private readonly object _gate = new();
-    private readonly Queue<Order> _orders = new();
-    private bool _isClosed;
+    private readonly WorkQueue _orders = new();
+    private ControlledRun? _run;
 
     /// <summary>Lets the run's thread do something and waits for it. Any other thread.</summary>
     /// <exception cref="ControlException">Refused by what was to be done; the run is over; or it did not come to it in time, then it was not done.</exception>
     public T Do<T>(Func<ControlledRun, T> what)
     {
         T? result = default;
-        Order order = new(run => result = what(run));
-        lock (_gate)
+        return _orders.Do(() => result = what(_run!), patience) switch
         {
-            if (_isClosed)
-                throw Ended();
-            _orders.Enqueue(order);
-            long patienceEnds = Environment.TickCount64 + (long)patience.TotalMilliseconds;
-            while (order.State is OrderState.Waiting or OrderState.Taken)
-            {
-                long left = patienceEnds - Environment.TickCount64;
-                if (order.State == OrderState.Waiting && left <= 0)
-                {
-                    order.State = OrderState.Withdrawn;
-                    throw new ControlException(ControlCode.Busy, $"The run did not get to it within {patience.TotalSeconds:0} s, so nothing was changed: it is building its domains or ending. Try again.");
-                }
-
-                _ = Monitor.Wait(_gate, (int)Math.Clamp(left, 1, 1000));
-            }
-        }
-
-        if (order.State == OrderState.Withdrawn)
-            throw Ended();
-        order.Failure?.Throw();
-        return result!;
+            WorkEnd.Done => result!,
+            WorkEnd.Late => throw new ControlException(
+                ControlCode.Busy,
+                $"The run did not get to it within {patience.TotalSeconds:0} s, so nothing was changed: it is building its domains or ending. Try again."),
+            _ => throw new ControlException(ControlCode.Ended, "The run is over."),
+        };
     }
 
     /// <summary>Does what waits; the run's thread.</summary>
@@ -51,73 +34,15 @@ internal sealed class ControlDesk(TimeSpan patience, PreparedExperiment? prepare
     /// <param name="before">Called before the first thing that is done.</param>
     public void Serve(ControlledRun run, Action before)
     {
-        for (bool first = true; Take() is { } order; first = false)
+        _run = run;
+        for (bool first = true; _orders.Take(waits: false) is { } order; first = false)
         {
             if (first)
                 before();
-            order.Do(run);
-            lock (_gate)
-            {
-                order.State = OrderState.Done;
-                Monitor.PulseAll(_gate);
-            }
+            _ = _orders.Finish(order);
         }
     }
 
     /// <summary>The run is over: nobody is served any more.</summary>
-    public void Close()
-    {
-        lock (_gate)
-        {
-            _isClosed = true;
-            while (_orders.TryDequeue(out Order? order))
-                order.State = OrderState.Withdrawn;
-            Monitor.PulseAll(_gate);
-        }
-    }
-
-    private static ControlException Ended() => new(ControlCode.Ended, "The run is over.");
-
-    private Order? Take()
-    {
-        lock (_gate)
-        {
-            while (_orders.TryDequeue(out Order? order))
-            {
-                if (order.State != OrderState.Waiting)
-                    continue;
-                order.State = OrderState.Taken;
-                return order;
-            }
-
-            return null;
-        }
-    }
-
-    private enum OrderState
-    {
-        Waiting,
-        Taken,
-        Done,
-        Withdrawn,
-    }
-
-    private sealed class Order(Action<ControlledRun> action)
-    {
-        public OrderState State { get; set; }
-
-        public ExceptionDispatchInfo? Failure { get; private set; }
-
-        public void Do(ControlledRun run)
-        {
-            try
-            {
-                action(run);
-            }
-            catch (Exception exception)
-            {
-                Failure = ExceptionDispatchInfo.Capture(exception);
-            }
-        }
-    }
+    public void Close() => _orders.Close(drops: true);
 }

@@ -9,7 +9,8 @@ using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 

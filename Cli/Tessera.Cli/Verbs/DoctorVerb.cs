@@ -10,7 +10,7 @@ using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Planning;
 using Tessera.Experiments.Results;
 using Tessera.Hosting;
-using Tessera.Kernel;
+using Tessera.Kernel.FastPath;
 using Tessera.Lab;
 using Tessera.Lab.Results;
 using Tessera.Sdk.Cpu;

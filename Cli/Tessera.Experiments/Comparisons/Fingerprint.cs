@@ -52,7 +52,8 @@ public static class Fingerprint
 
     private static Type[] Own() =>
     [
-        typeof(Fingerprint), typeof(Kernel.Machine), typeof(Scheduling.SchedulerCore), typeof(Sdk.Nanoseconds), typeof(Sdk.Simulation.VirtualMachine), typeof(GuestKind), typeof(GuestLibrary.Library), typeof(ComparisonDocument),
+        typeof(Fingerprint), typeof(Kernel.Machines.Machine), typeof(Scheduling.SchedulerCore), typeof(Sdk.Nanoseconds),
+        typeof(Sdk.Simulation.VirtualMachine), typeof(GuestKind), typeof(GuestLibrary.Library), typeof(ComparisonDocument),
     ];
 
     /// <summary>The resolved configuration without the memory limit: unless configured, that is what the host had free just then.</summary>

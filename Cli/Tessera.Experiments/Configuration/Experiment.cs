@@ -1,5 +1,6 @@
 using System.Net;
-using Tessera.Kernel;
+using Tessera.Kernel.FastPath;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;

@@ -1,8 +1,8 @@
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Experiments.Planning;
-using Tessera.Kernel;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Plugins;
 

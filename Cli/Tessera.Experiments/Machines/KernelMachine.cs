@@ -4,7 +4,8 @@ using Tessera.Experiments.Planning;
 using Tessera.Experiments.Runs;
 using Tessera.Guests;
 using Tessera.Hosting;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Time;
 using Tessera.Lab.Results;
 using Tessera.Sdk;
@@ -186,7 +187,7 @@ internal class KernelMachine : IRunMachine
         Domain[] domains;
         lock (_domains)
             domains = [.. _domains];
-        MachineSnapshot snapshot = _machine.Snapshot(domains);
+        MachineSnapshot snapshot = _machine.Accounts.Snapshot(domains);
         return new MachineReading
         {
             At = snapshot.Now,
@@ -198,13 +199,13 @@ internal class KernelMachine : IRunMachine
     }
 
     /// <inheritdoc/>
-    public void BeginWindow() => _machine.BeginWindow();
+    public void BeginWindow() => _machine.Accounts.BeginWindow();
 
     /// <inheritdoc/>
-    public void StartRecording(int capacity) => _machine.StartRecording(capacity);
+    public void StartRecording(int capacity) => _machine.Accounts.StartRecording(capacity);
 
     /// <inheritdoc/>
-    public Scheduling.ScheduleLog? StopRecording() => _machine.StopRecording();
+    public Scheduling.ScheduleLog? StopRecording() => _machine.Accounts.StopRecording();
 
     /// <inheritdoc/>
     public virtual void Dispose()
@@ -268,13 +269,13 @@ internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker d
     public DomainPhase Phase => PhaseOf(domain.State, isRunnable: true);
 
     /// <inheritdoc/>
-    public DomainActivity Activity => machine.ActivityOf(domain);
+    public DomainActivity Activity => machine.Accounts.ActivityOf(domain);
 
     /// <inheritdoc/>
-    public Entitlement Owed => machine.EntitlementOf(domain);
+    public Entitlement Owed => machine.Accounts.EntitlementOf(domain);
 
     /// <inheritdoc/>
-    public (long Traps, long Hypercalls) Calls => Machine.CallsOf(domain);
+    public (long Traps, long Hypercalls) Calls => MachineAccounts.CallsOf(domain);
 
     /// <inheritdoc/>
     public string? ExitReason => domain.ExitReason.Length == 0 ? null : domain.ExitReason;

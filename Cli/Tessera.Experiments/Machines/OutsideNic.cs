@@ -1,5 +1,5 @@
 using System.Buffers.Binary;
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk.Devices;
 
 namespace Tessera.Experiments.Machines;

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Tessera.Experiments.Hosts;
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Time;
 using Tessera.Lab.Folders;
 

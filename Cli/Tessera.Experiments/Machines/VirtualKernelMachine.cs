@@ -1,7 +1,7 @@
 using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Planning;
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;

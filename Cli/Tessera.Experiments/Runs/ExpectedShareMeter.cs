@@ -1,4 +1,4 @@
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 

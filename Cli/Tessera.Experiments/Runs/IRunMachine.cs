@@ -1,5 +1,5 @@
 using Tessera.Experiments.Planning;
-using Tessera.Kernel;
+using Tessera.Kernel.Machines;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Scheduling;

@@ -1,4 +1,5 @@
 using Tessera.Images;
+using Tessera.Kernel.Domains;
 
 namespace Tessera.Kernel.Building;
 

@@ -4,6 +4,8 @@ using System.Runtime.InteropServices;
 using System.Text;
 using Tessera.Images;
 using Tessera.Kernel.Console;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Events;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
@@ -45,7 +47,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         WriteStartInfo(layout, storePort, consolePort);
         Mfn root = WriteTables(layout);
         WriteHypercallPage(layout);
-        domain.Shared.SetWallClock(domain.Machine.Clock.WallAtStart);
+        domain.Shared.SetWallClock(domain.Host.Clock.WallAtStart);
         FindReportPage();
 
         XenErrno adopted;
@@ -54,7 +56,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         if (adopted != XenErrno.Success)
             throw new DomainBuildException($"Domain '{domain.Name}': the MMU plugin refused the boot page tables ({adopted}).");
         // The clock's rate must be known before the guest reads it; by now the time that measuring takes has passed by itself.
-        domain.Machine.Clock.Calibrate();
+        domain.Host.Clock.Calibrate();
         SetRegisters(layout);
     }
 
@@ -86,18 +88,19 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
 
     private (int Store, int Console) Connect(BootLayout layout, XenStore store, StoreServer server)
     {
-        // The backends call back on the ports that the bindings return; the fields close the circle.
-        EventPort storePort = default;
-        EventPort consolePort = default;
-        StoreConnection connection = new(domain.Id, new StoreRingPage(PageOf(layout.StorePfn)), store, server, () => domain.Events.Notify(storePort));
-        DomainConsole console = new(PageOf(layout.ConsolePfn), () => domain.Events.Notify(consolePort));
-        storePort = domain.Events.BindBackend(connection.Notified);
-        consolePort = domain.Events.BindBackend(console.Notified);
+        // The backends call back on the channels that they are given; the variables close the circle.
+        BackendChannel? storeChannel = null;
+        BackendChannel? consoleChannel = null;
+        StoreRingPage storePage = new(PageOf(layout.StorePfn));
+        StoreConnection connection = new(domain.Id, storePage, store, server, () => storeChannel!.Notify());
+        DomainConsole console = new(PageOf(layout.ConsolePfn), () => consoleChannel!.Notify());
+        storeChannel = domain.Events.Connect(connection.Notified);
+        consoleChannel = domain.Events.Connect(console.Notified);
         domain.Store = connection;
         domain.Console = console;
         store.Introduce(domain.Id, domain.Name);
-        PublishConsole(new StoreClient(store), (DomainMemory.First + layout.ConsolePfn).Value, consolePort.Value);
-        return (storePort.Value, consolePort.Value);
+        PublishConsole(new StoreClient(store), (DomainMemory.First + layout.ConsolePfn).Value, consoleChannel.Port.Value);
+        return (storeChannel.Port.Value, consoleChannel.Port.Value);
     }
 
     // SAFETY: the page is one of the domain's own frames; console and store connection are closed before its memory goes.
@@ -226,7 +229,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         state.Dr6 = 0xFFFF0FF0;
         state.Dr7 = 0x400;
         state.Root = domain.Mmu.Root(0, userMode: false);
-        vcpu.EventsMasked = true;
-        domain.Machine.Times.Initialise(vcpu);
+        vcpu.Context.Info.EventsMasked = true;
+        domain.Host.Clock.FillTimeInfo(vcpu.Context.Info.Time, vcpu.CounterShift);
     }
 }

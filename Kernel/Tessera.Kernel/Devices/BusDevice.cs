@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;

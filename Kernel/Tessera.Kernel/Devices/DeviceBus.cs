@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
 

@@ -25,12 +25,6 @@ internal sealed unsafe class GrantAccess(GrantTable table, DomainId backend = de
     private readonly Lock _gate = new();
     private GrantHandle? _free;
 
-    /// <summary>A way to what a domain granted to the backends in the VMM.</summary>
-    public GrantAccess(Domain domain)
-        : this(domain.Grants)
-    {
-    }
-
     /// <summary>Maps a whole page until the handle is released. The same grant may be mapped several times.</summary>
     /// <returns>Okay with a handle; else why not, in Xen's words, with null.</returns>
     public GrantStatus TryMap(GrantRef reference, GrantMode mode, out GrantHandle? handle)

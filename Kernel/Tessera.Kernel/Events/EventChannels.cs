@@ -1,4 +1,4 @@
-using Tessera.Kernel.Devices;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -7,11 +7,9 @@ namespace Tessera.Kernel.Events;
 /// <summary>What a port is bound to.</summary>
 internal enum PortState
 {
-    Closed,
     Unbound,
     Interdomain,
     Backend,
-    Device,
     Virq,
     Ipi,
 }
@@ -20,31 +18,40 @@ internal enum PortState
 /// A domain's event channels (public/event_channel.h) in the 2-level ABI: one pending and one mask bit a port in shared_info, a
 /// selector word a vCPU. Any thread may send; the table itself changes under its lock.
 /// </summary>
-internal sealed class EventChannels(Domain domain)
+internal sealed class EventChannels(DomainId id, SharedInfoPage shared)
 {
     /// <summary>Ports of the 2-level ABI with 64-bit words.</summary>
     public const int MaxPorts = EventChannelLayout.MaxPorts;
 
     private readonly Lock _gate = new();
     private readonly Dictionary<int, Port> _ports = [];
+    private readonly List<EventTarget> _vcpus = [];
     private bool _closed;
 
-    /// <summary>Binds a free port to a backend inside the VMM.</summary>
+    private DomainId Id => id;
+
+    /// <summary>One vCPU more, before the domain runs.</summary>
+    public void AddVcpu(EventTarget vcpu) => _vcpus.Add(vcpu);
+
+    /// <summary>
+    /// Joins a free port to a backend inside the VMM that the domain has for its whole life: a guest that closes the port only stops listening.
+    /// </summary>
     /// <param name="notified">Called on the sending vCPU's thread; must not block.</param>
-    public EventPort BindBackend(Action notified)
+    public BackendChannel Connect(Action notified)
     {
         lock (_gate)
         {
             if (!TryAllocate(out int number))
                 throw new InvalidOperationException("The domain has no free event channel.");
-            _ports[number] = new Port { State = PortState.Backend, Notified = notified };
-            return new EventPort(number);
+            BackendChannel channel = new(this, number, notified);
+            _ports[number] = new Port { State = PortState.Backend, Backend = channel, IsKept = true };
+            return channel;
         }
     }
 
-    /// <summary>Joins a device backend inside the VMM to a port that the guest left unbound for the backend's domain.</summary>
+    /// <summary>Joins a backend inside the VMM to a port that the guest left unbound for the backend's domain.</summary>
     /// <returns>EINVAL when the port is not such a one; ESRCH when the domain is going away.</returns>
-    public XenErrno BindDevice(int number, DomainId backend, BackendChannel channel)
+    public XenErrno BindBackend(int number, DomainId backend, BackendChannel channel)
     {
         lock (_gate)
         {
@@ -52,21 +59,21 @@ internal sealed class EventChannels(Domain domain)
                 return XenErrno.ESRCH;
             if (!_ports.TryGetValue(number, out Port? port) || port.State != PortState.Unbound || port.RemoteDomain != backend.Value)
                 return XenErrno.EINVAL;
-            port.State = PortState.Device;
-            port.Device = channel;
+            port.State = PortState.Backend;
+            port.Backend = channel;
             return XenErrno.Success;
         }
     }
 
-    /// <summary>Ends what <see cref="BindDevice"/> began: the guest's port is unbound again.</summary>
-    public void UnbindDevice(int number, BackendChannel channel)
+    /// <summary>Ends what <see cref="BindBackend"/> began: the guest's port is unbound again.</summary>
+    public void UnbindBackend(int number, BackendChannel channel)
     {
         lock (_gate)
         {
-            if (_ports.TryGetValue(number, out Port? port) && ReferenceEquals(port.Device, channel))
+            if (_ports.TryGetValue(number, out Port? port) && ReferenceEquals(port.Backend, channel))
             {
                 port.State = PortState.Unbound;
-                port.Device = null;
+                port.Backend = null;
             }
         }
     }
@@ -77,7 +84,7 @@ internal sealed class EventChannels(Domain domain)
         int vcpu;
         lock (_gate)
         {
-            if (!_ports.TryGetValue(number, out Port? port) || !ReferenceEquals(port.Device, channel))
+            if (!_ports.TryGetValue(number, out Port? port) || !ReferenceEquals(port.Backend, channel))
                 return;
             vcpu = port.Vcpu;
         }
@@ -98,23 +105,23 @@ internal sealed class EventChannels(Domain domain)
     }
 
     /// <summary>EVTCHNOP_bind_interdomain: joins a new local port to an unbound one of the remote domain.</summary>
-    public XenErrno BindInterdomain(Domain remote, int remotePort, out int number)
+    public XenErrno BindInterdomain(EventChannels remote, int remotePort, out int number)
     {
         number = 0;
         // Lock order: the lower domain id first. A domain may bind to itself.
-        EventChannels first = domain.Id.CompareTo(remote.Id) <= 0 ? this : remote.Events;
-        EventChannels second = ReferenceEquals(first, this) ? remote.Events : this;
+        EventChannels first = id.CompareTo(remote.Id) <= 0 ? this : remote;
+        EventChannels second = ReferenceEquals(first, this) ? remote : this;
         lock (first._gate)
         {
             lock (second._gate)
             {
-                if (!remote.Events._ports.TryGetValue(remotePort, out Port? other) || other.State != PortState.Unbound || other.RemoteDomain != domain.Id.Value)
+                if (!remote._ports.TryGetValue(remotePort, out Port? other) || other.State != PortState.Unbound || other.RemoteDomain != id.Value)
                     return XenErrno.EINVAL;
                 if (!TryAllocate(out number))
                     return XenErrno.ENOSPC;
                 _ports[number] = new Port { State = PortState.Interdomain, RemoteDomain = remote.Id.Value, Remote = remote, RemotePort = remotePort };
                 other.State = PortState.Interdomain;
-                other.Remote = domain;
+                other.Remote = this;
                 other.RemotePort = number;
             }
         }
@@ -130,7 +137,7 @@ internal sealed class EventChannels(Domain domain)
         number = 0;
         if ((uint)virq >= VirqLimits.Count)
             return XenErrno.EINVAL;
-        if (domain.FindVcpu(vcpu) is not Vcpu target)
+        if (FindVcpu(vcpu) is not EventTarget target)
             return XenErrno.ENOENT;
         lock (_gate)
         {
@@ -148,7 +155,7 @@ internal sealed class EventChannels(Domain domain)
     public XenErrno BindIpi(int vcpu, out int number)
     {
         number = 0;
-        if (domain.FindVcpu(vcpu) is null)
+        if (FindVcpu(vcpu) is null)
             return XenErrno.ENOENT;
         lock (_gate)
         {
@@ -162,7 +169,7 @@ internal sealed class EventChannels(Domain domain)
     /// <summary>EVTCHNOP_bind_vcpu: which vCPU a port notifies.</summary>
     public XenErrno BindVcpu(int number, int vcpu)
     {
-        if (domain.FindVcpu(vcpu) is null)
+        if (FindVcpu(vcpu) is null)
             return XenErrno.ENOENT;
         lock (_gate)
         {
@@ -178,30 +185,29 @@ internal sealed class EventChannels(Domain domain)
     /// <summary>EVTCHNOP_close.</summary>
     public XenErrno Close(int number)
     {
-        Domain? remote = null;
-        BackendChannel? device;
+        EventChannels? remote = null;
+        BackendChannel? backend;
         int remotePort = 0;
         lock (_gate)
         {
             if (!_ports.Remove(number, out Port? port))
                 return XenErrno.EINVAL;
-            if (port.State == PortState.Backend)
+            if (port.IsKept)
             {
-                // The VMM's own end (console, store) stays: a guest that closes its port only stops listening.
                 _ports[number] = port;
                 return XenErrno.Success;
             }
 
-            if (port.State == PortState.Virq && domain.FindVcpu(port.Vcpu) is Vcpu target)
+            if (port.State == PortState.Virq && FindVcpu(port.Vcpu) is EventTarget target)
                 target.VirqPorts[port.Virq] = 0;
             if (port.State == PortState.Interdomain)
                 (remote, remotePort) = (port.Remote, port.RemotePort);
-            device = port.Device;
-            domain.Shared.ClearPending(number);
+            backend = port.Backend;
+            shared.ClearPending(number);
         }
 
-        device?.PortClosed();
-        remote?.Events.Unbind(remotePort, domain.Id.Value);
+        backend?.PortClosed();
+        remote?.Unbind(remotePort, id.Value);
         return XenErrno.Success;
     }
 
@@ -227,7 +233,7 @@ internal sealed class EventChannels(Domain domain)
     public XenErrno Send(int number)
     {
         Port? port;
-        Domain? remote;
+        EventChannels? remote;
         int remotePort;
         lock (_gate)
         {
@@ -239,16 +245,13 @@ internal sealed class EventChannels(Domain domain)
         switch (port.State)
         {
             case PortState.Interdomain:
-                remote?.Events.Notify(remotePort);
+                remote?.Notify(remotePort);
                 return XenErrno.Success;
             case PortState.Ipi:
                 SetPending(number, port.Vcpu);
                 return XenErrno.Success;
-            case PortState.Device:
-                port.Device?.Notified();
-                return XenErrno.Success;
             case PortState.Backend:
-                port.Notified?.Invoke();
+                port.Backend?.Notified();
                 return XenErrno.Success;
             case PortState.Unbound:
                 return XenErrno.Success;
@@ -268,7 +271,7 @@ internal sealed class EventChannels(Domain domain)
             vcpu = port.Vcpu;
         }
 
-        if (domain.Shared.ClearMask(number) && domain.Shared.IsPending(number))
+        if (shared.ClearMask(number) && shared.IsPending(number))
             Raise(number, vcpu)?.Wake();
         return XenErrno.Success;
     }
@@ -288,7 +291,7 @@ internal sealed class EventChannels(Domain domain)
             {
                 PortState.Unbound => (EventChannelState.Unbound, (ulong)port.RemoteDomain),
                 PortState.Interdomain => (EventChannelState.Interdomain, port.RemoteDomain | ((ulong)port.RemotePort << 32)),
-                PortState.Backend or PortState.Device => (EventChannelState.Interdomain, 0UL),
+                PortState.Backend => (EventChannelState.Interdomain, 0UL),
                 PortState.Virq => (EventChannelState.Virq, (ulong)port.Virq),
                 _ => (EventChannelState.Ipi, 0UL),
             };
@@ -296,15 +299,12 @@ internal sealed class EventChannels(Domain domain)
         }
     }
 
-    /// <summary>Raises a bound port from the VMM's side: a backend's notification. Any thread.</summary>
-    public void Notify(EventPort port) => Notify(port.Value);
-
     /// <summary>Raises a vCPU's virtual interrupt when it is bound.</summary>
-    public void RaiseVirq(Vcpu vcpu, Virq virq)
+    public void RaiseVirq(int vcpu, Virq virq)
     {
-        int number = Volatile.Read(ref vcpu.VirqPorts[(int)virq]);
+        int number = Volatile.Read(ref _vcpus[vcpu].VirqPorts[(int)virq]);
         if (number != 0)
-            SetPending(number, vcpu.Index);
+            SetPending(number, vcpu);
     }
 
     private void Notify(int number)
@@ -312,7 +312,7 @@ internal sealed class EventChannels(Domain domain)
         int vcpu;
         lock (_gate)
         {
-            if (!_ports.TryGetValue(number, out Port? port) || port.State == PortState.Closed)
+            if (!_ports.TryGetValue(number, out Port? port))
                 return;
             vcpu = port.Vcpu;
         }
@@ -336,10 +336,10 @@ internal sealed class EventChannels(Domain domain)
     {
         // Under the gate: the sender may be another domain's vCPU while this domain is destroyed. The wake calls the scheduling policy
         // and comes after it: a policy that hangs holds nothing that guests need.
-        Vcpu? woken = null;
+        EventTarget? woken = null;
         lock (_gate)
         {
-            if (!_closed && domain.Shared.SetPending(number))
+            if (!_closed && shared.SetPending(number))
                 woken = Raise(number, vcpu);
         }
 
@@ -347,13 +347,13 @@ internal sealed class EventChannels(Domain domain)
     }
 
     /// <summary>Makes a pending port visible to its vCPU; answers the vCPU if that is to be woken.</summary>
-    private Vcpu? Raise(int number, int vcpu)
+    private EventTarget? Raise(int number, int vcpu)
     {
-        Vcpu? target = domain.FindVcpu(vcpu) ?? domain.FindVcpu(0);
-        if (target is null)
-            return null;
-        return (!domain.Shared.IsMasked(number) && domain.Shared.Select(target, number)) || target.IsPolling(number) ? target : null;
+        EventTarget? target = FindVcpu(vcpu) ?? FindVcpu(0);
+        return target?.Raise(number, shared.IsMasked(number)) == true ? target : null;
     }
+
+    private EventTarget? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
 
     private bool TryAllocate(out int number)
     {
@@ -371,11 +371,11 @@ internal sealed class EventChannels(Domain domain)
     {
         public PortState State;
         public ushort RemoteDomain;
-        public Domain? Remote;
+        public EventChannels? Remote;
         public int RemotePort;
         public int Virq;
         public int Vcpu;
-        public Action? Notified;
-        public BackendChannel? Device;
+        public BackendChannel? Backend;
+        public bool IsKept;
     }
 }

@@ -13,7 +13,7 @@ internal sealed unsafe class SharedInfoPage(DomainMemory memory, GuestWrites wri
     private readonly byte* _page = writes.Page(memory.SharedInfoFrame);
 
     /// <summary>The vCPU's slot in the page, used until it registers a vcpu_info of its own.</summary>
-    public byte* VcpuInfo(int index) => _page + SharedInfo.VcpuInfo + (index * Sdk.Xen.VcpuInfo.Size);
+    public VcpuInfoArea VcpuInfo(int index) => new(_page + SharedInfo.VcpuInfo + (index * Sdk.Xen.VcpuInfo.Size));
 
     /// <summary>Sets a pending bit; true when it was clear.</summary>
     public bool SetPending(int port)
@@ -37,21 +37,6 @@ internal sealed unsafe class SharedInfoPage(DomainMemory memory, GuestWrites wri
 
     /// <summary>Whether the port is masked.</summary>
     public bool IsMasked(int port) => (Volatile.Read(ref Word(SharedInfo.EventMask, port)) & (1UL << (port & 63))) != 0;
-
-    /// <summary>Sets the port's selector bit and the upcall flag of a vCPU; true when an upcall became due by it.</summary>
-    public bool Select(Vcpu vcpu, int port)
-    {
-        lock (vcpu.InfoGate)
-        {
-            byte* info = vcpu.Info;
-            ulong bit = 1UL << (port >> 6);
-            if ((Interlocked.Or(ref *(ulong*)(info + Sdk.Xen.VcpuInfo.PendingSelector), bit) & bit) != 0 && Volatile.Read(ref info[Sdk.Xen.VcpuInfo.UpcallPending]) != 0)
-                return false;
-            Volatile.Write(ref info[Sdk.Xen.VcpuInfo.UpcallPending], 1);
-            Interlocked.MemoryBarrier();
-            return true;
-        }
-    }
 
     /// <summary>Writes the wall clock at system time zero.</summary>
     public void SetWallClock(DateTimeOffset wall)

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Native;
 using Tessera.Sdk;
@@ -12,10 +14,19 @@ namespace Tessera.Kernel.FastPath;
 /// user mode never sees the alias, the log or the values: a process gains nothing over the guest's kernel. A table that is both
 /// at once shows none, and the kernel running on it has no fast paths.
 /// </remarks>
-internal sealed class DomainFastPath(Domain domain, FastPathMemory memory, IAdoptsEntries adopter) : IDisposable
+internal sealed class DomainFastPath(
+    MmuHost mmuHost, IDomainMmu mmu, FastPathMemory memory, IAdoptsEntries adopter, ConcurrentDictionary<FastPathPlaces, FastPathCode> codes)
 {
+    private readonly List<VcpuFastPath> _vcpus = [];
+
     /// <summary>Its memory.</summary>
     public FastPathMemory Memory => memory;
+
+    /// <summary>Code that some domain of the machine has had.</summary>
+    public ConcurrentDictionary<FastPathPlaces, FastPathCode> Codes => codes;
+
+    /// <summary>Takes what the code did over into the domain's accounts.</summary>
+    public IAdoptsEntries Adopter => adopter;
 
     /// <summary>How many spare pages a domain's memory needs for them; 0 where this machine and engine have none.</summary>
     public static int PagesFor(FastPathMode mode, EngineFacts engine, long frames, int vcpus)
@@ -31,49 +42,49 @@ internal sealed class DomainFastPath(Domain domain, FastPathMemory memory, IAdop
         new(arena, memory, new Mfn(engine.ReservedFrames), engine.FreeSlots[1], vcpus);
 
     /// <summary>Gives a vCPU its fast paths.</summary>
-    public VcpuFastPath Attach(Vcpu vcpu, ISyscallInterception interception) => new(vcpu, memory, adopter, interception);
+    public VcpuFastPath Attach(Vcpu vcpu, ISyscallInterception interception)
+    {
+        VcpuFastPath attached = new(vcpu, this, interception);
+        _vcpus.Add(attached);
+        return attached;
+    }
 
     /// <summary>A vCPU has a new kernel root.</summary>
-    public void OnKernelRoot(Vcpu vcpu)
+    public void OnKernelRoot(VcpuFastPath vcpu)
     {
-        Mfn root = domain.Mmu.Root(vcpu.Index, userMode: false);
-        if (vcpu.FastPath is not { } fast)
-            return;
-        fast.Root = Mfn.None;
-        foreach (Vcpu other in domain.Vcpus)
+        Mfn root = mmu.Root(vcpu.Index, userMode: false);
+        vcpu.Root = Mfn.None;
+        foreach (VcpuFastPath other in _vcpus)
         {
-            if (domain.Mmu.Root(other.Index, userMode: true) == root)
+            if (mmu.Root(other.Index, userMode: true) == root)
                 return;
         }
 
         Write(root, memory.RootEntry);
-        fast.Root = root;
+        vcpu.Root = root;
     }
 
     /// <summary>A vCPU has a new user root, or none.</summary>
-    public void OnUserRoot(Vcpu vcpu)
+    public void OnUserRoot(VcpuFastPath vcpu)
     {
-        Mfn root = domain.Mmu.Root(vcpu.Index, userMode: true);
+        Mfn root = mmu.Root(vcpu.Index, userMode: true);
         if (root == Mfn.None)
             return;
         Write(root, 0);
-        foreach (Vcpu other in domain.Vcpus)
+        foreach (VcpuFastPath other in _vcpus)
         {
-            if (other.FastPath is { } fast && fast.Root == root)
-                fast.Root = Mfn.None;
+            if (other.Root == root)
+                other.Root = Mfn.None;
         }
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => memory.Dispose();
-
     private void Write(Mfn root, ulong entry)
     {
-        ref ulong place = ref domain.MmuHost.Table(root)[memory.Slot];
+        ref ulong place = ref mmuHost.Table(root)[memory.Slot];
         ulong old = place;
         if (old == entry)
             return;
         place = entry;
-        domain.MmuHost.EntryChanged(root.Address + ((ulong)memory.Slot * sizeof(ulong)), old, entry);
+        mmuHost.EntryChanged(root.Address + ((ulong)memory.Slot * sizeof(ulong)), old, entry);
     }
 }

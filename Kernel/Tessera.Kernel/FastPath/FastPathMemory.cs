@@ -10,7 +10,7 @@ namespace Tessera.Kernel.FastPath;
 /// The frames behind a domain's kernel-only L4 slot: those that the guest can never write, whatever it maps (page tables, code, frame map),
 /// in a region of their own, and the spare pages of the domain's memory, which are the guest's (log and values), and nothing there is believed.
 /// </summary>
-internal sealed unsafe class FastPathMemory : IFrameTypeWatcher, IDisposable
+internal sealed unsafe class FastPathMemory : IDisposable
 {
     // SAFETY: both pieces live until Dispose and the domain's end, which come after the engine's machine is gone; indexes are of their own layout.
     private const ulong Present = 1;
@@ -93,7 +93,7 @@ internal sealed unsafe class FastPathMemory : IFrameTypeWatcher, IDisposable
     /// <summary>The memory as an engine wants it.</summary>
     public MemoryRegion Region => new(_first, _constant.Bytes / FastPathLayout.PageBytes, (nint)_constant.Pointer, IsReadOnly: true);
 
-    /// <inheritdoc/>
+    /// <summary>A frame of the domain has another type now.</summary>
     public void TypeChanged(Mfn frame, FrameType type)
     {
         if (!Memory.Has(frame))

@@ -1,4 +1,4 @@
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.FastPath;
 
 /// <summary>Whether leaf hypercalls are answered inside the guest, by ring-3 code of the VMM's behind its `syscall`.</summary>
 public enum FastPathMode

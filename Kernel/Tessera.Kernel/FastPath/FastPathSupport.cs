@@ -1,7 +1,7 @@
 using System.Runtime.Intrinsics.X86;
 using Tessera.Sdk.Cpu;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.FastPath;
 
 /// <summary>Whether domains with one vCPU have fast paths on this host.</summary>
 /// <param name="Exists">They have, unless the configuration forbids it.</param>

@@ -1,4 +1,4 @@
-using Tessera.Kernel.Memory;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
@@ -15,28 +15,34 @@ namespace Tessera.Kernel.FastPath;
 /// Values and log are the guest's word. A kernel stack or GS base is as good as one given by hypercall: they are checked where they are
 /// used. A log entry that the MMU would not have allowed ends the domain.
 /// </remarks>
-internal sealed unsafe class VcpuFastPath
+internal sealed unsafe class VcpuFastPath : IVcpuAccelerator
 {
     // SAFETY: _guest points to this vCPU's pages of FastPathMemory, which outlive the vCPU; each word is read once.
     private readonly Vcpu _vcpu;
-    private readonly IAdoptsEntries _adopter;
+    private readonly DomainFastPath _domain;
     private readonly ISyscallInterception _interception;
     private readonly FastPathCode _code;
     private readonly ulong _entry;
     private readonly byte* _guest;
 
-    public VcpuFastPath(Vcpu vcpu, FastPathMemory memory, IAdoptsEntries adopter, ISyscallInterception interception)
+    public VcpuFastPath(Vcpu vcpu, DomainFastPath domain, ISyscallInterception interception)
     {
-        (_vcpu, _adopter, _interception) = (vcpu, adopter, interception);
-        FastPathPlaces places = memory.PlacesOf(vcpu.Index, interception.Exit);
-        _code = FastPathCode.For(vcpu.Domain.Machine.FastPathCodes, places);
-        Span<byte> page = memory.Code(vcpu.Index);
+        (_vcpu, _domain, _interception) = (vcpu, domain, interception);
+        FastPathPlaces places = Memory.PlacesOf(Index, interception.Exit);
+        _code = FastPathCode.For(domain.Codes, places);
+        Span<byte> page = Memory.Code(Index);
         page.Fill(0xcc);
         _code.Bytes.CopyTo(page);
         _entry = places.Code;
-        _guest = memory.Guest(vcpu.Index);
+        _guest = Memory.Guest(Index);
         interception.Declare(_entry, _code.Bytes.Length);
     }
+
+    /// <summary>The domain's memory for it.</summary>
+    public FastPathMemory Memory => _domain.Memory;
+
+    /// <summary>The vCPU's number.</summary>
+    public int Index => _vcpu.Index;
 
     /// <summary>The kernel root that shows the fast paths; none for "closed".</summary>
     public Mfn Root { get; set; } = Mfn.None;
@@ -44,42 +50,55 @@ internal sealed unsafe class VcpuFastPath
     /// <summary>Entries taken over so far.</summary>
     public long Adopted { get; private set; }
 
-    /// <summary>Opens or closes the fast paths for the mode and root that the vCPU will run in.</summary>
+    /// <inheritdoc/>
     public void BeforeRun()
     {
         // In the middle of a trap's delivery everything stays as it was when it began.
         if (_vcpu.MidDelivery)
             return;
-        _interception.Entry = !_vcpu.UserMode && Root != Mfn.None && _vcpu.Cpu.State.Root == Root ? _entry : _interception.Exit;
-        *(ulong*)(_guest + FastPathLayout.KernelStack) = _vcpu.KernelStack;
-        *(ulong*)(_guest + FastPathLayout.UserGsBase) = _vcpu.GsBaseUser;
+        _interception.Entry = !_vcpu.Context.UserMode && Root != Mfn.None && _vcpu.Cpu.State.Root == Root ? _entry : _interception.Exit;
+        *(ulong*)(_guest + FastPathLayout.KernelStack) = _vcpu.Context.KernelStack;
+        *(ulong*)(_guest + FastPathLayout.UserGsBase) = _vcpu.Context.GsBaseUser;
     }
 
-    /// <summary>Takes over what was done since <see cref="BeforeRun"/>.</summary>
-    /// <returns>False when the log is not one that the code could have written; the domain has crashed then.</returns>
+    /// <inheritdoc/>
     public bool AfterRun()
     {
-        if (_vcpu.UserMode)
+        if (_vcpu.Context.UserMode)
             return true;
-        _vcpu.KernelStack = Volatile.Read(ref *(ulong*)(_guest + FastPathLayout.KernelStack));
-        _vcpu.GsBaseUser = Volatile.Read(ref *(ulong*)(_guest + FastPathLayout.UserGsBase));
+        _vcpu.Context.KernelStack = Volatile.Read(ref *(ulong*)(_guest + FastPathLayout.KernelStack));
+        _vcpu.Context.GsBaseUser = Volatile.Read(ref *(ulong*)(_guest + FastPathLayout.UserGsBase));
         uint count = Volatile.Read(ref *(uint*)(_guest + FastPathLayout.LogCount));
         return count == 0 || Adopt(count);
     }
 
-    /// <summary>An exception in kernel mode: one of the code's reads of the guest's request is made the hypercall that it belongs to.</summary>
-    /// <returns>Whether the state is now that of the `syscall`.</returns>
+    /// <inheritdoc/>
     public bool TryRestart()
     {
         ref GuestCpuState state = ref _vcpu.Cpu.State;
         bool isUpdate = state.Rip >= _code.UpdateReads && state.Rip < _code.UpdateReadsEnd;
-        if (_vcpu.UserMode || (!isUpdate && state.Rip != _code.ExtendedRead))
+        if (_vcpu.Context.UserMode || (!isUpdate && state.Rip != _code.ExtendedRead))
             return false;
         state.Rax = (ulong)(isUpdate ? Hypercall.MmuUpdate : Hypercall.MmuextOp);
         (state.Rsi, state.Rdx, state.R10) = (1, 0, DomainIds.Self);
         (state.Rip, state.Rflags) = (state.Rcx, state.R11);
         return true;
     }
+
+    /// <inheritdoc/>
+    public void RootChanged(bool userMode)
+    {
+        if (userMode)
+            _domain.OnUserRoot(this);
+        else
+            _domain.OnKernelRoot(this);
+    }
+
+    /// <inheritdoc/>
+    public void TypeChanged(Mfn frame, FrameType type) => Memory.TypeChanged(frame, type);
+
+    /// <inheritdoc/>
+    public void Dispose() => Memory.Dispose();
 
     private bool Adopt(uint count)
     {
@@ -97,7 +116,7 @@ internal sealed unsafe class VcpuFastPath
             {
                 ulong address = Volatile.Read(ref log[2 * index]);
                 ulong value = Volatile.Read(ref log[(2 * index) + 1]);
-                if (_adopter.TryAdopt(address, value))
+                if (_domain.Adopter.TryAdopt(address, value))
                     continue;
                 _vcpu.Domain.Crash(_vcpu, $"its fast-path log claims entry 0x{value:x} at machine address 0x{address:x}, which no update would have left there");
                 return false;

@@ -84,6 +84,9 @@ internal sealed partial class GrantTable
     /// <summary>Pins taken so far.</summary>
     public long Taken => Interlocked.Read(ref _mapped);
 
+    /// <summary>The table of a live domain, and this one for its own; null for numbers that are none.</summary>
+    public GrantTable? Find(ushort domain) => domain == DomainIds.Self || domain == _domain.Value ? this : _directory.FindGrants(domain);
+
     /// <summary>Makes the table at least so many frames long.</summary>
     /// <returns>False when that is more than there are.</returns>
     public bool TryGrow(uint frames)

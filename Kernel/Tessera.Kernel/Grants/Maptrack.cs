@@ -1,3 +1,4 @@
+using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -11,7 +12,7 @@ namespace Tessera.Kernel.Grants;
 /// holds whatever is in the domain's page tables.
 /// </summary>
 /// <remarks>Under the domain's lock, as its hypercalls are.</remarks>
-internal sealed class Maptrack(Domain domain)
+internal sealed class Maptrack(DomainId domain, DomainMemory memory, IGuestMachine guestMachine, IDomainMmu mmu)
 {
     /// <summary>Mappings a domain may hold.</summary>
     public const int MaxHandles = 8192;
@@ -41,13 +42,13 @@ internal sealed class Maptrack(Domain domain)
         GrantStatus status = GrantStatus.Okay;
         if ((flags & GrantMapFlags.DeviceMap) != 0)
         {
-            status = table.TryPin(domain.Id.Value, reference, isReadOnly, GrantUse.Map, out mapping.DevicePin);
+            status = table.TryPin(domain.Value, reference, isReadOnly, GrantUse.Map, out mapping.DevicePin);
             mapping.HasDevice = status == GrantStatus.Okay;
         }
 
         if (status == GrantStatus.Okay && (flags & GrantMapFlags.HostMap) != 0)
         {
-            status = table.TryPin(domain.Id.Value, reference, isReadOnly, GrantUse.Map, out mapping.HostPin);
+            status = table.TryPin(domain.Value, reference, isReadOnly, GrantUse.Map, out mapping.HostPin);
             mapping.HasHost = status == GrantStatus.Okay;
             if (mapping.HasHost)
             {
@@ -118,32 +119,32 @@ internal sealed class Maptrack(Domain domain)
     }
 
     // A domain that maps its own grant maps its own frame.
-    private bool IsForeign(in GrantPin pin) => pin.Memory != domain.Memory;
+    private bool IsForeign(in GrantPin pin) => pin.Memory != memory;
 
-    private Mfn FrameOf(int index, in GrantPin pin) => IsForeign(in pin) ? domain.Memory.ForeignFrame(index) : pin.Frame;
+    private Mfn FrameOf(int index, in GrantPin pin) => IsForeign(in pin) ? memory.ForeignFrame(index) : pin.Frame;
 
     private unsafe GrantStatus Show(int index)
     {
         ref readonly GrantPin pin = ref _mappings[index].HostPin;
         if (!IsForeign(in pin))
             return GrantStatus.Okay;
-        if (domain.GuestMachine is not IShowsForeignFrames machine)
+        if (guestMachine is not IShowsForeignFrames machine)
             return GrantStatus.GeneralError;
         // SAFETY: the pin keeps the page mapped, and the region goes before the pin is given back, with its mapping or with the machine.
-        MemoryRegion region = new(domain.Memory.ForeignFrame(index), 1, (nint)pin.Address, pin.IsReadOnly);
+        MemoryRegion region = new(memory.ForeignFrame(index), 1, (nint)pin.Address, pin.IsReadOnly);
         return machine.TryShow(region) ? GrantStatus.Okay : GrantStatus.NoSpace;
     }
 
     private void Hide(int index)
     {
         if (IsForeign(in _mappings[index].HostPin))
-            ((IShowsForeignFrames)domain.GuestMachine).Hide(domain.Memory.ForeignFrame(index));
+            ((IShowsForeignFrames)guestMachine).Hide(memory.ForeignFrame(index));
     }
 
     private GrantStatus MapHost(int vcpu, int index, GrantMapFlags flags, ulong hostAddress)
     {
         ref readonly GrantPin pin = ref _mappings[index].HostPin;
-        if (domain.Mmu is not IMapsForeignFrames mmu || !TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress))
+        if (mmu is not IMapsForeignFrames mapper || !TryFindEntry(vcpu, flags, hostAddress, out ulong entryAddress))
             return GrantStatus.GeneralError;
         GrantStatus shown = Show(index);
         if (shown != GrantStatus.Okay)
@@ -151,7 +152,7 @@ internal sealed class Maptrack(Domain domain)
         uint available = (uint)flags >> AvailableShift;
         ulong entry = FrameOf(index, in pin).Address | Present | User | AccessedDirty | (pin.IsReadOnly ? 0 : Writable)
             | ((ulong)(available & ((1 << LowAvailableBits) - 1)) << 9) | ((ulong)((available >> LowAvailableBits) & HighAvailableMask) << 52);
-        if (mmu.MapForeign(entryAddress, entry) == XenErrno.Success)
+        if (mapper.MapForeign(entryAddress, entry) == XenErrno.Success)
             return GrantStatus.Okay;
         Hide(index);
         return GrantStatus.GeneralError;
@@ -163,19 +164,19 @@ internal sealed class Maptrack(Domain domain)
         ulong source = 0;
         // Xen replaces linear mappings only.
         if (replacement != 0 && ((mapping.Flags & GrantMapFlags.ContainsPte) != 0
-            || !domain.Mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
+            || !mmu.FindEntry(vcpu, new VirtualAddress(replacement), out source)))
             return GrantStatus.GeneralError;
         if (!TryFindEntry(vcpu, mapping.Flags, hostAddress, out ulong entryAddress))
             return GrantStatus.GeneralError;
         Mfn frame = FrameOf(index, in mapping.HostPin);
-        XenErrno error = ((IMapsForeignFrames)domain.Mmu).UnmapForeign(entryAddress, frame, !mapping.HostPin.IsReadOnly, source);
+        XenErrno error = ((IMapsForeignFrames)mmu).UnmapForeign(entryAddress, frame, !mapping.HostPin.IsReadOnly, source);
         return error == XenErrno.Success ? GrantStatus.Okay : GrantStatus.GeneralError;
     }
 
     private bool TryFindEntry(int vcpu, GrantMapFlags flags, ulong hostAddress, out ulong entryAddress)
     {
         entryAddress = hostAddress;
-        return (flags & GrantMapFlags.ContainsPte) != 0 || domain.Mmu.FindEntry(vcpu, new VirtualAddress(hostAddress), out entryAddress);
+        return (flags & GrantMapFlags.ContainsPte) != 0 || mmu.FindEntry(vcpu, new VirtualAddress(hostAddress), out entryAddress);
     }
 
     private static void DropDevice(ref Mapping mapping)

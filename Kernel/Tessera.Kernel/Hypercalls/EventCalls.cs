@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Events;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
@@ -5,7 +6,7 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Hypercalls;
 
 /// <summary>event_channel_op (public/event_channel.h), 2-level ABI; the FIFO ABI's calls answer -ENOSYS, which selects it.</summary>
-internal sealed class EventCalls(Machine machine)
+internal sealed class EventCalls(IHypercallHost host)
 {
     /// <summary>event_channel_op(command, argument).</summary>
     public long Operation(ref HypercallCall call)
@@ -80,7 +81,7 @@ internal sealed class EventCalls(Machine machine)
     {
         if (!call.TryRead(call.A1, out InterdomainRequest request))
             return Fault;
-        Domain? remote = request.Domain == DomainIds.Self ? call.Domain : machine.FindDomain(new DomainId(request.Domain));
+        EventChannels? remote = request.Domain == DomainIds.Self ? events : host.FindDomain(new DomainId(request.Domain))?.Events;
         if (remote is null)
             return HypercallCall.Error(XenErrno.ESRCH);
         XenErrno error = events.BindInterdomain(remote, Port(request.RemotePort), out int port);

@@ -1,5 +1,5 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Grants;
-using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -50,10 +50,6 @@ internal static class GrantCalls
     /// <summary>Whether a domain number means the caller.</summary>
     public static bool IsSelf(ref HypercallCall call, ushort domain) => domain == DomainIds.Self || domain == call.Domain.Id.Value;
 
-    /// <summary>The table of a live domain; null for numbers that are none.</summary>
-    public static GrantTable? FindTable(ref HypercallCall call, ushort domain) =>
-        IsSelf(ref call, domain) ? call.Domain.Grants : call.Domain.Machine.FindDomain(new DomainId(domain))?.Grants;
-
     /// <summary>Runs an array of operations, each with a status of its own; goes on later when others wait.</summary>
     private static long EachOperation(ref HypercallCall call, int size, GrantOperation operation)
     {
@@ -77,7 +73,7 @@ internal static class GrantCalls
 
     /// <summary>What may be known of another domain: that it is not the caller's business, or that there is none.</summary>
     private static GrantStatus StatusOf(ref HypercallCall call, ushort domain) =>
-        IsSelf(ref call, domain) ? GrantStatus.Okay : FindTable(ref call, domain) is null ? GrantStatus.BadDomain : GrantStatus.PermissionDenied;
+        IsSelf(ref call, domain) ? GrantStatus.Okay : call.Domain.Grants.Find(domain) is null ? GrantStatus.BadDomain : GrantStatus.PermissionDenied;
 
     private static long SetVersion(ref HypercallCall call)
     {
@@ -92,7 +88,7 @@ internal static class GrantCalls
         if (!call.TryRead(call.A1, out VersionQuery query))
             return HypercallCall.Error(XenErrno.EFAULT);
         if (!IsSelf(ref call, query.Domain))
-            return HypercallCall.Error(FindTable(ref call, query.Domain) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+            return HypercallCall.Error(call.Domain.Grants.Find(query.Domain) is null ? XenErrno.ESRCH : XenErrno.EPERM);
         return call.TryWrite(call.A1, query with { Version = (uint)call.Domain.Grants.Version }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 

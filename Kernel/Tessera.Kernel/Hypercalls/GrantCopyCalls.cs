@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
@@ -48,7 +49,7 @@ internal static unsafe class GrantCopyCalls
     {
         if (isGrant)
         {
-            if (GrantCalls.FindTable(ref call, domain) is not GrantTable table)
+            if (call.Domain.Grants.Find(domain) is not GrantTable table)
                 return GrantStatus.BadDomain;
             GrantStatus status = table.TryPin(call.Domain.Id.Value, (uint)number, isReadOnly, GrantUse.Copy, out side.Pin);
             if (status != GrantStatus.Okay)

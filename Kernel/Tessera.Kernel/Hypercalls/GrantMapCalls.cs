@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Grants;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
@@ -18,7 +19,7 @@ internal static class GrantMapCalls
         GrantMapFlags flags = (GrantMapFlags)request.Flags;
         if ((flags & (GrantMapFlags.DeviceMap | GrantMapFlags.HostMap)) == 0)
             status = GrantStatus.BadGntref;
-        else if (request.Domain != DomainIds.Self && GrantCalls.FindTable(ref call, request.Domain) is GrantTable table)
+        else if (request.Domain != DomainIds.Self && call.Domain.Grants.Find(request.Domain) is GrantTable table)
             status = call.Domain.Mappings.Map(call.Vcpu.Index, table, request.Reference, flags, request.HostAddress, out handle, out deviceAddress);
         MapRequest answer = request with { Status = (short)status };
         if (status == GrantStatus.Okay)

@@ -1,4 +1,4 @@
-using Tessera.Kernel.Traps;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 
 namespace Tessera.Kernel.Hypercalls;
@@ -7,7 +7,7 @@ namespace Tessera.Kernel.Hypercalls;
 internal struct HypercallCall
 {
     public Vcpu Vcpu;
-    public PhysicalCpu Pcpu;
+    public IPcpu Pcpu;
     public int Number;
     public ulong A0;
     public ulong A1;

@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using Tessera.Kernel.Traps;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
@@ -12,7 +12,7 @@ internal sealed class HypercallTable
 {
     private readonly HypercallHandler?[] _handlers = new HypercallHandler?[TrapCounters.Hypercalls];
 
-    public HypercallTable(Machine machine)
+    public HypercallTable(IHypercallHost host)
     {
         Set(Hypercall.SetTrapTable, TrapOps.SetTrapTable);
         Set(Hypercall.StackSwitch, TrapOps.StackSwitch);
@@ -29,7 +29,7 @@ internal sealed class HypercallTable
         Set(Hypercall.MmuUpdate, MmuCalls.MmuUpdate);
         Set(Hypercall.UpdateVaMapping, MmuCalls.UpdateVaMapping);
         Set(Hypercall.MmuextOp, MmuCalls.MmuExtended);
-        Set(Hypercall.MemoryOp, MemoryCalls.Operation);
+        Set(Hypercall.MemoryOp, new MemoryCalls(host).Operation);
         Set(Hypercall.Multicall, Multicall);
         Set(Hypercall.SetTimerOp, TimeCalls.SetTimer);
         Set(Hypercall.VcpuOp, TimeCalls.VcpuOperation);
@@ -40,14 +40,14 @@ internal sealed class HypercallTable
         Set(Hypercall.GrantTableOp, GrantCalls.Operation);
         Set(Hypercall.SchedOp, SchedCalls.Operation);
         Set(Hypercall.SchedOpCompat, SchedCalls.Compat);
-        Set(Hypercall.EventChannelOp, new EventCalls(machine).Operation);
+        Set(Hypercall.EventChannelOp, new EventCalls(host).Operation);
     }
 
     /// <summary>Runs the hypercall that a vCPU in kernel mode asked for with its registers.</summary>
     /// <param name="vcpu">The vCPU.</param>
     /// <param name="pcpu">Where it runs.</param>
     /// <param name="instructionBytes">How long the instruction was that it came by: a call that goes on later is made by it again.</param>
-    public TrapOutcome Run(Vcpu vcpu, PhysicalCpu pcpu, int instructionBytes)
+    public TrapOutcome Run(Vcpu vcpu, IPcpu pcpu, int instructionBytes)
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
         HypercallCall call = new()

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Memory;
@@ -7,13 +8,18 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Hypercalls;
 
 /// <summary>memory_op: what a domain may learn and change of its own memory (public/memory.h).</summary>
-internal static class MemoryCalls
+internal sealed class MemoryCalls
 {
     private const int CommandBits = 6; // the start extent of a continued call stands above
     private const uint RamType = 1;
 
+    private readonly IHypercallHost _host;
+    private readonly Func<Domain, Mfn, Mfn> _take;
+
+    public MemoryCalls(IHypercallHost host) => (_host, _take) = (host, Take);
+
     /// <summary>memory_op(command, argument).</summary>
-    public static long Operation(ref HypercallCall call)
+    public long Operation(ref HypercallCall call)
     {
         DomainMemory memory = call.Domain.Memory;
         switch ((MemoryOp)(call.A0 & ((1 << CommandBits) - 1)))
@@ -33,20 +39,20 @@ internal static class MemoryCalls
             case MemoryOp.DecreaseReservation:
                 return Reservation(ref call, GiveBack);
             case MemoryOp.PopulatePhysmap or MemoryOp.IncreaseReservation:
-                return Reservation(ref call, Take);
+                return Reservation(ref call, _take);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
     }
 
     /// <summary>An answer that the caller may have of itself alone.</summary>
-    private static long OfItself(ref HypercallCall call, long answer)
+    private long OfItself(ref HypercallCall call, long answer)
     {
         if (!call.TryRead(call.A1, out ushort domain))
             return HypercallCall.Error(XenErrno.EFAULT);
         if (domain == DomainIds.Self || domain == call.Domain.Id.Value)
             return answer;
-        return HypercallCall.Error(call.Domain.Machine.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+        return HypercallCall.Error(_host.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
     }
 
     /// <summary>memory_map: one range of RAM, if there is room for it.</summary>
@@ -65,7 +71,7 @@ internal static class MemoryCalls
     }
 
     /// <summary>Walks the extents of a reservation; answers how many were done, and goes on later when others wait.</summary>
-    private static long Reservation(ref HypercallCall call, Func<Domain, Mfn, Mfn> step)
+    private long Reservation(ref HypercallCall call, Func<Domain, Mfn, Mfn> step)
     {
         if (!call.TryRead(call.A1, out Extents request))
             return HypercallCall.Error(XenErrno.EFAULT);
@@ -85,7 +91,7 @@ internal static class MemoryCalls
             if (!call.TryRead(address, out ulong number))
                 return (long)index;
             Mfn result = step(call.Domain, new Mfn((long)(number & (ulong.MaxValue >> 13))));
-            if (result == Mfn.None || (result.Value >= 0 && step == Take && !call.TryWrite(address, (ulong)result.Value)))
+            if (result == Mfn.None || (result.Value >= 0 && step == _take && !call.TryWrite(address, (ulong)result.Value)))
                 return (long)index;
         }
 
@@ -112,9 +118,9 @@ internal static class MemoryCalls
     }
 
     /// <summary>A frame comes back as the pseudo-physical frame asked for, when the memory policy grants it.</summary>
-    private static Mfn Take(Domain domain, Mfn wanted)
+    private Mfn Take(Domain domain, Mfn wanted)
     {
-        if (domain.Ballooned.Count == 0 || domain.Machine.FramesToGrant(domain, 1) == 0)
+        if (domain.Ballooned.Count == 0 || _host.FramesToGrant(domain, 1) == 0)
             return Mfn.None;
         Mfn frame = domain.Ballooned.Pop();
         _ = domain.Frames.DropType(frame);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Xen;
@@ -116,11 +117,11 @@ internal static class MmuCalls
         if (command == MmuExtOp.NewBaseptr)
         {
             vcpu.Cpu.State.Root = vcpu.Domain.Mmu.Root(vcpu.Index, userMode: false);
-            vcpu.Domain.FastPath?.OnKernelRoot(vcpu);
+            vcpu.Accelerator?.RootChanged(userMode: false);
         }
         else if (command == MmuExtOp.NewUserBaseptr)
         {
-            vcpu.Domain.FastPath?.OnUserRoot(vcpu);
+            vcpu.Accelerator?.RootChanged(userMode: true);
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
-using Tessera.Kernel.Traps;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Events;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -8,8 +9,6 @@ namespace Tessera.Kernel.Hypercalls;
 /// <summary>sched_op: yield, block, poll, shut down (public/sched.h).</summary>
 internal static class SchedCalls
 {
-    private const int MaxPorts = 128;
-
     /// <summary>sched_op_compat(command, argument): the older numbers.</summary>
     public static long Compat(ref HypercallCall call) => (SchedOp)call.A0 switch
     {
@@ -28,7 +27,7 @@ internal static class SchedCalls
                 call.Outcome = TrapOutcome.Reschedule;
                 return 0;
             case SchedOp.Block:
-                call.Vcpu.EventsMasked = false;
+                call.Vcpu.Context.Info.EventsMasked = false;
                 Block(ref call);
                 return 0;
             case SchedOp.Poll:
@@ -55,9 +54,9 @@ internal static class SchedCalls
     private static void Block(ref HypercallCall call)
     {
         Vcpu vcpu = call.Vcpu;
-        Machine machine = call.Domain.Machine;
-        machine.Core.PrepareToSleep(vcpu.Schedulable);
-        if ((vcpu.UpcallPending && !vcpu.EventsMasked) || !machine.Core.Sleep(vcpu.Schedulable, machine.Clock.Now))
+        IVcpuHost host = call.Domain.Host;
+        host.Core.PrepareToSleep(vcpu.Schedulable);
+        if (vcpu.Context.Info.IsEventDue || !host.Core.Sleep(vcpu.Schedulable, host.Clock.Now))
             return;
         vcpu.WentToSleep = true;
         call.Outcome = TrapOutcome.Reschedule;
@@ -67,20 +66,20 @@ internal static class SchedCalls
     {
         if (!call.TryRead(call.A1, out PollRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (request.Count > MaxPorts)
+        if (request.Count > EventTarget.MaxPolled)
             return HypercallCall.Error(XenErrno.EINVAL);
-        Span<uint> ports = stackalloc uint[MaxPorts];
+        Span<uint> ports = stackalloc uint[EventTarget.MaxPolled];
         ports = ports[..(int)request.Count];
         if (!call.Domain.Guest.TryRead(call.Vcpu.Index, userMode: false, request.Ports, MemoryMarshal.AsBytes(ports)))
             return HypercallCall.Error(XenErrno.EFAULT);
         Vcpu vcpu = call.Vcpu;
-        Machine machine = call.Domain.Machine;
-        machine.Core.PrepareToSleep(vcpu.Schedulable);
-        vcpu.BeginPoll(ports);
-        bool ready = vcpu.UpcallPending && !vcpu.EventsMasked;
+        IVcpuHost host = call.Domain.Host;
+        host.Core.PrepareToSleep(vcpu.Schedulable);
+        vcpu.Events.BeginPoll(ports);
+        bool ready = vcpu.Context.Info.IsEventDue;
         foreach (uint port in ports)
         {
-            if (port >= Events.EventChannels.MaxPorts)
+            if (port >= EventChannels.MaxPorts)
             {
                 vcpu.EndPoll();
                 return HypercallCall.Error(XenErrno.EINVAL);
@@ -89,14 +88,14 @@ internal static class SchedCalls
             ready |= call.Domain.Shared.IsPending((int)port);
         }
 
-        if (ready || !machine.Core.Sleep(vcpu.Schedulable, machine.Clock.Now))
+        if (ready || !host.Core.Sleep(vcpu.Schedulable, host.Clock.Now))
         {
             vcpu.EndPoll();
             return 0;
         }
 
         if (request.Timeout != 0)
-            machine.ArmTimer(vcpu, vcpu.PollTimeout, new Nanoseconds((long)Math.Min(request.Timeout, long.MaxValue)));
+            host.Arm(vcpu, vcpu.PollTimeout, new Nanoseconds((long)Math.Min(request.Timeout, long.MaxValue)));
         vcpu.WentToSleep = true;
         call.Outcome = TrapOutcome.Reschedule;
         return 0;

@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using Tessera.Kernel.Memory;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
@@ -36,8 +36,8 @@ internal static class SegmentOps
         }
 
         Vcpu vcpu = call.Vcpu;
-        Mfn[] old = vcpu.GdtFrames;
-        (vcpu.GdtFrames, vcpu.GdtEntries) = (frames, (int)entries);
+        Mfn[] old = vcpu.Context.GdtFrames;
+        (vcpu.Context.GdtFrames, vcpu.Context.GdtEntries) = (frames, (int)entries);
         Load(vcpu);
         Release(ref call, old);
         return 0;
@@ -62,8 +62,8 @@ internal static class SegmentOps
         }
 
         Vcpu vcpu = call.Vcpu;
-        Mfn[] old = vcpu.LdtFrames;
-        (vcpu.LdtFrames, vcpu.LdtEntries) = (frames, entries);
+        Mfn[] old = vcpu.Context.LdtFrames;
+        (vcpu.Context.LdtFrames, vcpu.Context.LdtEntries) = (frames, entries);
         Load(vcpu);
         Release(ref call, old);
         return XenErrno.Success;
@@ -82,7 +82,7 @@ internal static class SegmentOps
             state.Gs = (ushort)((value & 0xFFFC) == 0 ? value & 0xFFFF : (value & 0xFFFF) | 3);
             if (!TryBaseOf(ref call, state.Gs, out ulong segmentBase))
                 state.Gs = 0;
-            call.Vcpu.GsBaseUser = segmentBase;
+            call.Vcpu.Context.GsBaseUser = segmentBase;
             return 0;
         }
 
@@ -94,7 +94,7 @@ internal static class SegmentOps
                 state.FsBase = value;
                 return 0;
             case SegmentBase.GsUser:
-                call.Vcpu.GsBaseUser = value;
+                call.Vcpu.Context.GsBaseUser = value;
                 return 0;
             case SegmentBase.GsKernel:
                 state.GsBase = value;
@@ -107,11 +107,10 @@ internal static class SegmentOps
     /// <summary>The domain is dead: its tables stop being descriptor frames.</summary>
     public static void ReleaseAll(Vcpu vcpu)
     {
-        foreach (Mfn frame in vcpu.GdtFrames)
+        PvContext context = vcpu.Context;
+        foreach (Mfn frame in (ReadOnlySpan<Mfn>)[.. context.GdtFrames, .. context.LdtFrames])
             vcpu.Domain.Mmu.ReleaseDescriptorFrame(frame);
-        foreach (Mfn frame in vcpu.LdtFrames)
-            vcpu.Domain.Mmu.ReleaseDescriptorFrame(frame);
-        (vcpu.GdtFrames, vcpu.LdtFrames) = ([], []);
+        (context.GdtFrames, context.LdtFrames) = ([], []);
     }
 
     /// <summary>Whether a selector names a 32-bit (or 16-bit) code segment: the flat one of the VMM, or one of the guest's tables.</summary>
@@ -136,8 +135,8 @@ internal static class SegmentOps
     {
         bool isLdt = (selector & 4) != 0;
         int index = selector >> 3;
-        Mfn[] frames = isLdt ? vcpu.LdtFrames : vcpu.GdtFrames;
-        bool found = index < (isLdt ? vcpu.LdtEntries : vcpu.GdtEntries);
+        Mfn[] frames = isLdt ? vcpu.Context.LdtFrames : vcpu.Context.GdtFrames;
+        bool found = index < (isLdt ? vcpu.Context.LdtEntries : vcpu.Context.GdtEntries);
         descriptor = found ? MemoryMarshal.Cast<byte, ulong>(vcpu.Domain.Memory.Frame(frames[index / DescriptorsPerFrame]))[index % DescriptorsPerFrame] : 0;
         return found;
     }
@@ -154,7 +153,11 @@ internal static class SegmentOps
         return (descriptor & (1UL << 47)) != 0;
     }
 
-    private static void Load(Vcpu vcpu) => vcpu.Cpu.SetDescriptorTables(new GuestDescriptorTables(vcpu.GdtFrames, vcpu.GdtEntries, vcpu.LdtFrames, vcpu.LdtEntries));
+    private static void Load(Vcpu vcpu)
+    {
+        PvContext context = vcpu.Context;
+        vcpu.Cpu.SetDescriptorTables(new GuestDescriptorTables(context.GdtFrames, context.GdtEntries, context.LdtFrames, context.LdtEntries));
+    }
 
     private static void Release(ref HypercallCall call, ReadOnlySpan<Mfn> frames)
     {

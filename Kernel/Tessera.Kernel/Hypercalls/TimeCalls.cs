@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Memory;
@@ -17,7 +18,7 @@ internal static unsafe class TimeCalls
         if (call.A0 == 0)
             TimerQueue.Disarm(call.Vcpu.Timer);
         else
-            call.Domain.Machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, Instant(call.A0));
+            call.Domain.Host.Arm(call.Vcpu, call.Vcpu.Timer, Instant(call.A0));
         return 0;
     }
 
@@ -36,13 +37,13 @@ internal static unsafe class TimeCalls
             case VcpuOp.Up:
                 return 0;
             case VcpuOp.GetRunstateInfo:
-                return VcpuTimes.WriteRunstate(vcpu, call.A2) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+                return vcpu.TryWriteRunstate(call.A2) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case VcpuOp.RegisterRunstateMemoryArea:
                 if (!call.TryRead(call.A2, out ulong area))
                     return HypercallCall.Error(XenErrno.EFAULT);
-                if (area != 0 && !VcpuTimes.WriteRunstate(vcpu, area))
+                if (area != 0 && !vcpu.TryWriteRunstate(area))
                     return HypercallCall.Error(XenErrno.EFAULT);
-                vcpu.RunstateArea = area;
+                vcpu.Context.RunstateArea = area;
                 return 0;
             case VcpuOp.StopPeriodicTimer or VcpuOp.StopSingleshotTimer:
                 if (ReferenceEquals(vcpu, call.Vcpu))
@@ -57,10 +58,18 @@ internal static unsafe class TimeCalls
             case VcpuOp.RegisterVcpuTimeMemoryArea:
                 if (!call.TryRead(call.A2, out ulong timeArea))
                     return HypercallCall.Error(XenErrno.EFAULT);
-                return timeArea == 0 || call.Domain.Machine.Times.WriteArea(vcpu, timeArea) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+                return timeArea == 0 || TryWriteTime(vcpu, timeArea) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
+    }
+
+    /// <summary>Fills a time area in the guest's memory, for its user space.</summary>
+    private static bool TryWriteTime(Vcpu vcpu, ulong address)
+    {
+        Span<byte> area = stackalloc byte[VcpuTimeInfo.Size];
+        vcpu.Domain.Host.Clock.FillTimeInfo(area, vcpu.CounterShift);
+        return vcpu.Domain.Guest.TryWrite(vcpu.Index, userMode: false, address, area);
     }
 
     private static Nanoseconds Instant(ulong value) => new((long)Math.Min(value, long.MaxValue));
@@ -72,8 +81,8 @@ internal static unsafe class TimeCalls
         if (Instant(period) < ShortestPeriod)
             return HypercallCall.Error(XenErrno.EINVAL);
         call.Vcpu.Period = Instant(period);
-        Machine machine = call.Domain.Machine;
-        machine.ArmTimer(call.Vcpu, call.Vcpu.PeriodicTimer, machine.Clock.Now + call.Vcpu.Period);
+        IVcpuHost host = call.Domain.Host;
+        host.Arm(call.Vcpu, call.Vcpu.PeriodicTimer, host.Clock.Now + call.Vcpu.Period);
         return 0;
     }
 
@@ -81,10 +90,10 @@ internal static unsafe class TimeCalls
     {
         if (!call.TryRead(call.A2, out Singleshot request))
             return HypercallCall.Error(XenErrno.EFAULT);
-        Machine machine = call.Domain.Machine;
-        if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && Instant(request.Timeout) < machine.Clock.Now)
+        IVcpuHost host = call.Domain.Host;
+        if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && Instant(request.Timeout) < host.Clock.Now)
             return -ETime;
-        machine.ArmTimer(call.Vcpu, call.Vcpu.Timer, Instant(request.Timeout));
+        host.Arm(call.Vcpu, call.Vcpu.Timer, Instant(request.Timeout));
         return 0;
     }
 
@@ -93,13 +102,13 @@ internal static unsafe class TimeCalls
     {
         if (!call.TryRead(call.A2, out InfoRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (request.Offset > 4096 - VcpuInfo.Size || (request.Offset & 7) != 0 || vcpu.InfoFrame != Mfn.None)
+        if (request.Offset > 4096 - VcpuInfo.Size || (request.Offset & 7) != 0 || vcpu.Context.Info.Frame != Mfn.None)
             return HypercallCall.Error(XenErrno.EINVAL);
         Mfn frame = new((long)(request.Frame & long.MaxValue));
         if (!call.Domain.Memory.Has(frame) || !call.Domain.Writes.TryBegin(frame))
             return HypercallCall.Error(XenErrno.EINVAL);
         // SAFETY: the frame is the domain's own and writes to it end with the domain; the structure lies inside it.
-        vcpu.MoveInfo(call.Domain.Writes.Page(frame) + request.Offset, frame);
+        vcpu.Context.Info.Move(call.Domain.Writes.Page(frame) + request.Offset, frame);
         return 0;
     }
 

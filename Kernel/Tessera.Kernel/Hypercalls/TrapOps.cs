@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using Tessera.Kernel.Traps;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
@@ -18,7 +18,7 @@ internal static class TrapOps
     /// <summary>set_trap_table(entries ending with a zero address); none clears the table.</summary>
     public static long SetTrapTable(ref HypercallCall call)
     {
-        TrapGate[] table = call.Vcpu.TrapTable;
+        TrapGate[] table = call.Vcpu.Context.TrapTable;
         if (call.A0 == 0)
         {
             Array.Clear(table);
@@ -43,7 +43,7 @@ internal static class TrapOps
     /// <summary>stack_switch(ss, sp): the kernel stack for traps from user mode.</summary>
     public static long StackSwitch(ref HypercallCall call)
     {
-        call.Vcpu.KernelStack = call.A1;
+        call.Vcpu.Context.KernelStack = call.A1;
         return 0;
     }
 
@@ -59,7 +59,7 @@ internal static class TrapOps
     private static void SetCallback(Vcpu vcpu, CallbackType type, ulong address)
     {
         if (new VirtualAddress(address).IsCanonical)
-            vcpu.Callbacks[(int)type] = address;
+            vcpu.Context.Callbacks[(int)type] = address;
     }
 
     /// <summary>callback_op(register or unregister, descriptor).</summary>
@@ -79,8 +79,8 @@ internal static class TrapOps
         switch ((CallbackType)request.Type)
         {
             case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter or CallbackType.Nmi:
-                call.Vcpu.Callbacks[request.Type] = request.Address;
-                call.Vcpu.CallbackMasksEvents[request.Type] = (request.Flags & (ushort)CallbackFlags.MaskEvents) != 0;
+                call.Vcpu.Context.Callbacks[request.Type] = request.Address;
+                call.Vcpu.Context.CallbackMasksEvents[request.Type] = (request.Flags & (ushort)CallbackFlags.MaskEvents) != 0;
                 return 0;
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
@@ -94,7 +94,7 @@ internal static class TrapOps
         switch ((CallbackType)(ushort)request)
         {
             case CallbackType.Nmi:
-                call.Vcpu.Callbacks[(int)CallbackType.Nmi] = 0;
+                call.Vcpu.Context.Callbacks[(int)CallbackType.Nmi] = 0;
                 return 0;
             case CallbackType.Event or CallbackType.Failsafe or CallbackType.Syscall or CallbackType.Syscall32 or CallbackType.Sysenter:
                 return HypercallCall.Error(XenErrno.EINVAL);
@@ -151,12 +151,12 @@ internal static class TrapOps
         state.Ss = (ushort)(frame[IretFrame.Ss / 8] | 3);
         state.Is32Bit = toUser && state.Cs != FlatSelectors.Code64 && SegmentOps.Is32BitCode(vcpu, state.Cs);
         if (call.Domain.ArchitecturalIopl)
-            vcpu.IoPrivilege = (int)(flags >> IoPrivilegeShift) & PortAccess.MaxLevel;
+            vcpu.Context.IoPrivilege = (int)(flags >> IoPrivilegeShift) & PortAccess.MaxLevel;
         state.Rflags = (flags & KnownFlags & ~ForbiddenFlags) | InterruptFlag | 2;
         if ((frame[IretFrame.Flags / 8] & IretFrame.InSyscall) == 0)
             (state.R11, state.Rcx) = (frame[IretFrame.R11 / 8], frame[IretFrame.Rcx / 8]);
         state.Rax = frame[IretFrame.Rax / 8];
-        vcpu.EventsMasked = (flags & InterruptFlag) == 0;
+        vcpu.Context.Info.EventsMasked = (flags & InterruptFlag) == 0;
         vcpu.SwitchMode(toUser);
         call.KeepsRegisters = true;
         return 0;

@@ -1,4 +1,4 @@
-using Tessera.Kernel.Traps;
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -88,14 +88,14 @@ internal static class VersionCalls
                     return HypercallCall.Error(XenErrno.EFAULT);
                 if (level > PortAccess.MaxLevel)
                     return HypercallCall.Error(XenErrno.EINVAL);
-                call.Vcpu.IoPrivilege = (int)level;
+                call.Vcpu.Context.IoPrivilege = (int)level;
                 return 0;
             case PhysdevOp.SetIobitmap:
                 if (!call.TryRead(call.A1, out IoBitmapRequest bitmap))
                     return HypercallCall.Error(XenErrno.EFAULT);
                 if (bitmap.Ports > PortAccess.Ports)
                     return HypercallCall.Error(XenErrno.EINVAL);
-                (call.Vcpu.IoBitmap, call.Vcpu.IoBitmapPorts) = (bitmap.Address, bitmap.Ports);
+                (call.Vcpu.Context.IoBitmap, call.Vcpu.Context.IoBitmapPorts) = (bitmap.Address, bitmap.Ports);
                 return 0;
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);

@@ -1,6 +1,4 @@
-using Tessera.Kernel.Building;
-using Tessera.Kernel.FastPath;
-using Tessera.Kernel.Hypercalls;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -8,7 +6,7 @@ using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
 using Tessera.Sdk.Xen;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <content>How domains come and go.</content>
 public sealed partial class Machine
@@ -35,7 +33,9 @@ public sealed partial class Machine
                 id = NextId(configuration.Name);
             }
 
-            Domain built = Build(id, configuration);
+            MemoryRequest request = Request(id, configuration);
+            AssignFrames(request, configuration);
+            Domain built = _factory.Build(request, configuration, Admit);
             lock (_gate)
                 _domains.Add(built);
             _byId[id] = built;
@@ -65,21 +65,7 @@ public sealed partial class Machine
         {
             if (!domain.TryMarkDestroyed())
                 return;
-            domain.Events.Close();
-            domain.Console.Close();
-            domain.Store?.Close();
-            Store.Release(domain.Id);
-            ReleaseAccounts(domain);
-            foreach (Vcpu vcpu in domain.Vcpus)
-                vcpu.Cpu.Dispose();
-            domain.Writes.Close();
-            domain.GuestMachine.Dispose();
-            domain.FastPath?.Dispose();
-            domain.Mappings.ReleaseAll();
-            // What others still use of its memory stays until they have let go of it; the rest goes back to the host now.
-            if (!domain.Grants.Close(() => FreeFrames(domain)))
-                domain.Memory.DiscardExcept(domain.Grants);
-            domain.Grants.LetGo();
+            _factory.Release(domain);
         }
 
         _ = _byId.TryRemove(new KeyValuePair<DomainId, Domain>(domain.Id, domain));
@@ -92,62 +78,10 @@ public sealed partial class Machine
     // Without the gate: hypercalls look up.
     internal Domain? FindDomain(DomainId id) => _byId.TryGetValue(id, out Domain? domain) && domain.State != DomainState.Destroyed ? domain : null;
 
-    internal long FramesToGrant(Domain domain, long asked)
+    private void Admit(Vcpu vcpu)
     {
-        lock (_gate)
-            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
-    }
-
-    private static void ReleaseAccounts(Domain domain)
-    {
-        domain.Frames.Watch(null);
-        try
-        {
-            foreach (Vcpu vcpu in domain.Vcpus)
-            {
-                SegmentOps.ReleaseAll(vcpu);
-                if (vcpu.InfoFrame != Mfn.None)
-                    domain.Writes.End(vcpu.InfoFrame);
-            }
-
-            foreach (Mfn frame in domain.Ballooned)
-                _ = domain.Frames.DropType(frame);
-            foreach (Mfn frame in domain.WrittenByVmm)
-                domain.Writes.End(frame);
-            domain.Mmu.Release();
-            domain.FinishMmuWork();
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
-        {
-            FoundFalseAccounts(domain, exception);
-        }
-    }
-
-    // Nothing is pinned any more: by now every reference to the domain's frames is its own.
-    private void FreeFrames(Domain domain)
-    {
-        try
-        {
-            domain.HadFalseAccounts |= domain.Grants.HadFalseAccounts;
-            if (!domain.HadFalseAccounts)
-                domain.Frames.RequireIdle();
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
-        {
-            FoundFalseAccounts(domain, exception);
-        }
-
-        domain.Memory.Dispose();
-        Frames.Return(domain.Id);
-    }
-
-    // A guest with fast paths can write its own tables; then they no longer tell what is held. Its frames go back all the same, and those of one that could not, which is a
-    // defect: half a destruction would help nobody.
-    private static void FoundFalseAccounts(Domain domain, Exception exception)
-    {
-        domain.HadFalseAccounts = true;
-        if (domain.FastPath is null)
-            domain.Defect ??= exception;
+        _vcpuOf[vcpu.Schedulable.Id] = vcpu;
+        _ = _errands.Run(() => Core.Add(vcpu.Schedulable, Clock.Now));
     }
 
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
@@ -183,67 +117,5 @@ public sealed partial class Machine
         }
 
         throw new DomainBuildException($"Domain '{name}': all {DomainIds.FirstReserved - 1} numbers of domains are taken. Destroy some.");
-    }
-
-    private Domain Build(DomainId id, DomainConfiguration configuration)
-    {
-        MemoryRequest request = Request(id, configuration);
-        AssignFrames(request, configuration);
-        DomainMemory? memory = null;
-        FastPathMemory? fastMemory = null;
-        IGuestMachine? guestMachine = null;
-        IDomainMmu? mmu = null;
-        Domain? domain = null;
-        try
-        {
-            int fastPages = DomainFastPath.PagesFor(_fastPaths, Engine.Facts, request.Frames, vcpus: 1);
-            memory = new DomainMemory(_arena, request.Frames, Engine.Facts, fastPages);
-            if (fastPages > 0)
-                fastMemory = DomainFastPath.CreateMemory(Engine.Facts, _arena, memory, vcpus: 1);
-            guestMachine = Engine.CreateMachine(new GuestMachineLayout
-            {
-                Name = configuration.Name,
-                Regions = fastMemory is null ? [memory.Region] : [memory.Region, fastMemory.Region],
-                MaxCpus = 1,
-                Time = Virtual?.Time.GuestsOf(id),
-            });
-            FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
-            GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
-            MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
-            mmu = _mmu.Attach(host);
-            domain = new Domain(this, id, configuration with { SchedulerOptions = null }, memory, frames, writes, guestMachine, host, mmu);
-            SchedulableVcpu schedulable = new(new SchedulableDomain(id, configuration.Weight, configuration.SchedulerOptions), 0, configuration.Affinity);
-            Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
-            domain.AddVcpu(vcpu);
-            if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
-            {
-                frames.Watch(fastMemory);
-                domain.FastPath = new DomainFastPath(domain, fastMemory, adopter);
-                vcpu.FastPath = domain.FastPath.Attach(vcpu, interception);
-            }
-
-            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
-            domain.FastPath?.OnKernelRoot(vcpu);
-            _vcpuOf[schedulable.Id] = vcpu;
-            _ = _errands.Run(() => Core.Add(schedulable, Clock.Now));
-            return domain;
-        }
-        catch
-        {
-            foreach (Mfn frame in domain?.WrittenByVmm ?? [])
-                domain!.Writes.End(frame);
-            if (mmu is not null)
-            {
-                mmu.Release();
-                Domain.Finish(mmu);
-            }
-
-            Store.Release(id);
-            guestMachine?.Dispose();
-            fastMemory?.Dispose();
-            memory?.Dispose();
-            Frames.Return(id);
-            throw;
-        }
     }
 }

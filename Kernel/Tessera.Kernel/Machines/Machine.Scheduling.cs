@@ -1,8 +1,9 @@
+using Tessera.Kernel.Domains;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <content>The scheduler: swaps, ejections, and calls into a policy that may hang.</content>
 public sealed partial class Machine
@@ -28,9 +29,6 @@ public sealed partial class Machine
 
         return done ? ejection : Core.Ejections[^1];
     }
-
-    /// <summary>What the policy owes each of a domain's vCPUs while it can run.</summary>
-    public Entitlement EntitlementOf(Domain domain) => Core.EntitlementOf(domain.Vcpus[0].Schedulable);
 
     /// <inheritdoc/>
     void ISchedulerHost.Kick(PcpuId pcpu) => _pcpus[pcpu.Index].Kick();
@@ -68,10 +66,19 @@ public sealed partial class Machine
         }
     }
 
-    /// <summary>A wake from a thread that is no physical CPU's: an idle physical CPU tells the scheduler, or the one where the vCPU last ran.</summary>
-    internal void WakeFromOutside(Vcpu vcpu)
+    /// <inheritdoc/>
+    void IVcpuHost.Wake(Vcpu vcpu, Nanoseconds due)
     {
-        int chosen = vcpu.Pcpu?.Id.Index ?? 0;
+        if (CurrentPcpu is { } pcpu)
+            pcpu.WakeLater(vcpu, due);
+        else
+            WakeFromOutside(vcpu);
+    }
+
+    /// <summary>A wake from a thread that is no physical CPU's: an idle physical CPU tells the scheduler, or the one where the vCPU last ran.</summary>
+    private void WakeFromOutside(Vcpu vcpu)
+    {
+        int chosen = vcpu.Pcpu.Index;
         for (int index = 0; index < _pcpus.Length && !_pcpus[chosen].IsIdle; index++)
         {
             if (_pcpus[index].IsIdle)
@@ -82,7 +89,8 @@ public sealed partial class Machine
             Volatile.Read(ref _pcpus[chosen]).Kick();
     }
 
-    internal void OnDomainEnded(Domain domain)
+    /// <inheritdoc/>
+    void IVcpuHost.Ended(Domain domain)
     {
         if (CurrentPcpu is { } pcpu)
         {

@@ -1,8 +1,7 @@
-using Tessera.Kernel.Building;
 using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
-using Tessera.Kernel.FastPath;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Grants;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Memory;
@@ -16,13 +15,13 @@ using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// A running machine: physical CPUs, frames, the scheduler core and the domains. Everything of a machine hangs off this object; two
 /// machines in one process know nothing of each other.
 /// </summary>
-public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposable
+public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost, IGrantDirectory, IDisposable
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(200);
 
@@ -33,9 +32,8 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
 
     private readonly IReadOnlyList<int> _hostCpus;
     private readonly long _memoryLimitBytes;
-    private readonly IMmuVirtualization _mmu;
     private readonly IMemoryPolicy _memoryPolicy;
-    private readonly FastPathMode _fastPaths;
+    private readonly DomainFactory _factory;
     private readonly PolicyErrands _errands = new("tessera errands");
     private readonly Lock _gate = new();
     private readonly Native.HostArena _arena = new();
@@ -61,8 +59,8 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         Native.TimeSlice.Shorten();
         ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
         // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
-        (_hostCpus, _memoryLimitBytes, _fastPaths) = (configuration.HostCpus, configuration.MemoryLimitBytes, configuration.FastPaths);
-        (Engine, _mmu, _memoryPolicy) = (configuration.Engine, configuration.Mmu, configuration.MemoryPolicy);
+        (_hostCpus, _memoryLimitBytes) = (configuration.HostCpus, configuration.MemoryLimitBytes);
+        (Engine, _memoryPolicy) = (configuration.Engine, configuration.MemoryPolicy);
         (_beforeGuests, Duties) = (configuration.BeforeGuests, configuration.Duties);
         if (configuration.VirtualTime is { } options)
         {
@@ -85,10 +83,23 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         _blockWorker = new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time, duties: Duties);
         _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
-        Times = new VcpuTimes(Clock);
         Frames = new FrameBudget(configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
+        Accounts = new MachineAccounts(this);
+        _factory = new DomainFactory
+        {
+            Host = this,
+            Grants = this,
+            Frames = Frames,
+            Arena = _arena,
+            Engine = Engine,
+            Mmu = configuration.Mmu,
+            FastPaths = configuration.FastPaths,
+            Store = Store,
+            StoreServer = StoreServer,
+            VirtualTime = Virtual?.Time,
+        };
         _pcpus = [.. configuration.HostCpus.Select((hostCpu, index) => new PhysicalCpu(this, new PcpuId(index), hostCpu, new TimerQueue(), new WakeInbox()))];
         _watchClock = Virtual is null ? null : new WatchClock(WatchInterval);
         Core = new SchedulerCore(
@@ -144,6 +155,9 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>What comes from outside into a machine in virtual time; null for one that goes by the host's.</summary>
     public Outside? Outside => Virtual?.Outside;
 
+    /// <summary>What its domains and physical CPUs did.</summary>
+    public MachineAccounts Accounts { get; }
+
     internal ICpuEngine Engine { get; }
 
     internal IThreadDuties? Duties { get; }
@@ -175,11 +189,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
 
     internal MachineClock Clock { get; }
 
-    internal VcpuTimes Times { get; }
-
-    /// <summary>Code of fast paths that some domain has had.</summary>
-    internal System.Collections.Concurrent.ConcurrentDictionary<FastPathPlaces, FastPathCode> FastPathCodes { get; } = new();
-
     internal FrameBudget Frames { get; }
 
     internal CpuidPolicy Cpuid { get; }
@@ -201,12 +210,14 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <summary>Attaches a disk to a domain that runs or is yet to start, and opens its backend, which the disk owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has a disk of this name.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
-    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) => Disk.Attach(Devices, domain, configuration, _blockWorker);
+    public Disk AttachDisk(Domain domain, DiskConfiguration configuration) =>
+        domain.Add(Disk.Attach(Devices, domain.Frontend, configuration, _blockWorker));
 
     /// <summary>Attaches a network interface to a domain that runs or is yet to start, and opens its backend, which the interface owns from now on.</summary>
     /// <exception cref="DeviceException">The domain is gone, or has an interface of this number.</exception>
     /// <exception cref="Sdk.Devices.BackendException">The backend cannot be opened.</exception>
-    public Nic AttachNic(Domain domain, NicConfiguration configuration) => Nic.Attach(Devices, domain, configuration, _networkWorker);
+    public Nic AttachNic(Domain domain, NicConfiguration configuration) =>
+        domain.Add(Nic.Attach(Devices, domain.Frontend, configuration, _networkWorker));
 
     /// <summary>Lets a created domain run.</summary>
     public void Start(Domain domain)
@@ -238,73 +249,6 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
     public void Adjust(Domain domain, int? weight, object? schedulerOptions, CpuSet? affinity) =>
         _ = _errands.Run(() => Core.Adjust(domain.Vcpus[0].Schedulable.Domain, weight, schedulerOptions, affinity, Clock.Now));
-
-    /// <summary>How long a domain's vCPUs ran and waited to run up to now: the cheap part of <see cref="Snapshot(IEnumerable{Domain})"/>, for looking often.</summary>
-    public DomainActivity ActivityOf(Domain domain)
-    {
-        Nanoseconds now = Clock.Now;
-        Nanoseconds running = Nanoseconds.Zero;
-        Nanoseconds waiting = Nanoseconds.Zero;
-        foreach (Vcpu vcpu in domain.Vcpus)
-        {
-            VcpuAccount account = Core.AccountOf(vcpu.Schedulable, now);
-            running += account.CpuTime;
-            waiting += account.WaitTime;
-        }
-
-        return new DomainActivity(now, running, waiting);
-    }
-
-    /// <summary>How often a domain trapped and called up to now, for looking often as well.</summary>
-    /// <returns>All traps, hypercalls among them; and hypercalls.</returns>
-    public static (long Traps, long Hypercalls) CallsOf(Domain domain)
-    {
-        (long traps, long hypercalls) = (0, 0);
-        foreach (Vcpu vcpu in domain.Vcpus)
-        {
-            traps += vcpu.Counters.AllTraps;
-            hypercalls += vcpu.Counters.AllHypercalls;
-        }
-
-        return (traps, hypercalls);
-    }
-
-    /// <summary>The accounts now.</summary>
-    /// <param name="domains">Of which domains, destroyed ones too; null for all that were not destroyed.</param>
-    public MachineSnapshot Snapshot(IEnumerable<Domain>? domains = null)
-    {
-        Nanoseconds now = Clock.Now;
-        return new MachineSnapshot(
-            now,
-            [.. (domains ?? Domains).Select(domain => Snapshot(domain, now))],
-            [.. _pcpus.Select(pcpu => Core.AccountOf(pcpu.Id, now))],
-            Core.DecisionsByPolicy,
-            Core.PolicyName,
-            Core.Ejections,
-            [.. _pcpus.Select(pcpu => pcpu.GuestTime)],
-            [.. _pcpus.Select(pcpu => pcpu.AllocatedBytes)]);
-    }
-
-    /// <summary>A measured window begins: scheduling decisions with their cost, wake latencies, and what disks and interfaces do, count from now on.</summary>
-    public void BeginWindow()
-    {
-        Core.BeginWindow();
-        foreach (Domain domain in Domains)
-        {
-            foreach (Disk disk in domain.Disks)
-                disk.BeginWindow();
-            foreach (Nic nic in domain.Nics)
-                nic.BeginWindow();
-        }
-    }
-
-    /// <summary>Starts recording every scheduling event; one that was going on is dropped.</summary>
-    /// <param name="capacity">How many it keeps before it is cut; 24 bytes each.</param>
-    public void StartRecording(int capacity) => Core.StartRecording(capacity, Clock.Now);
-
-    /// <summary>Ends the recording.</summary>
-    /// <returns>It, in machine time; null when none was going on.</returns>
-    public ScheduleLog? StopRecording() => Core.StopRecording(Clock.Now);
 
     /// <summary>Lets the machine go on, in virtual time, to an instant; everything it does is done on one thread of its own, for which the caller waits.</summary>
     /// <param name="instant">The instant; <see cref="Now"/> is not before it afterwards.</param>
@@ -356,13 +300,30 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
     }
 
     /// <inheritdoc/>
+    Domain? IHypercallHost.FindDomain(DomainId id) => FindDomain(id);
+
+    /// <inheritdoc/>
+    long IHypercallHost.FramesToGrant(Domain domain, long asked)
+    {
+        lock (_gate)
+            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
+    }
+
+    /// <inheritdoc/>
     GrantTable? IGrantDirectory.FindGrants(ushort domain) => FindDomain(new DomainId(domain))?.Grants;
 
     internal Vcpu? FindVcpu(SchedulableVcpu schedulable) => _vcpuOf.GetValueOrDefault(schedulable.Id);
 
-    internal void ArmTimer(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
+    /// <inheritdoc/>
+    MachineClock IVcpuHost.Clock => Clock;
+
+    /// <inheritdoc/>
+    SchedulerCore IVcpuHost.Core => Core;
+
+    /// <inheritdoc/>
+    void IVcpuHost.Arm(Vcpu vcpu, Alarm alarm, Nanoseconds deadline)
     {
-        PhysicalCpu pcpu = _pcpus[vcpu.Pcpu?.Id.Index ?? 0];
+        PhysicalCpu pcpu = _pcpus[vcpu.Pcpu.Index];
         pcpu.Timers.Arm(alarm, deadline);
         // Who drives virtual time looks at all alarms before it chooses whose turn it is.
         if (Virtual is null && Environment.CurrentManagedThreadId != pcpu.ThreadId && deadline <= pcpu.Timers.Next)
@@ -383,26 +344,5 @@ public sealed partial class Machine : ISchedulerHost, IGrantDirectory, IDisposab
         {
             OnFailure(exception);
         }
-    }
-
-    private DomainSnapshot Snapshot(Domain domain, Nanoseconds now)
-    {
-        Vcpu vcpu = domain.Vcpus[0];
-        VcpuAccount account = Core.AccountOf(vcpu.Schedulable, now);
-        return new DomainSnapshot(
-            domain.Id,
-            domain.Name,
-            domain.State,
-            vcpu.Schedulable.State is RunState.Running or RunState.Runnable,
-            domain.ExitReason,
-            vcpu.Schedulable.Domain.Weight,
-            account.CpuTime,
-            account.WaitTime,
-            account.Wakes,
-            account.WakeLatency,
-            vcpu.Counters.TrapsByKind(),
-            vcpu.Counters.HypercallsByName(),
-            domain.State == DomainState.Destroyed ? 0 : domain.AssignedFrames * 4096,
-            domain.State == DomainState.Destroyed ? 0 : domain.Memory.ResidentBytes);
     }
 }

@@ -1,10 +1,11 @@
+using Tessera.Kernel.FastPath;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>What a machine is made of. The caller owns the plugins' instances and disposes them after the machine.</summary>
 public sealed record MachineConfiguration

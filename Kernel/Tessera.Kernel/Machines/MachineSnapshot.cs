@@ -1,7 +1,8 @@
+using Tessera.Kernel.Domains;
 using Tessera.Scheduling;
 using Tessera.Sdk;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>The accounts of a machine at one moment.</summary>
 /// <param name="Now">The moment, machine time.</param>

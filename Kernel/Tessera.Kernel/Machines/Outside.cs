@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Tessera.Kernel.Time;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>Something that came from outside into a machine in virtual time.</summary>
 /// <param name="Step">How many steps the machine had made: with the time it says between which two things it came.</param>

@@ -1,7 +1,8 @@
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <content>Virtual time: no thread of its own, but a place in time and turns, which <see cref="VirtualMachineDriver"/> gives.</content>
 internal sealed partial class PhysicalCpu

@@ -1,3 +1,5 @@
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Native;
 using Tessera.Kernel.Time;
 using Tessera.Kernel.Traps;
@@ -7,13 +9,13 @@ using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// One physical CPU: a thread pinned to a host CPU, the only place that runs guest code. Asks the scheduler, runs the vCPU it names
 /// until its time is over, handles its traps, and idles when there is nothing to run.
 /// </summary>
-internal sealed partial class PhysicalCpu : IDisposable
+internal sealed partial class PhysicalCpu : IPcpu, IDisposable
 {
     private static readonly TimeSpan JoinLimit = TimeSpan.FromSeconds(2);
 
@@ -70,7 +72,7 @@ internal sealed partial class PhysicalCpu : IDisposable
     /// <summary>Managed id of its thread.</summary>
     public int ThreadId => _thread?.ManagedThreadId ?? -1;
 
-    /// <summary>Somebody else's turn has come, or an alarm's; for handlers of long hypercalls.</summary>
+    /// <inheritdoc/>
     public bool ShouldLeaveGuest
     {
         get
@@ -80,8 +82,7 @@ internal sealed partial class PhysicalCpu : IDisposable
         }
     }
 
-    /// <summary>Does what a domain's MMU has left to do, as long as it is nobody else's turn; under the domain's gate.</summary>
-    /// <returns>Whether nothing is left.</returns>
+    /// <inheritdoc/>
     public bool FinishMmuWork(Domain domain)
     {
         while (!domain.Mmu.Work(MmuLimits.EntriesAtOnce))
@@ -273,7 +274,7 @@ internal sealed partial class PhysicalCpu : IDisposable
     private void RunVcpu(Vcpu vcpu, IEngineThread engineThread)
     {
         _virtual?.Meet(vcpu);
-        if (!vcpu.TryBeginRun(this, _machine.Clock.Now))
+        if (!vcpu.TryBeginRun(Id, _machine.Clock.Now))
             return;
         _running = vcpu;
         GoOn(vcpu, engineThread);
@@ -324,11 +325,11 @@ internal sealed partial class PhysicalCpu : IDisposable
             if (!vcpu.MidDelivery && vcpu.CanTakeEvent && !GuestEntry.Event(vcpu))
                 return false;
             Nanoseconds deadline = Nanoseconds.Min(_until, Timers.Next);
-            vcpu.FastPath?.BeforeRun();
+            vcpu.Accelerator?.BeforeRun();
             Nanoseconds entered = _machine.Clock.Now;
             Trap trap = _virtual is null ? Enter(vcpu.Cpu, engineThread, deadline) : EnterInVirtualTime(vcpu.Cpu, engineThread, deadline);
             Volatile.Write(ref _guestTime, _guestTime + (_machine.Clock.Now - entered).Value);
-            if (vcpu.FastPath is { } fast && !fast.AfterRun())
+            if (vcpu.Accelerator is { } accelerator && !accelerator.AfterRun())
                 return false;
             if (trap.Kind == TrapKind.Preempted && _virtual is not null && _machine.Clock.Now < deadline)
                 continue;

@@ -1,6 +1,6 @@
-using System.Runtime.ExceptionServices;
+using Tessera.Common;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// A thread on which others have done what may call into the policy: the control side its calls of the scheduler core (start, pause, adjust, swap, destroy), and virtual time all that its
@@ -8,12 +8,12 @@ namespace Tessera.Kernel;
 /// </summary>
 internal sealed class PolicyErrands : IDisposable
 {
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(20);
+
     private readonly string _name;
-    private readonly object _gate = new();
-    private readonly Queue<Errand> _waiting = new();
+    private readonly Lock _gate = new();
+    private readonly WorkQueue _errands = new();
     private Thread _thread;
-    private Errand? _current;
-    private bool _isOver;
 
     /// <summary>Starts the thread.</summary>
     /// <param name="name">The thread's name.</param>
@@ -28,22 +28,10 @@ internal sealed class PolicyErrands : IDisposable
     /// <exception cref="Exception">What the errand threw.</exception>
     public bool Run(Action action)
     {
-        Errand errand = new(action);
-        lock (_gate)
-        {
-            if (!_isOver)
-            {
-                _waiting.Enqueue(errand);
-                Monitor.PulseAll(_gate);
-                while (!errand.IsDone)
-                    Monitor.Wait(_gate);
-            }
-        }
-
-        if (!errand.IsDone)
-            errand.Do();
-        errand.Failure?.Throw();
-        return !errand.IsAbandoned;
+        WorkEnd end = _errands.Do(action);
+        if (end == WorkEnd.Closed)
+            action();
+        return end != WorkEnd.Abandoned;
     }
 
     /// <summary>The core has given up a call on this thread: when it is the errands' own, another takes its place.</summary>
@@ -54,11 +42,8 @@ internal sealed class PolicyErrands : IDisposable
         {
             if (_thread.ManagedThreadId != managedThreadId)
                 return false;
-            if (_current is not { } stuck)
-                return true;
-            (stuck.IsDone, stuck.IsAbandoned, _current) = (true, true, null);
-            _thread = Begin();
-            Monitor.PulseAll(_gate);
+            if (_errands.TryAbandon())
+                _thread = Begin();
             return true;
         }
     }
@@ -66,18 +51,20 @@ internal sealed class PolicyErrands : IDisposable
     /// <summary>Ends the thread when its errands are done or given up; errands after this are done by who asks for them.</summary>
     public void Dispose()
     {
-        Thread last;
-        lock (_gate)
+        _errands.Close();
+        // One that hangs is given up in a while, and then it is another thread that ends.
+        while (!Current.Join(LookEvery))
         {
-            _isOver = true;
-            Monitor.PulseAll(_gate);
-            // One that hangs is given up in a while, and then it is another thread that ends.
-            while (_current is not null || _waiting.Count > 0)
-                Monitor.Wait(_gate);
-            last = _thread;
         }
+    }
 
-        last.Join();
+    private Thread Current
+    {
+        get
+        {
+            lock (_gate)
+                return _thread;
+        }
     }
 
     private Thread Begin()
@@ -95,51 +82,5 @@ internal sealed class PolicyErrands : IDisposable
         }
     }
 
-    private bool Next()
-    {
-        Errand? errand;
-        lock (_gate)
-        {
-            while (!_waiting.TryDequeue(out errand))
-            {
-                if (_isOver)
-                    return false;
-                Monitor.Wait(_gate);
-            }
-
-            _current = errand;
-        }
-
-        errand.Do();
-        lock (_gate)
-        {
-            if (_current != errand)
-                return false;
-            _current = null;
-            errand.IsDone = true;
-            Monitor.PulseAll(_gate);
-            return true;
-        }
-    }
-
-    private sealed class Errand(Action action)
-    {
-        public bool IsDone { get; set; }
-
-        public bool IsAbandoned { get; set; }
-
-        public ExceptionDispatchInfo? Failure { get; private set; }
-
-        public void Do()
-        {
-            try
-            {
-                action();
-            }
-            catch (Exception exception)
-            {
-                Failure = ExceptionDispatchInfo.Capture(exception);
-            }
-        }
-    }
+    private bool Next() => _errands.Take(waits: true) is { } errand && _errands.Finish(errand);
 }

@@ -1,4 +1,4 @@
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// The way to the thread pool for threads that have given up what they do not need (<see cref="Sdk.Plugins.IThreadDuties"/>): the pool starts a worker on whichever thread

@@ -1,8 +1,9 @@
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Time;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// Drives a machine in virtual time: whoever is the farthest behind (a physical CPU, the work of a device) goes on, all on one thread, while who called <see cref="RunUntil"/> waits. Physical CPUs

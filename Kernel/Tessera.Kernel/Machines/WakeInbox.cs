@@ -1,6 +1,7 @@
+using Tessera.Kernel.Domains;
 using Tessera.Sdk;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Machines;
 
 /// <summary>
 /// Wakes from threads that are no physical CPU's (store, device backends, console input), handed to a physical CPU to tell the scheduler: a

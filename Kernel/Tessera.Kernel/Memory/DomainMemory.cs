@@ -1,5 +1,4 @@
 using System.Diagnostics.CodeAnalysis;
-using Tessera.Kernel.Grants;
 using Tessera.Kernel.Native;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -157,10 +156,9 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <summary>Returns a frame's host memory; it reads as zero. Called by <see cref="GuestWrites"/>.</summary>
     public void Discard(Mfn frame) => _memory.Discard((frame.Value - First.Value) << 12, 4096);
 
-    /// <summary>Returns the host memory of a dead domain's frames, but for those that its grants still lend and the grant table itself.</summary>
-    public void DiscardExcept(GrantTable grants)
+    /// <summary>Returns the host memory of a dead domain's frames, but for those that others still use and the grant table itself.</summary>
+    public void DiscardExcept(IReadOnlySet<Mfn> kept)
     {
-        HashSet<Mfn> kept = grants.PinnedFrames();
         long start = 0;
         for (long frame = 0; frame <= RamFrames; frame++)
         {

@@ -1,6 +1,8 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using Tessera.Kernel.Native;
 using Tessera.Sdk;
+using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Time;
 
@@ -10,6 +12,9 @@ namespace Tessera.Kernel.Time;
 /// </summary>
 internal abstract class MachineClock : IDisposable
 {
+    private const byte StableFlag = 1;
+    private const uint SteadyVersion = 2; // even: not being changed
+
     /// <summary>The wall clock at the machine's start.</summary>
     public abstract DateTimeOffset WallAtStart { get; }
 
@@ -30,6 +35,22 @@ internal abstract class MachineClock : IDisposable
 
     /// <summary>The machine's time now.</summary>
     public abstract Nanoseconds Now { get; }
+
+    /// <summary>
+    /// Fills a vcpu_time_info (pvclock, public/xen.h), by which a guest computes the time without asking. It is one function of the counter for
+    /// the machine's whole life, so that the structure is written once and marked stable.
+    /// </summary>
+    /// <param name="area">The structure: vcpu_info's, or one in the guest's memory for its user space.</param>
+    /// <param name="counterShift">What the guest's time-stamp counter gives beyond the host's, in ticks.</param>
+    public void FillTimeInfo(Span<byte> area, long counterShift)
+    {
+        area.Clear();
+        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.Version..], SteadyVersion);
+        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscTimestamp..], StartTsc + (ulong)counterShift);
+        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscToSystemMul..], Multiplier);
+        area[VcpuTimeInfo.TscShift] = (byte)Shift;
+        area[VcpuTimeInfo.Flags] = StableFlag;
+    }
 
     /// <summary>Makes sure that the counter's rate is known.</summary>
     public abstract void Calibrate();

@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using Tessera.Sdk;
+using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Time;
 
@@ -8,19 +10,25 @@ internal sealed class RunstateClock
     private readonly long[] _time = new long[4];
 
     /// <summary>The state now.</summary>
-    public Sdk.Xen.RunState State { get; private set; } = Sdk.Xen.RunState.Offline;
+    public RunState State { get; private set; } = RunState.Offline;
 
     /// <summary>Since when.</summary>
     public Nanoseconds Since { get; private set; }
 
     /// <summary>Enters a state.</summary>
-    public void Enter(Sdk.Xen.RunState state, Nanoseconds now)
+    public void Enter(RunState state, Nanoseconds now)
     {
         _time[(int)State] += Math.Max(0, now.Value - Since.Value);
         State = state;
         Since = now;
     }
 
-    /// <summary>Nanoseconds spent in a state until its last end.</summary>
-    public long TimeIn(Sdk.Xen.RunState state) => _time[(int)state];
+    /// <summary>Fills a vcpu_runstate_info (public/vcpu.h).</summary>
+    public void Fill(Span<byte> area)
+    {
+        area.Clear();
+        _ = MemoryMarshal.TryWrite(area[VcpuRunStateInfo.State..], (int)State);
+        _ = MemoryMarshal.TryWrite(area[VcpuRunStateInfo.StateEntryTime..], Since.Value);
+        MemoryMarshal.AsBytes(_time.AsSpan()).CopyTo(area[VcpuRunStateInfo.Time..]);
+    }
 }

@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Events;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Xen;
@@ -26,7 +28,7 @@ internal static class GuestEntry
 
     private static bool Gate(Vcpu vcpu, int vector, bool hasErrorCode, uint errorCode)
     {
-        ref TrapGate gate = ref vcpu.TrapTable[vector];
+        ref TrapGate gate = ref vcpu.Context.TrapTable[vector];
         if (gate.Address == 0)
         {
             vcpu.Domain.Crash(vcpu, $"exception {vector} (error code 0x{errorCode:x}) without a handler in its trap table");
@@ -38,7 +40,7 @@ internal static class GuestEntry
 
     /// <summary>Enters a registered callback: event, syscall, 32-bit syscall.</summary>
     public static bool Callback(Vcpu vcpu, CallbackType type) =>
-        Enter(vcpu, vcpu.Callbacks[(int)type], type == CallbackType.Event || vcpu.CallbackMasksEvents[(int)type], hasErrorCode: false, 0);
+        Enter(vcpu, vcpu.Context.Callbacks[(int)type], type == CallbackType.Event || vcpu.Context.CallbackMasksEvents[(int)type], hasErrorCode: false, 0);
 
     /// <summary>Delivers a pending event.</summary>
     public static bool Event(Vcpu vcpu)
@@ -50,9 +52,11 @@ internal static class GuestEntry
     private static bool Enter(Vcpu vcpu, ulong handler, bool maskEvents, bool hasErrorCode, uint errorCode)
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
-        bool fromUser = vcpu.UserMode;
-        ulong oldMask = vcpu.EventsMasked ? 1UL : 0;
-        ulong stack = (fromUser ? vcpu.KernelStack : state.Rsp) & ~15UL;
+        PvContext context = vcpu.Context;
+        VcpuInfoArea info = context.Info;
+        bool fromUser = context.UserMode;
+        ulong oldMask = info.EventsMasked ? 1UL : 0;
+        ulong stack = (fromUser ? context.KernelStack : state.Rsp) & ~15UL;
         Span<ulong> words = stackalloc ulong[8];
         int count = 0;
         words[count++] = state.Rcx;
@@ -61,7 +65,7 @@ internal static class GuestEntry
             words[count++] = errorCode;
         words[count++] = state.Rip;
         words[count++] = (fromUser ? state.Cs : (ulong)(state.Cs & ~3)) | (oldMask << 32);
-        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)vcpu.IoPrivilege << IoPrivilegeShift : 0;
+        ulong privilege = vcpu.Domain.ArchitecturalIopl ? (ulong)context.IoPrivilege << IoPrivilegeShift : 0;
         words[count++] = (state.Rflags & ~InterruptFlag) | (oldMask == 0 ? InterruptFlag : 0) | privilege;
         words[count++] = state.Rsp;
         words[count++] = state.Ss;
@@ -74,7 +78,7 @@ internal static class GuestEntry
         }
 
         if (maskEvents)
-            vcpu.EventsMasked = true;
+            info.EventsMasked = true;
         state.Rsp = stack;
         state.Rip = handler;
         state.Rflags = (state.Rflags & ~ClearedOnEntry) | InterruptFlag;

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -145,7 +146,7 @@ internal sealed class InstructionEmulator
     {
         // Few processes have any of this; the others' faults cost no decoding.
         bool privileged = PortAccess.HasPrivilege(vcpu);
-        if ((!privileged && vcpu.IoBitmapPorts == 0) || !TryDecode(vcpu, out Instruction instruction))
+        if ((!privileged && vcpu.Context.IoBitmapPorts == 0) || !TryDecode(vcpu, out Instruction instruction))
             return false;
         bool done = instruction.Mnemonic switch
         {
@@ -353,10 +354,10 @@ internal sealed class InstructionEmulator
     private int Fetch(Vcpu vcpu)
     {
         ulong rip = vcpu.Cpu.State.Rip;
-        if (vcpu.Domain.Guest.TryRead(vcpu.Index, vcpu.UserMode, rip, _bytes))
+        if (vcpu.Domain.Guest.TryRead(vcpu.Index, vcpu.Context.UserMode, rip, _bytes))
             return MaxInstruction;
         int first = (int)Math.Min(MaxInstruction, 4096 - (rip & 4095));
-        return vcpu.Domain.Guest.TryRead(vcpu.Index, vcpu.UserMode, rip, _bytes.AsSpan(0, first)) ? first : 0;
+        return vcpu.Domain.Guest.TryRead(vcpu.Index, vcpu.Context.UserMode, rip, _bytes.AsSpan(0, first)) ? first : 0;
     }
 
     private sealed class Reader(byte[] bytes) : CodeReader

@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 
@@ -40,13 +41,13 @@ internal static class MsrPolicy
                 value = state.GsBase;
                 return true;
             case KernelGsBase:
-                value = vcpu.GsBaseUser;
+                value = vcpu.Context.GsBaseUser;
                 return true;
             case PageAttributes:
                 value = PageAttributesValue;
                 return true;
             case TimeStampCounter:
-                value = vcpu.Domain.Machine.Clock.Counter + (ulong)vcpu.CounterShift;
+                value = vcpu.Domain.Host.Clock.Counter + (ulong)vcpu.CounterShift;
                 return true;
             case ApicBase or MicrocodeRevision or MiscEnable or TscAux or HardwareConfiguration
                 or (>= SysenterCs and <= SysenterEip) or (>= SystemCallTarget and <= SystemCallMask):
@@ -72,7 +73,7 @@ internal static class MsrPolicy
                 state.GsBase = value;
                 return true;
             case KernelGsBase when canonical:
-                vcpu.GsBaseUser = value;
+                vcpu.Context.GsBaseUser = value;
                 return true;
             // The kernel's own entry points and attributes are Xen's business: accepted and without effect, as Xen does.
             case Efer or PageAttributes or ApicBase or MicrocodeRevision or MiscEnable or TscAux

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Domains;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -42,7 +43,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     private readonly InstructionEmulator _emulator = new();
 
     /// <summary>Handles one trap of a vCPU.</summary>
-    public TrapOutcome Handle(Vcpu vcpu, PhysicalCpu pcpu, in Trap trap)
+    public TrapOutcome Handle(Vcpu vcpu, IPcpu pcpu, in Trap trap)
     {
         vcpu.MidDelivery = false;
         switch (trap.Kind)
@@ -51,11 +52,11 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
                 vcpu.MidDelivery = !trap.IsInterruptible;
                 vcpu.Counters.Preemptions++;
                 return TrapOutcome.Reschedule;
-            case TrapKind.Syscall when !vcpu.UserMode && vcpu.Cpu.State.Is32Bit:
+            case TrapKind.Syscall when !vcpu.Context.UserMode && vcpu.Cpu.State.Is32Bit:
                 // 64-bit kernels only: nobody calls Xen from 32-bit code.
                 vcpu.Cpu.State.Rip -= SystemCallBytes;
                 return Deliver(vcpu, InvalidOpcode, 0);
-            case TrapKind.Hypercall or TrapKind.Syscall when !vcpu.UserMode:
+            case TrapKind.Hypercall or TrapKind.Syscall when !vcpu.Context.UserMode:
                 return hypercalls.Run(vcpu, pcpu, trap.Kind == TrapKind.Hypercall ? hypercallBytes : SystemCallBytes);
             case TrapKind.Syscall:
                 return SystemCall(vcpu);
@@ -64,7 +65,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
                 vcpu.Cpu.State.Rip -= (uint)hypercallBytes;
                 lock (vcpu.Domain.Gate)
                     return Exception(vcpu, new Trap { Kind = TrapKind.Exception, Vector = GeneralProtection });
-            case TrapKind.Exception when vcpu.FastPath is { } fast && fast.TryRestart():
+            case TrapKind.Exception when vcpu.Accelerator is { } accelerator && accelerator.TryRestart():
                 return hypercalls.Run(vcpu, pcpu, SystemCallBytes);
             case TrapKind.Exception:
                 lock (vcpu.Domain.Gate)
@@ -82,7 +83,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     {
         vcpu.Counters.Syscalls++;
         CallbackType callback = vcpu.Cpu.State.Is32Bit ? CallbackType.Syscall32 : CallbackType.Syscall;
-        if (vcpu.Callbacks[(int)callback] == 0)
+        if (vcpu.Context.Callbacks[(int)callback] == 0)
         {
             vcpu.Cpu.State.Rip -= SystemCallBytes;
             return Deliver(vcpu, InvalidOpcode, 0);
@@ -95,6 +96,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     {
         vcpu.Counters.ByVector[trap.Vector & 31]++;
         ref GuestCpuState state = ref vcpu.Cpu.State;
+        PvContext context = vcpu.Context;
         switch (trap.Vector)
         {
             case PageFault:
@@ -104,15 +106,19 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
                     return Emulated(vcpu);
                 if (_emulator.IsSoftwareInterrupt(vcpu, out byte number))
                     return OnSoftwareInterrupt(vcpu, number);
-                if (vcpu.UserMode && state.Is32Bit && vcpu.Callbacks[(int)CallbackType.Syscall32] != 0 && _emulator.IsAtRip(vcpu, SyscallInstruction))
+                if (context.UserMode && state.Is32Bit && context.Callbacks[(int)CallbackType.Syscall32] != 0
+                    && _emulator.IsAtRip(vcpu, SyscallInstruction))
                     return CompatSystemCall(vcpu);
                 break;
             case GeneralProtection:
                 if ((trap.ErrorCode & SoftwareInterrupt) != 0 && (trap.ErrorCode & 1) == 0)
                     return OnSoftwareInterrupt(vcpu, (byte)(trap.ErrorCode >> 3));
-                if (vcpu.UserMode && trap.ErrorCode == 0 && vcpu.Callbacks[(int)CallbackType.Sysenter] != 0 && _emulator.IsAtRip(vcpu, SysenterInstruction))
+                if (context.UserMode && trap.ErrorCode == 0 && context.Callbacks[(int)CallbackType.Sysenter] != 0
+                    && _emulator.IsAtRip(vcpu, SysenterInstruction))
                     return Sysenter(vcpu);
-                if (trap.ErrorCode == 0 && (vcpu.UserMode ? _emulator.TryFaultedCpuid(vcpu, cpuid) || _emulator.TryUserPrivileged(vcpu) : _emulator.TryPrivileged(vcpu, cpuid)))
+                if (trap.ErrorCode == 0 && (context.UserMode
+                    ? _emulator.TryFaultedCpuid(vcpu, cpuid) || _emulator.TryUserPrivileged(vcpu)
+                    : _emulator.TryPrivileged(vcpu, cpuid)))
                     return Emulated(vcpu);
                 break;
             case DeviceNotAvailable:
@@ -160,22 +166,22 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     /// <summary>`int n`: a gate that the guest opened to its caller's privilege, or #GP.</summary>
     private TrapOutcome OnSoftwareInterrupt(Vcpu vcpu, byte vector)
     {
-        int privilege = vcpu.UserMode ? 3 : 1;
-        TrapGate gate = vcpu.TrapTable[vector];
+        int privilege = vcpu.Context.UserMode ? 3 : 1;
+        TrapGate gate = vcpu.Context.TrapTable[vector];
         if (gate.Address == 0 || (gate.Flags & TrapInfoFlags.DplMask) < privilege)
             return Deliver(vcpu, GeneralProtection, ((uint)vector << 3) | SoftwareInterrupt);
         vcpu.Cpu.State.Rip += (uint)_emulator.SoftwareInterruptBytes(vcpu);
         return GuestEntry.SoftwareInterrupt(vcpu, vector) ? TrapOutcome.Resume : TrapOutcome.Ended;
     }
 
-    private unsafe TrapOutcome OnPageFault(Vcpu vcpu, in Trap trap)
+    private TrapOutcome OnPageFault(Vcpu vcpu, in Trap trap)
     {
         ulong address = trap.FaultAddress;
         uint errorCode = trap.ErrorCode;
         Domain domain = vcpu.Domain;
         bool isWrite = (errorCode & FaultWrite) != 0;
         VirtualAddress faulting = new(address);
-        if (!vcpu.UserMode)
+        if (!vcpu.Context.UserMode)
         {
             errorCode &= ~FaultUser;
             if ((errorCode & (FaultPresent | FaultWrite)) == (FaultPresent | FaultWrite) && TryTableWrite(vcpu, faulting))
@@ -192,7 +198,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
 
         // The tables allow the access: the engine showed an older state of them, once. Not again and again.
         if (faulting.IsCanonical && (errorCode & FaultFetch) == 0
-            && domain.Mmu.Translate(vcpu.Index, vcpu.UserMode, faulting, isWrite, out _)
+            && domain.Mmu.Translate(vcpu.Index, vcpu.Context.UserMode, faulting, isWrite, out _)
             && (vcpu.LastFaultAddress != address || ++vcpu.FaultRepeats < SpuriousLimit))
         {
             if (vcpu.LastFaultAddress != address)
@@ -201,8 +207,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
         }
 
         vcpu.LastFaultAddress = 0;
-        // SAFETY: Info is a whole vcpu_info in the domain's own frame.
-        *(ulong*)(vcpu.Info + VcpuInfo.Cr2) = address;
+        vcpu.Context.Info.FaultAddress = address;
         return Deliver(vcpu, PageFault, errorCode);
     }
 

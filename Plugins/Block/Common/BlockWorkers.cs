@@ -4,8 +4,7 @@ using Tessera.Sdk.Plugins;
 namespace Tessera.Plugins.Block;
 
 /// <summary>
-/// Threads that carry out requests with calls that block. Requests wait in a queue linked through themselves, so that nothing is
-/// allocated; any number may be submitted.
+/// Threads that carry out requests with calls that block. Any number of requests may be submitted, and nothing is allocated.
 /// </summary>
 internal sealed class BlockWorkers : IDisposable
 {
@@ -14,8 +13,7 @@ internal sealed class BlockWorkers : IDisposable
     private readonly Func<BlockRequest, int, BlockStatus> _execute;
     private readonly IThreadDuties? _duties;
     private readonly Thread[] _threads;
-    private BlockRequest? _first;
-    private BlockRequest? _last;
+    private BlockRequestQueue _queue;
     private bool _stopping;
 
     /// <summary>Starts the threads.</summary>
@@ -38,16 +36,8 @@ internal sealed class BlockWorkers : IDisposable
     /// <summary>Queues a request.</summary>
     public void Submit(BlockRequest request)
     {
-        request.Next = null;
         lock (_gate)
-        {
-            if (_last is null)
-                _first = request;
-            else
-                _last.Next = request;
-            _last = request;
-        }
-
+            _queue.Add(request);
         _work.Release();
     }
 
@@ -70,16 +60,7 @@ internal sealed class BlockWorkers : IDisposable
     private BlockRequest? Take()
     {
         lock (_gate)
-        {
-            BlockRequest? request = _first;
-            if (request is null)
-                return null;
-            _first = request.Next;
-            if (_first is null)
-                _last = null;
-            request.Next = null;
-            return request;
-        }
+            return _queue.Take();
     }
 
     private void Work(int worker)

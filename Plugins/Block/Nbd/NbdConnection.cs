@@ -28,8 +28,7 @@ internal sealed unsafe class NbdConnection : IDisposable
     private readonly Queue<NbdSlot> _waiting = new();
     private NbdHandle _handle;
     private NbdLimits _limits;
-    private BlockRequest? _first;
-    private BlockRequest? _last;
+    private BlockRequestQueue _queue;
     private long _ownFlush;
     private long _ownFlushEnd;
     private bool _isLost;
@@ -64,16 +63,8 @@ internal sealed unsafe class NbdConnection : IDisposable
     /// <summary>Queues a request. Any thread.</summary>
     public void Submit(BlockRequest request)
     {
-        request.Next = null;
         lock (_gate)
-        {
-            if (_last is null)
-                _first = request;
-            else
-                _last.Next = request;
-            _last = request;
-        }
-
+            _queue.Add(request);
         Wake();
     }
 
@@ -136,22 +127,13 @@ internal sealed unsafe class NbdConnection : IDisposable
     private bool IsDone()
     {
         lock (_gate)
-            return _stopping && _first is null && _underWay.Count == 0 && _waiting.Count == 0;
+            return _stopping && _queue.IsEmpty && _underWay.Count == 0 && _waiting.Count == 0;
     }
 
     private BlockRequest? Take()
     {
         lock (_gate)
-        {
-            BlockRequest? request = _first;
-            if (request is null)
-                return null;
-            _first = request.Next;
-            if (_first is null)
-                _last = null;
-            request.Next = null;
-            return request;
-        }
+            return _queue.Take();
     }
 
     private void Begin(BlockRequest request)

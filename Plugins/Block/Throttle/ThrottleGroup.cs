@@ -48,19 +48,15 @@ internal sealed class ThrottleGroup : IDisposable
     /// <summary>Takes a disk out; what still waits in it is submitted at once.</summary>
     public void Remove(ThrottledDisk disk)
     {
-        BlockRequest? waiting;
+        BlockRequestQueue waiting;
         lock (_gate)
         {
             _ = _disks.Remove(disk);
             waiting = disk.TakeAll();
         }
 
-        while (waiting is not null)
-        {
-            BlockRequest? next = waiting.Next;
-            disk.Inner.Submit(waiting);
-            waiting = next;
-        }
+        while (waiting.Take() is { } request)
+            disk.Inner.Submit(request);
     }
 
     /// <summary>Queues a request, and lets go what may.</summary>
@@ -121,7 +117,7 @@ internal sealed class ThrottleGroup : IDisposable
 
     private BlockRequest Take(ThrottledDisk disk)
     {
-        BlockRequest request = disk.Take();
+        BlockRequest request = disk.Take()!;
         long bytes = request.Operation is BlockOperation.Read or BlockOperation.Write ? request.Length : 0;
         disk.Charge(bytes);
         _requests.Take(1);

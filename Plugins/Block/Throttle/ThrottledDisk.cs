@@ -7,8 +7,7 @@ internal sealed class ThrottledDisk
 {
     private readonly TokenBucket _requests;
     private readonly TokenBucket _bytes;
-    private BlockRequest? _first;
-    private BlockRequest? _last;
+    private BlockRequestQueue _queue;
 
     public ThrottledDisk(ThrottleOptions options, IBlockBackend inner)
     {
@@ -25,33 +24,18 @@ internal sealed class ThrottledDisk
     /// <summary>The virtual time at which its next request begins: least goes first.</summary>
     public double VirtualStart { get; set; }
 
-    public bool IsEmpty => _first is null;
+    public bool IsEmpty => _queue.IsEmpty;
 
-    public void Append(BlockRequest request)
-    {
-        request.Next = null;
-        if (_last is null)
-            _first = request;
-        else
-            _last.Next = request;
-        _last = request;
-    }
+    public void Append(BlockRequest request) => _queue.Add(request);
 
-    public BlockRequest Take()
-    {
-        BlockRequest request = _first!;
-        _first = request.Next;
-        if (_first is null)
-            _last = null;
-        request.Next = null;
-        return request;
-    }
+    /// <summary>The first that waits; null for none.</summary>
+    public BlockRequest? Take() => _queue.Take();
 
-    /// <summary>All that wait, linked.</summary>
-    public BlockRequest? TakeAll()
+    /// <summary>All that wait.</summary>
+    public BlockRequestQueue TakeAll()
     {
-        BlockRequest? all = _first;
-        (_first, _last) = (null, null);
+        BlockRequestQueue all = _queue;
+        _queue = default;
         return all;
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Tessera.Common;
 using Tessera.Plugins.Net.Nat.Native;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Plugins;
@@ -17,14 +18,12 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
     /// <summary>IP addresses of one interface.</summary>
     private const int MostAddresses = 16;
 
-    private readonly Lock _gate = new();
     private readonly Dictionary<uint, NatPort> _owners = [];
-    private readonly Queue<Errand> _errands = [];
+    private readonly WorkQueue _errands;
     private readonly SlirpStack _slirp;
     private readonly IThreadDuties? _duties;
     private readonly Thread _thread;
     private ImmutableArray<NatPort> _ports = [];
-    private bool _stopping;
     private int _woken;
 
     /// <summary>Begins a network without interfaces.</summary>
@@ -35,6 +34,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
     {
         (Plan, _duties) = (plan, duties);
         _slirp = new SlirpStack(plan, this);
+        _errands = new WorkQueue(Wake);
         _thread = new Thread(Work) { IsBackground = true, Name = "tessera-nat" };
         _thread.Start();
     }
@@ -47,7 +47,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
 
     /// <summary>Adds an interface and its forwards.</summary>
     /// <exception cref="BackendException">Its address is there already, or a port of the host is taken.</exception>
-    public void Add(NatPort port) => Do(() =>
+    public void Add(NatPort port) => _errands.Do(() =>
     {
         if (_ports.Any(other => other.Address == port.Address))
             throw new BackendException($"nat: the network already has an interface with the address {port.Address}.", "Give each interface its own mac.");
@@ -70,7 +70,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
     });
 
     /// <summary>Takes an interface away, with its forwards and addresses; it gets nothing once this returns.</summary>
-    public void Remove(NatPort port) => Do(() =>
+    public void Remove(NatPort port) => _errands.Do(() =>
     {
         if (!_ports.Contains(port))
             return;
@@ -87,8 +87,7 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
     /// <summary>Ends the network, and every connection.</summary>
     public void Dispose()
     {
-        lock (_gate)
-            _stopping = true;
+        _errands.Close();
         Wake();
         _thread.Join();
         _slirp.Dispose();
@@ -133,15 +132,6 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
         }
     }
 
-    private void Do(Action action)
-    {
-        Errand errand = new(action);
-        lock (_gate)
-            _errands.Enqueue(errand);
-        Wake();
-        errand.Wait();
-    }
-
     private void Work()
     {
         _duties?.Enter(ThreadDuty.Network);
@@ -177,37 +167,10 @@ internal sealed class NatNetwork : ISlirpOwner, IDisposable
 
     private bool DoErrands()
     {
-        while (true)
-        {
-            Errand? errand;
-            lock (_gate)
-            {
-                if (!_errands.TryDequeue(out errand))
-                    return !_stopping;
-            }
-
-            errand.Run();
-        }
-    }
-
-    /// <summary>Work for the network's thread, and somebody who waits for it.</summary>
-    private sealed class Errand(Action action)
-    {
-        private readonly TaskCompletionSource _done = new();
-
-        public void Run()
-        {
-            try
-            {
-                action();
-                _done.SetResult();
-            }
-            catch (Exception exception)
-            {
-                _done.SetException(exception);
-            }
-        }
-
-        public void Wait() => _done.Task.GetAwaiter().GetResult();
+        // Before looking: what was left before the end is done.
+        bool isClosed = _errands.IsClosed;
+        while (_errands.Take(waits: false) is { } errand)
+            _ = _errands.Finish(errand);
+        return !isClosed;
     }
 }

@@ -1,4 +1,3 @@
-using Tessera.Kernel.Devices;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -29,7 +28,7 @@ internal sealed class BackendChannelTests
     }
 
     private XenErrno TryBind(int port, out BackendChannel? channel) =>
-        BackendChannel.TryBind(_guest.Domain, new EventPort(port), () => _notified++, out channel);
+        BackendChannel.TryBind(_guest.Domain.Events, new EventPort(port), () => _notified++, out channel);
 
     [Test]
     public void Events_go_both_ways()

@@ -18,7 +18,7 @@ internal sealed class GrantAccessTests
     {
         _machine = new HandMachine();
         _guest = _machine.Create();
-        _access = new GrantAccess(_guest.Domain);
+        _access = new GrantAccess(_guest.Domain.Grants);
         _guest.Page(Page)[..5].Fill(7);
     }
 

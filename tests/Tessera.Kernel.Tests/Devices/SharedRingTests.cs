@@ -20,7 +20,7 @@ internal sealed class SharedRingTests
     {
         _machine = new HandMachine();
         _guest = _machine.Create();
-        _access = new GrantAccess(_guest.Domain);
+        _access = new GrantAccess(_guest.Domain.Grants);
         for (int page = 0; page < 16; page++)
             _guest.Grant((uint)(100 + page), 0, Page + (page * 2));
     }

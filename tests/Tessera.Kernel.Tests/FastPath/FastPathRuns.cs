@@ -1,6 +1,5 @@
 using Iced.Intel;
 using Tessera.Guests;
-using Tessera.Kernel.FastPath;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
@@ -28,7 +27,7 @@ internal sealed class FastPathRuns(string engine)
     {
         using TestMachine machine = TestMachine.Start(engine, fastPaths: mode);
         Domain paging = machine.Run("paging", new PagingOptions { Pages = 16, Rounds = 300 });
-        Assert.That(paging.FastPath is not null, Is.EqualTo(mode == FastPathMode.Auto && machine.Machine.Engine.Facts.InterceptsSyscalls));
+        Assert.That(paging.Vcpus[0].Accelerator is not null, Is.EqualTo(mode == FastPathMode.Auto && machine.Machine.Engine.Facts.InterceptsSyscalls));
         machine.WaitForEnd(paging);
         Assert.That((paging.ExitReason, TestMachine.ReportOf(paging).Units), Is.EqualTo(("poweroff", 300UL)), TestMachine.Describe(paging));
         machine.Machine.Destroy(paging);
@@ -54,7 +53,7 @@ internal sealed class FastPathRuns(string engine)
         });
         _machine.WaitForEnd(guest.Domain);
         Assert.That(guest.Domain.ExitReason, Is.EqualTo("poweroff"));
-        Assert.That(guest.Domain.Vcpus[0].FastPath!.Adopted, Is.EqualTo(1));
+        Assert.That(guest.Own.Adopted, Is.EqualTo(1));
         Assert.That(guest.Domain.Frames.TypeOf(frame), Is.EqualTo(before));
         Assert.That(guest.Word(entry) & ~0x60UL, Is.EqualTo(frame.Address | 0x7), "U is set and G taken away, as by hypercall");
         Assert.That(guest.Word(frame.Address), Is.EqualTo(0x600d_f00d_600d_f00d), "the mapping works");
@@ -79,7 +78,7 @@ internal sealed class FastPathRuns(string engine)
         Assert.That(guest.Domain.Mmu.Translate(0, userMode: false, new VirtualAddress(guest.Data), forWriting: false, out ulong data), Is.True);
         Assert.That((long)guest.Word(data + 0x200), Is.Negative);
         Assert.That(guest.Word(entry), Is.Zero);
-        Assert.That(guest.Domain.Vcpus[0].FastPath!.Adopted, Is.Zero);
+        Assert.That(guest.Own.Adopted, Is.Zero);
         DestroyCleanly(guest);
     }
 
@@ -213,16 +212,16 @@ internal sealed class FastPathRuns(string engine)
     public void A_table_that_user_mode_runs_on_never_shows_the_alias()
     {
         OwnTables guest = Own();
-        Vcpu vcpu = guest.Domain.Vcpus[0];
+        VcpuFastPath own = guest.Own;
         Mfn root = guest.Domain.Mmu.Root(0, userMode: false);
         ulong place = root.Address + ((ulong)guest.Fast.Slot * 8);
-        Assert.That((guest.Word(place), vcpu.FastPath!.Root), Is.EqualTo((guest.Fast.RootEntry, root)));
+        Assert.That((guest.Word(place), own.Root), Is.EqualTo((guest.Fast.RootEntry, root)));
 
         Assert.That(guest.Domain.Mmu.Extended(0, (uint)MmuExtOp.NewUserBaseptr, root, Mfn.None), Is.EqualTo(XenErrno.Success));
-        guest.Domain.FastPath!.OnUserRoot(vcpu);
-        Assert.That((guest.Word(place), vcpu.FastPath.Root), Is.EqualTo((0UL, Mfn.None)), "it is both roots: neither mode has the alias");
-        guest.Domain.FastPath.OnKernelRoot(vcpu);
-        Assert.That((guest.Word(place), vcpu.FastPath.Root), Is.EqualTo((0UL, Mfn.None)));
+        own.RootChanged(userMode: true);
+        Assert.That((guest.Word(place), own.Root), Is.EqualTo((0UL, Mfn.None)), "it is both roots: neither mode has the alias");
+        own.RootChanged(userMode: false);
+        Assert.That((guest.Word(place), own.Root), Is.EqualTo((0UL, Mfn.None)));
 
         ulong entry = guest.EntryOf(guest.Data + 0x1000), old = guest.Word(entry);
         guest.Start(code =>
@@ -232,7 +231,7 @@ internal sealed class FastPathRuns(string engine)
             OwnTables.PowerOff(code, guest.Data);
         });
         _machine.WaitForEnd(guest.Domain);
-        Assert.That((guest.Domain.ExitReason, vcpu.FastPath.Adopted), Is.EqualTo(("poweroff", 0L)), "without fast paths it goes on as ever");
+        Assert.That((guest.Domain.ExitReason, own.Adopted), Is.EqualTo(("poweroff", 0L)), "without fast paths it goes on as ever");
         DestroyCleanly(guest);
     }
 

@@ -2,7 +2,6 @@ using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Guests;
 using Tessera.Images;
-using Tessera.Kernel.FastPath;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -40,7 +39,9 @@ internal sealed class OwnTables
     /// <summary>Address of a page that the guest can write: its boot stack.</summary>
     public ulong Data { get; }
 
-    public FastPathMemory Fast => Domain.FastPath!.Memory;
+    public VcpuFastPath Own => (VcpuFastPath)Domain.Vcpus[0].Accelerator!;
+
+    public FastPathMemory Fast => Own.Memory;
 
     /// <summary>Machine address of a page's level-1 entry.</summary>
     public ulong EntryOf(ulong address)

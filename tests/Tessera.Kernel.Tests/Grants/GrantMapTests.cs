@@ -188,7 +188,7 @@ internal sealed class GrantMapTests
             A0 = (ulong)MemoryOp.DecreaseReservation,
             A1 = _grantee.Address(490),
         };
-        Assert.That(MemoryCalls.Operation(ref give), Is.Zero, "nothing is given back");
+        Assert.That(new MemoryCalls(_machine.Machine).Operation(ref give), Is.Zero, "nothing is given back");
         Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Target)), Is.EqualTo(GrantStatus.Okay));
     }
 

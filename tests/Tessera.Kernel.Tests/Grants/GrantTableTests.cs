@@ -155,9 +155,9 @@ internal sealed class GrantTableTests
         Assert.That(_grantee.Unmap(map.Handle, _grantee.Address(Buffer)), Is.EqualTo(GrantStatus.Okay));
         Assert.That((_granter.SetVersion(2), _granter.Domain.Grants.Version), Is.EqualTo((0L, 2)));
         Assert.That(_grantee.MapAt(_granter, 9, Buffer).Status, Is.EqualTo(GrantStatus.GeneralError), "old entries are gone");
-        Assert.That(new GrantAccess(_granter.Domain).TryRead(new GrantRef(1), 0, new byte[4]), Is.EqualTo(GrantStatus.Okay), "reserved ones are not");
+        Assert.That(new GrantAccess(_granter.Domain.Grants).TryRead(new GrantRef(1), 0, new byte[4]), Is.EqualTo(GrantStatus.Okay), "reserved ones are not");
         Assert.That((_granter.SetVersion(1), _granter.Domain.Grants.Version), Is.EqualTo((0L, 1)));
-        Assert.That(new GrantAccess(_granter.Domain).TryRead(new GrantRef(1), 0, new byte[4]), Is.EqualTo(GrantStatus.Okay));
+        Assert.That(new GrantAccess(_granter.Domain.Grants).TryRead(new GrantRef(1), 0, new byte[4]), Is.EqualTo(GrantStatus.Okay));
         Assert.That(_granter.SetVersion(2), Is.Zero);
         _granter.GrantPart(2, 0, Page, 0, 8);
         Assert.That((_granter.SetVersion(1), _granter.Domain.Grants.Version), Is.EqualTo((-(long)XenErrno.ERANGE, 2)), "a reserved one that version 1 cannot say");

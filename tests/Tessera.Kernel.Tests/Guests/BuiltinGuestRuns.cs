@@ -45,9 +45,9 @@ internal sealed class BuiltinGuestRuns(string engine)
         using TestMachine machine = TestMachine.Start(engine);
         Domain beat = machine.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(2) });
         machine.WaitForUnits(beat, 10);
-        machine.Machine.StartRecording(10_000);
+        machine.Machine.Accounts.StartRecording(10_000);
         machine.WaitForUnits(beat, TestMachine.ReportOf(beat).Units + 50);
-        ScheduleLog log = machine.Machine.StopRecording()!;
+        ScheduleLog log = machine.Machine.Accounts.StopRecording()!;
 
         // A thread notices a deadline when it has passed, if only by a nanosecond.
         int[] late = [.. log.Entries.ToArray().Where(entry => entry.Kind == ScheduleEventKind.Wake && entry.At > log.Start).Select(entry => entry.LateNs)];

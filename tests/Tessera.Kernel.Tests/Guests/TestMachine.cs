@@ -95,10 +95,10 @@ internal sealed class TestMachine : IDisposable
     }
 
     /// <summary>CPU time that a domain got so far.</summary>
-    public Nanoseconds CpuTimeOf(Domain domain) => Machine.Snapshot().Domains.Single(account => account.Id == domain.Id).CpuTime;
+    public Nanoseconds CpuTimeOf(Domain domain) => Machine.Accounts.Snapshot().Domains.Single(account => account.Id == domain.Id).CpuTime;
 
     /// <summary>Whether it runs or waits for its turn: one that does neither for long has stopped itself.</summary>
-    public bool IsRunnable(Domain domain) => Machine.Snapshot().Domains.Single(account => account.Id == domain.Id).IsRunnable;
+    public bool IsRunnable(Domain domain) => Machine.Accounts.Snapshot().Domains.Single(account => account.Id == domain.Id).IsRunnable;
 
     public static bool HasEnded(Domain domain) => domain.State is DomainState.Shutdown or DomainState.Crashed;
 

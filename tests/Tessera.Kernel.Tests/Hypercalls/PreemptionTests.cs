@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Traps;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;

@@ -1,6 +1,6 @@
 using Tessera.Guests;
 using Tessera.Images;
-using Tessera.Kernel.Building;
+using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
@@ -53,8 +53,8 @@ internal sealed class DomainLifeTests
         Assert.That(guest.Domain.Vcpus[0].Schedulable.Domain.Options, Is.Not.Null);
         _machine.Machine.Destroy(guest.Domain);
         Assert.That(guest.Domain.Vcpus[0].Schedulable.Domain.Options, Is.Null, "it would keep a plugin in memory");
-        Assert.That(_machine.Machine.Snapshot().Domains, Is.Empty);
-        DomainSnapshot last = _machine.Machine.Snapshot([guest.Domain]).Domains.Single();
+        Assert.That(_machine.Machine.Accounts.Snapshot().Domains, Is.Empty);
+        DomainSnapshot last = _machine.Machine.Accounts.Snapshot([guest.Domain]).Domains.Single();
         Assert.That((last.State, last.AssignedBytes, last.ResidentBytes), Is.EqualTo((DomainState.Destroyed, 0L, 0L)));
         Assert.That(_machine.Create().Domain.Name, Is.Not.Empty);
     }
@@ -75,7 +75,7 @@ internal sealed class DomainLifeTests
         Task others = Task.Run(() =>
         {
             Assert.That(_machine.Machine.Domains, Has.Count.EqualTo(1));
-            Assert.That(_machine.Machine.FramesToGrant(other.Domain, 1), Is.Zero, "a hypercall asks that");
+            Assert.That(((IHypercallHost)_machine.Machine).FramesToGrant(other.Domain, 1), Is.Zero, "a hypercall asks that");
             Assert.That(_machine.Machine.FindDomain(other.Domain.Id), Is.SameAs(other.Domain));
             _machine.Machine.Destroy(other.Domain);
         });

@@ -201,7 +201,7 @@ internal sealed unsafe class ScriptedGuest : IDisposable
             Assert.That((long)_cpu.State.Rax, Is.Not.InRange(-1000, -1), "a hypercall before the row failed");
     }
 
-    private bool IsUserMode => _domain.Vcpus[0].UserMode;
+    private bool IsUserMode => _domain.Vcpus[0].Context.UserMode;
 
     private void Boot()
     {

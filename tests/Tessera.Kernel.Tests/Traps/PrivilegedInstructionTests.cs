@@ -34,9 +34,9 @@ internal sealed class PrivilegedInstructionTests
         _machine = new HandMachine();
         _domain = _machine.Create();
         foreach (int vector in (int[])[13, 14])
-            Vcpu.TrapTable[vector] = new TrapGate { Address = Handler };
-        Vcpu.KernelStack = _domain.Address(StackPage) + 0x1000;
-        State.Rsp = Vcpu.KernelStack;
+            Vcpu.Context.TrapTable[vector] = new TrapGate { Address = Handler };
+        Vcpu.Context.KernelStack = _domain.Address(StackPage) + 0x1000;
+        State.Rsp = Vcpu.Context.KernelStack;
         Assert.That(_domain.Domain.Mmu.Extended(0, (uint)MmuExtOp.NewUserBaseptr, _domain.Domain.Mmu.Root(0, userMode: false), Mfn.None), Is.EqualTo(XenErrno.Success));
     }
 
@@ -168,7 +168,7 @@ internal sealed class PrivilegedInstructionTests
         State.Rsp = _domain.Address(ArgumentPage);
         HypercallCall call = new() { Vcpu = Vcpu };
         Assert.That(TrapOps.Iret(ref call), Is.Zero);
-        Assert.That(Vcpu.IoPrivilege, Is.EqualTo(architectural ? 1 : 2));
+        Assert.That(Vcpu.Context.IoPrivilege, Is.EqualTo(architectural ? 1 : 2));
         Assert.That(State.Rflags & 0x3000, Is.Zero, "the real level stays 0");
     }
 

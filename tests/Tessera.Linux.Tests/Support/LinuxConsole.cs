@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Text;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
 
 namespace Tessera.Linux.Tests.Support;
 

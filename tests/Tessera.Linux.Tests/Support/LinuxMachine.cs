@@ -1,7 +1,8 @@
 using Tessera.Cli;
 using Tessera.GuestLibrary;
 using Tessera.Images;
-using Tessera.Kernel;
+using Tessera.Kernel.Domains;
+using Tessera.Kernel.Machines;
 using Tessera.Plugins.Cpu.Kvm;
 using Tessera.Plugins.Cpu.Software;
 using Tessera.Plugins.Memory.DirectPaging;

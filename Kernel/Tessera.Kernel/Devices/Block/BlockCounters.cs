@@ -97,10 +97,10 @@ internal sealed class BlockCounters
     }
 }
 
-/// <summary>What a disk has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
+/// <summary>What a disk has done since it was attached, or since a measured window began.</summary>
 public sealed record BlockReading
 {
-    /// <summary>What is wrong with the disk, as in <see cref="Disk.Error"/>; null when all is well.</summary>
+    /// <summary>What is wrong with the disk, as in <see cref="SplitDevice.Error"/>; null when all is well.</summary>
     public string? Problem { get; init; }
 
     /// <summary>Reads that the backend completed.</summary>

@@ -5,47 +5,41 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Devices.Block;
 
 /// <summary>The backend half of one disk (blkback): what it offers in the store, and its rings. See <see cref="IBackendDevice"/> for who calls.</summary>
-internal sealed class BlockDevice : IBackendDevice
+/// <param name="frontend">The guest.</param>
+/// <param name="configuration">The disk; its backend is open.</param>
+/// <param name="geometry">What the backend said when it was opened.</param>
+/// <param name="worker">Who serves the rings.</param>
+internal sealed class BlockDevice(Frontend frontend, DiskConfiguration configuration, BlockGeometry geometry, DeviceWorker worker)
+    : SplitBackend<IBlockBackend>(frontend, configuration.Backend)
 {
+    /// <summary>A disk's type in the store.</summary>
+    public const string DeviceType = "vbd";
+
     /// <summary>Rings a frontend may have: one for each of its vCPUs is what they take.</summary>
     private const int MaxQueues = 4;
 
     /// <summary>Pages of a ring, as a power of two: 128 requests.</summary>
     private const int MaxRingOrder = 2;
 
-    private readonly Domain _domain;
-    private readonly DiskConfiguration _configuration;
-    private readonly DeviceWorker _worker;
+    private const int RingEntryBytes = 112;
+
     private readonly List<BlockRing> _rings = [];
-    private volatile string? _failure;
-
-    // A backend that hangs may hang at its end too: nobody waits for that.
-    private bool _isLeftBehind;
-
-    /// <summary>Takes over an opened backend, and disposes of it with the device.</summary>
-    public BlockDevice(Domain domain, DiskConfiguration configuration, BlockGeometry geometry, DeviceWorker worker)
-    {
-        (_domain, _configuration, Geometry, _worker) = (domain, configuration, geometry, worker);
-    }
 
     /// <inheritdoc/>
-    public string Type => "vbd";
+    public override string Type => DeviceType;
 
     /// <summary>What the disk is like.</summary>
-    public BlockGeometry Geometry { get; private set; }
-
-    /// <summary>What its storage complains of.</summary>
-    public string? Problem => _failure ?? BackendFailure.Ask(_configuration.Backend, static backend => backend.Problem);
+    public BlockGeometry Geometry { get; private set; } = geometry;
 
     /// <summary>What it has done.</summary>
     public BlockCounters Counters { get; } = new();
 
     /// <inheritdoc/>
-    public void Publish(DeviceKeys keys)
+    public override void Publish(DeviceKeys keys)
     {
         keys.WriteFrontend("virtual-device", $"{keys.Id}");
         keys.WriteFrontend("device-type", "disk");
-        keys.WriteBackend("dev", _configuration.Name);
+        keys.WriteBackend("dev", configuration.Name);
         keys.WriteBackend("mode", Geometry.ReadOnly ? "r" : "w");
         keys.WriteBackend("info", Geometry.ReadOnly ? Blkif.DiskReadOnly : 0);
         PublishSize(keys);
@@ -61,7 +55,7 @@ internal sealed class BlockDevice : IBackendDevice
             keys.WriteBackend("discard-secure", 0);
         }
 
-        keys.WriteBackend("feature-persistent", _configuration.PersistentGrants ? 1 : 0);
+        keys.WriteBackend("feature-persistent", configuration.PersistentGrants ? 1 : 0);
         keys.WriteBackend("feature-max-indirect-segments", BlockRing.MaxSegments);
         keys.WriteBackend("max-ring-page-order", MaxRingOrder);
         keys.WriteBackend("multi-queue-max-queues", MaxQueues);
@@ -77,38 +71,33 @@ internal sealed class BlockDevice : IBackendDevice
     }
 
     /// <inheritdoc/>
-    public void Connect(DeviceKeys keys)
+    public override void Connect(DeviceKeys keys)
     {
         if (keys.ReadFrontend("protocol") is { } protocol && protocol != "x86_64-abi")
             throw new DeviceException($"{keys.FrontendPath}/protocol is \"{protocol[..Math.Min(32, protocol.Length)]}\"; a 64-bit guest speaks \"x86_64-abi\".");
         int queues = (int)keys.ReadFrontendNumber("multi-queue-num-queues", 1, MaxQueues, 1);
         int order = (int)keys.ReadFrontendNumber("ring-page-order", 0, MaxRingOrder, 0);
-        bool persistent = _configuration.PersistentGrants && keys.ReadFrontendNumber("feature-persistent", 0, 1, 0) == 1;
+        bool persistent = configuration.PersistentGrants && keys.ReadFrontendNumber("feature-persistent", 0, 1, 0) == 1;
         bool named = keys.ReadFrontend("multi-queue-num-queues") is not null && queues > 1;
         for (int queue = 0; queue < queues; queue++)
             ConnectRing(keys, named ? $"queue-{queue}/" : "", order, persistent);
     }
 
     /// <inheritdoc/>
-    public void Disconnect()
+    protected override string? Complaint(IBlockBackend backend) => backend.Problem;
+
+    /// <inheritdoc/>
+    protected override bool TryLetGo()
     {
+        bool isLeftBehind = false;
         foreach (BlockRing ring in _rings)
         {
             ring.Dispose();
-            _isLeftBehind |= ring.IsLeftBehind;
+            isLeftBehind |= ring.IsLeftBehind;
         }
 
         _rings.Clear();
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Disconnect();
-        if (_isLeftBehind)
-            _ = Task.Run(_configuration.Backend.Dispose);
-        else
-            _configuration.Backend.Dispose();
+        return !isLeftBehind;
     }
 
     // Linux counts in 512 bytes here, whatever the sector size.
@@ -121,22 +110,13 @@ internal sealed class BlockDevice : IBackendDevice
         {
             // A single page is named without its number, as Linux has done since before there were several.
             string key = order == 0 && keys.ReadFrontend($"{prefix}ring-ref") is not null ? $"{prefix}ring-ref" : $"{prefix}ring-ref{page}";
-            pages[page] = new GrantRef((uint)keys.ReadFrontendNumber(key, 0, uint.MaxValue));
+            pages[page] = PageOf(keys, key);
         }
 
-        EventPort port = new((int)keys.ReadFrontendNumber($"{prefix}event-channel", 1, int.MaxValue));
-        GrantAccess grants = new(_domain);
-        GrantStatus status = SharedRing.TryMap(grants, pages, entryBytes: 112, out SharedRing? shared);
-        if (status != GrantStatus.Okay)
-            throw new DeviceException($"{keys.FrontendPath}/{prefix}ring-ref: the ring's page could not be mapped ({status}); grant it to domain 0 for writing.");
-        BlockRing ring = new(shared!, grants, _configuration.Backend, Geometry, Counters, _worker, persistent)
-        {
-            Threw = exception => _failure ??= BackendFailure.Of(_configuration.Backend, exception),
-            Hangs = () => _failure ??= BackendFailure.Hang(_configuration.Backend),
-        };
+        GrantAccess grants = new(Frontend.Grants);
+        SharedRing shared = Map(keys, $"{prefix}ring-ref", pages, RingEntryBytes, grants);
+        BlockRing ring = new(shared, grants, Backend, Geometry, Counters, worker, persistent) { Threw = Throw, Hangs = Hang };
         _rings.Add(ring);
-        XenErrno error = ring.Open(_domain, port);
-        if (error != XenErrno.Success)
-            throw new DeviceException($"{keys.FrontendPath}/{prefix}event-channel: port {port.Value} could not be bound ({error}); allocate it unbound for domain 0.");
+        ring.Open(Bind(keys, $"{prefix}event-channel", ring.Schedule));
     }
 }

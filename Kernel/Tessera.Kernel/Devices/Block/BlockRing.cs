@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Events;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;
@@ -71,16 +72,16 @@ internal sealed class BlockRing : DeviceTask, IDisposable
     /// <summary>Requests may reach as far as this from now on.</summary>
     public void Resize(BlockGeometry geometry) => _geometry = geometry;
 
-    /// <summary>Binds the frontend's port; requests come from now on.</summary>
-    public XenErrno Open(Domain domain, EventPort port)
+    /// <summary>Requests come from now on.</summary>
+    public void Open(BackendChannel channel)
     {
-        XenErrno error = BackendChannel.TryBind(domain, port, () => _worker.Schedule(this), out BackendChannel? channel);
         lock (_gate)
             _channel = channel;
-        if (channel is not null)
-            _worker.Schedule(this);
-        return error;
+        Schedule();
     }
+
+    /// <summary>The guest has put requests, or may have.</summary>
+    public void Schedule() => _worker.Schedule(this);
 
     /// <inheritdoc/>
     public override bool Run(int budget)

@@ -1,3 +1,4 @@
+using Tessera.Kernel.Domains;
 using Tessera.Sdk.Devices;
 
 namespace Tessera.Kernel.Devices.Block;
@@ -22,21 +23,16 @@ public sealed record DiskConfiguration
 }
 
 /// <summary>A disk of a domain.</summary>
-public sealed class Disk
+public sealed class Disk : SplitDevice
 {
     private const int FirstExtended = 16;
 
-    private readonly BusDevice _device;
     private readonly BlockDevice _block;
     private readonly IBlockBackend _backend;
+    private readonly string _domain;
 
-    internal Disk(Domain domain, DiskConfiguration configuration, BusDevice device, BlockDevice block)
-    {
-        (Domain, Name, _device, _block, _backend) = (domain, configuration.Name, device, block, configuration.Backend);
-    }
-
-    /// <summary>Whose it is.</summary>
-    public Domain Domain { get; }
+    private Disk(string domain, DiskConfiguration configuration, BusDevice device, BlockDevice block)
+        : base(device) => (_domain, Name, _block, _backend) = (domain, configuration.Name, block, configuration.Backend);
 
     /// <summary>Its name in the guest.</summary>
     public string Name { get; }
@@ -44,17 +40,11 @@ public sealed class Disk
     /// <summary>What it is like.</summary>
     public BlockGeometry Geometry => _block.Geometry;
 
-    /// <summary>False once it has left.</summary>
-    public bool IsAttached => !_device.End.IsCompleted;
-
-    /// <summary>Why its frontend could not connect, or why its storage does not answer; null when all is well.</summary>
-    public string? Error => _device.Error ?? _block.Problem;
-
-    /// <summary>What it has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
+    /// <summary>What it has done since it was attached, or since a measured window began.</summary>
     public BlockReading Read() => _block.Counters.Read() with { Problem = Error };
 
-    /// <summary>Counts from now on.</summary>
-    internal void BeginWindow() => _block.Counters.Restart();
+    /// <inheritdoc/>
+    internal override void BeginWindow() => _block.Counters.Restart();
 
     /// <summary>Looks whether its storage has become larger, and if so tells the guest.</summary>
     /// <returns>Its size in bytes from now on.</returns>
@@ -63,20 +53,18 @@ public sealed class Disk
     public long Grow()
     {
         if (_backend.TryGet<IGrowingStorage>() is not { } growing)
-            throw new DeviceException($"{Name} of {Domain.Name}: its backend does not grow; one that does is raw-file.");
-        _device.Announce(keys =>
+            throw new DeviceException($"{Name} of {_domain}: its backend does not grow; one that does is raw-file.");
+        Announce(keys =>
         {
             long size = growing.Grow();
             if (size > Geometry.Size)
                 _block.Resize(size, keys);
         });
-        return IsAttached ? Geometry.Size : throw new DeviceException($"{Name} of {Domain.Name} has been detached.");
+        return IsAttached ? Geometry.Size : throw new DeviceException($"{Name} of {_domain} has been detached.");
     }
 
-    /// <summary>Unplugs it: asks the guest to let go, and takes it away when it does not in time.</summary>
-    /// <param name="timeout">How long the guest may take.</param>
-    /// <returns>Whether the guest let go.</returns>
-    public async Task<bool> DetachAsync(TimeSpan timeout) => await _device.DetachAsync(timeout) == DeviceEnd.Closed;
+    /// <inheritdoc/>
+    private protected override string? Problem => _block.Problem;
 
     /// <summary>Xen's number of a disk's name: xvda is 51712 (major 202), and from xvdq on the extended numbering.</summary>
     /// <param name="name">xvda to xvdz.</param>
@@ -91,19 +79,17 @@ public sealed class Disk
         return true;
     }
 
-    internal static Disk Attach(DeviceBus bus, Domain domain, DiskConfiguration configuration, DeviceWorker worker)
+    internal static Disk Attach(DeviceBus bus, Frontend frontend, DiskConfiguration configuration, DeviceWorker worker)
     {
-        if (!TryNumberOf(configuration.Name, out int number))
-            throw new DeviceException($"A disk cannot be named \"{configuration.Name}\"; names are xvda to xvdz.");
         try
         {
-            if (domain.Disks.Any(disk => disk.Name == configuration.Name && disk.IsAttached))
-                throw new DeviceException($"Domain '{domain.Name}' has a disk {configuration.Name} already; detach it first or take another name.");
+            if (!TryNumberOf(configuration.Name, out int number))
+                throw new DeviceException($"A disk cannot be named \"{configuration.Name}\"; names are xvda to xvdz.");
+            if (bus.Find(frontend.Id, BlockDevice.DeviceType, number) is not null)
+                throw new DeviceException($"Domain '{frontend.Name}' has a disk {configuration.Name} already; detach it first or take another name.");
             BlockGeometry geometry = configuration.Backend.Open(configuration.IsReadOnly ? BlockAccess.ReadOnly : BlockAccess.ReadWrite);
-            BlockDevice block = new(domain, configuration, geometry, worker);
-            Disk disk = new(domain, configuration, bus.Attach(domain.Id, number, block), block);
-            domain.AddDisk(disk);
-            return disk;
+            BlockDevice block = new(frontend, configuration, geometry, worker);
+            return new Disk(frontend.Name, configuration, bus.Attach(frontend.Id, number, block), block);
         }
         catch
         {

@@ -92,7 +92,7 @@ internal sealed class NetworkCounters(TimeProvider time)
     private Nanoseconds Since(long timestamp) => new(time.GetElapsedTime(timestamp).Ticks * 100);
 }
 
-/// <summary>What an interface has done since it was attached, or since <see cref="Machine.BeginWindow"/>. Frames that are yet to be cut count once.</summary>
+/// <summary>What an interface has done since it was attached, or since a measured window began. Frames that are yet to be cut count once.</summary>
 public sealed record NetworkReading
 {
     /// <summary>Frames that the guest sent.</summary>

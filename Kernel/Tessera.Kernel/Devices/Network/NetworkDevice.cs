@@ -1,3 +1,4 @@
+using Tessera.Kernel.Events;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;
@@ -5,12 +6,11 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Devices.Network;
 
 /// <summary>The backend half of one interface (netback): what it offers in the store, and its queues. See <see cref="IBackendDevice"/> for who calls.</summary>
-internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
+internal sealed class NetworkDevice : SplitBackend<INetworkBackend>, INetworkReceiver
 {
     /// <summary>Pairs of rings a frontend may have: one for each of its vCPUs is what they take.</summary>
     private const int MaxQueues = 4;
 
-    private readonly Domain _domain;
     private readonly NicConfiguration _configuration;
     private readonly DeviceWorker _worker;
     private readonly List<TransmitQueue> _transmit = [];
@@ -19,28 +19,22 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     private FrameFinisher? _offload;
     private BackendSink? _sink;
     private volatile ReceiveQueue[] _receive = [];
-    private volatile string? _failure;
-
-    // A backend that hangs may hang at its end too: nobody waits for that.
-    private bool _isLeftBehind;
 
     /// <summary>Made before the backend is opened, which wants to know where frames go.</summary>
-    public NetworkDevice(Domain domain, NicConfiguration configuration, DeviceWorker worker)
+    public NetworkDevice(Frontend frontend, NicConfiguration configuration, DeviceWorker worker)
+        : base(frontend, configuration.Backend)
     {
-        (_domain, _configuration, _worker) = (domain, configuration, worker);
+        (_configuration, _worker) = (configuration, worker);
         Rate = new RateLimit(configuration.BytesPerSecond, worker.Time);
         Counters = new NetworkCounters(worker.Time);
         Guard = configuration.AntiSpoofing ? new SourceGuard(configuration.Address, configuration.Addresses) : null;
     }
 
     /// <inheritdoc/>
-    public string Type => "vif";
+    public override string Type => "vif";
 
     /// <summary>What it has done.</summary>
     public NetworkCounters Counters { get; }
-
-    /// <summary>What is wrong with its backend; null when all is well. Any thread.</summary>
-    public string? Problem => _failure ?? BackendFailure.Ask(_configuration.Backend, static backend => backend.Problem);
 
     /// <summary>How fast it may send.</summary>
     public RateLimit Rate { get; }
@@ -54,35 +48,32 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     /// <summary>Opens the backend.</summary>
     public void Open()
     {
-        Capabilities = _configuration.Backend.Open(new NetworkPort(_domain.Name, _configuration.Address, this));
+        Capabilities = Backend.Open(new NetworkPort(Frontend.Name, _configuration.Address, this));
         if (Capabilities.Checksum)
             return;
-        (_offload, _sink) = (new FrameFinisher(), new BackendSink(_configuration.Backend));
+        (_offload, _sink) = (new FrameFinisher(), new BackendSink(Backend));
     }
 
     /// <summary>Hands a frame of the guest's to the backend; one that has thrown, which breaks its promise, gets nothing more. On the worker's thread.</summary>
     /// <returns>False when the backend is not asked, or throws.</returns>
     public bool Send(in NetworkFrame frame)
     {
-        if (_failure is not null)
+        if (HasFailed)
             return false;
         try
         {
             if (_offload is null)
-                _configuration.Backend.Send(frame);
+                Backend.Send(frame);
             else
                 _ = _offload.Finish(frame, Capabilities, _sink!);
             return true;
         }
         catch (Exception exception)
         {
-            _failure = BackendFailure.Of(_configuration.Backend, exception);
+            Throw(exception);
             return false;
         }
     }
-
-    /// <summary>The backend does not come back from a frame. Any thread.</summary>
-    public void Hang() => _failure ??= BackendFailure.Hang(_configuration.Backend);
 
     /// <inheritdoc/>
     public bool Receive(in NetworkFrame frame)
@@ -110,7 +101,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     }
 
     /// <inheritdoc/>
-    public void Publish(DeviceKeys keys)
+    public override void Publish(DeviceKeys keys)
     {
         keys.WriteFrontend("mac", _configuration.Address.ToString());
         keys.WriteFrontend("handle", $"{keys.Id}");
@@ -127,7 +118,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     }
 
     /// <inheritdoc/>
-    public void Connect(DeviceKeys keys)
+    public override void Connect(DeviceKeys keys)
     {
         if (keys.ReadFrontendNumber("request-rx-copy", 0, 1, 0) != 1)
             throw new DeviceException($"{keys.FrontendPath}/request-rx-copy is not 1; frames are copied into the frontend's pages, never flipped.");
@@ -143,8 +134,12 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
     }
 
     /// <inheritdoc/>
-    public void Disconnect()
+    protected override string? Complaint(INetworkBackend backend) => backend.Problem;
+
+    /// <inheritdoc/>
+    protected override bool TryLetGo()
     {
+        bool isLeftBehind = false;
         _receive = [];
         foreach (BackendChannel channel in _channels)
             channel.Dispose();
@@ -152,28 +147,19 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
         foreach (TransmitQueue queue in _transmit)
         {
             queue.Dispose();
-            _isLeftBehind |= queue.IsLeftBehind;
+            isLeftBehind |= queue.IsLeftBehind;
         }
 
         _transmit.Clear();
         foreach (ReceiveQueue queue in _connected)
             queue.Dispose();
         _connected.Clear();
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Disconnect();
-        if (_isLeftBehind)
-            _ = Task.Run(_configuration.Backend.Dispose);
-        else
-            _configuration.Backend.Dispose();
+        return !isLeftBehind;
     }
 
     private void ConnectQueue(DeviceKeys keys, string prefix, NetworkCapabilities takes, bool scatters, int index, ReceiveQueue[] receive)
     {
-        GrantAccess grants = new(_domain);
+        GrantAccess grants = new(Frontend.Grants);
         TransmitQueue sender = new(Map(keys, $"{prefix}tx-ring-ref", Netif.TxEntryBytes, grants), grants, this, _worker);
         _transmit.Add(sender);
         ReceiveQueue receiver = new(Map(keys, $"{prefix}rx-ring-ref", Netif.RxEntryBytes, grants), grants, Counters, _worker, takes, scatters);
@@ -181,7 +167,7 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
         receive[index] = receiver;
         if (keys.ReadFrontend($"{prefix}event-channel") is not null)
         {
-            BackendChannel both = Bind(keys, $"{prefix}event-channel", () =>
+            BackendChannel both = BindKept(keys, $"{prefix}event-channel", () =>
             {
                 sender.Schedule();
                 receiver.Schedule();
@@ -191,25 +177,17 @@ internal sealed class NetworkDevice : IBackendDevice, INetworkReceiver
             return;
         }
 
-        receiver.Open(Bind(keys, $"{prefix}event-channel-rx", receiver.Schedule));
-        sender.Open(Bind(keys, $"{prefix}event-channel-tx", sender.Schedule));
+        receiver.Open(BindKept(keys, $"{prefix}event-channel-rx", receiver.Schedule));
+        sender.Open(BindKept(keys, $"{prefix}event-channel-tx", sender.Schedule));
     }
 
-    private static SharedRing Map(DeviceKeys keys, string key, int entryBytes, GrantAccess grants)
-    {
-        GrantRef page = new((uint)keys.ReadFrontendNumber(key, 0, uint.MaxValue));
-        GrantStatus status = SharedRing.TryMap(grants, [page], entryBytes, out SharedRing? ring);
-        return status == GrantStatus.Okay
-            ? ring!
-            : throw new DeviceException($"{keys.FrontendPath}/{key}: the ring's page could not be mapped ({status}); grant it to domain 0 for writing.");
-    }
+    private static SharedRing Map(DeviceKeys keys, string key, int entryBytes, GrantAccess grants) =>
+        Map(keys, key, [PageOf(keys, key)], entryBytes, grants);
 
-    private BackendChannel Bind(DeviceKeys keys, string key, Action notified)
+    // Kept, so that a connection that fails half-way gives it up as well.
+    private BackendChannel BindKept(DeviceKeys keys, string key, Action notified)
     {
-        EventPort port = new((int)keys.ReadFrontendNumber(key, 1, int.MaxValue));
-        XenErrno error = BackendChannel.TryBind(_domain, port, notified, out BackendChannel? channel);
-        if (channel is null)
-            throw new DeviceException($"{keys.FrontendPath}/{key}: port {port.Value} could not be bound ({error}); allocate it unbound for domain 0.");
+        BackendChannel channel = Bind(keys, key, notified);
         _channels.Add(channel);
         return channel;
     }

@@ -26,21 +26,15 @@ public sealed record NicConfiguration
 }
 
 /// <summary>A network interface of a domain.</summary>
-public sealed class Nic
+public sealed class Nic : SplitDevice
 {
     /// <summary>Interfaces of one domain.</summary>
     public const int MaxNumber = 15;
 
-    private readonly BusDevice _device;
     private readonly NetworkDevice _network;
 
-    private Nic(Domain domain, NicConfiguration configuration, BusDevice device, NetworkDevice network)
-    {
-        (Domain, Number, Address, _device, _network) = (domain, configuration.Number, configuration.Address, device, network);
-    }
-
-    /// <summary>Whose it is.</summary>
-    public Domain Domain { get; }
+    private Nic(NicConfiguration configuration, BusDevice device, NetworkDevice network)
+        : base(device) => (Number, Address, _network) = (configuration.Number, configuration.Address, network);
 
     /// <summary>Its number in the domain.</summary>
     public int Number { get; }
@@ -48,34 +42,24 @@ public sealed class Nic
     /// <summary>Its address.</summary>
     public MacAddress Address { get; }
 
-    /// <summary>False once it has left.</summary>
-    public bool IsAttached => !_device.End.IsCompleted;
-
-    /// <summary>Why its frontend could not connect, or why its backend takes frames nowhere; null when all is well.</summary>
-    public string? Error => _device.Error ?? _network.Problem;
-
-    /// <summary>What it has done since it was attached, or since <see cref="Machine.BeginWindow"/>.</summary>
+    /// <summary>What it has done since it was attached, or since a measured window began.</summary>
     public NetworkReading Read() => _network.Counters.Read() with { Problem = Error };
 
-    /// <summary>Counts from now on.</summary>
-    internal void BeginWindow() => _network.Counters.Restart();
+    /// <inheritdoc/>
+    internal override void BeginWindow() => _network.Counters.Restart();
 
-    /// <summary>Unplugs it: asks the guest to let go, and takes it away when it does not in time.</summary>
-    /// <param name="timeout">How long the guest may take.</param>
-    /// <returns>Whether the guest let go.</returns>
-    public async Task<bool> DetachAsync(TimeSpan timeout) => await _device.DetachAsync(timeout) == DeviceEnd.Closed;
+    /// <inheritdoc/>
+    private protected override string? Problem => _network.Problem;
 
-    internal static Nic Attach(DeviceBus bus, Domain domain, NicConfiguration configuration, DeviceWorker worker)
+    internal static Nic Attach(DeviceBus bus, Frontend frontend, NicConfiguration configuration, DeviceWorker worker)
     {
         try
         {
             if (configuration.Number is < 0 or > MaxNumber)
                 throw new DeviceException($"An interface cannot have the number {configuration.Number}; numbers are 0 to {MaxNumber}.");
-            NetworkDevice network = new(domain, configuration, worker);
+            NetworkDevice network = new(frontend, configuration, worker);
             network.Open();
-            Nic nic = new(domain, configuration, bus.Attach(domain.Id, configuration.Number, network), network);
-            domain.AddNic(nic);
-            return nic;
+            return new Nic(configuration, bus.Attach(frontend.Id, configuration.Number, network), network);
         }
         catch
         {

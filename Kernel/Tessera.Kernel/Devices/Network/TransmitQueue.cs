@@ -1,3 +1,4 @@
+using Tessera.Kernel.Events;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
 using Tessera.Sdk.Xen;

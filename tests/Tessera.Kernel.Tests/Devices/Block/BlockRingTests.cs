@@ -183,7 +183,7 @@ internal sealed class BlockRingTests : IDisposable
     {
         HandFrontend frontend = Connect();
         _ = frontend.Run(HandFrontend.Transfer(BlkifOp.Write, 0, HandFrontend.Segment(0)));
-        _machine.Machine.BeginWindow();
+        _machine.Machine.Accounts.BeginWindow();
         BlockReading begun = frontend.Disk.Read();
         _ = frontend.Run(HandFrontend.Transfer(BlkifOp.Read, 0, HandFrontend.Segment(0)));
         BlockReading reading = frontend.Disk.Read();

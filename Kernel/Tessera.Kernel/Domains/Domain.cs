@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Tessera.Kernel.Console;
+using Tessera.Kernel.Devices;
 using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Devices.Network;
 using Tessera.Kernel.Events;
@@ -12,7 +13,7 @@ using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Domains;
 
 /// <summary>A domain's life: Created → Running ⇄ Paused → Shutdown or Crashed → Destroyed.</summary>
 public enum DomainState
@@ -43,20 +44,22 @@ public sealed class Domain
     private readonly Lock _stateGate = new();
     private readonly Lock _memoryGate = new();
     private bool _memoryGone;
-    private ImmutableArray<Disk> _disks = [];
-    private ImmutableArray<Nic> _nics = [];
+    private ImmutableArray<SplitDevice> _devices = [];
     private long _state = (long)DomainState.Created;
 
-    internal Domain(Machine machine, DomainId id, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes, IGuestMachine guestMachine, MmuHost host, IDomainMmu mmu)
+    internal Domain(
+        IVcpuHost host, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes,
+        IGuestMachine guestMachine, MmuHost mmuHost, IDomainMmu mmu, IGrantDirectory directory)
     {
-        (Machine, Id, Configuration, Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (machine, id, configuration, memory, frames, writes, guestMachine, host, mmu);
+        (Host, Id, Configuration) = (host, mmuHost.Domain, configuration);
+        (Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (memory, frames, writes, guestMachine, mmuHost, mmu);
         for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
             WriteAtAnyTime(frame);
         Guest = new GuestMemory(memory, writes, mmu);
         Shared = new SharedInfoPage(memory, writes);
-        Events = new EventChannels(this);
-        Grants = new GrantTable(id, frames, memory, writes, machine);
-        Mappings = new Maptrack(this);
+        Events = new EventChannels(Id, Shared);
+        Grants = new GrantTable(Id, frames, memory, writes, directory);
+        Mappings = new Maptrack(Id, memory, guestMachine, mmu);
     }
 
     /// <summary>Its number.</summary>
@@ -89,7 +92,7 @@ public sealed class Domain
     /// <summary>Machine address of a built-in guest's report page, 0 for other guests.</summary>
     internal ulong ReportPage { get; set; }
 
-    internal Machine Machine { get; }
+    internal IVcpuHost Host { get; }
 
     internal DomainMemory Memory { get; }
 
@@ -109,9 +112,6 @@ public sealed class Domain
     internal IDomainMmu Mmu { get; }
 
     internal GuestMemory Guest { get; }
-
-    /// <summary>What lets its leaf hypercalls be answered inside the guest; null where every one is an exit.</summary>
-    internal FastPath.DomainFastPath? FastPath { get; set; }
 
     /// <summary>Its page tables and the accounts of its frames did not agree when it was destroyed: the guest had written tables itself.</summary>
     internal bool HadFalseAccounts { get; set; }
@@ -146,10 +146,13 @@ public sealed class Domain
     public long AssignedFrames => Memory.RamFrames - Ballooned.Count;
 
     /// <summary>Its disks, also those that have left; of one name the last.</summary>
-    public IReadOnlyList<Disk> Disks => _disks;
+    public IReadOnlyList<Disk> Disks => [.. _devices.OfType<Disk>()];
 
     /// <summary>Its network interfaces, also those that have left; of one number the last.</summary>
-    public IReadOnlyList<Nic> Nics => _nics;
+    public IReadOnlyList<Nic> Nics => [.. _devices.OfType<Nic>()];
+
+    /// <summary>It, as its devices' backends need it.</summary>
+    internal Frontend Frontend => new(Id, Name, Events, Grants);
 
     /// <summary>Copies the built-in guest's report page; empty for guests without one.</summary>
     public byte[] ReadReportPage()
@@ -176,17 +179,32 @@ public sealed class Domain
     internal void WriteAtAnyTime(Mfn frame)
     {
         if (!Writes.TryBegin(frame))
-            throw new Building.DomainBuildException($"Domain '{Name}': {frame}, which the VMM writes, is a table.");
+            throw new DomainBuildException($"Domain '{Name}': {frame}, which the VMM writes, is a table.");
         WrittenByVmm.Add(frame);
     }
 
     internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
 
-    internal void AddVcpu(Vcpu vcpu) => _vcpus.Add(vcpu);
+    internal void AddVcpu(Vcpu vcpu)
+    {
+        _vcpus.Add(vcpu);
+        Events.AddVcpu(vcpu.Events);
+    }
 
-    internal void AddDisk(Disk disk) => ImmutableInterlocked.Update(ref _disks, static (disks, added) => disks.RemoveAll(other => other.Name == added.Name).Add(added), disk);
+    /// <summary>It has a device more, in place of one that has left.</summary>
+    internal T Add<T>(T device)
+        where T : SplitDevice
+    {
+        _ = ImmutableInterlocked.Update(ref _devices, static (devices, added) => devices.RemoveAll(added.Replaces).Add(added), device);
+        return device;
+    }
 
-    internal void AddNic(Nic nic) => ImmutableInterlocked.Update(ref _nics, static (nics, added) => nics.RemoveAll(other => other.Number == added.Number).Add(added), nic);
+    /// <summary>What its devices do counts from now on.</summary>
+    internal void BeginWindow()
+    {
+        foreach (SplitDevice device in _devices)
+            device.BeginWindow();
+    }
 
     /// <summary>Ends the domain because of what it did. Any thread; the first reason stands.</summary>
     internal void Crash(Vcpu? vcpu, string reason)
@@ -228,7 +246,7 @@ public sealed class Domain
             Time.TimerQueue.Disarm(vcpu.PollTimeout);
         }
 
-        Machine.OnDomainEnded(this);
+        Host.Ended(this);
         return true;
     }
 

@@ -1,6 +1,6 @@
 using Tessera.Sdk.Xen;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Domains;
 
 /// <summary>How often a vCPU trapped, by kind, vector and hypercall. Written by its physical CPU, read by anybody.</summary>
 internal sealed class TrapCounters

@@ -1,7 +1,7 @@
 using Tessera.Images;
 using Tessera.Sdk;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Domains;
 
 /// <summary>A domain to build.</summary>
 public sealed record DomainConfiguration

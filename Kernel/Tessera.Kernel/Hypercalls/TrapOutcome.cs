@@ -1,4 +1,4 @@
-namespace Tessera.Kernel.Traps;
+namespace Tessera.Kernel.Hypercalls;
 
 /// <summary>What a physical CPU does after a trap was handled.</summary>
 internal enum TrapOutcome

@@ -1,7 +1,7 @@
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
 
-namespace Tessera.Kernel;
+namespace Tessera.Kernel.Domains;
 
 /// <summary>What is known of a crash: why, the vCPU's registers, the last console lines.</summary>
 /// <param name="Reason">Why the domain was ended.</param>
@@ -44,6 +44,6 @@ public sealed record CrashReport(string Reason, IReadOnlyDictionary<string, ulon
             };
         }
 
-        return new CrashReport(reason, registers, vcpu?.UserMode ?? false, consoleTail);
+        return new CrashReport(reason, registers, vcpu?.Context.UserMode ?? false, consoleTail);
     }
 }
