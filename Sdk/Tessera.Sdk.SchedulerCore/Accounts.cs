@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>What one vCPU got so far.</summary>
 /// <param name="CpuTime">Time on a physical CPU.</param>

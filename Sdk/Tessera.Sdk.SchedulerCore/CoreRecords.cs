@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>The core's own record of a vCPU. Guarded by the core's lock.</summary>
 internal sealed class VcpuRecord(SchedulerCore core, SchedulableVcpu vcpu)

@@ -1,6 +1,4 @@
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>One claim on the machine's CPU time.</summary>
 /// <param name="Owed">What the scheduling policy owes the claimant.</param>

@@ -1,6 +1,4 @@
-using Tessera.Sdk;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>
 /// The machine below a <see cref="SchedulerCore"/>: the threads that are physical CPUs, or a simulator's event loop. Except

@@ -1,7 +1,6 @@
 using System.Numerics;
-using Tessera.Sdk;
 
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>
 /// A histogram of lengths of time with a fixed size and a bounded relative error: log-linear buckets as in HdrHistogram, 32 for

@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>
 /// The machine as one policy sees it. Each policy gets its own, which goes dead when the policy is replaced, so that a policy

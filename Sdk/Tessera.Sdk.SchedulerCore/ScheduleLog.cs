@@ -1,6 +1,4 @@
-using Tessera.Sdk;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>What an entry of a <see cref="ScheduleLog"/> tells.</summary>
 public enum ScheduleEventKind : byte

@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>What the core tells about vCPUs, physical CPUs and decisions.</content>
 public sealed partial class SchedulerCore

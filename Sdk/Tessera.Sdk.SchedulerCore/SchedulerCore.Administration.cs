@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>What the control interface does to a vCPU: pause, resume, adjust.</content>
 public sealed partial class SchedulerCore

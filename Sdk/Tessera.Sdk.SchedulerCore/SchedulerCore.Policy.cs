@@ -1,8 +1,6 @@
 using System.Numerics;
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
 
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>The gate, calls into the policy, and what the policy asks for.</content>
 public sealed partial class SchedulerCore

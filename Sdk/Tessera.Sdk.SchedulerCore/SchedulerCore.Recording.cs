@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>The recording of every decision, wake and sleep, while somebody wants one.</content>
 public sealed partial class SchedulerCore

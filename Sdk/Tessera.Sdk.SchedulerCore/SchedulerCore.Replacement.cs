@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>Which policy is in charge: live swap, ejection, and telling a new policy everything.</content>
 public sealed partial class SchedulerCore

@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>The decision: settle what ran, ask the policy, check the answer, commit it.</content>
 public sealed partial class SchedulerCore

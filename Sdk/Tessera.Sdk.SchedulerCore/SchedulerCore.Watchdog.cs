@@ -1,7 +1,4 @@
-using Tessera.Sdk;
-using Tessera.Sdk.Scheduling;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <content>The watchdog: time, starvation and hangs.</content>
 public sealed partial class SchedulerCore

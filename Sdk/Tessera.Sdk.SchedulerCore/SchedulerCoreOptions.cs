@@ -1,6 +1,4 @@
-using Tessera.Sdk;
-
-namespace Tessera.Scheduling;
+namespace Tessera.Sdk.Scheduling.Core;
 
 /// <summary>The fixed parameters of a <see cref="SchedulerCore"/>.</summary>
 public sealed record SchedulerCoreOptions

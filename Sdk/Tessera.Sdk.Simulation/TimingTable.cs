@@ -1,6 +1,6 @@
 using System.Text;
-using Tessera.Scheduling;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Sdk.Simulation;
 

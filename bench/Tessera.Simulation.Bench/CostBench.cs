@@ -1,7 +1,7 @@
 using System.Globalization;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Simulation.Bench;

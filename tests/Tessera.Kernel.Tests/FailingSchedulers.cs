@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using Tessera.Plugins.Schedulers.RoundRobin;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Tests;
 

@@ -2,9 +2,9 @@ using System.Runtime.InteropServices;
 using Iced.Intel;
 using Tessera.Guests;
 using Tessera.Kernel.Tests.FastPath;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu.X64;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Xen;
 using static Iced.Intel.AssemblerRegisters;
 

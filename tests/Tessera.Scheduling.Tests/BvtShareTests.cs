@@ -1,6 +1,7 @@
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;

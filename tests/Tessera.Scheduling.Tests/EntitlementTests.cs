@@ -4,6 +4,7 @@ using Tessera.Plugins.Schedulers.Rtds;
 using Tessera.Plugins.Schedulers.Sedf;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;

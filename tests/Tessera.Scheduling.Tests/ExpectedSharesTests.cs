@@ -2,6 +2,7 @@ using FsCheck;
 using FsCheck.Fluent;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Scheduling.Tests;
 

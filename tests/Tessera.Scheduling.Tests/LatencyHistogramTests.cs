@@ -1,4 +1,5 @@
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Scheduling.Tests;
 

@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Scheduling.Tests;

@@ -1,5 +1,6 @@
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Scheduling.Tests;
 

@@ -1,8 +1,8 @@
 using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Plugins.Schedulers.RoundRobin;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Simulation.Tests;

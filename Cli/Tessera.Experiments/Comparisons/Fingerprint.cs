@@ -52,7 +52,7 @@ public static class Fingerprint
 
     private static Type[] Own() =>
     [
-        typeof(Fingerprint), typeof(Kernel.Machines.Machine), typeof(Scheduling.SchedulerCore), typeof(Sdk.Nanoseconds),
+        typeof(Fingerprint), typeof(Kernel.Machines.Machine), typeof(Sdk.Scheduling.Core.SchedulerCore), typeof(Sdk.Nanoseconds),
         typeof(Sdk.Simulation.VirtualMachine), typeof(GuestKind), typeof(GuestLibrary.Library), typeof(ComparisonDocument),
     ];
 

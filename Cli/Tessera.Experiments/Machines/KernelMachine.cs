@@ -205,7 +205,7 @@ internal class KernelMachine : IRunMachine
     public void StartRecording(int capacity) => _machine.Accounts.StartRecording(capacity);
 
     /// <inheritdoc/>
-    public Scheduling.ScheduleLog? StopRecording() => _machine.Accounts.StopRecording();
+    public Sdk.Scheduling.Core.ScheduleLog? StopRecording() => _machine.Accounts.StopRecording();
 
     /// <inheritdoc/>
     public virtual void Dispose()

@@ -114,7 +114,7 @@ public sealed class SimulatedMachine(
         {
             machine.RunUntil(Nanoseconds.Max(instant, machine.Now));
         }
-        catch (Scheduling.SchedulerFailedException e)
+        catch (Sdk.Scheduling.Core.SchedulerFailedException e)
         {
             Failure = e.Message;
         }
@@ -144,7 +144,7 @@ public sealed class SimulatedMachine(
     /// <inheritdoc/>
     public string? SwapScheduler(IScheduler scheduler, string name, IReadOnlyDictionary<int, object?> domainOptions)
     {
-        Scheduling.Ejection? ejection = machine.Core.SwapPolicy(scheduler, name, domain => domainOptions.GetValueOrDefault(domain.Id.Value), machine.Now);
+        Sdk.Scheduling.Core.Ejection? ejection = machine.Core.SwapPolicy(scheduler, name, domain => domainOptions.GetValueOrDefault(domain.Id.Value), machine.Now);
         foreach (SimulatedDomain domain in _domains)
             domain.ForgetScheduler();
         return ejection?.ToString();
@@ -157,7 +157,7 @@ public sealed class SimulatedMachine(
         Domains = [.. _domains.Select(domain => domain.Read())],
         Pcpus = [.. Enumerable.Range(0, hostCpus.Count).Select(index =>
         {
-            Scheduling.PcpuAccount account = machine.Core.AccountOf(new PcpuId(index), machine.Now);
+            Sdk.Scheduling.Core.PcpuAccount account = machine.Core.AccountOf(new PcpuId(index), machine.Now);
             return new PcpuReading(account.Busy, account.Idle, account.Switches);
         })],
         Decisions = [.. machine.Core.DecisionsByPolicy.Select(DecisionReading.Of)],
@@ -171,7 +171,7 @@ public sealed class SimulatedMachine(
     public void StartRecording(int capacity) => machine.Core.StartRecording(capacity, machine.Now);
 
     /// <inheritdoc/>
-    public Scheduling.ScheduleLog? StopRecording() => machine.Core.StopRecording(machine.Now);
+    public Sdk.Scheduling.Core.ScheduleLog? StopRecording() => machine.Core.StopRecording(machine.Now);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -220,7 +220,7 @@ public sealed class SimulatedDomain(
     {
         get
         {
-            Scheduling.VcpuAccount? account = Account();
+            Sdk.Scheduling.Core.VcpuAccount? account = Account();
             return new DomainActivity(machine.Now, account?.CpuTime ?? Nanoseconds.Zero, account?.WaitTime ?? Nanoseconds.Zero);
         }
     }
@@ -283,7 +283,7 @@ public sealed class SimulatedDomain(
     /// <summary>The counters of this moment.</summary>
     public DomainReading Read()
     {
-        Scheduling.VcpuAccount? account = Account();
+        Sdk.Scheduling.Core.VcpuAccount? account = Account();
         return new DomainReading
         {
             Phase = Phase == DomainPhase.Running && _vcpu!.State == RunState.Blocked ? DomainPhase.Blocked : Phase,
@@ -304,9 +304,9 @@ public sealed class SimulatedDomain(
         };
     }
 
-    private Scheduling.VcpuAccount? Account() => _vcpu is null ? null : machine.Core.AccountOf(_vcpu, machine.Now);
+    private Sdk.Scheduling.Core.VcpuAccount? Account() => _vcpu is null ? null : machine.Core.AccountOf(_vcpu, machine.Now);
 
-    private GuestReport Report(Scheduling.VcpuAccount account) => new()
+    private GuestReport Report(Sdk.Scheduling.Core.VcpuAccount account) => new()
     {
         Kind = isModel ? GuestKind.None : plan.Builtin,
         Progress = GuestProgress.Running,
@@ -327,7 +327,7 @@ public sealed class SimulatedDomain(
     };
 
     /// <summary>As guests report it: the same buckets, fewer of them.</summary>
-    private static LatencyHistogram Latency(Scheduling.LatencyHistogram recorded)
+    private static LatencyHistogram Latency(Sdk.Scheduling.Core.LatencyHistogram recorded)
     {
         uint[] counts = recorded.Counts[..LatencyHistogram.Buckets].ToArray();
         foreach (uint longer in recorded.Counts[LatencyHistogram.Buckets..])

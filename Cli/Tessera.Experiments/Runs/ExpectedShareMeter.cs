@@ -1,6 +1,6 @@
 using Tessera.Kernel.Machines;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Experiments.Runs;
 

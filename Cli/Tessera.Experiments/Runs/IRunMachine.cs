@@ -48,7 +48,7 @@ public interface IRunMachine : IDisposable
 
     /// <summary>Ends the recording.</summary>
     /// <returns>It; null when none was going on.</returns>
-    Scheduling.ScheduleLog? StopRecording();
+    Sdk.Scheduling.Core.ScheduleLog? StopRecording();
 }
 
 /// <summary>A domain as a run sees it.</summary>

@@ -79,9 +79,9 @@ public sealed record DomainReading
 public readonly record struct DecisionReading(string Scheduler, long Count, long? P50Ns, long? P99Ns)
 {
     /// <summary>The core's account as a reading.</summary>
-    public static DecisionReading Of(Scheduling.PolicyDecisions decisions)
+    public static DecisionReading Of(Sdk.Scheduling.Core.PolicyDecisions decisions)
     {
-        Scheduling.LatencySummary cost = decisions.Account.Cost;
+        Sdk.Scheduling.Core.LatencySummary cost = decisions.Account.Cost;
         return cost.Count == 0
             ? new(decisions.Policy, decisions.Account.Decisions, null, null)
             : new(decisions.Policy, decisions.Account.Decisions, cost.P50.Value, cost.P99.Value);

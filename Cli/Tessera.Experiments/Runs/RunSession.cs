@@ -3,8 +3,8 @@ using Tessera.Experiments.Planning;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
 using Tessera.Lab.Results;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Experiments.Runs;
 

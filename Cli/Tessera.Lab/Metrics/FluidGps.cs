@@ -6,7 +6,7 @@ namespace Tessera.Lab.Metrics;
 /// <summary>
 /// Generalised processor sharing (Parekh and Gallager, IEEE/ACM Transactions on Networking 1(3), 1993) as a fluid: at every instant all
 /// physical CPUs are dealt out among the vCPUs with a claim, as the scheduler owes it to them: reservations first, then by weight what is left, at
-/// most its limit and one whole pCPU to each, water-filled (<see cref="Scheduling.ExpectedShares"/> says the same of an interval).
+/// most its limit and one whole pCPU to each, water-filled (<see cref="Sdk.Scheduling.Core.ExpectedShares"/> says the same of an interval).
 /// </summary>
 /// <remarks>
 /// Arrivals are those of the recording. A busy period (<see cref="BusyPeriod"/>) brings the work that it really had, and has a claim from

@@ -87,7 +87,7 @@ public sealed record RunMetrics
         foreach (RunSpan run in replay.Runs)
         {
             stints[run.Domain].Add((run.To - run.From).Value);
-            if (run.End == Scheduling.RunEnd.Preempted)
+            if (run.End == Sdk.Scheduling.Core.RunEnd.Preempted)
                 preemptions[run.Domain]++;
         }
 

@@ -1,7 +1,7 @@
 using System.Globalization;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Recording;
 

@@ -1,7 +1,7 @@
 using Tessera.Lab.Recording;
 using Tessera.Lab.Results;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Reports;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 using Tessera.Lab.Metrics;
-using Tessera.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Reports;
 

@@ -2,8 +2,8 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Reports;
 

@@ -171,7 +171,7 @@ public sealed record DomainResult
     /// <summary>That time as a fraction of all pCPU time of the window.</summary>
     public required double Share { get; init; }
 
-    /// <summary>The fraction that the scheduler owes it by its weight, cap and reservation (<see cref="Scheduling.ExpectedShares"/>).</summary>
+    /// <summary>The fraction that the scheduler owes it by its weight, cap and reservation (<see cref="Sdk.Scheduling.Core.ExpectedShares"/>).</summary>
     public required double ExpectedShare { get; init; }
 
     /// <summary>Units of work that a built-in guest reports; null for other guests.</summary>
@@ -250,7 +250,7 @@ public sealed record LatencySummary(long P50, long P99, long Max, long Count)
     public long? TellingP99 => Count >= Enough ? P99 : null;
 
     /// <summary>What the scheduler core or a device recorded; null when that is nothing.</summary>
-    public static LatencySummary? Of(Scheduling.LatencySummary latency) =>
+    public static LatencySummary? Of(Sdk.Scheduling.Core.LatencySummary latency) =>
         latency.Count == 0 ? null : new(latency.P50.Value, latency.P99.Value, latency.Max.Value, latency.Count);
 }
 

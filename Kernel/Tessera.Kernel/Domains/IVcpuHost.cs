@@ -1,6 +1,6 @@
 using Tessera.Kernel.Time;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Domains;
 

@@ -8,12 +8,12 @@ using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Kernel.Time;
 using Tessera.Kernel.Traps;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Machines;
 

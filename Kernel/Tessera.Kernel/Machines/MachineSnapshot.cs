@@ -1,6 +1,6 @@
 using Tessera.Kernel.Domains;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Machines;
 

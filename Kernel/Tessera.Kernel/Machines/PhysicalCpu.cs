@@ -3,11 +3,11 @@ using Tessera.Kernel.Hypercalls;
 using Tessera.Kernel.Native;
 using Tessera.Kernel.Time;
 using Tessera.Kernel.Traps;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Plugins;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Machines;
 

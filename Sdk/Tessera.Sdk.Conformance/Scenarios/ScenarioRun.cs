@@ -1,5 +1,5 @@
-using Tessera.Scheduling;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 using Tessera.Sdk.Simulation;
 
 namespace Tessera.Sdk.Conformance.Scenarios;

@@ -1,4 +1,5 @@
-using Tessera.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
+
 
 namespace Tessera.Sdk.Simulation;
 

@@ -62,7 +62,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
     public bool KeepsRecording { get; init; } = true;
 
     /// <summary>The recording, without events.</summary>
-    public Scheduling.ScheduleLog? Log { get; private set; }
+    public Sdk.Scheduling.Core.ScheduleLog? Log { get; private set; }
 
     /// <summary>Called when a domain was made, to script it.</summary>
     public Action<FakeDomain>? Created { get; set; }
@@ -115,7 +115,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
 
     public void StartRecording(int capacity) => Log = new(capacity, pacer.Now);
 
-    public Scheduling.ScheduleLog? StopRecording() => KeepsRecording ? Log : null;
+    public Sdk.Scheduling.Core.ScheduleLog? StopRecording() => KeepsRecording ? Log : null;
 
     public void Dispose() => IsDisposed = true;
 
@@ -125,7 +125,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
         Nanoseconds passed = pacer.Now - _last;
         _last = pacer.Now;
         FakeDomain[] running = [.. Domains.Where(domain => domain.Phase == DomainPhase.Running)];
-        double[] shares = Scheduling.ExpectedShares.Of([.. running.Select(domain => new Scheduling.ShareClaim(domain.Plan.Weight, 1))], pcpus);
+        double[] shares = Sdk.Scheduling.Core.ExpectedShares.Of([.. running.Select(domain => new Sdk.Scheduling.Core.ShareClaim(domain.Plan.Weight, 1))], pcpus);
         for (int index = 0; index < running.Length; index++)
             running[index].Account(new Nanoseconds((long)(passed.Value * shares[index] * pcpus)), passed);
     }

@@ -1,6 +1,6 @@
 using Tessera.Guests;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Tests;
 

@@ -2,9 +2,9 @@ using FsCheck;
 using FsCheck.Fluent;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Scheduling;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Tests.Metrics;
 

@@ -1,6 +1,6 @@
 using Tessera.Lab.Recording;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Tests.Metrics;
 

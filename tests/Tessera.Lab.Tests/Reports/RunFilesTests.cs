@@ -5,8 +5,8 @@ using FsCheck.Fluent;
 using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Tests.Reports;
 

@@ -4,8 +4,8 @@ using Tessera.Lab.Metrics;
 using Tessera.Lab.Recording;
 using Tessera.Lab.Reports;
 using Tessera.Lab.Results;
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Lab.Tests.Reports;
 

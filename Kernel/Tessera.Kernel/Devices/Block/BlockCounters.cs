@@ -1,6 +1,6 @@
-using Tessera.Scheduling;
 using Tessera.Sdk;
 using Tessera.Sdk.Devices;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Devices.Block;
 

@@ -1,5 +1,5 @@
-using Tessera.Scheduling;
 using Tessera.Sdk;
+using Tessera.Sdk.Scheduling.Core;
 
 namespace Tessera.Kernel.Devices.Network;
 
