@@ -52,8 +52,8 @@ public sealed partial class SchedulerCore
     }
 
     /// <summary>
-    /// Changes a domain's parameters, or the affinity of all its vCPUs; null leaves one as it is. The policy is told for each of its vCPUs that it
-    /// schedules; without any, nothing is changed.
+    /// Changes a domain's parameters, or the affinity of all its vCPUs; null leaves one as it is. The policy is told for each of its vCPUs
+    /// that it schedules; without any, nothing is changed.
     /// </summary>
     /// <exception cref="ArgumentException">The affinity has none of this machine's physical CPUs, or the weight is below 1.</exception>
     public void Adjust(SchedulableDomain domain, int? weight, object? options, CpuSet? affinity, Nanoseconds now)

@@ -166,8 +166,8 @@ public sealed partial class SchedulerCore
     }
 
     /// <summary>
-    /// How long a vCPU may wait, ns: by its weight, and beyond that by what the policy says it owes it, as far as the excuse reaches. The policy's
-    /// saying counts as a rate and a period and not as an instant, so it cannot put the end off from one look to the next.
+    /// How long a vCPU may wait, ns: by its weight, and beyond that by what the policy says it owes it, as far as the excuse reaches. The
+    /// policy's saying counts as a rate and a period and not as an instant, so it cannot put the end off from one look to the next.
     /// </summary>
     private double LongestWait(VcpuRecord record, in Demand byWeight, in Demand bySaying)
     {
@@ -177,8 +177,8 @@ public sealed partial class SchedulerCore
     }
 
     /// <summary>
-    /// The same of one that is owed this. Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the others had as much, or
-    /// until it is owed something again.
+    /// The same of one that is owed this. Who ran for long at once, by an overrun or a jump of the clock, may have to wait until the others
+    /// had as much, or until it is owed something again.
     /// </summary>
     private double LongestWait(VcpuRecord record, in Entitlement owed, in Demand demand)
     {

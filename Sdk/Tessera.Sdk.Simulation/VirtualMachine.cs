@@ -68,7 +68,8 @@ public sealed class VirtualMachine : ISchedulerHost
     /// <param name="affinity">Where it may run; null for everywhere.</param>
     /// <param name="after">How long it is there and asleep before its workload begins.</param>
     /// <exception cref="InvalidOperationException">There are <see cref="VirtualMachineOptions.MaxVcpus"/> already.</exception>
-    public SchedulableVcpu Start(SchedulableDomain domain, int index, Workload workload, CpuSet? affinity = null, Nanoseconds after = default)
+    public SchedulableVcpu Start(
+        SchedulableDomain domain, int index, Workload workload, CpuSet? affinity = null, Nanoseconds after = default)
     {
         if (_vcpus.Count >= VirtualMachineOptions.MaxVcpus)
             throw new InvalidOperationException($"A virtual machine has at most {VirtualMachineOptions.MaxVcpus} vCPUs.");

@@ -42,7 +42,10 @@ internal sealed class PackageTests
         });
     }
 
-    /// <summary>Compiled by whoever refers to it, whatever usings and nullable context his project has; nothing of it is an assembly, and it brings no SDK.</summary>
+    /// <summary>
+    /// Compiled by whoever refers to it, whatever usings and nullable context his project has; nothing of it is an assembly, and it brings
+    /// no SDK.
+    /// </summary>
     [Test]
     public void The_parts_of_schedulers_are_source()
     {

@@ -134,7 +134,9 @@ internal sealed class StrangersPathTests
         Result(PackedOnce.Shell.Tessera(Path.Combine(folder, name), "simulate", "experiment.json", "--seconds", "1", "--json", "--quiet"));
     }
 
-    /// <summary>A built-in policy, out of the tree: it compiles with the package's source as it does with the tree's, and decides the same.</summary>
+    /// <summary>
+    /// A built-in policy, out of the tree: it compiles with the package's source as it does with the tree's, and decides the same.
+    /// </summary>
     [Test]
     public void A_built_in_policy_builds_outside_with_the_package_of_parts()
     {

@@ -37,8 +37,8 @@ public interface IBlockBackend : IDisposable
     string? Problem => null;
 
     /// <summary>
-    /// What it can do besides, such as <see cref="IGrowingStorage"/>; null when it cannot. Asked after <see cref="Open"/>. A decorating backend answers by
-    /// what the one beneath can, and with an object of its own where it must know of it.
+    /// What it can do besides, such as <see cref="IGrowingStorage"/>; null when it cannot. Asked after <see cref="Open"/>. A decorating
+    /// backend answers by what the one beneath can, and with an object of its own where it must know of it.
     /// </summary>
     /// <typeparam name="T">The interface of that power.</typeparam>
     T? TryGet<T>()

@@ -1,7 +1,8 @@
 namespace Tessera.Sdk.Devices;
 
 /// <summary>
-/// Optional power of an <see cref="IBlockBackend"/> (<see cref="IBlockBackend.TryGet"/>): its storage may become larger while a guest uses it. It never becomes smaller.
+/// Optional power of an <see cref="IBlockBackend"/> (<see cref="IBlockBackend.TryGet"/>): its storage may become larger while a guest uses
+/// it. It never becomes smaller.
 /// </summary>
 public interface IGrowingStorage
 {

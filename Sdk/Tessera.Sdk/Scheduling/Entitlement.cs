@@ -5,8 +5,9 @@ namespace Tessera.Sdk.Scheduling;
 /// reserved, and in all no more than a limit. The watchdog measures waiting by it, and results measure shares by it.
 /// </summary>
 /// <remarks>
-/// This is how a policy says "runnable, but not entitled now": a vCPU at its <see cref="Limit"/>, or whose reservation of this <see cref="Period"/> is used
-/// up, may wait, and for how long follows from the two. A policy that could answer for the moment instead could put its starving vCPUs off for ever.
+/// This is how a policy says "runnable, but not entitled now": a vCPU at its <see cref="Limit"/>, or whose reservation of this
+/// <see cref="Period"/> is used up, may wait, and for how long follows from the two. A policy that could answer for the moment instead
+/// could put its starving vCPUs off for ever.
 /// </remarks>
 /// <param name="Weight">By what it shares, with the other runnable vCPUs, the time that nobody has reserved; 0 when it has no part in that.</param>
 /// <param name="Reserved">The part of a physical CPU reserved for it, 0 to 1.</param>

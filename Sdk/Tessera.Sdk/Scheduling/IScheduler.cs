@@ -32,8 +32,8 @@ public interface IScheduler
     void Sleep(SchedulableVcpu vcpu, Nanoseconds now);
 
     /// <summary>
-    /// The running vCPU offers its pCPU to others; it stays runnable, and <see cref="Schedule"/> follows. Empty for a policy that puts who ran behind the
-    /// others anyway.
+    /// The running vCPU offers its pCPU to others; it stays runnable, and <see cref="Schedule"/> follows. Empty for a policy that puts who
+    /// ran behind the others anyway.
     /// </summary>
     void Yield(SchedulableVcpu vcpu, Nanoseconds now)
     {
@@ -47,22 +47,26 @@ public interface IScheduler
     Decision Schedule(in SchedulingPoint point);
 
     /// <summary>
-    /// The parameters of a vCPU's domain (<see cref="SchedulableDomain.Weight"/>, <see cref="SchedulableDomain.Options"/>) or its affinity changed; the
-    /// handles have the new ones already. Called for each vCPU that it concerns, at any moment in its life. Empty for a policy that reads them anew at each
-    /// decision and has no queue by affinity; a new affinity may fit an idle pCPU that must be asked (<see cref="ISchedulerMachine.RequestIdle"/>).
+    /// The parameters of a vCPU's domain (<see cref="SchedulableDomain.Weight"/>, <see cref="SchedulableDomain.Options"/>) or its affinity
+    /// changed; the handles have the new ones already. Called for each vCPU that it concerns, at any moment in its life. Empty for a policy
+    /// that reads them anew at each decision and has no queue by affinity; a new affinity may fit an idle pCPU that must be asked
+    /// (<see cref="ISchedulerMachine.RequestIdle"/>).
     /// </summary>
     void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
     {
     }
 
     /// <summary>
-    /// What the policy owes a vCPU by its parameters: a share by weight, unless it says otherwise. This is how a policy with caps, budgets or reservations
-    /// says that a vCPU may be runnable and not entitled to run for a while; the watchdog goes by nothing else, and takes other waiting for starvation.
-    /// Depends on the parameters alone; asked after <see cref="Add"/> and <see cref="Adjust"/>.
+    /// What the policy owes a vCPU by its parameters: a share by weight, unless it says otherwise. This is how a policy with caps, budgets
+    /// or reservations says that a vCPU may be runnable and not entitled to run for a while; the watchdog goes by nothing else, and takes
+    /// other waiting for starvation. Depends on the parameters alone; asked after <see cref="Add"/> and <see cref="Adjust"/>.
     /// </summary>
     Entitlement EntitlementOf(SchedulableVcpu vcpu) => Entitlement.ByWeight(vcpu.Domain.Weight);
 
-    /// <summary>Describes the policy's own state of a vCPU (virtual times, credits, queue) in a line, for reports and failure dumps; empty when there is nothing to say.</summary>
+    /// <summary>
+    /// Describes the policy's own state of a vCPU (virtual times, credits, queue) in a line, for reports and failure dumps; empty when
+    /// there is nothing to say.
+    /// </summary>
     string Describe(SchedulableVcpu vcpu) => "";
 }
 
@@ -79,8 +83,8 @@ public interface ISchedulerMachine
     void RequestReschedule(PcpuId pcpu);
 
     /// <summary>
-    /// Asks every idle physical CPU of a set to call <see cref="IScheduler.Schedule"/> soon: when somebody was queued whom one of them could run. A policy
-    /// that knows better which one to ask uses <see cref="RequestReschedule"/>.
+    /// Asks every idle physical CPU of a set to call <see cref="IScheduler.Schedule"/> soon: when somebody was queued whom one of them
+    /// could run. A policy that knows better which one to ask uses <see cref="RequestReschedule"/>.
     /// </summary>
     /// <param name="among">The set; usually the affinity of the vCPU that was queued.</param>
     /// <returns>Whether there was one.</returns>

@@ -23,10 +23,15 @@ public sealed class SchedulableDomain
     /// <summary>Its share weight, at least 1: each of its vCPUs is scheduled by it.</summary>
     public int Weight { get; internal set; }
 
-    /// <summary>The policy's options of this domain: the record its plugin attribute names as DomainOptions; null means its defaults.</summary>
+    /// <summary>
+    /// The policy's options of this domain: the record its plugin attribute names as DomainOptions; null means its defaults.
+    /// </summary>
     public object? Options { get; internal set; }
 
-    /// <summary>Those of its vCPUs that are scheduled, in the order in which they joined. A policy that takes over finds all of them here from the first Add on.</summary>
+    /// <summary>
+    /// Those of its vCPUs that are scheduled, in the order in which they joined. A policy that takes over finds all of them here from the
+    /// first Add on.
+    /// </summary>
     public ImmutableArray<SchedulableVcpu> Vcpus { get; internal set; } = [];
 
     /// <summary>The policy's options of this domain, or its defaults when the domain has none.</summary>

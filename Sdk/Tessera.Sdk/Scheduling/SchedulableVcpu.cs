@@ -16,7 +16,10 @@ public enum RunState
     Running,
 }
 
-/// <summary>A vCPU as schedulers see it: who it is, its domain, its affinity and its run state. The core writes it; policies read it and own <see cref="PolicyData"/>.</summary>
+/// <summary>
+/// A vCPU as schedulers see it: who it is, its domain, its affinity and its run state. The core writes it; policies read it and own
+/// <see cref="PolicyData"/>.
+/// </summary>
 public sealed class SchedulableVcpu
 {
     /// <summary>Makes the handle; done by the core's owner, and by tests.</summary>

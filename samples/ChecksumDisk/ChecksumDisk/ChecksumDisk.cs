@@ -19,7 +19,10 @@ public sealed class ChecksumDisk(IBlockBackend inner) : IBlockBackend
     private readonly ConcurrentBag<BlockRequest> _idle = [];
     private volatile BlockGeometry _geometry = new() { Size = 0 };
 
-    /// <summary>A sum for each sector, in parts that stay where they are when the disk grows; 0 says that nothing is known of it, a sum that is 0 counts as 1.</summary>
+    /// <summary>
+    /// A sum for each sector, in parts that stay where they are when the disk grows; 0 says that nothing is known of it, a sum that is 0
+    /// counts as 1.
+    /// </summary>
     private volatile uint[][] _sums = [];
 
     /// <inheritdoc/>

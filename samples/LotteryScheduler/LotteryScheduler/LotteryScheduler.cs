@@ -73,7 +73,8 @@ public sealed class LotteryScheduler(LotteryOptions options) : IScheduler
         _machine.RequestIdle(vcpu.Affinity);
     }
 
-    public string Describe(SchedulableVcpu vcpu) => $"{_waiting[TicketOf(vcpu).Seat]} of {_waiting.Total} in the draw, {vcpu.Domain.Weight} tickets worth {TicketOf(vcpu).Worth} each";
+    public string Describe(SchedulableVcpu vcpu) =>
+        $"{_waiting[TicketOf(vcpu).Seat]} of {_waiting.Total} in the draw, {vcpu.Domain.Weight} tickets worth {TicketOf(vcpu).Worth} each";
 
     private static Ticket TicketOf(SchedulableVcpu vcpu) => (Ticket)vcpu.PolicyData!;
 

@@ -1,8 +1,8 @@
 namespace Tessera.Sdk.Cpu.X64;
 
 /// <summary>
-/// The descriptor tables of a CPU, in the guest's own frames. Descriptors are validated by whoever loads them (DPL 3, no gates); selectors 0xe000 and up stay
-/// the engine's own flat segments with Xen's values (0xe023 32-bit code, 0xe02b data, 0xe033 64-bit code).
+/// The descriptor tables of a CPU, in the guest's own frames. Descriptors are validated by whoever loads them (DPL 3, no gates); selectors
+/// 0xe000 and up stay the engine's own flat segments with Xen's values (0xe023 32-bit code, 0xe02b data, 0xe033 64-bit code).
 /// </summary>
 /// <param name="gdtFrames">Up to 14 frames of 512 descriptors.</param>
 /// <param name="gdtEntries">Descriptors in the GDT.</param>

@@ -53,8 +53,10 @@ public sealed class PolicyClassScheduler(PolicyClassOptions options) : ISchedule
             _line.Remove(next);
         if (current is not null && current != next?.Value)
             _machine.RequestIdle(current.Affinity); // It may go on elsewhere.
-        return next is null ? Decision.Idle : new(next.Value, new(Math.Max(1_000, options.Slice.Value * next.Value.Domain.Weight / DefaultWeight)));
+        return next is null ? Decision.Idle : new(next.Value, SliceOf(next.Value));
     }
+
+    private Nanoseconds SliceOf(SchedulableVcpu vcpu) => new(Math.Max(1_000, options.Slice.Value * vcpu.Domain.Weight / DefaultWeight));
 
     // Weight or affinity changed. Weights are read anew at each turn; a new affinity may fit an idle pCPU.
     public void Adjust(SchedulableVcpu vcpu, Nanoseconds now)
