@@ -12,11 +12,15 @@ internal sealed class House(string assembly, params string[] floors)
             .Select(name => (Space: name.Length == 0 ? assembly : $"{assembly}.{name}", floor)))
         .ToDictionary(room => room.Space, room => room.floor);
 
+    /// <summary>The assembly's file, beside the tests.</summary>
+    public string File { get; init; } = $"{assembly}.dll";
+
+    public override string ToString() => assembly;
+
     /// <summary>What is wrong, the ways up first.</summary>
-    /// <param name="path">Where the assembly is; beside the tests without it.</param>
-    public IReadOnlyList<string> Faults(string? path = null)
+    public IReadOnlyList<string> Faults()
     {
-        path ??= Path.Combine(AppContext.BaseDirectory, $"{assembly}.dll");
+        string path = Path.Combine(AppContext.BaseDirectory, File);
         IReadOnlyList<TypeName> types = [.. References.TypesOf(path)
             .Where(type => type.Namespace == assembly || type.Namespace.StartsWith($"{assembly}.", StringComparison.Ordinal))];
         HashSet<string> inhabited = [.. types.Select(type => RoomOf(type)).OfType<string>()];
