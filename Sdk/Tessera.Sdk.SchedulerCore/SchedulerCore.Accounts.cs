@@ -102,23 +102,6 @@ public sealed partial class SchedulerCore
         }
     }
 
-    /// <summary>Adds a vCPU's wake-to-run latencies to a histogram, to sum up a domain or a machine.</summary>
-    /// <exception cref="ArgumentException">It was never added to this core.</exception>
-    public void MergeWakeLatency(SchedulableVcpu v, LatencyHistogram into)
-    {
-        Lock gate = Enter();
-        try
-        {
-            VcpuRecord record = RecordOf(v);
-            if (record.Window == _window)
-                into.Merge(record.WakeLatency);
-        }
-        finally
-        {
-            gate.Exit();
-        }
-    }
-
     /// <summary>What a physical CPU did, up to its last decision or, when an instant is given, up to that.</summary>
     public PcpuAccount AccountOf(PcpuId p, Nanoseconds? now = null)
     {

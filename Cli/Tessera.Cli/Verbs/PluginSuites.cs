@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Microsoft.Extensions.DependencyInjection;
 using Tessera.Hosting;
 using Tessera.Sdk.Conformance;
@@ -21,6 +22,9 @@ namespace Tessera.Cli.Verbs;
 /// <param name="services">What plugins' constructors may take.</param>
 internal sealed class PluginSuites(PluginCatalog catalog, IServiceProvider services) : IDisposable
 {
+    /// <summary>Far more than a disk takes to write and read one sector.</summary>
+    private static readonly TimeSpan LongestTrial = TimeSpan.FromMinutes(1);
+
     private LoadedPlugin? _beneath;
 
     /// <summary>The suite; what keeps a plugin from working here at all is thrown now, and not by every check.</summary>
@@ -48,7 +52,7 @@ internal sealed class PluginSuites(PluginCatalog catalog, IServiceProvider servi
                 return new MemoryPolicySuite(name, Create<IMemoryPolicy>, thorough(new()));
             case PluginKind.BlockBackend:
                 IBlockBackend Disk() => Stack<IBlockBackend>(new Scope(), "ram");
-                bool isKept = Keeps(Disk);
+                bool isKept = FindsOutWhetherItKeeps(Disk);
                 BlockStorage Storage() => isKept ? new KeptStorage(Disk) : new VolatileBlockStorage(Disk);
                 return new BlockSuite(name, Storage, thorough(BlockSuite.Usual));
             default:
@@ -92,6 +96,26 @@ internal sealed class PluginSuites(PluginCatalog catalog, IServiceProvider servi
         // The provider does not own instances it was given, so it can be let go of.
         using ServiceProvider provider = offered.BuildServiceProvider();
         return plugin.Create<T>(options, provider);
+    }
+
+    /// <summary>As <see cref="Keeps"/>, of a disk that may be broken or hang: then no, and the checks say what is wrong with it.</summary>
+    /// <exception cref="BackendException">It cannot be made here.</exception>
+    private static bool FindsOutWhetherItKeeps(Func<IBlockBackend> make)
+    {
+        Task<bool> trial = Task.Run(() => Keeps(make));
+        try
+        {
+            return trial.Wait(LongestTrial) && trial.Result;
+        }
+        catch (AggregateException e) when (e.InnerException is BackendException)
+        {
+            ExceptionDispatchInfo.Throw(e.InnerException);
+            throw;
+        }
+        catch (AggregateException)
+        {
+            return false;
+        }
     }
 
     /// <summary>Whether a disk still holds what was written to it when it is closed and another is made.</summary>

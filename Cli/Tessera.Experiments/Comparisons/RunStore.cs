@@ -52,8 +52,12 @@ public sealed partial class RunStore(UntrustedFolder files)
                 continue;
             try
             {
-                if (JsonSerializer.Deserialize(files.ReadBytes(file), StoredRunJson.Context.StoredRun) is { Schema: StoredRun.Format } run)
-                    stored.Add(run with { Row = run.Row with { Folder = folder } });
+                if (JsonSerializer.Deserialize(files.ReadBytes(file), StoredRunJson.Context.StoredRun) is not { Schema: StoredRun.Format } run)
+                    continue;
+                // A key that is missing is null all the same.
+                if (run is not { Fingerprint: not null, Row: not null })
+                    throw new JsonException("It has no \"fingerprint\" or no \"row\".");
+                stored.Add(run with { Row = run.Row with { Folder = folder } });
             }
             catch (JsonException e)
             {

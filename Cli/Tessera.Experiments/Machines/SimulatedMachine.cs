@@ -38,9 +38,6 @@ public sealed record SimulationSettings
 /// <summary>Makes machines in virtual time; the scheduler is the same plugin that the real machine would load.</summary>
 public sealed class SimulatedMachineFactory(IExperimentHost host, IServiceProvider services)
 {
-    /// <summary>Whether every domain is a built-in guest that has a model.</summary>
-    public static bool CanModel(PreparedExperiment prepared) => prepared.Plan.Domains.All(domain => WorkloadModel.Has(domain.Builtin));
-
     /// <summary>The machine of an experiment.</summary>
     /// <exception cref="UsageException">A domain has no model, or there are too many.</exception>
     public IRunMachine Create(PreparedExperiment prepared, SimulationSettings settings)

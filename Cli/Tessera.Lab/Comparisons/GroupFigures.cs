@@ -39,7 +39,7 @@ public sealed record GroupFigures(string Name, int Domains, bool Modelled, doubl
     /// <param name="recorded">What the recording comes to for them, in the same order; null without one.</param>
     public static GroupFigures Of(string name, bool isModelled, IReadOnlyList<DomainResult> domains, IReadOnlyList<DomainMetrics>? recorded)
     {
-        long woken = domains.Sum(domain => domain.Wakes);
+        double woken = domains.Sum(domain => (double)domain.Wakes);
         return new GroupFigures(
             name,
             domains.Count,

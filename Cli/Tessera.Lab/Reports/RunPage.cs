@@ -90,7 +90,7 @@ internal static class RunPage
             Tile(html, "Wake to running", Show.Time(enough ? metrics.WakeToRunNs?.P99 : metrics.WakeToRunNs?.Max),
                 metrics.WakeToRunNs is { } wakes ? $"{(enough ? "99 %" : $"longest of {wakes.Count}")}; median {Show.Time(wakes.P50)}" : "nobody woke");
             Tile(html, "CPU lost", Show.Percent(metrics.LostShare), "idle while somebody waited");
-            Tile(html, "Switches", Show.Count(run.Result.Pcpus.Sum(pcpu => pcpu.Switches)), $"{Show.Count(metrics.Preemptions)} preemptions recorded");
+            Tile(html, "Switches", Show.Count(run.Result.Pcpus.Sum(pcpu => (double)pcpu.Switches)), $"{Show.Count(metrics.Preemptions)} preemptions recorded");
         }
 
         if (run.Result.Withheld?.Percent is { } withheld)

@@ -116,7 +116,7 @@ internal static class RunTables
         ];
         if (rows.Length == 0)
             return;
-        html.Markup("<section><h2>Traps and hypercalls</h2><details><summary>").Text($"{Show.Count(rows.Where(row => row.Kind == "trap").Sum(row => row.Count))} traps, {Show.Count(rows.Where(row => row.Kind == "hypercall").Sum(row => row.Count))} hypercalls")
+        html.Markup("<section><h2>Traps and hypercalls</h2><details><summary>").Text($"{Show.Count(rows.Where(row => row.Kind == "trap").Sum(row => (double)row.Count))} traps, {Show.Count(rows.Where(row => row.Kind == "hypercall").Sum(row => (double)row.Count))} hypercalls")
             .Markup("</summary><div class=\"scroll tall\"><table id=\"table-calls\"><thead><tr><th scope=\"col\">Domain</th><th scope=\"col\" class=\"text\">Kind</th><th scope=\"col\" class=\"text\">Name</th><th scope=\"col\">Count</th></tr></thead><tbody>\n");
         foreach ((string domain, string kind, string name, long count) in rows)
         {

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Tessera.Cli.Terminal;
 using Tessera.Cli.Tests.Support;
 using Tessera.Hosting.Tests;
 using Tessera.Lab.Comparisons;
@@ -158,6 +159,23 @@ internal sealed class CompareTests
             Assert.That(document.Cells[0].Schedulers[0], Has.Property("Failed").EqualTo(2).And.Property("Runs").Zero);
             Assert.That(document.Cells[0].Schedulers[1], Has.Property("Failed").Zero.And.Property("Runs").EqualTo(2));
         });
+    }
+
+    [TestCase("row")]
+    [TestCase("fingerprint")]
+    public void A_run_of_the_folder_without_its_parts_is_named(string key)
+    {
+        string output = Path.Combine(_folder, "out");
+        string[] arguments = ["compare", Repository.Sample("quickstart.json"), "--simulate-only", "--seconds", "1", "--repeat", "1", "--out", output];
+        using Support.Cli first = new();
+        Assert.That(first.Run(arguments), Is.Zero, first.Error);
+        string file = Directory.EnumerateFiles(Path.Combine(output, "runs"), "run.json", SearchOption.AllDirectories).First();
+        JsonObject stored = JsonNode.Parse(File.ReadAllText(file))!.AsObject();
+        stored.Remove(key);
+        File.WriteAllText(file, stored.ToJsonString());
+        using Support.Cli again = new();
+        Assert.That(again.Run(arguments), Is.EqualTo(ExitCode.Usage));
+        Assert.That(again.Error, Does.Contain(file).And.Contain("not a run of a comparison").And.Contain("Remove its folder"));
     }
 
     [Test]

@@ -31,6 +31,18 @@ internal sealed class PluginCheckTests
         }
         """;
 
+    private const string Disk = """
+        using Tessera.Sdk.Devices;
+
+        [Plugin("dead", PluginKind.BlockBackend, "1.0.0")]
+        public sealed class Dead : IBlockBackend
+        {
+            public BlockGeometry Open(BlockAccess access) => new() { Size = 1 << 20 };
+            public void Submit(BlockRequest request) => request.Complete(BlockStatus.IoError);
+            public void Dispose() { }
+        }
+        """;
+
     [TestCase("round-robin", "scheduler")]
     [TestCase("software", "cpuEngine")]
     [TestCase("direct-paging", "mmu")]
@@ -76,6 +88,13 @@ internal sealed class PluginCheckTests
         using PluginForge forge = new();
         JsonElement card = Card(1, "plugins", "check", Forge(forge, Memory, "Generous"), "--json");
         Assert.That(Outcomes(card).Where(outcome => outcome.Value == "failed").Select(outcome => outcome.Key), Does.Contain("a-domain-starts-with-no-more-than-its-maximum-and-than-there-is"));
+    }
+
+    [Test]
+    public void A_disk_that_reads_and_writes_nothing_gets_its_report_card()
+    {
+        using PluginForge forge = new();
+        Assert.That(Outcomes(Card(1, "plugins", "check", Forge(forge, Disk, "Dead"), "--scenarios", "1", "--json")), Does.ContainValue("failed"));
     }
 
     [Test]

@@ -17,6 +17,19 @@ internal sealed partial class PageTests
     private const string Attack = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&</pre></title>-->";
 
     [Test]
+    public void Counts_that_no_machine_reaches_are_drawn()
+    {
+        using SampleRun run = SampleRun.Draw(["a", "b"], change: result =>
+        {
+            foreach (JsonNode? domain in result["domains"]!.AsArray())
+                domain!["traps"] = new JsonObject { ["one"] = long.MaxValue, ["two"] = long.MaxValue };
+            foreach (JsonNode? pcpu in result["pcpus"]!.AsArray())
+                pcpu!["switches"] = long.MaxValue;
+        });
+        Assert.That(run.Page, Does.Contain(" traps, "));
+    }
+
+    [Test]
     public void Nothing_that_a_guest_or_a_name_says_becomes_markup()
     {
         using SampleRun run = SampleRun.Draw([Attack, "b"], change: result =>

@@ -30,7 +30,26 @@ internal sealed class ResultJsonTests
     }
 
     [Test]
-    public void A_key_of_a_later_version_does_no_harm() => Assert.That(Read(result => result["more"] = new JsonArray(1, "two")).Domains, Has.Count.EqualTo(2));
+    public void A_key_of_a_later_version_does_no_harm() => Assert.That(
+        Read(result =>
+        {
+            result["more"] = new JsonArray(1, "two", null);
+            result["host"]!["more"] = new JsonObject { ["list"] = new JsonArray((JsonNode?)null) };
+        }).Domains,
+        Has.Count.EqualTo(2));
+
+    /// <summary>A place is put together for a fault alone, not for each item below a long name.</summary>
+    [Test]
+    public void A_long_name_of_a_long_list_costs_no_more_than_the_two()
+    {
+        const int Long = 100_000;
+        JsonObject configuration = new() { [new string('A', Long)] = new JsonArray([.. Enumerable.Range(0, Long / 10).Select(number => (JsonNode)number)]) };
+        using SampleRun run = SampleRun.Write(["a", "b"], change: result => result["configuration"] = configuration);
+        string text = run.Result.ToJsonString();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        _ = ResultJson.Read(text);
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(100L * Long));
+    }
 
     [TestCase("domains[0]", null, "domains[0] is null")]
     [TestCase("domains[1].consoleTail[0]", null, "domains[1].consoleTail[0] is null")]
@@ -42,6 +61,11 @@ internal sealed class ResultJsonTests
     [TestCase("schema", "tessera.result/2", "\"schema\" is \"tessera.result/2\"")]
     public void What_cannot_be_is_refused_with_its_place(string path, string? value, string says) =>
         Assert.That(() => Read(result => Set(result, path, value)), Throws.InstanceOf<JsonException>().With.Message.Contains(says));
+
+    [Test]
+    public void A_number_that_no_double_has_is_refused_with_its_place() => Assert.That(
+        () => Read(result => result["domains"]![1]!["share"] = JsonNode.Parse("1e999")),
+        Throws.InstanceOf<JsonException>().With.Message.Contains("domains[1].share is too large a number"));
 
     [TestCase("name")]
     [TestCase("memory")]
