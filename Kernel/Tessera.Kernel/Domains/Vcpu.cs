@@ -56,7 +56,7 @@ internal sealed class Vcpu
     /// <summary>The periodic timer.</summary>
     public Alarm PeriodicTimer { get; }
 
-    /// <summary>How often the periodic timer goes off; meaningful while it is armed.</summary>
+    /// <summary>How often the periodic timer goes off; zero when it was stopped.</summary>
     public Nanoseconds Period { get; set; }
 
     public Alarm PollTimeout { get; }
@@ -172,6 +172,9 @@ internal sealed class Vcpu
     private void OnPeriod()
     {
         Nanoseconds due = PeriodicTimer.Deadline;
+        // Stopped between the alarm's end and here.
+        if (Period <= Nanoseconds.Zero)
+            return;
         if (Schedulable.State != RunState.Offline)
             Domain.Host.Arm(this, PeriodicTimer, Nanoseconds.Max(due + Period, Domain.Host.Clock.Now));
         RaiseTimer(due);

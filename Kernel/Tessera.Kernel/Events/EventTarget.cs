@@ -29,7 +29,8 @@ internal sealed class EventTarget(VcpuInfoArea info, Action wake)
     {
         for (int index = 0; index < ports.Length; index++)
             _polled[index] = (int)ports[index];
-        Volatile.Write(ref _polledCount, ports.Length);
+        // With a fence: the ports are looked at next, and a sender sets its bit before it looks here.
+        _ = Interlocked.Exchange(ref _polledCount, ports.Length);
     }
 
     /// <summary>No poll goes on from now on.</summary>

@@ -47,7 +47,7 @@ internal static unsafe class TimeCalls
                 return 0;
             case VcpuOp.StopPeriodicTimer or VcpuOp.StopSingleshotTimer:
                 if (ReferenceEquals(vcpu, call.Vcpu))
-                    TimerQueue.Disarm((VcpuOp)call.A0 == VcpuOp.StopPeriodicTimer ? vcpu.PeriodicTimer : vcpu.Timer);
+                    Stop(vcpu, isPeriodic: (VcpuOp)call.A0 == VcpuOp.StopPeriodicTimer);
                 return 0;
             case VcpuOp.SetPeriodicTimer:
                 return ReferenceEquals(vcpu, call.Vcpu) ? SetPeriodic(ref call) : HypercallCall.Error(XenErrno.EINVAL);
@@ -73,6 +73,14 @@ internal static unsafe class TimeCalls
     }
 
     private static Nanoseconds Instant(ulong value) => new((long)Math.Min(value, long.MaxValue));
+
+    private static void Stop(Vcpu vcpu, bool isPeriodic)
+    {
+        // One that is expiring on another physical CPU arms itself once more at most.
+        if (isPeriodic)
+            vcpu.Period = Nanoseconds.Zero;
+        TimerQueue.Disarm(isPeriodic ? vcpu.PeriodicTimer : vcpu.Timer);
+    }
 
     private static long SetPeriodic(ref HypercallCall call)
     {

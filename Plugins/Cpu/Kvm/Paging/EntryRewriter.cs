@@ -108,7 +108,15 @@ internal sealed unsafe class EntryRewriter : IEntryRewriter, IDisposable
     private VcpuHandle CreateVcpu()
     {
         VcpuHandle vcpu = _vm.CreateVcpu(_index);
-        CpuSetup.ForRing0(vcpu, _area);
-        return vcpu;
+        try
+        {
+            CpuSetup.ForRing0(vcpu, _area);
+            return vcpu;
+        }
+        catch
+        {
+            vcpu.Dispose();
+            throw;
+        }
     }
 }
