@@ -52,6 +52,8 @@ public sealed class BrokenMemoryTests
     [TestCase(typeof(StartsAnything), "a-domain-starts-with-no-more-than-its-maximum-and-than-there-is", "asked for, at most 0")]
     [TestCase(typeof(GrowsBeyondTheMaximum), "a-domain-grows-by-no-more-than-it-asked-for-and-than-there-is", "frames asked for by one of 200 that has 200")]
     [TestCase(typeof(CountsByItself), "domains-that-come-and-grow-never-have-more-than-the-machine", "can be given")]
+    [TestCase(typeof(TargetsTheWholeMachine), "targets-are-within-what-domains-may-have", "may have 1 to")]
+    [TestCase(typeof(TargetsTheDead), "targets-are-within-what-domains-may-have", "was not asked about")]
     [TestCase(typeof(RefusesEverybody), "a-machine-with-room-gives-a-domain-memory", "by an empty machine")]
     public void A_broken_memory_policy_fails_the_check_meant_for_it(Type broken, string check, string evidence) =>
         Fails(new MemoryPolicySuite("broken", () => (IMemoryPolicy)Activator.CreateInstance(broken)!), check, evidence);

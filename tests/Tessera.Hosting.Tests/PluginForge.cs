@@ -21,6 +21,7 @@ internal sealed class PluginForge : IDisposable
     public const string Usings = """
         using System;
         using Tessera.Sdk;
+        using Tessera.Sdk.Memory;
         using Tessera.Sdk.Plugins;
         using Tessera.Sdk.Scheduling;
 

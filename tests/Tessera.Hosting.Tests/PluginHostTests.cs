@@ -145,10 +145,10 @@ internal sealed class PluginHostTests
         _forge.Plugin("One", PluginForge.Scheduler("same"));
         string path = _forge.Plugin("Two", """
             [Plugin("same", PluginKind.MemoryPolicy, "1.0.0")]
-            public sealed class Policy : Tessera.Sdk.Memory.IMemoryPolicy
+            public sealed class Policy : IMemoryPolicy
             {
-                public long FramesAtCreation(in Tessera.Sdk.Memory.MemoryRequest request, in Tessera.Sdk.Memory.MemoryBudget budget) => request.Frames;
-                public long FramesToGrant(in Tessera.Sdk.Memory.MemoryRequest request, long assigned, long asked, in Tessera.Sdk.Memory.MemoryBudget budget) => 0;
+                public long Admit(in MemoryRequest request, in MemoryBudget budget) => request.Frames;
+                public long Grant(in DomainMemoryFacts domain, long asked, in MemoryBudget budget) => 0;
             }
             """);
         using LoadedPlugin plugin = _forge.Catalog.Load("same", PluginKind.MemoryPolicy);

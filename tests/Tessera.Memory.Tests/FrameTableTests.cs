@@ -115,17 +115,20 @@ internal sealed class FrameTableTests
     }
 
     [Test]
-    public void The_machines_limit_is_kept_and_the_refusal_says_how_much_is_left()
+    public void The_machines_limit_is_kept()
     {
         DomainId first = new(1), second = new(2);
         FrameBudget budget = new(limitFrames: 10_000);
-        budget.Assign(first, 9_000);
-        OutOfFramesException refusal = Assert.Throws<OutOfFramesException>(() => budget.Assign(second, 1_001))!;
-        Assert.That(refusal.Message, Does.Contain("1001").And.Contain("1000 are left"));
+        Assert.That(budget.TryAssign(first, 8_950, shared: 50), Is.True);
+        Assert.That(budget.TryAssign(second, 990, shared: 11), Is.False);
         Assert.That(budget.AssignedFrames, Is.EqualTo(9_000));
-        budget.Assign(second, 1_000);
+        Assert.That(budget.TryAssign(second, 900), Is.True);
+        Assert.That((budget.TryGrow(second, 101), budget.TryGrow(second, 100)), Is.EqualTo((false, true)));
+        budget.Release(first, 500);
+        Assert.That((budget.AssignedFrames, budget.TryGrow(second, 500)), Is.EqualTo((9_500, true)));
+        Assert.That(() => budget.Release(second, 1_501), Throws.InstanceOf<ArgumentException>());
         budget.Return(first);
         budget.Return(first);
-        Assert.That(budget.AssignedFrames, Is.EqualTo(1_000));
+        Assert.That(budget.AssignedFrames, Is.EqualTo(1_500));
     }
 }

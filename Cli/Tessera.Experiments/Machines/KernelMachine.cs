@@ -195,6 +195,7 @@ internal class KernelMachine : IRunMachine
             Pcpus = [.. snapshot.Pcpus.Select(pcpu => new PcpuReading(pcpu.Busy, pcpu.Idle, pcpu.Switches))],
             Decisions = [.. snapshot.Decisions.Select(DecisionReading.Of)],
             SchedulerEjected = snapshot.Ejections.Count == 0 ? null : string.Join("; ", snapshot.Ejections),
+            MemoryPolicyFailure = _machine.MemoryPolicyFailure,
         };
     }
 

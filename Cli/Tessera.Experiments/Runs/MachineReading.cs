@@ -26,6 +26,9 @@ public sealed record MachineReading
 
     /// <summary>Why the scheduler was replaced by the fallback; null when it was not.</summary>
     public string? SchedulerEjected { get; init; }
+
+    /// <summary>Why the memory policy is no longer asked; null while it is.</summary>
+    public string? MemoryPolicyFailure { get; init; }
 }
 
 /// <summary>One domain's counters.</summary>

@@ -215,6 +215,8 @@ public sealed class RunSession
             _failures.Add($"The machine failed: {failure}");
         if (final.SchedulerEjected is { } evidence)
             _failures.Add($"The scheduler was ejected and the fallback took over: {evidence}");
+        if (final.MemoryPolicyFailure is { } reason)
+            _failures.Add(reason);
         RunRecord record = new()
         {
             Outcome = _failures.Count > 0 ? RunOutcome.Failed : interrupted ? RunOutcome.Interrupted : RunOutcome.Completed,

@@ -31,13 +31,14 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
 
     private readonly DomainConfiguration _configuration = domain.Configuration;
     private readonly DomainMemory _memory = domain.Memory;
+    private readonly long _frames = domain.AssignedFrames;
     private readonly KernelImage _image = domain.Configuration.Image;
 
     /// <summary>Does it all; the domain's first vCPU can run afterwards.</summary>
     /// <exception cref="DomainBuildException">The image or configuration does not fit.</exception>
     public void Build(XenStore store, StoreServer server)
     {
-        BootLayout layout = BootLayout.Plan(domain.Name, _image, _configuration.Initrd.Length, _memory.RamFrames);
+        BootLayout layout = BootLayout.Plan(domain.Name, _image, _configuration.Initrd.Length, _frames);
         LoadImage();
         if (!_configuration.Initrd.IsEmpty)
             _configuration.Initrd.Span.CopyTo(_memory.BeforeBoot(layout.InitrdPfn, _configuration.Initrd.Length));
@@ -65,10 +66,11 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         foreach (ImageSegment segment in _image.Segments)
         {
             ulong offset = segment.PhysicalAddress;
-            if (offset + segment.MemorySize > (ulong)_memory.RamFrames << 12)
+            if (offset + segment.MemorySize > (ulong)_frames << 12)
             {
                 throw new DomainBuildException(
-                    $"Domain '{domain.Name}': the kernel's segment at 0x{segment.PhysicalAddress:x} (0x{segment.MemorySize:x} bytes) ends beyond its memory of {_memory.RamFrames * 4 >> 10} MiB. Give it more memory.");
+                    $"Domain '{domain.Name}': the kernel's segment at 0x{segment.PhysicalAddress:x} (0x{segment.MemorySize:x} bytes) ends " +
+                    $"beyond its memory of {_frames * 4 >> 10} MiB. Give it more memory.");
             }
 
             Span<byte> place = MemoryAt(offset, segment.Data.Length);
@@ -81,7 +83,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
 
     private void WriteFrameList(BootLayout layout)
     {
-        Span<ulong> list = MemoryMarshal.Cast<byte, ulong>(_memory.BeforeBoot(layout.FrameListPfn, _memory.RamFrames * 8));
+        Span<ulong> list = MemoryMarshal.Cast<byte, ulong>(_memory.BeforeBoot(layout.FrameListPfn, _frames * 8));
         for (int pfn = 0; pfn < list.Length; pfn++)
             list[pfn] = (ulong)(DomainMemory.First.Value + pfn);
     }
@@ -99,7 +101,9 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         domain.Store = connection;
         domain.Console = console;
         store.Introduce(domain.Id, domain.Name);
-        PublishConsole(new StoreClient(store), (DomainMemory.First + layout.ConsolePfn).Value, consoleChannel.Port.Value);
+        StoreClient client = new(store);
+        PublishMemory(client);
+        PublishConsole(client, (DomainMemory.First + layout.ConsolePfn).Value, consoleChannel.Port.Value);
         return (storeChannel.Port.Value, consoleChannel.Port.Value);
     }
 
@@ -109,6 +113,13 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         Mfn frame = DomainMemory.First + pfn;
         domain.WriteAtAnyTime(frame);
         return (nint)domain.Writes.Page(frame);
+    }
+
+    /// <summary>What its balloon driver goes by, as xl writes it, in KiB; who may read it is said by the node above.</summary>
+    private void PublishMemory(StoreClient store)
+    {
+        store.Write($"{StorePath.HomeOf(domain.Id)}/memory/static-max", $"{_memory.RamFrames * 4}");
+        domain.SetTarget(store, _frames);
     }
 
     /// <summary>The console's keys as xl writes them: domain 0's, for the guest to read.</summary>
@@ -129,7 +140,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
     {
         Span<byte> info = _memory.BeforeBoot(layout.StartInfoPfn, 4096);
         "xen-3.0-x86_64"u8.CopyTo(info[StartInfo.Magic..]);
-        Put(info, StartInfo.NrPages, (ulong)_memory.RamFrames);
+        Put(info, StartInfo.NrPages, (ulong)_frames);
         Put(info, StartInfo.SharedInfo, _memory.SharedInfoFrame.Address);
         Put(info, StartInfo.StoreMfn, (ulong)(DomainMemory.First + layout.StorePfn).Value);
         Put(info, StartInfo.StoreEventChannel, (ulong)storePort);
@@ -183,7 +194,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         if (_image.Notes.HypercallPage is not ulong address)
             return;
         ulong physical = address - layout.VirtualBase;
-        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_memory.RamFrames << 12)
+        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_frames << 12)
             throw new DomainBuildException($"Domain '{domain.Name}': its HYPERCALL_PAGE note (0x{address:x}) is not a page of its memory.");
         Span<byte> page = MemoryAt(physical, 4096);
         page.Clear();
@@ -210,7 +221,7 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
     {
         if (_image.ReportPageAddress is not ulong physical)
             return;
-        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_memory.RamFrames << 12)
+        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_frames << 12)
             throw new DomainBuildException($"Domain '{domain.Name}': its report page (0x{physical:x}) is not a page of its memory.");
         domain.ReportPage = DomainMemory.First.Address + physical;
     }

@@ -46,6 +46,7 @@ public sealed class Domain
     private bool _memoryGone;
     private ImmutableArray<SplitDevice> _devices = [];
     private long _state = (long)DomainState.Created;
+    private long _targetFrames;
 
     internal Domain(
         IVcpuHost host, DomainConfiguration configuration, DomainMemory memory, FrameTable frames, GuestWrites writes,
@@ -55,6 +56,7 @@ public sealed class Domain
         (Memory, Frames, Writes, GuestMachine, MmuHost, Mmu) = (memory, frames, writes, guestMachine, mmuHost, mmu);
         for (Mfn frame = memory.SharedInfoFrame; memory.Has(frame); frame += 1)
             WriteAtAnyTime(frame);
+        Balloon = new Balloon(Gate, memory, frames, writes);
         Guest = new GuestMemory(memory, writes, mmu);
         Shared = new SharedInfoPage(memory, writes);
         Events = new EventChannels(Id, Shared);
@@ -134,8 +136,11 @@ public sealed class Domain
     /// <summary>Frames of its own that the VMM writes for as long as it lives (shared_info, grant table, console, store): held as writable, so that they never become tables.</summary>
     internal List<Mfn> WrittenByVmm { get; } = [];
 
-    /// <summary>Frames given back by the guest and not yet taken again; guarded by <see cref="Gate"/>.</summary>
-    internal Stack<Mfn> Ballooned { get; } = new();
+    /// <summary>Its frames that it does not have now; guarded by <see cref="Gate"/>.</summary>
+    internal Balloon Balloon { get; }
+
+    /// <summary>How many frames it should have by memory/target.</summary>
+    internal long TargetFrames => Interlocked.Read(ref _targetFrames);
 
     /// <summary>Held during a hypercall or emulation of this domain.</summary>
     internal Lock Gate { get; } = new();
@@ -143,7 +148,7 @@ public sealed class Domain
     internal IReadOnlyList<Vcpu> Vcpus => _vcpus;
 
     /// <summary>Frames it holds now.</summary>
-    public long AssignedFrames => Memory.RamFrames - Ballooned.Count;
+    public long AssignedFrames => Memory.RamFrames - Balloon.Count;
 
     /// <summary>Its disks, also those that have left; of one name the last.</summary>
     public IReadOnlyList<Disk> Disks => [.. _devices.OfType<Disk>()];
@@ -161,6 +166,18 @@ public sealed class Domain
         {
             // The builder checked that the page is a whole frame of the domain; its memory is there as long as the gate says so.
             return ReportPage == 0 || _memoryGone ? [] : Memory.Frame(PageTableEntry.FrameOf(ReportPage)).ToArray();
+        }
+    }
+
+    /// <summary>Publishes how many frames it should have, for its balloon driver to see; nothing once its memory is gone.</summary>
+    internal void SetTarget(StoreClient store, long frames)
+    {
+        lock (_memoryGate)
+        {
+            if (_memoryGone || frames == TargetFrames)
+                return;
+            _ = Interlocked.Exchange(ref _targetFrames, frames);
+            store.Write($"{StorePath.HomeOf(Id)}/memory/target", $"{frames * 4}");
         }
     }
 

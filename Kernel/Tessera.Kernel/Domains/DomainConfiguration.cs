@@ -18,7 +18,7 @@ public sealed record DomainConfiguration
     /// <summary>The kernel's command line, at most 1023 bytes.</summary>
     public string CommandLine { get; init; } = "";
 
-    /// <summary>Memory in bytes, a multiple of 4096.</summary>
+    /// <summary>Memory in bytes, a multiple of 4096; the memory policy says how much of it, or more, the domain starts with.</summary>
     public required long MemoryBytes { get; init; }
 
     /// <summary>The most memory it may grow to by ballooning; 0 means <see cref="MemoryBytes"/>.</summary>

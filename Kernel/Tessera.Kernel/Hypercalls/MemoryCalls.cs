@@ -8,21 +8,19 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Hypercalls;
 
 /// <summary>memory_op: what a domain may learn and change of its own memory (public/memory.h).</summary>
-internal sealed class MemoryCalls
+internal sealed class MemoryCalls(IHypercallHost host)
 {
     private const int CommandBits = 6; // the start extent of a continued call stands above
     private const uint RamType = 1;
 
-    private readonly IHypercallHost _host;
-    private readonly Func<Domain, Mfn, Mfn> _take;
-
-    public MemoryCalls(IHypercallHost host) => (_host, _take) = (host, Take);
+    // As Xen: of more a continued call could not say where it was.
+    private const ulong MostExtents = uint.MaxValue >> CommandBits;
 
     /// <summary>memory_op(command, argument).</summary>
     public long Operation(ref HypercallCall call)
     {
         DomainMemory memory = call.Domain.Memory;
-        switch ((MemoryOp)(call.A0 & ((1 << CommandBits) - 1)))
+        switch (CommandOf(call))
         {
             case MemoryOp.MaximumRamPage:
                 return memory.Last.Value;
@@ -36,10 +34,8 @@ internal sealed class MemoryCalls
                     ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case MemoryOp.MemoryMap:
                 return Map(ref call);
-            case MemoryOp.DecreaseReservation:
-                return Reservation(ref call, GiveBack);
-            case MemoryOp.PopulatePhysmap or MemoryOp.IncreaseReservation:
-                return Reservation(ref call, _take);
+            case MemoryOp.DecreaseReservation or MemoryOp.PopulatePhysmap or MemoryOp.IncreaseReservation:
+                return Reservation(ref call);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
@@ -52,7 +48,7 @@ internal sealed class MemoryCalls
             return HypercallCall.Error(XenErrno.EFAULT);
         if (domain == DomainIds.Self || domain == call.Domain.Id.Value)
             return answer;
-        return HypercallCall.Error(_host.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+        return HypercallCall.Error(host.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
     }
 
     /// <summary>memory_map: one range of RAM, if there is room for it.</summary>
@@ -71,62 +67,80 @@ internal sealed class MemoryCalls
     }
 
     /// <summary>Walks the extents of a reservation; answers how many were done, and goes on later when others wait.</summary>
-    private long Reservation(ref HypercallCall call, Func<Domain, Mfn, Mfn> step)
+    private long Reservation(ref HypercallCall call)
     {
         if (!call.TryRead(call.A1, out Extents request))
             return HypercallCall.Error(XenErrno.EFAULT);
         if ((request.Domain != DomainIds.Self && request.Domain != call.Domain.Id.Value) || request.Order != 0)
             return HypercallCall.Error(request.Order != 0 ? XenErrno.EINVAL : XenErrno.EPERM);
         ulong start = call.A0 >> CommandBits;
-        for (ulong index = start; index < request.Count; index++)
+        if (request.Count > MostExtents || start >= request.Count)
+            return (long)start;
+        bool isGrowing = CommandOf(call) != MemoryOp.DecreaseReservation;
+        // One that goes on has the rest of what it was granted.
+        if (isGrowing && (start == 0 || call.Domain.Balloon.Granted == 0))
+            Ask(call.Domain, (long)(request.Count - start));
+        ulong index = start;
+        for (; index < request.Count; index++)
         {
-            if (index != start && call.ShouldStop && index < uint.MaxValue)
+            if (index != start && call.ShouldStop)
             {
-                call.A0 = (call.A0 & ((1 << CommandBits) - 1)) | (index << CommandBits);
+                call.A0 = (ulong)CommandOf(call) | (index << CommandBits);
                 call.Continues = true;
-                return 0;
+                break;
             }
 
-            ulong address = request.Start + (index * 8);
-            if (!call.TryRead(address, out ulong number))
-                return (long)index;
-            Mfn result = step(call.Domain, new Mfn((long)(number & (ulong.MaxValue >> 13))));
-            if (result == Mfn.None || (result.Value >= 0 && step == _take && !call.TryWrite(address, (ulong)result.Value)))
-                return (long)index;
+            if (!(isGrowing ? Take(ref call, request.Start, index) : GiveBack(ref call, request.Start, index)))
+                break;
         }
 
-        return (long)Math.Min(request.Count, int.MaxValue);
+        host.Release(call.Domain, call.Domain.Balloon.Settle(keepsGrant: call.Continues));
+        return (long)index;
     }
 
-    /// <summary>A frame leaves the domain: it must be its own and hold no type.</summary>
-    private static Mfn GiveBack(Domain domain, Mfn frame)
+    private static bool GiveBack(ref HypercallCall call, ulong list, ulong index) =>
+        call.TryRead(list + (index * 8), out ulong number)
+        && call.Domain.Balloon.TryGiveBack(new Mfn((long)(number & (ulong.MaxValue >> 13))));
+
+    /// <summary>
+    /// populate_physmap says as which pseudo-physical frame; increase_reservation does not, and need not be told which frame came.
+    /// </summary>
+    private static bool Take(ref HypercallCall call, ulong list, ulong index)
     {
-        DomainMemory memory = domain.Memory;
-        if (!memory.Has(frame) || frame.Value - DomainMemory.First.Value >= memory.RamFrames || domain.Frames.ReferencesOf(frame) != 0)
-            return Mfn.None;
-        // The type reference makes sure that nothing maps or types the frame, and keeps it so while it is away. One that is away
-        // already, or a descriptor table, has it.
-        TypeReference reference = domain.Frames.TakeType(frame, FrameType.Descriptors);
-        if (reference == TypeReference.Taken)
-            _ = domain.Frames.DropType(frame);
-        if (reference != TypeReference.TakenFirst)
-            return Mfn.None;
-        domain.Ballooned.Push(frame);
-        memory.SetPfn(frame, DomainMemory.InvalidPfn);
-        domain.Writes.Discard(frame);
-        return frame;
+        Balloon balloon = call.Domain.Balloon;
+        bool isPopulating = CommandOf(call) == MemoryOp.PopulatePhysmap;
+        ulong pfn = DomainMemory.InvalidPfn;
+        Mfn next = balloon.Next;
+        if ((isPopulating && !call.TryRead(list + (index * 8), out pfn)) || next == Mfn.None)
+            return false;
+        if ((isPopulating || list != 0) && !call.TryWrite(list + (index * 8), (ulong)next.Value))
+            return false;
+        balloon.TakeNext(pfn);
+        return true;
     }
 
-    /// <summary>A frame comes back as the pseudo-physical frame asked for, when the memory policy grants it.</summary>
-    private Mfn Take(Domain domain, Mfn wanted)
+    /// <summary>
+    /// Asks for as many frames as the call can use. The memory policy is asked once for all of them, while no domain is locked.
+    /// </summary>
+    private void Ask(Domain domain, long wanted)
     {
-        if (domain.Ballooned.Count == 0 || _host.FramesToGrant(domain, 1) == 0)
-            return Mfn.None;
-        Mfn frame = domain.Ballooned.Pop();
-        _ = domain.Frames.DropType(frame);
-        domain.Memory.SetPfn(frame, (ulong)wanted.Value);
-        return frame;
+        long asked = Math.Min(wanted, domain.Balloon.Count) - domain.Balloon.Granted;
+        if (asked <= 0)
+            return;
+        long granted = 0;
+        domain.Gate.Exit();
+        try
+        {
+            granted = host.Grant(domain, asked);
+        }
+        finally
+        {
+            domain.Gate.Enter();
+            domain.Balloon.Grant(granted);
+        }
     }
+
+    private static MemoryOp CommandOf(in HypercallCall call) => (MemoryOp)(call.A0 & ((1 << CommandBits) - 1));
 
     private readonly record struct MachphysRange(ulong Start, ulong End, ulong MaxMfn);
 

@@ -51,10 +51,11 @@ internal sealed class DomainFactory
     public VirtualTime? VirtualTime { get; init; }
 
     /// <summary>Builds a domain of one vCPU, ready to run.</summary>
-    /// <param name="request">Its number and memory, which is assigned to it; returned when it cannot be built.</param>
+    /// <param name="request">Its number and memory.</param>
+    /// <param name="frames">How much of that it starts with, which is assigned to it; returned when it cannot be built.</param>
     /// <param name="configuration">What it is to be.</param>
     /// <param name="admit">Called with its vCPU at the end; what it throws undoes all.</param>
-    public Domain Build(in MemoryRequest request, DomainConfiguration configuration, Action<Vcpu> admit)
+    public Domain Build(in MemoryRequest request, long frames, DomainConfiguration configuration, Action<Vcpu> admit)
     {
         DomainId id = request.Domain;
         DomainMemory? memory = null;
@@ -64,8 +65,8 @@ internal sealed class DomainFactory
         Domain? domain = null;
         try
         {
-            int fastPages = DomainFastPath.PagesFor(FastPaths, Engine.Facts, request.Frames, vcpus: 1);
-            memory = new DomainMemory(Arena, request.Frames, Engine.Facts, fastPages);
+            int fastPages = DomainFastPath.PagesFor(FastPaths, Engine.Facts, request.MaxFrames, vcpus: 1);
+            memory = new DomainMemory(Arena, request.MaxFrames, Engine.Facts, fastPages);
             if (fastPages > 0)
                 fastMemory = DomainFastPath.CreateMemory(Engine.Facts, Arena, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout
@@ -75,12 +76,12 @@ internal sealed class DomainFactory
                 MaxCpus = 1,
                 Time = VirtualTime?.GuestsOf(id),
             });
-            FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
-            GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
-            MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
+            FrameTable table = new(DomainMemory.First, memory.TotalFrames);
+            GuestWrites writes = new(table, memory, guestMachine as ITracksWrites);
+            MmuHost host = new(id, 1, table, memory, writes, guestMachine);
             mmu = Mmu.Attach(host);
             DomainConfiguration kept = configuration with { SchedulerOptions = null };
-            domain = new Domain(Host, kept, memory, frames, writes, guestMachine, host, mmu, Grants);
+            domain = new Domain(Host, kept, memory, table, writes, guestMachine, host, mmu, Grants);
             SchedulableDomain scheduled = new(id, configuration.Weight, configuration.SchedulerOptions);
             SchedulableVcpu schedulable = new(scheduled, 0, configuration.Affinity);
             Vcpu vcpu = new(domain, 0, guestMachine.CreateCpu(0), schedulable);
@@ -88,9 +89,11 @@ internal sealed class DomainFactory
             if (fastMemory is not null && mmu is IAdoptsEntries adopter && vcpu.Cpu is ISyscallInterception interception)
             {
                 vcpu.Accelerator = new DomainFastPath(host, mmu, fastMemory, adopter, _codes).Attach(vcpu, interception);
-                frames.Watch(vcpu.Accelerator);
+                table.Watch(vcpu.Accelerator);
             }
 
+            // Whoever watches the types of its frames must see this.
+            domain.Balloon.StartWith(frames);
             new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
             vcpu.Accelerator?.RootChanged(userMode: false);
             admit(vcpu);
@@ -149,8 +152,7 @@ internal sealed class DomainFactory
                     domain.Writes.End(vcpu.Context.Info.Frame);
             }
 
-            foreach (Mfn frame in domain.Ballooned)
-                _ = domain.Frames.DropType(frame);
+            domain.Balloon.Close();
             foreach (Mfn frame in domain.WrittenByVmm)
                 domain.Writes.End(frame);
             domain.Mmu.Release();

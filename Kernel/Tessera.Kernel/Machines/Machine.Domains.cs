@@ -1,5 +1,4 @@
 using Tessera.Kernel.Domains;
-using Tessera.Kernel.Memory;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
@@ -34,8 +33,16 @@ public sealed partial class Machine
             }
 
             MemoryRequest request = Request(id, configuration);
-            AssignFrames(request, configuration);
-            Domain built = _factory.Build(request, configuration, Admit);
+            long frames = _memory.Admit(request);
+            if (frames == 0)
+            {
+                throw new DomainBuildException(
+                    $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is " +
+                    $"{Frames.LimitFrames >> 8} MiB and {Frames.AssignedFrames >> 8} MiB are assigned. Raise machine.memoryLimit or " +
+                    "give the domains less.");
+            }
+
+            Domain built = _factory.Build(request, frames, configuration, Admit);
             lock (_gate)
                 _domains.Add(built);
             _byId[id] = built;
@@ -86,23 +93,6 @@ public sealed partial class Machine
 
     private static MemoryRequest Request(DomainId id, DomainConfiguration configuration) =>
         new(id, configuration.MemoryBytes / 4096, Math.Max(configuration.MaxMemoryBytes, configuration.MemoryBytes) / 4096);
-
-    private MemoryBudget Budget() => new(_memoryLimitBytes / 4096, Frames.AssignedFrames);
-
-    private void AssignFrames(in MemoryRequest request, DomainConfiguration configuration)
-    {
-        lock (_gate)
-        {
-            if (_memoryPolicy.FramesAtCreation(request, Budget()) >= request.Frames)
-            {
-                Frames.Assign(request.Domain, DomainMemory.FramesFor(request.Frames));
-                return;
-            }
-        }
-
-        throw new DomainBuildException(
-            $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is {_memoryLimitBytes >> 20} MiB and {Frames.AssignedFrames * 4096 >> 20} MiB are assigned. Raise machine.memoryLimit or give the domains less.");
-    }
 
     /// <summary>Round robin: a number that was just given back is the last to be given again. Under the gate.</summary>
     private DomainId NextId(string name)

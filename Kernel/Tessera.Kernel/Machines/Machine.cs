@@ -31,8 +31,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     private static readonly Nanoseconds HangLimitInVirtualTime = Nanoseconds.FromSeconds(10);
 
     private readonly IReadOnlyList<int> _hostCpus;
-    private readonly long _memoryLimitBytes;
-    private readonly IMemoryPolicy _memoryPolicy;
+    private readonly MachineMemory _memory;
     private readonly DomainFactory _factory;
     private readonly PolicyErrands _errands = new("tessera errands");
     private readonly Lock _gate = new();
@@ -59,8 +58,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         Native.TimeSlice.Shorten();
         ArgumentOutOfRangeException.ThrowIfZero(configuration.HostCpus.Count, nameof(configuration));
         // The configuration itself is not kept: it refers to the first scheduler, whose plugin must be able to leave after a swap.
-        (_hostCpus, _memoryLimitBytes) = (configuration.HostCpus, configuration.MemoryLimitBytes);
-        (Engine, _memoryPolicy) = (configuration.Engine, configuration.MemoryPolicy);
+        (_hostCpus, Engine) = (configuration.HostCpus, configuration.Engine);
         (_beforeGuests, Duties) = (configuration.BeforeGuests, configuration.Duties);
         if (configuration.VirtualTime is { } options)
         {
@@ -83,7 +81,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         _blockWorker = new DeviceWorker("tessera-blkback", virtualTime: Virtual?.Time, duties: Duties);
         _networkWorker = new DeviceWorker("tessera-netback", virtualTime: Virtual?.Time, duties: Duties);
         Devices = new DeviceBus(StoreClient);
-        Frames = new FrameBudget(configuration.MemoryLimitBytes / 4096);
+        _memory = new MachineMemory(this, configuration.MemoryPolicy, configuration.MemoryLimitBytes / 4096);
         Cpuid = new CpuidPolicy(Clock, Native.NullSelectorProbe.ClearsBase(), Engine.Facts.CpuidFaults, Engine.Facts.VectorStates);
         Hypercalls = new HypercallTable(this);
         Accounts = new MachineAccounts(this);
@@ -155,6 +153,9 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     /// <summary>What comes from outside into a machine in virtual time; null for one that goes by the host's.</summary>
     public Outside? Outside => Virtual?.Outside;
 
+    /// <summary>Why the memory policy is no longer asked, with its name; null while it is.</summary>
+    public string? MemoryPolicyFailure => _memory.Failure;
+
     /// <summary>What its domains and physical CPUs did.</summary>
     public MachineAccounts Accounts { get; }
 
@@ -189,7 +190,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
 
     internal MachineClock Clock { get; }
 
-    internal FrameBudget Frames { get; }
+    internal FrameBudget Frames => _memory.Budget;
 
     internal CpuidPolicy Cpuid { get; }
 
@@ -267,6 +268,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         {
             using PolicyErrands errands = _errands;
             Virtual?.Dispose();
+            _memory.Dispose();
             foreach (PhysicalCpu pcpu in _pcpus)
                 pcpu.Leave();
             foreach (PhysicalCpu pcpu in _pcpus)
@@ -303,11 +305,10 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
     Domain? IHypercallHost.FindDomain(DomainId id) => FindDomain(id);
 
     /// <inheritdoc/>
-    long IHypercallHost.FramesToGrant(Domain domain, long asked)
-    {
-        lock (_gate)
-            return _memoryPolicy.FramesToGrant(Request(domain.Id, domain.Configuration), domain.AssignedFrames, asked, Budget());
-    }
+    long IHypercallHost.Grant(Domain domain, long asked) => _memory.Grant(domain, asked);
+
+    /// <inheritdoc/>
+    void IHypercallHost.Release(Domain domain, long frames) => Frames.Release(domain.Id, frames);
 
     /// <inheritdoc/>
     GrantTable? IGrantDirectory.FindGrants(ushort domain) => FindDomain(new DomainId(domain))?.Grants;

@@ -33,7 +33,9 @@ internal sealed unsafe class DomainMemory : IDisposable
     private const ulong ReadOnlyPage = 0x8000_0000_0000_0025; // NX | accessed | user | present
     private const ulong Table = 0x27; // accessed | user | writable | present
     private const int LeastUpper = 3; // tables of levels 3 to 1
-    private const int SharedFrames = 1 + GrantFrames + GrantStatusFrames;
+
+    /// <summary>Frames beside its memory that the VMM shares with a domain.</summary>
+    public const int SharedFrames = 1 + GrantFrames + GrantStatusFrames;
 
     private readonly HostMemory _memory;
     private readonly byte* _pointer;
@@ -153,8 +155,8 @@ internal sealed unsafe class DomainMemory : IDisposable
         return own;
     }
 
-    /// <summary>Returns a frame's host memory; it reads as zero. Called by <see cref="GuestWrites"/>.</summary>
-    public void Discard(Mfn frame) => _memory.Discard((frame.Value - First.Value) << 12, 4096);
+    /// <summary>Returns the host memory of consecutive frames; they read as zero. Called by <see cref="GuestWrites"/>.</summary>
+    public void Discard(Mfn first, long count) => _memory.Discard((first.Value - First.Value) << 12, count << 12);
 
     /// <summary>Returns the host memory of a dead domain's frames, but for those that others still use and the grant table itself.</summary>
     public void DiscardExcept(IReadOnlySet<Mfn> kept)

@@ -54,11 +54,12 @@ internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory,
         return frames.TypeOf(frame).Type == FrameType.Writable ? page : throw new InvalidOperationException($"{frame} is not held as writable.");
     }
 
-    /// <summary>Empties a frame that leaves the domain: it reads as zero and takes no host memory.</summary>
-    public void Discard(Mfn frame)
+    /// <summary>Empties consecutive frames that left the domain: they read as zero and take no host memory.</summary>
+    public void Discard(Mfn first, long count)
     {
-        memory.Discard(frame);
-        Volatile.Read(ref _tracker)?.MemoryWritten(frame);
+        memory.Discard(first, count);
+        for (long index = 0; index < count; index++)
+            Volatile.Read(ref _tracker)?.MemoryWritten(first + index);
     }
 
     /// <summary>A frame that the MMU holds was written by it, not as a page table.</summary>

@@ -30,7 +30,7 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
             {
                 foreach ((long total, long assigned) in Machines)
                 {
-                    long given = memory.FramesAtCreation(new(new DomainId(1), frames, most), new(total, assigned));
+                    long given = memory.Admit(new(new DomainId(1), frames, most), new(total, assigned));
                     string when = $"{frames} frames asked for, at most {most}, {assigned} of {total} in use";
                     Within(given, Math.Min(most, total - assigned), when);
                 }
@@ -48,7 +48,7 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
             {
                 foreach (long assigned in (long[])[250, 900, 999, 1000])
                 {
-                    long given = memory.FramesToGrant(new(new DomainId(1), 100, 200), has, asked, new(1000, assigned));
+                    long given = memory.Grant(new(new DomainId(1), 100, 200, has, 100), asked, new(1000, assigned));
                     string when = $"{asked} frames asked for by one of 200 that has {has}, {assigned} of 1000 in use";
                     Within(given, Math.Min(asked, Math.Min(200 - has, 1000 - assigned)), when);
                 }
@@ -56,8 +56,20 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
         }
     }
 
-    [Check("Domains that come, grow and go at random never have more than the machine.")]
-    private void Domains_that_come_and_grow_never_have_more_than_the_machine()
+    [Check("Domains that come, grow, shrink and go at random never have more than the machine.")]
+    private void Domains_that_come_and_grow_never_have_more_than_the_machine() => PlayAtRandom(looksAtTargets: false);
+
+    [Check("Targets are for domains that are there, from 1 frame to what each may have.")]
+    private void Targets_are_within_what_domains_may_have() => PlayAtRandom(looksAtTargets: true);
+
+    [Check("A machine with room for it gives a domain memory.")]
+    private void A_machine_with_room_gives_a_domain_memory()
+    {
+        IMemoryPolicy memory = create();
+        Expect.True(memory.Admit(new(new DomainId(1), 100, 200), new(1000, 0)) > 0, "nothing is given by an empty machine");
+    }
+
+    private void PlayAtRandom(bool looksAtTargets)
     {
         string? problem = null;
         (int Domain, int Frames)[]? smallest = RandomSearch.Find(
@@ -66,7 +78,7 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
             RandomSearch.Fewer,
             steps =>
             {
-                string? found = Play(steps);
+                string? found = Play(steps, looksAtTargets);
                 problem = found ?? problem;
                 return found is not null;
             });
@@ -75,42 +87,75 @@ public sealed class MemoryPolicySuite(string policy, Func<IMemoryPolicy> create,
         Note($"{_options.Scenarios} random machines");
     }
 
-    [Check("A machine with room for it gives a domain memory.")]
-    private void A_machine_with_room_gives_a_domain_memory()
-    {
-        IMemoryPolicy memory = create();
-        Expect.True(memory.FramesAtCreation(new(new DomainId(1), 100, 200), new(1000, 0)) > 0, "nothing is given by an empty machine");
-    }
-
-    /// <summary>Each step a domain comes, or if it is there asks for more, or every third time leaves.</summary>
-    private string? Play((int Domain, int Frames)[] steps)
+    /// <summary>
+    /// Each step a domain comes, or if it is there leaves, gives some of its frames back, or asks for more; then come new targets.
+    /// </summary>
+    private string? Play((int Domain, int Frames)[] steps, bool looksAtTargets)
     {
         const long Total = 2000;
-        const long Most = 900;
         IMemoryPolicy memory = create();
-        Dictionary<int, long> domains = [];
+        SortedDictionary<DomainId, DomainMemoryFacts> domains = [];
         for (int step = 0; step < steps.Length; step++)
         {
-            (int domain, int frames) = steps[step];
-            MemoryBudget budget = new(Total, domains.Values.Sum());
-            MemoryRequest request = new(new DomainId((ushort)(domain + 1)), frames, Most);
-            bool exists = domains.TryGetValue(domain, out long has);
-            if (exists && frames % 3 == 0)
+            DomainId id = new((ushort)(steps[step].Domain + 1));
+            int frames = steps[step].Frames;
+            bool exists = domains.TryGetValue(id, out DomainMemoryFacts facts);
+            long back = !exists ? 0
+                : frames % 4 == 0 ? facts.AssignedFrames
+                : frames % 4 == 1 ? Math.Min(facts.AssignedFrames, frames)
+                : 0;
+            if (back > 0)
             {
-                domains.Remove(domain);
-                continue;
+                if (frames % 4 == 0)
+                    _ = domains.Remove(id);
+                else
+                    domains[id] = facts with { AssignedFrames = facts.AssignedFrames - back };
+                memory.Released(id, back);
+            }
+            else if (Grow(memory, domains, id, frames, Total) is { } problem && !looksAtTargets)
+            {
+                return $"step {step + 1}: {problem}";
             }
 
-            long given = exists ? memory.FramesToGrant(request, has, frames, budget) : memory.FramesAtCreation(request, budget);
-            long most = Math.Min(exists ? Math.Min(frames, Most - has) : Most, Total - budget.AssignedFrames);
-            if (given < 0 || given > most)
-            {
-                return $"step {step + 1}: {given} frames for d{domain + 1}, which has {has} and asks for {frames}; "
-                    + $"0 to {most} can be given";
-            }
+            IReadOnlyList<MemoryTarget> targets =
+                memory.Rebalance(Nanoseconds.FromMilliseconds(step), [.. domains.Values], Budget(domains, Total));
+            if (looksAtTargets && Wrong(targets, domains) is { } wrong)
+                return $"step {step + 1}: {wrong}";
+            foreach (MemoryTarget target in targets.Where(target => domains.ContainsKey(target.Domain)))
+                domains[target.Domain] = domains[target.Domain] with { TargetFrames = target.Frames };
+        }
 
-            if (given > 0)
-                domains[domain] = has + given;
+        return null;
+    }
+
+    private static MemoryBudget Budget(SortedDictionary<DomainId, DomainMemoryFacts> domains, long total) =>
+        new(total, domains.Values.Sum(static domain => domain.AssignedFrames));
+
+    private static string? Grow(
+        IMemoryPolicy memory, SortedDictionary<DomainId, DomainMemoryFacts> domains, DomainId id, int frames, long total)
+    {
+        const long Most = 900;
+        MemoryBudget budget = Budget(domains, total);
+        bool exists = domains.TryGetValue(id, out DomainMemoryFacts facts);
+        long most = Math.Max(0, Math.Min(exists ? Math.Min(frames, Most - facts.AssignedFrames) : Most, budget.FreeFrames));
+        long given = exists ? memory.Grant(facts, frames, budget) : memory.Admit(new(id, frames, Most), budget);
+        if (given < 0 || given > most)
+            return $"{given} frames for {id}, which has {facts.AssignedFrames} and asks for {frames}; 0 to {most} can be given";
+        if (exists)
+            domains[id] = facts with { AssignedFrames = facts.AssignedFrames + given };
+        else if (given > 0)
+            domains[id] = new(id, frames, Most, given, given);
+        return null;
+    }
+
+    private static string? Wrong(IReadOnlyList<MemoryTarget> targets, SortedDictionary<DomainId, DomainMemoryFacts> domains)
+    {
+        foreach ((DomainId id, long frames) in targets)
+        {
+            if (!domains.TryGetValue(id, out DomainMemoryFacts facts))
+                return $"there is a target for {id}, which was not asked about";
+            if (frames < 1 || frames > facts.MaxFrames)
+                return $"{id} may have 1 to {facts.MaxFrames} frames, and its target is {frames}";
         }
 
         return null;

@@ -98,6 +98,7 @@ internal sealed class GrantGuestRuns(string engine)
             Image = KernelImage.Load(BuiltinGuests.Build("spin"), "spin"),
             MemoryBytes = BuiltinGuests.LeastMemoryBytes,
         }),
+        machine.Machine,
         null!);
 
     private static void AssertNothingIsLeft(TestMachine machine, HandDomain granter, HandDomain grantee)

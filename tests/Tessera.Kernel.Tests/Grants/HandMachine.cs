@@ -9,6 +9,7 @@ using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu.X64;
+using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Tests;
@@ -19,16 +20,17 @@ internal sealed class HandMachine : IDisposable
     private readonly HandEngine _engine;
     private int _number;
 
-    public HandMachine(long counterShift = 0, byte[]? hypercallInstruction = null)
+    public HandMachine(
+        long counterShift = 0, byte[]? hypercallInstruction = null, IMemoryPolicy? memoryPolicy = null, long memoryLimit = 64L << 20)
     {
         _engine = new HandEngine(counterShift, hypercallInstruction);
         Machine = new Machine(new MachineConfiguration
         {
             HostCpus = [0],
-            MemoryLimitBytes = 64L << 20,
+            MemoryLimitBytes = memoryLimit,
             Engine = _engine,
             Mmu = new DirectPaging(),
-            MemoryPolicy = new StaticPartition(),
+            MemoryPolicy = memoryPolicy ?? new StaticPartition(),
             Scheduler = new RoundRobinScheduler(new RoundRobinOptions()),
             SchedulerName = "round-robin",
             FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
@@ -42,15 +44,16 @@ internal sealed class HandMachine : IDisposable
 
     public HandEngine Engine => _engine;
 
-    public HandDomain Create()
+    public HandDomain Create(long mostMemory = 0)
     {
         Domain domain = Machine.CreateDomain(new DomainConfiguration
         {
             Name = $"hand-{_number++}",
             Image = KernelImage.Load(BuiltinGuests.Build("spin"), "spin"),
             MemoryBytes = 2L << 20,
+            MaxMemoryBytes = mostMemory,
         });
-        return new HandDomain(domain, Pcpu);
+        return new HandDomain(domain, Machine, Pcpu);
     }
 
     public void Dispose()
@@ -61,10 +64,12 @@ internal sealed class HandMachine : IDisposable
 }
 
 /// <summary>One domain by hand: pages 128 to 511 of its memory are mapped writable and used by nobody.</summary>
-internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
+internal sealed unsafe class HandDomain(Domain domain, Machine machine, PhysicalCpu pcpu)
 {
     public const int FreePage = 128;
+    public const int ListPage = 501;
     private const int ArgumentPage = 500;
+    private const ulong Place = 0x1000;
 
     public Domain Domain { get; } = domain;
 
@@ -164,6 +169,52 @@ internal sealed unsafe class HandDomain(Domain domain, PhysicalCpu pcpu)
                 return result;
             call.Continues = false;
         }
+    }
+
+    /// <summary>Makes a hypercall, again and again until it is done.</summary>
+    public long Hypercall(Hypercall number, ulong first, ulong second)
+    {
+        Vcpu vcpu = Domain.Vcpus[0];
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        (state.Rax, state.Rdi, state.Rsi) = ((ulong)number, first, second);
+        do
+            state.Rip = Place;
+        while (machine.Hypercalls.Run(vcpu, pcpu, 2) == TrapOutcome.Reschedule && state.Rip != Place);
+        return (long)state.Rax;
+    }
+
+    /// <summary>Gives so many of the free pages' frames back, and then takes so many.</summary>
+    public void Balloon(int give, int take)
+    {
+        Assert.That((GiveBack(FreePage, give), Take(FreePage, take)), Is.EqualTo(((long)give, (long)take)));
+    }
+
+    /// <summary>Unmaps pages and gives the frames behind them back.</summary>
+    /// <returns>How many the call says it did.</returns>
+    public long GiveBack(int page, int count)
+    {
+        for (int index = page; index < page + count; index++)
+            Clear(index);
+        return Reserve(MemoryOp.DecreaseReservation, [.. Enumerable.Range(page, count).Select(index => (ulong)Frame(index).Value)]);
+    }
+
+    /// <summary>Takes frames as pseudo-physical ones from a number on.</summary>
+    /// <returns>How many the call says it did; which they are stands in <see cref="ListPage"/>.</returns>
+    public long Take(int pfn, int count) =>
+        Reserve(MemoryOp.PopulatePhysmap, [.. Enumerable.Range(pfn, count).Select(static index => (ulong)index)]);
+
+    /// <summary>Changes the reservation by a list of frames.</summary>
+    public long Reserve(MemoryOp operation, params ReadOnlySpan<ulong> list)
+    {
+        MemoryMarshal.AsBytes(list).CopyTo(Page(ListPage));
+        return Reserve(operation, Address(ListPage), (ulong)list.Length);
+    }
+
+    /// <summary>Changes the reservation by a list anywhere.</summary>
+    public long Reserve(MemoryOp operation, ulong list, ulong count, ulong startExtent = 0)
+    {
+        MemoryMarshal.AsBytes<ulong>([list, count, 0, DomainIds.Self]).CopyTo(Page(ArgumentPage));
+        return Hypercall(Sdk.Xen.Hypercall.MemoryOp, (ulong)operation | (startExtent << 6), Address(ArgumentPage));
     }
 
     public MapOperation Map(HandDomain granter, uint reference, GrantMapFlags flags, ulong hostAddress)

@@ -9,6 +9,7 @@ using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Kernel.Tests;
@@ -58,8 +59,13 @@ internal sealed class TestMachine : IDisposable
         Start(engine, scheduler, configuration => configuration with { FastPaths = fastPaths, StarvationLimit = starvationLimit ?? configuration.StarvationLimit });
 
     /// <summary>Starts one in virtual time, which goes on when it is told to.</summary>
-    public static TestMachine StartInVirtualTime(IScheduler scheduler, Nanoseconds? hangLimit = null) =>
-        Start(Engines.Software, scheduler, configuration => configuration with { VirtualTime = new(), HangLimit = hangLimit });
+    public static TestMachine StartInVirtualTime(IScheduler scheduler, Nanoseconds? hangLimit = null, IMemoryPolicy? memoryPolicy = null) =>
+        Start(Engines.Software, scheduler, configuration => configuration with
+        {
+            VirtualTime = new(),
+            HangLimit = hangLimit,
+            MemoryPolicy = memoryPolicy ?? configuration.MemoryPolicy,
+        });
 
     private static TestMachine Start(string engine, IScheduler scheduler, Func<MachineConfiguration, MachineConfiguration> change)
     {

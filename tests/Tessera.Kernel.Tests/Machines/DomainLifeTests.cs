@@ -69,13 +69,13 @@ internal sealed class DomainLifeTests
             begun.Set();
             go.Wait();
         };
-        Task<HandDomain> creation = Task.Run(_machine.Create);
+        Task<HandDomain> creation = Task.Run(() => _machine.Create());
         begun.Wait();
         _machine.Engine.Creating = null;
         Task others = Task.Run(() =>
         {
             Assert.That(_machine.Machine.Domains, Has.Count.EqualTo(1));
-            Assert.That(((IHypercallHost)_machine.Machine).FramesToGrant(other.Domain, 1), Is.Zero, "a hypercall asks that");
+            Assert.That(((IHypercallHost)_machine.Machine).Grant(other.Domain, 1), Is.Zero, "a hypercall asks that");
             Assert.That(_machine.Machine.FindDomain(other.Domain.Id), Is.SameAs(other.Domain));
             _machine.Machine.Destroy(other.Domain);
         });
