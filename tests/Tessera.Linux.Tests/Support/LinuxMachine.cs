@@ -10,6 +10,7 @@ using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Linux.Tests.Support;
@@ -25,7 +26,8 @@ internal sealed class LinuxMachine : IDisposable
     /// <param name="engine">One of <see cref="Engines"/>.</param>
     /// <param name="pcpus">Physical CPUs, each on a host CPU of its own where there are as many.</param>
     /// <param name="scheduler">The policy; round-robin when null.</param>
-    public LinuxMachine(string engine, int pcpus = 1, IScheduler? scheduler = null)
+    /// <param name="memoryPolicy">Static partition when null.</param>
+    public LinuxMachine(string engine, int pcpus = 1, IScheduler? scheduler = null, IMemoryPolicy? memoryPolicy = null)
     {
         try
         {
@@ -43,7 +45,7 @@ internal sealed class LinuxMachine : IDisposable
             MemoryLimitBytes = 4L << 30,
             Engine = _engine,
             Mmu = new DirectPaging(),
-            MemoryPolicy = new StaticPartition(),
+            MemoryPolicy = memoryPolicy ?? new StaticPartition(),
             Scheduler = scheduler ?? new RoundRobinScheduler(new()),
             SchedulerName = scheduler is null ? "round-robin" : scheduler.GetType().Name,
             FallbackScheduler = () => new RoundRobinScheduler(new()),
@@ -68,7 +70,8 @@ internal sealed class LinuxMachine : IDisposable
     public bool RefusesOldCode => _engine.Facts.Findings.Any(finding => finding.Probe == "32-bit code" && finding.Finding.Equals("faults", StringComparison.Ordinal));
 
     /// <summary>Builds a domain of a fetched guest, without starting it.</summary>
-    public Domain Create(string name, GuestEntry guest, int mebibytes = 256, byte[]? initrd = null, string arguments = "", int weight = 256)
+    public Domain Create(
+        string name, GuestEntry guest, int mebibytes = 256, byte[]? initrd = null, string arguments = "", int weight = 256, int mostMebibytes = 0)
     {
         Domain domain = Machine.CreateDomain(new DomainConfiguration
         {
@@ -77,6 +80,7 @@ internal sealed class LinuxMachine : IDisposable
             Initrd = initrd ?? File.ReadAllBytes(guest.InitrdPath!),
             CommandLine = $"{guest.DefaultCommandLine} {arguments}",
             MemoryBytes = (long)mebibytes << 20,
+            MaxMemoryBytes = (long)mostMebibytes << 20,
             Weight = weight,
         });
         lock (_consoles)
