@@ -8,6 +8,8 @@ internal sealed class PolicyPort(SchedulerCore core) : ISchedulerMachine
 {
     public int PcpuCount => core.PcpuCount;
 
+    public MachineTopology Topology => core.Topology;
+
     public SchedulableVcpu? Running(PcpuId pcpu) => core.KnownOn(pcpu);
 
     public void RequestReschedule(PcpuId pcpu)

@@ -37,9 +37,17 @@ public sealed partial class SchedulerCore : ISchedulerMachine
     /// <param name="fallback">Makes the policy that takes over when one is ejected; must need nothing that can be missing then.</param>
     /// <param name="options">The fixed parameters.</param>
     /// <param name="host">The machine below.</param>
+    /// <exception cref="ArgumentException">No physical CPU, or a topology of another number of them.</exception>
     public SchedulerCore(IScheduler policy, string policyName, Func<IScheduler> fallback, SchedulerCoreOptions options, ISchedulerHost host)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(options.PcpuCount, 1);
+        Topology = options.Topology ?? MachineTopology.Flat(options.PcpuCount);
+        if (Topology.PcpuCount != options.PcpuCount)
+        {
+            throw new ArgumentException(
+                $"The topology has {Topology.PcpuCount} physical CPUs, and the machine {options.PcpuCount}.", nameof(options));
+        }
+
         _options = options;
         _host = host;
         _fallback = fallback;
@@ -62,6 +70,9 @@ public sealed partial class SchedulerCore : ISchedulerMachine
 
     /// <inheritdoc/>
     public int PcpuCount => _pcpus.Length;
+
+    /// <inheritdoc/>
+    public MachineTopology Topology { get; }
 
     /// <summary>A vCPU joins, asleep; <see cref="Wake"/> starts it.</summary>
     /// <exception cref="ArgumentException">Its affinity has none of this machine's physical CPUs.</exception>

@@ -6,6 +6,9 @@ public sealed record SchedulerCoreOptions
     /// <summary>How many physical CPUs there are, at least 1.</summary>
     public required int PcpuCount { get; init; }
 
+    /// <summary>How they lie to each other; null for a flat machine.</summary>
+    public MachineTopology? Topology { get; init; }
+
     /// <summary>
     /// How long a vCPU may stay runnable without being dispatched though a physical CPU of its affinity ran others or idled; zero
     /// turns the watchdog off. It is stretched for a vCPU whose weight entitles it to less than 1/512 of the runnable weight, by what

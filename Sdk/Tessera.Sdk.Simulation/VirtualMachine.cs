@@ -25,7 +25,9 @@ public sealed class VirtualMachine : ISchedulerHost
     /// <param name="policy">The scheduling policy.</param>
     /// <param name="options">The parameters.</param>
     /// <param name="fallback">Makes the policy that takes over when this one is ejected; by default a plain round robin.</param>
-    /// <exception cref="ArgumentOutOfRangeException">No physical CPU, or more than <see cref="VirtualMachineOptions.MaxPcpus"/>.</exception>
+    /// <exception cref="ArgumentException">
+    /// No physical CPU, or more than <see cref="VirtualMachineOptions.MaxPcpus"/>, or a topology of another number of them.
+    /// </exception>
     public VirtualMachine(IScheduler policy, VirtualMachineOptions options, Func<IScheduler>? fallback = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(options.PcpuCount, 1);
@@ -34,7 +36,13 @@ public sealed class VirtualMachine : ISchedulerHost
         _pcpus = new Pcpu[options.PcpuCount];
         for (int index = 0; index < _pcpus.Length; index++)
             _pcpus[index] = new(new PcpuId(index));
-        SchedulerCoreOptions core = new() { PcpuCount = options.PcpuCount, StarvationLimit = options.StarvationLimit, HostClock = options.HostClock };
+        SchedulerCoreOptions core = new()
+        {
+            PcpuCount = options.PcpuCount,
+            Topology = options.Topology,
+            StarvationLimit = options.StarvationLimit,
+            HostClock = options.HostClock,
+        };
         Core = new(policy, options.PolicyName, fallback ?? (static () => new PlainScheduler()), core, this);
     }
 

@@ -1,3 +1,5 @@
+using Tessera.Sdk.Scheduling;
+
 namespace Tessera.Sdk.Simulation;
 
 /// <summary>The parameters of a <see cref="VirtualMachine"/>.</summary>
@@ -11,6 +13,9 @@ public sealed record VirtualMachineOptions
 
     /// <summary>How many physical CPUs there are, 1 to <see cref="MaxPcpus"/>.</summary>
     public int PcpuCount { get; init; } = 1;
+
+    /// <summary>How they lie to each other, for policies that look; null for a flat machine. The model itself knows no distance.</summary>
+    public MachineTopology? Topology { get; init; }
 
     /// <summary>What a physical CPU loses when it begins to run another vCPU than the last one: spent before that vCPU's own work goes on.</summary>
     public Nanoseconds ContextSwitchCost { get; init; }

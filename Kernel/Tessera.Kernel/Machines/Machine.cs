@@ -107,6 +107,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
             new SchedulerCoreOptions
             {
                 PcpuCount = configuration.HostCpus.Count,
+                Topology = configuration.Topology ?? (Virtual is null ? Native.HostTopology.Read(configuration.HostCpus) : null),
                 HostClock = Virtual is null ? TimeProvider.System : null,
                 HangClock = _watchClock,
                 HangLimit = configuration.HangLimit ?? (Virtual is null ? HangLimitInHostTime : HangLimitInVirtualTime),

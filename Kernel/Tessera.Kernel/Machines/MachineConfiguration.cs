@@ -13,6 +13,13 @@ public sealed record MachineConfiguration
     /// <summary>Host CPUs to use, one physical CPU each.</summary>
     public required IReadOnlyList<int> HostCpus { get; init; }
 
+    /// <summary>
+    /// How the physical CPUs lie to each other, for schedulers; null for how the host's lie, and in virtual time, which no host may
+    /// change, for a
+    /// flat machine.
+    /// </summary>
+    public MachineTopology? Topology { get; init; }
+
     /// <summary>Memory that all domains may take together, bytes.</summary>
     public required long MemoryLimitBytes { get; init; }
 

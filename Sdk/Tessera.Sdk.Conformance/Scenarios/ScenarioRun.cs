@@ -52,7 +52,9 @@ internal sealed class ScenarioRun
         (_declaration, _scenario, _lookForIdle) = (declaration, scenario, lookForIdle);
         _vcpus = new SchedulableVcpu[scenario.Vcpus];
         _pauses = new int[scenario.Vcpus];
-        _machine = new(policy, scenario.Pcpus, static options => options with { StarvationLimit = Nanoseconds.Zero });
+        // Two threads of a core share a cache, for policies that look.
+        MachineTopology topology = new([.. Enumerable.Range(0, scenario.Pcpus).Select(static pcpu => new PcpuPlace(pcpu / 2, pcpu / 2, 0))]);
+        _machine = new(policy, scenario.Pcpus, options => options with { StarvationLimit = Nanoseconds.Zero, Topology = topology });
         if (trace is not null)
             _machine.Decided = (pcpu, dispatch) => trace.Add($"{_machine.Now.Value} {pcpu} {dispatch.Vcpu?.Id.ToString() ?? "idle"} {dispatch.Until.Value}");
     }

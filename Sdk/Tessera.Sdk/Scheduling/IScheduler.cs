@@ -76,6 +76,9 @@ public interface ISchedulerMachine
     /// <summary>How many physical CPUs there are; they are numbered from 0.</summary>
     int PcpuCount { get; }
 
+    /// <summary>How they lie to each other; flat where nobody knows. Never changes: keep it.</summary>
+    MachineTopology Topology => MachineTopology.Flat(PcpuCount);
+
     /// <summary>The vCPU that runs on a physical CPU at this moment, or null when it idles.</summary>
     SchedulableVcpu? Running(PcpuId pcpu);
 

@@ -21,10 +21,11 @@ internal sealed class HandMachine : IDisposable
     private int _number;
 
     public HandMachine(
-        long counterShift = 0, byte[]? hypercallInstruction = null, IMemoryPolicy? memoryPolicy = null, long memoryLimit = 64L << 20)
+        long counterShift = 0, byte[]? hypercallInstruction = null, IMemoryPolicy? memoryPolicy = null, long memoryLimit = 64L << 20,
+        Func<MachineConfiguration, MachineConfiguration>? configure = null)
     {
         _engine = new HandEngine(counterShift, hypercallInstruction);
-        Machine = new Machine(new MachineConfiguration
+        MachineConfiguration configuration = new()
         {
             HostCpus = [0],
             MemoryLimitBytes = memoryLimit,
@@ -34,7 +35,8 @@ internal sealed class HandMachine : IDisposable
             Scheduler = new RoundRobinScheduler(new RoundRobinOptions()),
             SchedulerName = "round-robin",
             FallbackScheduler = () => new RoundRobinScheduler(new RoundRobinOptions()),
-        });
+        };
+        Machine = new Machine(configure?.Invoke(configuration) ?? configuration);
         Pcpu = new PhysicalCpu(Machine, new PcpuId(0), 0, new TimerQueue(), new WakeInbox());
     }
 
