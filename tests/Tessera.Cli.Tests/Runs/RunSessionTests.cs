@@ -128,6 +128,13 @@ internal sealed class RunSessionTests
     }
 
     [Test]
+    public void A_memory_policy_that_failed_fails_the_run_and_is_named()
+    {
+        _machine.MemoryPolicyFailure = "The memory policy Mine failed in Grant";
+        Assert.That(Run(Seconds(1), Domain("a")).Failures.Single(), Does.Contain("Mine failed"));
+    }
+
+    [Test]
     public void A_blocked_domain_is_not_counted_on()
     {
         _machine.Created = domain => domain.Started = domain.Id == 1 ? domain.Block : null;

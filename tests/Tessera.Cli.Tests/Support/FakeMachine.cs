@@ -53,6 +53,8 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
 
     public string? SchedulerEjected { get; set; }
 
+    public string? MemoryPolicyFailure { get; set; }
+
     public bool IsDisposed { get; private set; }
 
     /// <summary>How often a window began.</summary>
@@ -108,6 +110,7 @@ internal sealed class FakeMachine(FakePacer pacer, int pcpus = 1) : IRunMachine,
             Pcpus = [.. Enumerable.Range(0, pcpus).Select(_ => new PcpuReading(pacer.Now, Nanoseconds.Zero, 7))],
             Decisions = [new("fake", 42, 500, 2_000)],
             SchedulerEjected = SchedulerEjected,
+            MemoryPolicyFailure = MemoryPolicyFailure,
         };
     }
 
