@@ -44,11 +44,12 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         Option<long> seed = new("--seed") { Description = "Seed of the runs' order and of simulated workloads.", HelpName = "N", DefaultValueFactory = _ => 1 };
         Option<bool> noSchedules = new("--no-schedules") { Description = "Do not keep each run's schedule.csv." };
         Option<bool> restart = new("--restart") { Description = "Remove the folder's runs and make all of them again." };
+        Option<string?> metrics = new("--metric") { Description = "The metrics to show, by their keys, those of a domain too (web.lateP99); by default all of the whole machine. Files and report have every metric.", HelpName = "KEY,KEY" };
         Option<bool> json = CommonOptions.Json("the comparison");
         Option<bool> quiet = CommonOptions.Quiet();
         Command compare = new("compare", "Run an experiment with several schedulers and values, repeated and interleaved, and say what differs.")
         {
-            config, schedulers, vary, repeat, output, simulate, simulateOnly, model, switchCost, wakeCost, stagger, engine, set, seconds, seed, noSchedules, restart, json, quiet,
+            config, schedulers, vary, repeat, output, simulate, simulateOnly, model, switchCost, wakeCost, stagger, engine, set, seconds, seed, noSchedules, restart, metrics, json, quiet,
         };
         compare.SetAction(parsed => command.Run(new CompareRequest
         {
@@ -68,6 +69,7 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
             Seed = parsed.GetValue(seed),
             KeepSchedules = !parsed.GetValue(noSchedules),
             Restart = parsed.GetValue(restart),
+            Metrics = parsed.GetValue(metrics)?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [],
             Json = parsed.GetValue(json),
             Quiet = parsed.GetValue(quiet),
         }));

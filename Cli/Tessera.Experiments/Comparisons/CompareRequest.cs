@@ -57,6 +57,9 @@ public sealed record CompareRequest
     /// <summary>Whether runs that are in the folder are made again.</summary>
     public required bool Restart { get; init; }
 
+    /// <summary>The keys of the metrics that are shown; none for all of the whole machine.</summary>
+    public required IReadOnlyList<string> Metrics { get; init; }
+
     /// <summary>Whether the result goes to standard output.</summary>
     public required bool Json { get; init; }
 

@@ -109,10 +109,32 @@ internal sealed class CompareStudyTests
             Assert.That(responses.Take(2).Select(response => response.GetProperty("count").GetInt64()), Is.All.InRange(45, 55));
             Assert.That(responses.Select(response => response.GetProperty("p50").GetInt64()), Is.All.GreaterThanOrEqualTo(500_000));
             Assert.That(responses[2].GetProperty("p99").GetInt64(), Is.GreaterThan(responses[2].GetProperty("p50").GetInt64()));
+            Assert.That(document.Cells[0].Schedulers[0].Metrics["beat.responseP50"].Mean, Is.EqualTo(document.Runs.Average(run => run.Groups[1].ResponseP50Ns)).Within(0.5));
             Assert.That(document.Runs[0].Groups[1].ResponseP50Ns, Is.EqualTo(responses[2].GetProperty("p50").GetInt64()));
             Assert.That(document.Metrics.Select(metric => metric.Key), Does.Contain("responseP99"));
             Assert.That(File.ReadLines(Path.Combine(_folder, "comparison.csv")).First(), Does.Contain(",hog.share,").And.Contain(",beat.responseP99,").And.EndsWith(",folder"));
         });
+    }
+
+    /// <summary>A hog in turns of 5 ms keeps a sleeper waiting, which a policy that prefers who wakes does not.</summary>
+    [Test]
+    public void A_domains_own_metrics_have_verdicts_and_are_shown_when_asked_for()
+    {
+        using Support.Cli cli = new();
+        string[] study = ["--scheduler", "bvt,round-robin", "--set", "domains[0].count=3", "--repeat", "2", "--quiet"];
+        Assert.That(cli.Run([.. Arguments("hundred.json", study), "--metric", "beat.lateP50,hog.wait"]), Is.Zero, cli.Error);
+        ComparisonDocument document = Document();
+        Verdict late = document.Cells[0].Verdicts.Single(verdict => verdict.Metric == "beat.lateP50");
+        Assert.Multiple(() =>
+        {
+            Assert.That((late.First, late.Second, late.IsShown), Is.EqualTo(("bvt", "round-robin", true)), late.Sentence);
+            Assert.That(late.Sentence, Does.Contain("lower median lateness of beat than round-robin"));
+            Assert.That(document.Cells[0].Schedulers[0].Metrics["hog.wait"].Mean, Is.EqualTo(2 / 3.0).Within(0.03), "three hogs share a processor");
+            Assert.That(cli.Out, Does.Contain("median lateness of beat").And.Contain("waiting of hog").And.Not.Contain("Jain"));
+        });
+        using Support.Cli wrong = new();
+        Assert.That(wrong.Run([.. Arguments("hundred.json", study), "--metric", "beet.lateP50"]), Is.EqualTo(2));
+        Assert.That(wrong.Error, Does.Contain("--metric beet.lateP50: there is no such metric. Did you mean beat.lateP50?"));
     }
 
     [Test]
@@ -137,7 +159,7 @@ internal sealed class CompareStudyTests
             Agrees = false,
             Reason = "of no reason",
         };
-        console.Write(ComparisonViews.Of(document with { Agreement = [row] }, 80));
+        console.Write(ComparisonViews.Of(document with { Agreement = [row] }, 80, []));
         Assert.Multiple(() =>
         {
             Assert.That(text.ToString(), Does.Not.Contain("…"));
