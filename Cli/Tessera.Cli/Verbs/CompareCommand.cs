@@ -33,6 +33,12 @@ internal sealed class CompareCommand(
         IReadOnlyList<CompareVariant> variants = new VariantPlanner(host, planner, resources).Plan(request, configured);
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
         IReadOnlyList<FactorValue>[] cells = [.. variants.Select(variant => variant.Cell).DistinctBy(FactorialDesign.Title)];
+        if (request.Plan)
+        {
+            ShowPlan(request, configured, variants);
+            return ExitCode.Good;
+        }
+
         SayWhetherRunsSuffice(request, variants);
         using OutputFolder output = OutputFolder.ForComparison(request.Output);
         host.CheckFolder(request.Output);
@@ -121,10 +127,22 @@ internal sealed class CompareCommand(
         throw new UsageException($"--metric {strange}: there is no such metric. {cure}");
     }
 
+    private void ShowPlan(CompareRequest request, Experiment configured, IReadOnlyList<CompareVariant> variants)
+    {
+        RunRow[] made = Directory.Exists(request.Output) ? [.. new RunStore(new UntrustedFolder(request.Output)).Load().Select(stored => stored.Row)] : [];
+        RunRow[] pilot = [.. made.Where(row => variants.Any(variant => variant.Label == row.Scheduler && variant.Cell.SequenceEqual(row.Cell)))];
+        ComparisonPlan plan = new(FactorialDesign.Runs(request.Engines, [.. variants.Select(variant => (variant.Label, variant.Cell))], request.Repeat, request.Seed), pilot, configured.Duration, Family(variants));
+        host.OutConsole.Write(plan.Show(request.Spread));
+    }
+
+    /// <summary>How many pairs of schedulers are compared by each metric.</summary>
+    private static int Family(IReadOnlyList<CompareVariant> variants) =>
+        variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+
     /// <summary>Says before anything runs that so few repetitions cannot show a difference among so many comparisons, if so.</summary>
     private void SayWhetherRunsSuffice(CompareRequest request, IReadOnlyList<CompareVariant> variants)
     {
-        int family = variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+        int family = Family(variants);
         foreach (string engine in request.Engines)
         {
             bool isPaired = engine == ComparisonEngines.Simulated;
