@@ -12,8 +12,8 @@ internal sealed class PluginCheckTests
         [Plugin("generous", PluginKind.MemoryPolicy, "1.0.0")]
         public sealed class Generous : IMemoryPolicy
         {
-            public long FramesAtCreation(in MemoryRequest request, in MemoryBudget budget) => request.Frames;
-            public long FramesToGrant(in MemoryRequest request, long assigned, long asked, in MemoryBudget budget) => 0;
+            public long Admit(in MemoryRequest request, in MemoryBudget budget) => request.Frames;
+            public long Grant(in DomainMemoryFacts domain, long asked, in MemoryBudget budget) => 0;
         }
         """;
 
