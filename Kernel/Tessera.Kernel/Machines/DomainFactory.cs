@@ -54,7 +54,8 @@ internal sealed class DomainFactory
     /// <param name="request">Its number and memory, which is assigned to it; returned when it cannot be built.</param>
     /// <param name="configuration">What it is to be.</param>
     /// <param name="admit">Called with its vCPU at the end; what it throws undoes all.</param>
-    public Domain Build(in MemoryRequest request, DomainConfiguration configuration, Action<Vcpu> admit)
+    /// <param name="snapshot">What it goes on from; null for one that boots.</param>
+    public Domain Build(in MemoryRequest request, DomainConfiguration configuration, Action<Vcpu> admit, Stream? snapshot = null)
     {
         DomainId id = request.Domain;
         DomainMemory? memory = null;
@@ -91,13 +92,22 @@ internal sealed class DomainFactory
                 frames.Watch(vcpu.Accelerator);
             }
 
-            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
+            if (snapshot is null)
+                new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
+            else
+                new DomainRestorer(domain, Engine.Facts).Restore(snapshot, Store, StoreServer);
             vcpu.Accelerator?.RootChanged(userMode: false);
+            vcpu.Accelerator?.RootChanged(userMode: true);
             admit(vcpu);
             return domain;
         }
         catch
         {
+            // What may come from outside, or be on its way, comes no more.
+            domain?.Events.Close();
+            domain?.Console?.Close();
+            domain?.Store?.Close();
+            domain?.DisarmAlarms();
             foreach (Mfn frame in domain?.WrittenByVmm ?? [])
                 domain!.Writes.End(frame);
             if (mmu is not null)

@@ -1,0 +1,105 @@
+using Tessera.Guests;
+using Tessera.Kernel.Memory;
+using Tessera.Sdk;
+using Tessera.Sdk.Memory;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Tests.Snapshots;
+
+/// <summary>Built-in guests are saved at random moments while others run, and go on in another domain, of the same machine or of another.</summary>
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class GuestSnapshots(string engine)
+{
+    private const int Lives = 4;
+
+    private static readonly TestCaseData[] Guests =
+    [
+        new("spin", null, FastPathMode.Auto),
+        new("spin", null, FastPathMode.Off),
+        new("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(1) }, FastPathMode.Auto),
+        new("burst", new BurstOptions { Period = Nanoseconds.FromMilliseconds(4) }, FastPathMode.Auto),
+        new("paging", null, FastPathMode.Auto),
+        new("paging", null, FastPathMode.Off),
+    ];
+
+    [TestCaseSource(nameof(Guests))]
+    public void A_guest_goes_on_from_life_to_life(string guest, object? options, FastPathMode fastPaths)
+    {
+        int seed = Random.Shared.Next();
+        Random random = new(seed);
+        TestContext.Out.WriteLine($"seed {seed}");
+        using TestMachine one = TestMachine.Start(engine, fastPaths: fastPaths), two = TestMachine.Start(engine, fastPaths: fastPaths);
+        (TestMachine here, TestMachine other) = (one, two);
+        _ = one.Run("spin");
+        _ = two.Run("beat");
+        Domain domain = here.Run(guest, options);
+        for (int life = 0; life < Lives; life++)
+        {
+            here.WaitForUnits(domain, TestMachine.ReportOf(domain).Units + 1);
+            _ = here.WaitFor(() => false, TimeSpan.FromMicroseconds(random.Next(20_000)));
+            byte[] snapshot = here.Save(domain);
+            ulong units = TestMachine.ReportOf(domain).Units;
+            byte[][] tables = Tables(domain);
+            if (life % 2 == 1)
+                (here, other) = (other, here);
+            Domain next = here.Restored(domain, snapshot);
+            Assert.That(TestMachine.ReportOf(next).Units, Is.EqualTo(units));
+            // One whose validation had gone on for long, and which the guest was about to ask for again, is none yet.
+            byte[][] validated = Tables(next);
+            Assert.That(validated, Is.EqualTo(tables.Select((table, frame) => validated[frame].Length == 0 ? [] : table)), "no table was rewritten");
+            Assert.That(validated.Count(table => table.Length > 0), Is.GreaterThan(3), "and there are some");
+            here.Machine.Start(next);
+            here.WaitForUnits(next, units + 2);
+            Assert.That(TestMachine.ReportOf(domain).Units, Is.EqualTo(units), "it is another domain");
+            TestMachine was = life % 2 == 1 ? other : here;
+            was.Machine.Resume(domain);
+            was.WaitForUnits(domain, units + 2);
+            was.Machine.Destroy(domain);
+            Assert.That(domain.HadFalseAccounts, Is.False, "the accounts fit the tables");
+            domain = next;
+        }
+
+        here.Machine.Destroy(domain);
+        Assert.That(domain.HadFalseAccounts, Is.False, "the accounts fit the tables");
+    }
+
+    /// <summary>Whoever wakes at fixed times of its own measures how late it is: neither a year nor for ever.</summary>
+    [Test]
+    public void Time_goes_on_from_where_it_was()
+    {
+        using TestMachine old = TestMachine.Start(engine);
+        Domain beat = old.Run("beat", new BeatOptions { Period = Nanoseconds.FromMilliseconds(2) });
+        old.WaitForUnits(beat, 100);
+        Nanoseconds time = beat.Now;
+        byte[] snapshot = old.Save(beat);
+        using TestMachine young = TestMachine.Start(engine);
+        Domain first = young.Restore(beat, snapshot);
+        Assert.That(first.Now, Is.GreaterThanOrEqualTo(time).And.LessThan(time + Nanoseconds.FromSeconds(30)));
+        GuestReport before = TestMachine.ReportOf(first);
+        young.WaitForUnits(first, before.Units + 100);
+        // Late by the time that it did not run, at most.
+        Assert.That(TestMachine.ReportOf(first).Overruns, Is.LessThan(before.Overruns + (ulong)((first.Now - time).Value / 2_000_000) + 1));
+        Domain second = old.Restore(beat, young.Save(first));
+        Assert.That(second.Now, Is.GreaterThan(time).And.LessThan(old.Machine.Now), "less has passed for it than for the machine where it began");
+        old.WaitForUnits(second, TestMachine.ReportOf(second).Units + 100);
+    }
+
+    /// <summary>What each frame holds if it is a page table, but for the CPU's own marks and the VMM's own slots; nothing for the others.</summary>
+    private static byte[][] Tables(Domain domain)
+    {
+        const byte Unmarked = 0x9f; // accessed and dirty are bits 5 and 6 of an entry's first byte
+        List<byte[]> tables = [];
+        for (Mfn frame = DomainMemory.First; frame.Value <= domain.Memory.Last.Value; frame += 1)
+        {
+            FrameType type = domain.Frames.TypeOf(frame).Type;
+            byte[] entries = type is >= FrameType.L1 and <= FrameType.L4 ? domain.Memory.Frame(frame).ToArray() : [];
+            if (type == FrameType.L4)
+                entries.AsSpan(HypervisorRange.FirstSlot * sizeof(ulong), 16 * sizeof(ulong)).Clear();
+            for (int entry = 0; entry < entries.Length; entry += sizeof(ulong))
+                entries[entry] &= Unmarked;
+            tables.Add(entries);
+        }
+
+        return [.. tables];
+    }
+}
