@@ -1,0 +1,137 @@
+using System.Runtime.InteropServices;
+using Tessera.Guests;
+using Tessera.Kernel.Grants;
+using Tessera.Kernel.Snapshots;
+using Tessera.Kernel.Store;
+using Tessera.Sdk;
+using Tessera.Sdk.Xen;
+
+namespace Tessera.Kernel.Tests.Snapshots;
+
+/// <summary>What each part of the VMM keeps of a domain is there after it is restored; what cannot be kept is refused.</summary>
+[TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
+internal sealed class DomainSnapshots(string engine)
+{
+    [Test]
+    public void Events_console_store_and_grants_answer_in_every_life([Values] FastPathMode fastPaths)
+    {
+        int seed = Random.Shared.Next();
+        Random random = new(seed);
+        TestContext.Out.WriteLine($"seed {seed}");
+        using TestMachine one = TestMachine.Start(engine, fastPaths: fastPaths), two = TestMachine.Start(engine, fastPaths: fastPaths);
+        (TestMachine here, TestMachine there) = (one, two);
+        _ = one.Run("spin");
+        _ = two.Run("paging");
+        Domain domain = TalkingGuest.Start(here);
+        for (int life = 0; life < 6; life++)
+        {
+            ulong before = TalkingGuest.CountOf(domain);
+            WaitForCount(here, domain, before + 1 + (ulong)random.Next(30));
+            _ = here.WaitFor(() => false, TimeSpan.FromMicroseconds(random.Next(3_000)));
+            byte[] snapshot = here.Save(domain);
+            ulong count = TalkingGuest.CountOf(domain);
+            (here, there) = (there, here);
+            Domain next = here.Restored(domain, snapshot);
+            Assert.That((TalkingGuest.CountOf(next), next.Grants.Version, next.Grants.FrameCount), Is.EqualTo((count, 2, TalkingGuest.GrantFrames)));
+            here.Machine.Start(next);
+            WaitForCount(here, next, count + 3);
+            Assert.That(next.Console.TailLines(3), Is.All.EqualTo("!"));
+            there.Machine.Resume(domain);
+            WaitForCount(there, domain, count + 3);
+            there.Machine.Destroy(domain);
+            domain = next;
+        }
+    }
+
+    [Test]
+    public void Input_that_was_not_taken_goes_along()
+    {
+        using TestMachine machine = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin");
+        byte[] typed = new byte[ConsoleRing.InSize + 500];
+        Random.Shared.NextBytes(typed);
+        Assert.That(domain.Console.Write(typed), Is.EqualTo(500), "the ring takes no more, and the guest none");
+        Domain next = machine.Restored(domain, machine.Save(domain));
+        Assert.That(next.Console.Queued, Is.EqualTo(500));
+        HandDomain hand = new(next, null!);
+        Span<byte> ring = hand.Page((int)(next.Rings.Console.Value - hand.Frame(0).Value));
+        Assert.That(ring[..ConsoleRing.InSize].SequenceEqual(typed.AsSpan(0, ConsoleRing.InSize)));
+        // As if the guest had read it all.
+        MemoryMarshal.Write(ring[ConsoleRing.InCons..], (uint)ConsoleRing.InSize);
+        Assert.That(next.Console.Write([]), Is.Zero);
+        Assert.That(ring[..500].SequenceEqual(typed.AsSpan(ConsoleRing.InSize)));
+    }
+
+    [Test]
+    public void A_grant_of_a_restored_domain_is_used_like_any()
+    {
+        const int Page = 200;
+        using TestMachine machine = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin");
+        machine.WaitForUnits(domain, 1);
+        machine.Machine.Pause(domain);
+        HandDomain granter = new(domain, null!);
+        granter.Page(Page).Fill(0xA5);
+        granter.Grant(9, 77, Page);
+        HandDomain next = new(machine.Restored(domain, machine.Save(domain)), null!);
+        Assert.That(next.Domain.Grants.TryPin(77, 9, isReadOnly: false, GrantUse.Map, out GrantPin pin), Is.EqualTo(GrantStatus.Okay));
+        Assert.That((pin.Frame, pin.Memory), Is.EqualTo((next.Frame(Page), next.Domain.Memory)));
+        Assert.That(next.Page(Page)[0], Is.EqualTo(0xA5));
+        Assert.That(() => machine.Save(next.Domain), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Created"));
+        machine.Machine.Start(next.Domain);
+        Assert.That(() => machine.Save(next.Domain), Throws.TypeOf<SnapshotException>().With.Message.Contains("uses its memory by a grant"));
+        GrantTable.Unpin(pin);
+        Assert.That(() => machine.Save(next.Domain), Throws.Nothing);
+    }
+
+    [Test]
+    public void A_channel_to_another_domain_is_as_after_the_others_end()
+    {
+        using TestMachine machine = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin"), peer = machine.Run("spin");
+        Assert.That(peer.Events.AllocateUnbound(domain.Id.Value, out int remote), Is.EqualTo(XenErrno.Success));
+        Assert.That(domain.Events.BindInterdomain(peer.Events, remote, out int local), Is.EqualTo(XenErrno.Success));
+        Domain next = machine.Restored(domain, machine.Save(domain));
+        Assert.That(next.Events.TryStatus(local, out EventChannelState state, out _, out ulong detail), Is.True);
+        Assert.That((state, detail), Is.EqualTo((EventChannelState.Unbound, (ulong)peer.Id.Value)));
+        Assert.That(next.Events.Send(local), Is.EqualTo(XenErrno.Success));
+    }
+
+    [Test]
+    public void Frames_given_back_stay_away_and_come_back()
+    {
+        using TestMachine machine = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin");
+        machine.Machine.Pause(domain);
+        HandDomain hand = new(domain, null!);
+        hand.Clear(200);
+        Assert.That(domain.Frames.TakeType(hand.Frame(200), Sdk.Memory.FrameType.Descriptors), Is.EqualTo(Sdk.Memory.TypeReference.TakenFirst));
+        domain.Ballooned.Push(hand.Frame(200));
+        Domain next = machine.Restored(domain, machine.Save(domain));
+        Assert.That(next.Ballooned, Is.EqualTo(domain.Ballooned));
+        Assert.That(next.AssignedFrames, Is.EqualTo(domain.AssignedFrames));
+        Assert.That(next.Mmu.UpdateVaMapping(0, new VirtualAddress(hand.Address(200)), hand.Frame(200).Address | 0x63), Is.EqualTo(XenErrno.EINVAL), "it is not there to be mapped");
+    }
+
+    [Test]
+    public void A_running_domain_and_one_of_another_size_are_refused()
+    {
+        using TestMachine machine = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin");
+        Assert.That(() => machine.Machine.Save(domain, Stream.Null), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Running. Pause it"));
+        byte[] snapshot = machine.Save(domain);
+        using MemoryStream stream = new(snapshot);
+        DomainConfiguration larger = domain.Configuration with { Name = "larger", MemoryBytes = 2 * domain.Configuration.MemoryBytes };
+        Assert.That(() => machine.Machine.Restore(larger, stream), Throws.TypeOf<SnapshotException>().With.Message.Contains("Give it as much as the saved domain had"));
+        machine.Machine.Destroy(domain);
+        Assert.That(() => machine.Machine.Save(domain, Stream.Null), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Destroyed"));
+        Assert.That(machine.Machine.Frames.AssignedFrames, Is.Zero, "and nothing is left of the other");
+        Assert.That(machine.Machine.Domains, Is.Empty);
+    }
+
+    private static void WaitForCount(TestMachine machine, Domain domain, ulong count)
+    {
+        _ = machine.WaitFor(() => TalkingGuest.CountOf(domain) >= count || TestMachine.HasEnded(domain), Hang.Limit);
+        Assert.That(TalkingGuest.CountOf(domain), Is.GreaterThanOrEqualTo(count), () => $"{domain.State} {domain.ExitReason}");
+    }
+}
