@@ -1,7 +1,12 @@
 using System.Globalization;
+using System.Text;
 using Tessera.GuestLibrary;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Domains;
 using Tessera.Linux.Tests.Support;
+using Tessera.Plugins.Block.CopyOnWrite;
+using Tessera.Plugins.Block.RawFile;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Linux.Tests;
 
@@ -76,6 +81,61 @@ internal sealed class SnapshotTests(string engine)
         other.Type("poweroff -f\n");
         second.WaitForEnd(next);
         Assert.That((next.State, next.ExitReason), Is.EqualTo((DomainState.Shutdown, "poweroff")));
+    }
+
+    [Test]
+    public void A_kernel_that_suspends_itself_finds_its_disks_where_it_wakes()
+    {
+        GuestEntry guest = LinuxGuests.RequireRootDisk();
+        string folder = Directory.CreateTempSubdirectory("tessera-suspended-").FullName;
+        try
+        {
+            const string Script = """
+                set -e
+                mkfs.ext4 -q /dev/xvdb
+                mkdir -p /m
+                mount /dev/xvdb /m
+                for i in $(seq 1 200); do
+                    dd if=/usr/bin/dpkg of=/m/$((i % 20)) bs=64k status=none
+                    sync
+                    echo "written $i"
+                done
+                for i in $(seq 0 19); do cmp /usr/bin/dpkg /m/$i; done
+                umount /m
+                e2fsck -fn /dev/xvdb
+                """;
+            string arguments = $"root=/dev/xvda rw tessera.exec={Convert.ToBase64String(Encoding.ASCII.GetBytes(Script + "\n"))}";
+            using LinuxMachine first = new(engine), second = new(engine);
+            Domain domain = first.Create("linux", guest, arguments: arguments);
+            Attach(first, domain);
+            first.Machine.Start(domain);
+            _ = first.ConsoleOf(domain).WaitFor("written 20");
+            first.Machine.StoreClient.Write($"/local/domain/{domain.Id.Value}/control/shutdown", "suspend");
+            first.WaitForEnd(domain);
+            Assert.That((domain.State, domain.ExitReason), Is.EqualTo((DomainState.Suspended, "suspend")));
+            byte[] snapshot = first.Save(domain);
+            first.Machine.Destroy(domain);
+
+            Domain next = second.Restore(domain, snapshot);
+            Attach(second, next);
+            second.Machine.Start(next);
+            LinuxConsole console = second.ConsoleOf(next);
+            string output = console.WaitFor("tessera-guest: exec done, status ");
+            Assert.That(console.WaitFor("\n").Trim(), Is.EqualTo("0"), () => output);
+            Assert.That(output, Does.Contain("written 200").And.Not.Contain("written 19\r"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        void Attach(LinuxMachine machine, Domain domain)
+        {
+            CopyOnWriteOptions root = new() { Base = guest.RootDiskPath!, Overlay = Path.Combine(folder, "root") };
+            RawFileOptions data = new() { Path = Path.Combine(folder, "data"), Create = new ByteSize(96 << 20) };
+            _ = machine.Machine.AttachDisk(domain, new DiskConfiguration { Name = "xvda", Backend = new CopyOnWrite(root) });
+            _ = machine.Machine.AttachDisk(domain, new DiskConfiguration { Name = "xvdb", Backend = new RawFile(data) });
+        }
     }
 
     private static double Uptime(LinuxConsole console) => double.Parse(console.Run("cut -d' ' -f1 /proc/uptime"), CultureInfo.InvariantCulture);

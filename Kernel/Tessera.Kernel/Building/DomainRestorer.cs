@@ -18,6 +18,10 @@ namespace Tessera.Kernel.Building;
 /// </summary>
 internal sealed class DomainRestorer(Domain domain, EngineFacts engine)
 {
+    // What is kept beside frames has bounds of its own, the store's outbox above all; of frames, lists of those given back and pinned.
+    private const long MostState = 16 << 20;
+    private const long MostStateOfFrame = 32;
+
     private readonly DomainMemory _memory = domain.Memory;
     private readonly Vcpu _vcpu = domain.Vcpus[0];
 
@@ -25,8 +29,8 @@ internal sealed class DomainRestorer(Domain domain, EngineFacts engine)
     /// <exception cref="SnapshotException">The snapshot is damaged, or does not fit this domain or engine.</exception>
     public void Restore(Stream stream, XenStore store, StoreServer server)
     {
-        using SnapshotStream input = SnapshotStream.Read(stream);
-        StateReader reader = input.ReadState();
+        SnapshotStream input = SnapshotStream.Read(stream);
+        StateReader reader = input.ReadState(Math.Min(MostState + (MostStateOfFrame * _memory.TotalFrames), Array.MaxLength));
         CheckFit(reader);
         ReadFrames(input);
         ReadMachineToPhysical(input);

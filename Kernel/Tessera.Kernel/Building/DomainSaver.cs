@@ -39,7 +39,7 @@ internal sealed class DomainSaver(Domain domain, EngineFacts engine)
         }
 
         (Nanoseconds ran, long granted) = (_vcpu.Runstate.Since, domain.Grants.Taken);
-        using SnapshotStream output = SnapshotStream.Write(stream);
+        SnapshotStream output = SnapshotStream.Write(stream);
         output.WriteState(State());
         for (Mfn frame = DomainMemory.First; frame.Value <= _memory.Last.Value; frame += 1)
         {
@@ -131,7 +131,7 @@ internal sealed class DomainSaver(Domain domain, EngineFacts engine)
     private void CheckAlone()
     {
         if (domain.State is not (DomainState.Paused or DomainState.Suspended))
-            throw Cannot($"it is {domain.State}", "Pause it");
+            throw Cannot($"it is {domain.State}", "Only one that is paused can be, or that suspended itself");
         if (domain.Mappings.Count != 0)
             throw Cannot($"it has mapped {domain.Mappings.Count} grants of others, which would not be there after it is restored", "Let it unmap them");
         if (IsSuspended)

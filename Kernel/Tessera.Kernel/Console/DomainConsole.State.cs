@@ -3,7 +3,7 @@ using Tessera.Kernel.Snapshots;
 namespace Tessera.Kernel.Console;
 
 // Saving and restoring. The ring lies in guest memory; what has been shown is the viewer's and stays behind.
-public sealed unsafe partial class DomainConsole
+public sealed partial class DomainConsole
 {
     /// <summary>Input that a snapshot keeps at most; what was typed beyond it is dropped.</summary>
     private const int MostSavedInput = 64 * 1024;

@@ -42,7 +42,7 @@ public sealed partial class Machine
         for (int pauses = 0; pauses < MostPauses; pauses++)
         {
             if (domain.State is not (DomainState.Paused or DomainState.Suspended))
-                throw new SnapshotException($"Domain '{domain.Name}' cannot be saved: it is {domain.State}. Pause it.");
+                throw new SnapshotException($"Domain '{domain.Name}' cannot be saved: it is {domain.State}. Only one that is paused can be, or that suspended itself.");
             WaitUntilItRests(domain);
             if (!domain.Vcpus.Any(vcpu => vcpu.MidDelivery))
                 return;

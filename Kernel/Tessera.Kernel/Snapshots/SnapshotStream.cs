@@ -1,18 +1,14 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
+using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace Tessera.Kernel.Snapshots;
 
-/// <summary>A snapshot on its way out or in: a mark at its beginning, and at its end the SHA-256 of all before.</summary>
-internal sealed class SnapshotStream : IDisposable
+/// <summary>A snapshot on its way out or in: a mark at its beginning, and at its end the CRC-32C of all before.</summary>
+internal sealed class SnapshotStream
 {
-    /// <summary>A state of more bytes is none.</summary>
-    private const int MostState = 64 << 20;
-
-#pragma warning disable CA2213 // The stream is the caller's.
     private readonly Stream _stream;
-#pragma warning restore CA2213
-    private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private uint _sum;
 
     private SnapshotStream(Stream stream) => _stream = stream;
 
@@ -36,7 +32,6 @@ internal sealed class SnapshotStream : IDisposable
         made.Read(mark, "its mark");
         if (mark.SequenceEqual(Mark))
             return made;
-        made.Dispose();
         throw new SnapshotException(
             mark[..^1].SequenceEqual(Mark[..^1])
                 ? $"The snapshot is of version {mark[^1]}, and this Tessera reads version {Mark[^1]}. Restore it with the Tessera that saved it."
@@ -45,7 +40,7 @@ internal sealed class SnapshotStream : IDisposable
 
     public void Write(ReadOnlySpan<byte> bytes)
     {
-        _hash.AppendData(bytes);
+        _sum = Sum(bytes, _sum);
         _stream.Write(bytes);
     }
 
@@ -66,8 +61,10 @@ internal sealed class SnapshotStream : IDisposable
     /// <exception cref="SnapshotException">The snapshot ends before.</exception>
     public void Read(Span<byte> bytes, string what)
     {
-        ReadUnhashed(bytes, what);
-        _hash.AppendData(bytes);
+        int read = _stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+        if (read < bytes.Length)
+            throw new SnapshotException($"The snapshot is damaged: it ends before {what}. Copy it once more, or save the domain again.");
+        _sum = Sum(bytes, _sum);
     }
 
     public long ReadNumber(string what)
@@ -77,10 +74,13 @@ internal sealed class SnapshotStream : IDisposable
         return BinaryPrimitives.ReadInt64LittleEndian(bytes);
     }
 
-    public StateReader ReadState()
+    /// <summary>Reads what <see cref="WriteState"/> wrote.</summary>
+    /// <param name="most">A state of more bytes is none.</param>
+    /// <exception cref="SnapshotException">It is longer, or the snapshot ends before.</exception>
+    public StateReader ReadState(long most)
     {
         long length = ReadNumber("the length of its state");
-        if (length is < 0 or > MostState)
+        if (length < 0 || length > most)
             throw StateReader.Wrong("the length of its state", $"{length} bytes");
         byte[] state = new byte[length];
         Read(state, "its state");
@@ -88,26 +88,25 @@ internal sealed class SnapshotStream : IDisposable
     }
 
     /// <summary>Writes the end.</summary>
-    public void Finish() => _stream.Write(_hash.GetHashAndReset());
+    public void Finish() => WriteNumber(_sum);
 
     /// <summary>Reads the end: what was read is what was written.</summary>
     /// <exception cref="SnapshotException">It is not.</exception>
     public void Verify()
     {
-        byte[] found = _hash.GetHashAndReset();
-        byte[] said = new byte[found.Length];
-        ReadUnhashed(said, "its checksum");
-        if (!found.AsSpan().SequenceEqual(said))
+        uint sum = _sum;
+        if (ReadNumber("its checksum") != sum)
             throw new SnapshotException("The snapshot is damaged: its checksum is not that of its contents. Copy it once more, or save the domain again.");
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => _hash.Dispose();
-
-    private void ReadUnhashed(Span<byte> bytes, string what)
+    /// <summary>Goes on with a checksum.</summary>
+    internal static uint Sum(ReadOnlySpan<byte> bytes, uint sum)
     {
-        int read = _stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
-        if (read < bytes.Length)
-            throw new SnapshotException($"The snapshot is damaged: it ends before {what}. Copy it once more, or save the domain again.");
+        ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(bytes);
+        foreach (ulong word in words)
+            sum = BitOperations.Crc32C(sum, word);
+        foreach (byte value in bytes[(words.Length * sizeof(ulong))..])
+            sum = BitOperations.Crc32C(sum, value);
+        return sum;
     }
 }

@@ -1,10 +1,15 @@
 using System.Runtime.InteropServices;
+using Iced.Intel;
 using Tessera.Guests;
+using Tessera.Images;
+using Tessera.Kernel.Devices.Block;
 using Tessera.Kernel.Grants;
+using Tessera.Kernel.Memory;
 using Tessera.Kernel.Snapshots;
-using Tessera.Kernel.Store;
+using Tessera.Plugins.Block.Ram;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
+using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Kernel.Tests.Snapshots;
 
@@ -107,9 +112,17 @@ internal sealed class DomainSnapshots(string engine)
         hand.Clear(200);
         Assert.That(domain.Frames.TakeType(hand.Frame(200), Sdk.Memory.FrameType.Descriptors), Is.EqualTo(Sdk.Memory.TypeReference.TakenFirst));
         domain.Ballooned.Push(hand.Frame(200));
+        domain.Memory.SetPfn(hand.Frame(200), DomainMemory.InvalidPfn);
+        domain.Memory.SetPfn(hand.Frame(201), 4711);
         Domain next = machine.Restored(domain, machine.Save(domain));
         Assert.That(next.Ballooned, Is.EqualTo(domain.Ballooned));
         Assert.That(next.AssignedFrames, Is.EqualTo(domain.AssignedFrames));
+        for (Mfn frame = DomainMemory.First; frame.Value <= domain.Memory.Last.Value; frame += 1)
+        {
+            Assert.That((next.Memory.TryGetPfn(frame, out ulong pfn), domain.Memory.TryGetPfn(frame, out ulong saved)), Is.EqualTo((true, true)));
+            Assert.That(pfn, Is.EqualTo(saved));
+        }
+
         Assert.That(next.Mmu.UpdateVaMapping(0, new VirtualAddress(hand.Address(200)), hand.Frame(200).Address | 0x63), Is.EqualTo(XenErrno.EINVAL), "it is not there to be mapped");
     }
 
@@ -118,7 +131,7 @@ internal sealed class DomainSnapshots(string engine)
     {
         using TestMachine machine = TestMachine.Start(engine);
         Domain domain = machine.Run("spin");
-        Assert.That(() => machine.Machine.Save(domain, Stream.Null), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Running. Pause it"));
+        Assert.That(() => machine.Machine.Save(domain, Stream.Null), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Running. Only one that is paused can be"));
         byte[] snapshot = machine.Save(domain);
         using MemoryStream stream = new(snapshot);
         DomainConfiguration larger = domain.Configuration with { Name = "larger", MemoryBytes = 2 * domain.Configuration.MemoryBytes };
@@ -127,6 +140,77 @@ internal sealed class DomainSnapshots(string engine)
         Assert.That(() => machine.Machine.Save(domain, Stream.Null), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Destroyed"));
         Assert.That(machine.Machine.Frames.AssignedFrames, Is.Zero, "and nothing is left of the other");
         Assert.That(machine.Machine.Domains, Is.Empty);
+    }
+
+    /// <summary>Xen's protocol: everything but memory, registers and page tables is made anew, and start_info says where.</summary>
+    [Test]
+    public void A_guest_that_suspends_itself_wakes_with_a_fresh_start([Values] FastPathMode fastPaths)
+    {
+        const int Code = 230, Data = 231, Info = 232;
+        using TestMachine machine = TestMachine.Start(engine, fastPaths: fastPaths);
+        Domain domain = machine.Machine.CreateDomain(new DomainConfiguration
+        {
+            Name = "suspender",
+            Image = KernelImage.Load(BuiltinGuests.Build("spin"), "spin"),
+            MemoryBytes = BuiltinGuests.LeastMemoryBytes,
+        });
+        HandDomain hand = new(domain, null!);
+        Assert.That(domain.Events.BindVirq((int)Virq.Timer, 0, out int timer), Is.EqualTo(XenErrno.Success));
+        Assert.That(domain.Grants.SetVersion(2), Is.EqualTo(XenErrno.Success));
+        hand.Grant(9, 77, 200);
+        Assert.That(domain.Grants.TryPin(77, 9, isReadOnly: true, GrantUse.Map, out GrantPin pin), Is.EqualTo(GrantStatus.Okay), "a backend of its life here");
+        MemoryMarshal.Write(hand.Page(Data)[8..], (uint)ShutdownReason.Suspend);
+        long data = (long)hand.Address(Data);
+        Assembler c = new(64);
+        c.mov(edi, (int)SchedOp.Shutdown);
+        c.mov(rsi, (ulong)(data + 8));
+        c.mov(rdx, (ulong)hand.Frame(Info).Value);
+        c.mov(eax, (int)Hypercall.SchedOp);
+        c.syscall();
+        c.mov(__qword_ptr[data + 16], rax);
+        c.mov(rax, (ulong)(data + 24));
+        c.inc(__qword_ptr[rax]);
+        c.jmp(hand.Address(Code));
+        ref ulong rip = ref domain.Vcpus[0].Cpu.State.Rip;
+        rip = hand.Address(Code);
+        using MemoryStream stream = new();
+        _ = c.Assemble(new StreamCodeWriter(stream), rip);
+        stream.ToArray().CopyTo(hand.Page(Code));
+        machine.Machine.Start(domain);
+        machine.WaitForEnd(domain);
+        Assert.That((domain.State, domain.ExitReason), Is.EqualTo((DomainState.Suspended, "suspend")));
+        Assert.That(() => machine.Machine.Resume(domain), Throws.InvalidOperationException);
+
+        Domain next = machine.Restored(domain, machine.Save(domain));
+        HandDomain woken = new(next, null!);
+        Span<byte> info = woken.Page(Info);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(next.Events.TryStatus(timer, out EventChannelState state, out _, out _), Is.True);
+            Assert.That(state, Is.EqualTo(EventChannelState.Closed));
+            Assert.That((next.Grants.Version, next.Grants.Pins), Is.EqualTo((1, 0L)));
+            Assert.That(MemoryMarshal.Read<ulong>(info[StartInfo.StoreMfn..]), Is.EqualTo((ulong)next.Rings.Store.Value));
+            Assert.That(MemoryMarshal.Read<ulong>(info[StartInfo.ConsoleMfn..]), Is.EqualTo((ulong)next.Rings.Console.Value));
+            Assert.That(MemoryMarshal.Read<ulong>(info[StartInfo.SharedInfo..]), Is.EqualTo(next.Memory.SharedInfoFrame.Address));
+            Assert.That((info[StartInfo.StoreEventChannel], info[StartInfo.ConsoleEventChannel]), Is.EqualTo(((byte)1, (byte)2)));
+        }
+
+        machine.Machine.Start(next);
+        machine.WaitForEnd(next);
+        Assert.That((next.State, MemoryMarshal.Read<ulong>(woken.Page(Data)[16..]), MemoryMarshal.Read<ulong>(woken.Page(Data)[24..])), Is.EqualTo((DomainState.Suspended, 0UL, 1UL)), "it woke, and suspended itself again");
+        GrantTable.Unpin(pin);
+        machine.Machine.Destroy(domain);
+        machine.Machine.Destroy(next);
+        Assert.That(machine.Machine.Frames.AssignedFrames, Is.Zero);
+    }
+
+    [Test]
+    public void Disks_are_detached_first()
+    {
+        using TestMachine machine = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin");
+        _ = machine.Machine.AttachDisk(domain, new DiskConfiguration { Name = "xvda", Backend = new RamDisk(new RamOptions()) });
+        Assert.That(() => machine.Save(domain), Throws.TypeOf<SnapshotException>().With.Message.Contains("Detach them"));
     }
 
     private static void WaitForCount(TestMachine machine, Domain domain, ulong count)
