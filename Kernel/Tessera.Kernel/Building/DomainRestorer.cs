@@ -193,15 +193,14 @@ internal sealed class DomainRestorer(Domain domain, EngineFacts engine)
         domain.Console.Restore(reader);
     }
 
-    /// <summary>SCHEDOP_shutdown(suspend) returns 0: the guest is in another domain, finds its rings by start_info and makes the rest anew.</summary>
+    /// <summary>SCHEDOP_shutdown(suspend) has returned 0: the guest is in another domain, finds its rings by start_info and makes the rest anew.</summary>
     private void Wake(RingPorts ports)
     {
-        ref GuestCpuState state = ref _vcpu.Cpu.State;
+        ulong frame = _vcpu.Cpu.State.Rdx;
         Span<byte> info = stackalloc byte[StartInfo.PtBase];
         DomainBuilder.FillStartInfo(domain, ports, info);
-        if (!domain.Writes.TryWrite(new Mfn((long)(state.Rdx & (ulong.MaxValue >> 12))).Address, info))
-            throw new SnapshotException($"Domain '{domain.Name}': it did not say where its start_info is when it suspended itself (rdx 0x{state.Rdx:x}). Its kernel does not know Xen's suspension.");
-        state.Rax = 0;
+        if (!domain.Writes.TryWrite(frame << 12, info))
+            throw new SnapshotException($"Domain '{domain.Name}': it did not say where its start_info is when it suspended itself (rdx 0x{frame:x}). Its kernel does not know Xen's suspension.");
         _vcpu.Context.Info.EventsMasked = true;
     }
 }

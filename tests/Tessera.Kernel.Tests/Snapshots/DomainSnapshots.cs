@@ -90,6 +90,24 @@ internal sealed class DomainSnapshots(string engine)
     }
 
     [Test]
+    public void Alarms_go_off_when_they_were_to_in_the_guests_time()
+    {
+        using TestMachine machine = TestMachine.Start(engine), young = TestMachine.Start(engine);
+        Domain domain = machine.Run("spin");
+        machine.WaitForUnits(domain, 1);
+        machine.Machine.Pause(domain);
+        IVcpuHost host = machine.Machine;
+        Vcpu vcpu = domain.Vcpus[0];
+        host.Arm(vcpu, vcpu.Timer, domain.ToMachine(Nanoseconds.FromSeconds(5000)));
+        vcpu.Period = Nanoseconds.FromSeconds(7000);
+        host.Arm(vcpu, vcpu.PeriodicTimer, domain.ToMachine(Nanoseconds.FromSeconds(6000)));
+        byte[] snapshot = machine.Save(domain);
+        VcpuAlarms expected = new(5_000_000_000_000, 7_000_000_000_000, 6_000_000_000_000);
+        Assert.That(young.Restored(domain, snapshot).Vcpus[0].Alarms(), Is.EqualTo(expected));
+        Assert.That(machine.Restored(domain, snapshot).Vcpus[0].Alarms(), Is.EqualTo(expected));
+    }
+
+    [Test]
     public void A_channel_to_another_domain_is_as_after_the_others_end()
     {
         using TestMachine machine = TestMachine.Start(engine);

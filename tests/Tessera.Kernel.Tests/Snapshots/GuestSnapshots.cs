@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using Tessera.Guests;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Snapshots;
@@ -81,10 +82,13 @@ internal sealed class GuestSnapshots(string engine)
         _ = young.WaitFor(() => false, TimeSpan.FromMilliseconds(50));
         Domain first = young.Restore(beat, snapshot);
         Assert.That((first.Now - time).Value, Is.InRange(0, (passed.Elapsed.Ticks * 101) + 1_000_000), "a clock's rate is known to better than a hundredth");
-        GuestReport before = TestMachine.ReportOf(first);
-        young.WaitForUnits(first, before.Units + 100);
+        ReadOnlySpan<byte> before = beat.Vcpus[0].Context.Info.Time, now = first.Vcpus[0].Context.Info.Time;
+        Assert.That(MemoryMarshal.Read<long>(now[VcpuTimeInfo.SystemTime..]), Is.EqualTo(first.TimeAhead.Value), "what the guest computes its time from");
+        Assert.That(MemoryMarshal.Read<int>(now[VcpuTimeInfo.Version..]) - MemoryMarshal.Read<int>(before[VcpuTimeInfo.Version..]), Is.EqualTo(2), "whoever was reading it reads again");
+        GuestReport report = TestMachine.ReportOf(first);
+        young.WaitForUnits(first, report.Units + 100);
         // Late by the time that it did not run, at most.
-        Assert.That(TestMachine.ReportOf(first).Overruns, Is.LessThan(before.Overruns + (ulong)((first.Now - time).Value / 2_000_000) + 1));
+        Assert.That(TestMachine.ReportOf(first).Overruns, Is.LessThan(report.Overruns + (ulong)((first.Now - time).Value / 2_000_000) + 1));
         Domain second = old.Restore(beat, young.Save(first));
         Assert.That(second.Now, Is.GreaterThan(time).And.LessThan(old.Machine.Now), "less has passed for it than for the machine where it began");
         old.WaitForUnits(second, TestMachine.ReportOf(second).Units + 100);
