@@ -27,6 +27,7 @@ public sealed partial class Machine
 
     /// <summary>
     /// Builds a domain that goes on from a snapshot, of this machine or another; <see cref="Start"/> lets it run. Its time goes on from where it was saved, its wall clock is the host's.
+    /// No other domain is built until the stream has been read.
     /// </summary>
     /// <param name="configuration">The one that the saved domain was built from, with a name of its own; what is loaded at boot is not looked at.</param>
     /// <param name="stream">The snapshot; the caller's, at whose end it is afterwards.</param>
