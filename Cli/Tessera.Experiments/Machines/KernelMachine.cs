@@ -320,7 +320,8 @@ internal sealed class KernelDomain(Machine machine, Domain domain, DeviceMaker d
         DomainState.Created => DomainPhase.Created,
         DomainState.Running => isRunnable ? DomainPhase.Running : DomainPhase.Blocked,
         DomainState.Paused => DomainPhase.Paused,
-        DomainState.Shutdown => DomainPhase.Shutdown,
+        // One that suspended itself has come to its end here: nobody restores it. Its reason says what it did.
+        DomainState.Shutdown or DomainState.Suspended => DomainPhase.Shutdown,
         DomainState.Crashed => DomainPhase.Crashed,
         _ => DomainPhase.Destroyed,
     };

@@ -1,11 +1,8 @@
 using System.Buffers.Binary;
-using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using System.Text;
 using Tessera.Images;
-using Tessera.Kernel.Console;
 using Tessera.Kernel.Domains;
-using Tessera.Kernel.Events;
 using Tessera.Kernel.Memory;
 using Tessera.Kernel.Store;
 using Tessera.Sdk;
@@ -44,12 +41,13 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             _configuration.Initrd.Span.CopyTo(_memory.BeforeBoot(layout.InitrdPfn, _configuration.Initrd.Length));
         _memory.Populate(layout.FrameListPfn, layout.StackPfn + 1 - layout.FrameListPfn);
         WriteFrameList(layout);
-        (int storePort, int consolePort) = Connect(layout, store, server);
-        WriteStartInfo(layout, storePort, consolePort);
+        RingPorts ports = Rings.Connect(domain, DomainMemory.First + layout.StorePfn, DomainMemory.First + layout.ConsolePfn, store, server);
+        Rings.PublishMemory(domain, store);
+        WriteStartInfo(layout, ports);
         Mfn root = WriteTables(layout);
         WriteHypercallPage(layout);
         domain.Shared.SetWallClock(domain.Host.Clock.WallAtStart);
-        FindReportPage();
+        FindReportPage(domain);
 
         XenErrno adopted;
         while ((adopted = domain.Mmu.AdoptBootTables(root)) == XenErrno.ERESTART)
@@ -88,64 +86,10 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
             list[pfn] = (ulong)(DomainMemory.First.Value + pfn);
     }
 
-    private (int Store, int Console) Connect(BootLayout layout, XenStore store, StoreServer server)
-    {
-        // The backends call back on the channels that they are given; the variables close the circle.
-        BackendChannel? storeChannel = null;
-        BackendChannel? consoleChannel = null;
-        StoreRingPage storePage = new(PageOf(layout.StorePfn));
-        StoreConnection connection = new(domain.Id, storePage, store, server, () => storeChannel!.Notify());
-        DomainConsole console = new(PageOf(layout.ConsolePfn), () => consoleChannel!.Notify());
-        storeChannel = domain.Events.Connect(connection.Notified);
-        consoleChannel = domain.Events.Connect(console.Notified);
-        domain.Store = connection;
-        domain.Console = console;
-        store.Introduce(domain.Id, domain.Name);
-        StoreClient client = new(store);
-        PublishMemory(client);
-        PublishConsole(client, (DomainMemory.First + layout.ConsolePfn).Value, consoleChannel.Port.Value);
-        return (storeChannel.Port.Value, consoleChannel.Port.Value);
-    }
-
-    // SAFETY: the page is one of the domain's own frames; console and store connection are closed before its memory goes.
-    private unsafe nint PageOf(long pfn)
-    {
-        Mfn frame = DomainMemory.First + pfn;
-        domain.WriteAtAnyTime(frame);
-        return (nint)domain.Writes.Page(frame);
-    }
-
-    /// <summary>What its balloon driver goes by, as xl writes it, in KiB; who may read it is said by the node above.</summary>
-    private void PublishMemory(StoreClient store)
-    {
-        store.Write($"{StorePath.HomeOf(domain.Id)}/memory/static-max", $"{_memory.RamFrames * 4}");
-        domain.SetTarget(store, _frames);
-    }
-
-    /// <summary>The console's keys as xl writes them: domain 0's, for the guest to read.</summary>
-    private void PublishConsole(StoreClient store, long ringFrame, int port)
-    {
-        string console = $"{StorePath.HomeOf(domain.Id)}/console";
-        ImmutableArray<StorePermission> permissions = StorePermission.OwnedAndReadBy(new DomainId(0), domain.Id);
-        store.MakeDirectory(console);
-        store.SetPermissions(console, permissions);
-        foreach ((string key, string value) in (ReadOnlySpan<(string, string)>)[("ring-ref", $"{ringFrame}"), ("port", $"{port}"), ("type", "xenconsoled"), ("limit", $"{DomainConsole.HistoryBytes}")])
-        {
-            store.Write($"{console}/{key}", value);
-            store.SetPermissions($"{console}/{key}", permissions);
-        }
-    }
-
-    private void WriteStartInfo(BootLayout layout, int storePort, int consolePort)
+    private void WriteStartInfo(BootLayout layout, RingPorts ports)
     {
         Span<byte> info = _memory.BeforeBoot(layout.StartInfoPfn, 4096);
-        "xen-3.0-x86_64"u8.CopyTo(info[StartInfo.Magic..]);
-        Put(info, StartInfo.NrPages, (ulong)_frames);
-        Put(info, StartInfo.SharedInfo, _memory.SharedInfoFrame.Address);
-        Put(info, StartInfo.StoreMfn, (ulong)(DomainMemory.First + layout.StorePfn).Value);
-        Put(info, StartInfo.StoreEventChannel, (ulong)storePort);
-        Put(info, StartInfo.ConsoleMfn, (ulong)(DomainMemory.First + layout.ConsolePfn).Value);
-        Put(info, StartInfo.ConsoleEventChannel, (ulong)consolePort);
+        FillStartInfo(domain, ports, info);
         Put(info, StartInfo.PtBase, layout.AddressOf(layout.TablesPfn));
         Put(info, StartInfo.NrPtFrames, (ulong)layout.TableFrames);
         Put(info, StartInfo.MfnList, layout.AddressOf(layout.FrameListPfn));
@@ -159,6 +103,19 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         if (line.Length >= MaxCommandLine)
             throw new DomainBuildException($"Domain '{domain.Name}': the command line is {line.Length} bytes long; a Xen PV kernel takes at most {MaxCommandLine - 1}.");
         line.CopyTo(info[StartInfo.CommandLine..]);
+    }
+
+    /// <summary>Fills what every start of start_info says, at boot and after a suspension: what the domain shares with the VMM, and where.</summary>
+    public static void FillStartInfo(Domain domain, RingPorts ports, Span<byte> info)
+    {
+        info[..StartInfo.PtBase].Clear();
+        "xen-3.0-x86_64"u8.CopyTo(info[StartInfo.Magic..]);
+        Put(info, StartInfo.NrPages, (ulong)domain.AssignedFrames);
+        Put(info, StartInfo.SharedInfo, domain.Memory.SharedInfoFrame.Address);
+        Put(info, StartInfo.StoreMfn, (ulong)domain.Rings.Store.Value);
+        Put(info, StartInfo.StoreEventChannel, (ulong)ports.Store);
+        Put(info, StartInfo.ConsoleMfn, (ulong)domain.Rings.Console.Value);
+        Put(info, StartInfo.ConsoleEventChannel, (ulong)ports.Console);
     }
 
     private static void Put(Span<byte> page, int offset, ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(page[offset..], value);
@@ -217,11 +174,13 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         }
     }
 
-    private void FindReportPage()
+    /// <summary>Finds a built-in guest's report page.</summary>
+    /// <exception cref="DomainBuildException">It is not in the domain's memory.</exception>
+    public static void FindReportPage(Domain domain)
     {
-        if (_image.ReportPageAddress is not ulong physical)
+        if (domain.Configuration.Image.ReportPageAddress is not ulong physical)
             return;
-        if ((physical & 4095) != 0 || physical + 4096 > (ulong)_frames << 12)
+        if ((physical & 4095) != 0 || physical + 4096 > (ulong)domain.AssignedFrames << 12)
             throw new DomainBuildException($"Domain '{domain.Name}': its report page (0x{physical:x}) is not a page of its memory.");
         domain.ReportPage = DomainMemory.First.Address + physical;
     }
@@ -241,6 +200,6 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         state.Dr7 = 0x400;
         state.Root = domain.Mmu.Root(0, userMode: false);
         vcpu.Context.Info.EventsMasked = true;
-        domain.Host.Clock.FillTimeInfo(vcpu.Context.Info.Time, vcpu.CounterShift);
+        domain.Host.Clock.FillTimeInfo(vcpu.Context.Info.Time, vcpu.CounterShift, domain.TimeAhead);
     }
 }

@@ -6,7 +6,7 @@ namespace Tessera.Kernel.Console;
 /// A domain's console: the ring of public/io/console.h and the console_io hypercall, both ways, with the last output kept. The guest
 /// owns its ring indexes and may set them to anything: they are read once, reduced, and never trusted for a length.
 /// </summary>
-public sealed unsafe class DomainConsole
+public sealed unsafe partial class DomainConsole
 {
     /// <summary>Output that is kept.</summary>
     public const int HistoryBytes = 64 * 1024;

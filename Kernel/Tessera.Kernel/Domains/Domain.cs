@@ -15,7 +15,7 @@ using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Domains;
 
-/// <summary>A domain's life: Created → Running ⇄ Paused → Shutdown or Crashed → Destroyed.</summary>
+/// <summary>A domain's life: Created → Running ⇄ Paused → Shutdown, Suspended or Crashed → Destroyed.</summary>
 public enum DomainState
 {
     /// <summary>Built, not started.</summary>
@@ -27,8 +27,11 @@ public enum DomainState
     /// <summary>Held by the administrator.</summary>
     Paused,
 
-    /// <summary>It ended itself: power-off, reboot, suspend.</summary>
+    /// <summary>It ended itself: power-off, reboot.</summary>
     Shutdown,
+
+    /// <summary>It asked to be saved (SHUTDOWN_suspend): it runs no more here, and a snapshot of it goes on elsewhere.</summary>
+    Suspended,
 
     /// <summary>It did something fatal, or said so itself.</summary>
     Crashed,
@@ -90,6 +93,15 @@ public sealed class Domain
 
     /// <summary>When it was started, machine time.</summary>
     public Nanoseconds StartedAt { get; internal set; }
+
+    /// <summary>What its time is beyond the machine's; not zero for a domain that was restored, whose time goes on from where it was saved.</summary>
+    internal Nanoseconds TimeAhead { get; set; }
+
+    /// <summary>Its time.</summary>
+    internal Nanoseconds Now => ToGuest(Host.Clock.Now);
+
+    /// <summary>The frames of its store and console rings.</summary>
+    internal (Mfn Store, Mfn Console) Rings { get; set; }
 
     /// <summary>Machine address of a built-in guest's report page, 0 for other guests.</summary>
     internal ulong ReportPage { get; set; }
@@ -200,6 +212,13 @@ public sealed class Domain
         WrittenByVmm.Add(frame);
     }
 
+    /// <summary>An instant of its time, as it may have named it, in the machine's.</summary>
+    internal Nanoseconds ToMachine(Nanoseconds instant) =>
+        TimeAhead < Nanoseconds.Zero && instant.Value > long.MaxValue + TimeAhead.Value ? Nanoseconds.Never : instant - TimeAhead;
+
+    /// <summary>An instant of the machine's time in its own.</summary>
+    internal Nanoseconds ToGuest(Nanoseconds instant) => new(instant.Value + TimeAhead.Value);
+
     internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
 
     internal void AddVcpu(Vcpu vcpu)
@@ -240,7 +259,7 @@ public sealed class Domain
         }
 
         Console.TakeLastWords();
-        _ = TryEnd(DomainState.Shutdown, Enum.IsDefined(reason) ? reason.ToString().ToLowerInvariant() : $"shutdown reason {(int)reason}");
+        _ = TryEnd(reason == ShutdownReason.Suspend ? DomainState.Suspended : DomainState.Shutdown, Enum.IsDefined(reason) ? reason.ToString().ToLowerInvariant() : $"shutdown reason {(int)reason}");
     }
 
     internal bool TrySetState(DomainState from, DomainState to) => Interlocked.CompareExchange(ref _state, (long)to, (long)from) == (long)from;
@@ -249,22 +268,27 @@ public sealed class Domain
     {
         lock (_stateGate)
         {
-            if (State is DomainState.Shutdown or DomainState.Crashed or DomainState.Destroyed)
+            if (State is DomainState.Shutdown or DomainState.Suspended or DomainState.Crashed or DomainState.Destroyed)
                 return false;
             ExitReason = reason;
             CrashReport = report;
             _ = Interlocked.Exchange(ref _state, (long)end);
         }
 
+        DisarmAlarms();
+        Host.Ended(this);
+        return true;
+    }
+
+    /// <summary>None of its alarms goes off any more, but for one that is doing so now.</summary>
+    internal void DisarmAlarms()
+    {
         foreach (Vcpu vcpu in _vcpus)
         {
             Time.TimerQueue.Disarm(vcpu.Timer);
             Time.TimerQueue.Disarm(vcpu.PeriodicTimer);
             Time.TimerQueue.Disarm(vcpu.PollTimeout);
         }
-
-        Host.Ended(this);
-        return true;
     }
 
     /// <summary>Its memory goes; true for the first who says so.</summary>

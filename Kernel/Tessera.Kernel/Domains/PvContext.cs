@@ -16,7 +16,7 @@ internal struct TrapGate
 /// sets by other calls later. A vCPU that is saved is this, its registers and its alarms.
 /// </summary>
 /// <param name="info">Its vcpu_info.</param>
-internal sealed class PvContext(VcpuInfoArea info)
+internal sealed partial class PvContext(VcpuInfoArea info)
 {
     public VcpuInfoArea Info { get; } = info;
 
@@ -48,6 +48,9 @@ internal sealed class PvContext(VcpuInfoArea info)
 
     /// <summary>The guest's runstate area in its own memory, zero for none.</summary>
     public ulong RunstateArea { get; set; }
+
+    /// <summary>The guest's time area in its own memory (register_vcpu_time_memory_area), zero for none.</summary>
+    public ulong TimeArea { get; set; }
 
     public Mfn[] GdtFrames { get; set; } = [];
 

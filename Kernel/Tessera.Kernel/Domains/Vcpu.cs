@@ -11,8 +11,11 @@ namespace Tessera.Kernel.Domains;
 
 /// <summary>One virtual CPU: its registers, its PV context, its alarms, and what a physical CPU keeps of it between two runs.</summary>
 /// <remarks>Run state and registers belong to the physical CPU that runs it; events and wakes come from any thread.</remarks>
-internal sealed class Vcpu
+internal sealed partial class Vcpu
 {
+    /// <summary>The shortest period of the periodic timer (public/vcpu.h).</summary>
+    public static readonly Nanoseconds ShortestPeriod = Nanoseconds.FromMilliseconds(1);
+
     private int _onPcpu;
 
     /// <summary>While an alarm goes off: its deadline, ns, from which a wake that it causes counts; else <see cref="Nanoseconds.Never"/>.</summary>
@@ -82,8 +85,12 @@ internal sealed class Vcpu
     /// <summary>The same: the one handed over before it.</summary>
     internal Vcpu? NextWake;
 
-    /// <summary>Makes it runnable if it blocks. Any thread.</summary>
-    public void Wake() => Domain.Host.Wake(this, new(Volatile.Read(ref _wakeDue)));
+    /// <summary>Makes it runnable if it blocks. Any thread. Before its domain starts there is no need: it looks at its events when it does.</summary>
+    public void Wake()
+    {
+        if (Domain.State != DomainState.Created)
+            Domain.Host.Wake(this, new(Volatile.Read(ref _wakeDue)));
+    }
 
     /// <summary>Switches between the guest's kernel and user mode: its two page-table roots and GS bases.</summary>
     public void SwitchMode(bool userMode)
@@ -142,7 +149,17 @@ internal sealed class Vcpu
     public bool TryWriteRunstate(ulong address)
     {
         Span<byte> area = stackalloc byte[VcpuRunStateInfo.Size];
-        Runstate.Fill(area);
+        Runstate.Fill(area, Domain.TimeAhead);
+        return Domain.Guest.TryWrite(Index, userMode: false, address, area);
+    }
+
+    /// <summary>Writes how to compute the time to the guest kernel's memory, for its user space.</summary>
+    public bool TryWriteTime(ulong address)
+    {
+        Span<byte> area = stackalloc byte[VcpuTimeInfo.Size];
+        if (!Domain.Guest.TryRead(Index, userMode: false, address, area))
+            return false;
+        Domain.Host.Clock.FillTimeInfo(area, CounterShift, Domain.TimeAhead);
         return Domain.Guest.TryWrite(Index, userMode: false, address, area);
     }
 

@@ -18,7 +18,7 @@ internal enum PortState
 /// A domain's event channels (public/event_channel.h) in the 2-level ABI: one pending and one mask bit a port in shared_info, a
 /// selector word a vCPU. Any thread may send; the table itself changes under its lock.
 /// </summary>
-internal sealed class EventChannels(DomainId id, SharedInfoPage shared)
+internal sealed partial class EventChannels(DomainId id, SharedInfoPage shared)
 {
     /// <summary>Ports of the 2-level ABI with 64-bit words.</summary>
     public const int MaxPorts = EventChannelLayout.MaxPorts;

@@ -42,11 +42,12 @@ internal sealed unsafe class SharedInfoPage(DomainMemory memory, GuestWrites wri
     public void SetWallClock(DateTimeOffset wall)
     {
         long ns = (wall - DateTimeOffset.UnixEpoch).Ticks * 100;
-        Write32(SharedInfo.WallClockVersion, 1);
+        uint version = *(uint*)(_page + SharedInfo.WallClockVersion) | 1;
+        Write32(SharedInfo.WallClockVersion, version);
         Write32(SharedInfo.WallClockSeconds, (uint)(ns / 1_000_000_000));
         Write32(SharedInfo.WallClockSecondsHigh, (uint)((ns / 1_000_000_000) >> 32));
         Write32(SharedInfo.WallClockNanoseconds, (uint)(ns % 1_000_000_000));
-        Write32(SharedInfo.WallClockVersion, 2);
+        Write32(SharedInfo.WallClockVersion, version + 1);
     }
 
     private void Write32(int offset, uint value) => Volatile.Write(ref *(uint*)(_page + offset), value);

@@ -51,6 +51,19 @@ internal sealed unsafe class VcpuInfoArea(byte* place)
         }
     }
 
+    /// <summary>Finds it again in the memory of a restored domain, as it was left there.</summary>
+    public void Restore(byte* place, Mfn frame)
+    {
+        lock (_gate)
+        {
+            _place = place;
+            Frame = frame;
+        }
+    }
+
+    /// <summary>Where in its frame a registered one lies.</summary>
+    public int Offset => (int)((ulong)_place & 4095);
+
     /// <summary>Moves it to a place in guest memory: pending state goes along, and everything is raised once so that nothing is lost.</summary>
     public void Move(byte* place, Mfn frame)
     {

@@ -95,7 +95,7 @@ internal static class SchedCalls
         }
 
         if (request.Timeout != 0)
-            host.Arm(vcpu, vcpu.PollTimeout, new Nanoseconds((long)Math.Min(request.Timeout, long.MaxValue)));
+            host.Arm(vcpu, vcpu.PollTimeout, call.Domain.ToMachine(new Nanoseconds((long)Math.Min(request.Timeout, long.MaxValue))));
         vcpu.WentToSleep = true;
         call.Outcome = TrapOutcome.Reschedule;
         return 0;

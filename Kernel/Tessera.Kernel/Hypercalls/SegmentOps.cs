@@ -113,6 +113,23 @@ internal static class SegmentOps
         (context.GdtFrames, context.LdtFrames) = ([], []);
     }
 
+    /// <summary>A restored vCPU's tables become descriptor frames, as for those who set them; when one is refused, the domain does not come to be.</summary>
+    public static XenErrno TryReload(Vcpu vcpu)
+    {
+        PvContext context = vcpu.Context;
+        foreach (Mfn frame in (ReadOnlySpan<Mfn>)[.. context.GdtFrames, .. context.LdtFrames])
+        {
+            XenErrno error;
+            while ((error = vcpu.Domain.Mmu.AcquireDescriptorFrame(frame)) == XenErrno.ERESTART)
+                vcpu.Domain.FinishMmuWork();
+            if (error != XenErrno.Success)
+                return error;
+        }
+
+        Load(vcpu);
+        return XenErrno.Success;
+    }
+
     /// <summary>Whether a selector names a 32-bit (or 16-bit) code segment: the flat one of the VMM, or one of the guest's tables.</summary>
     public static bool Is32BitCode(Vcpu vcpu, ushort selector)
     {

@@ -10,7 +10,6 @@ namespace Tessera.Kernel.Hypercalls;
 internal static unsafe class TimeCalls
 {
     private const long ETime = 62;
-    private static readonly Nanoseconds ShortestPeriod = Nanoseconds.FromMilliseconds(1);
 
     /// <summary>set_timer_op(instant in nanoseconds of system time, 0 for none).</summary>
     public static long SetTimer(ref HypercallCall call)
@@ -18,7 +17,7 @@ internal static unsafe class TimeCalls
         if (call.A0 == 0)
             TimerQueue.Disarm(call.Vcpu.Timer);
         else
-            call.Domain.Host.Arm(call.Vcpu, call.Vcpu.Timer, Instant(call.A0));
+            call.Domain.Host.Arm(call.Vcpu, call.Vcpu.Timer, call.Domain.ToMachine(Ns(call.A0)));
         return 0;
     }
 
@@ -58,21 +57,16 @@ internal static unsafe class TimeCalls
             case VcpuOp.RegisterVcpuTimeMemoryArea:
                 if (!call.TryRead(call.A2, out ulong timeArea))
                     return HypercallCall.Error(XenErrno.EFAULT);
-                return timeArea == 0 || TryWriteTime(vcpu, timeArea) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+                if (timeArea != 0 && !vcpu.TryWriteTime(timeArea))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                vcpu.Context.TimeArea = timeArea;
+                return 0;
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
     }
 
-    /// <summary>Fills a time area in the guest's memory, for its user space.</summary>
-    private static bool TryWriteTime(Vcpu vcpu, ulong address)
-    {
-        Span<byte> area = stackalloc byte[VcpuTimeInfo.Size];
-        vcpu.Domain.Host.Clock.FillTimeInfo(area, vcpu.CounterShift);
-        return vcpu.Domain.Guest.TryWrite(vcpu.Index, userMode: false, address, area);
-    }
-
-    private static Nanoseconds Instant(ulong value) => new((long)Math.Min(value, long.MaxValue));
+    private static Nanoseconds Ns(ulong value) => new((long)Math.Min(value, long.MaxValue));
 
     private static void Stop(Vcpu vcpu, bool isPeriodic)
     {
@@ -86,9 +80,9 @@ internal static unsafe class TimeCalls
     {
         if (!call.TryRead(call.A2, out ulong period))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (Instant(period) < ShortestPeriod)
+        if (Ns(period) < Vcpu.ShortestPeriod)
             return HypercallCall.Error(XenErrno.EINVAL);
-        call.Vcpu.Period = Instant(period);
+        call.Vcpu.Period = Ns(period);
         IVcpuHost host = call.Domain.Host;
         host.Arm(call.Vcpu, call.Vcpu.PeriodicTimer, host.Clock.Now + call.Vcpu.Period);
         return 0;
@@ -99,9 +93,10 @@ internal static unsafe class TimeCalls
         if (!call.TryRead(call.A2, out Singleshot request))
             return HypercallCall.Error(XenErrno.EFAULT);
         IVcpuHost host = call.Domain.Host;
-        if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && Instant(request.Timeout) < host.Clock.Now)
+        Nanoseconds deadline = call.Domain.ToMachine(Ns(request.Timeout));
+        if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && deadline < host.Clock.Now)
             return -ETime;
-        host.Arm(call.Vcpu, call.Vcpu.Timer, Instant(request.Timeout));
+        host.Arm(call.Vcpu, call.Vcpu.Timer, deadline);
         return 0;
     }
 

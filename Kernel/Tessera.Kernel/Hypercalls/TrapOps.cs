@@ -162,5 +162,20 @@ internal static class TrapOps
         return 0;
     }
 
+    /// <summary>Registers that come from outside become such as a guest could have by iret and loads of its own.</summary>
+    public static void Harmless(Vcpu vcpu)
+    {
+        ref GuestCpuState state = ref vcpu.Cpu.State;
+        (state.Cs, state.Ss) = ((ushort)(state.Cs | 3), (ushort)(state.Ss | 3));
+        (state.Ds, state.Es, state.Fs, state.Gs) = (Ring3(state.Ds), Ring3(state.Es), Ring3(state.Fs), Ring3(state.Gs));
+        state.Is32Bit = state.Cs != FlatSelectors.Code64 && SegmentOps.Is32BitCode(vcpu, state.Cs);
+        state.Rflags = (state.Rflags & KnownFlags & ~ForbiddenFlags) | InterruptFlag | 2;
+        (state.FsBase, state.GsBase) = (Canonical(state.FsBase), Canonical(state.GsBase));
+    }
+
+    private static ushort Ring3(ushort selector) => (ushort)((selector & ~3) == 0 ? selector : selector | 3);
+
+    private static ulong Canonical(ulong address) => (ulong)((long)(address << 16) >> 16);
+
     private readonly record struct CallbackRequest(ushort Type, ushort Flags, ulong Address);
 }

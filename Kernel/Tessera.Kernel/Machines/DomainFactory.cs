@@ -55,7 +55,8 @@ internal sealed class DomainFactory
     /// <param name="frames">How much of that it starts with, which is assigned to it; returned when it cannot be built.</param>
     /// <param name="configuration">What it is to be.</param>
     /// <param name="admit">Called with its vCPU at the end; what it throws undoes all.</param>
-    public Domain Build(in MemoryRequest request, long frames, DomainConfiguration configuration, Action<Vcpu> admit)
+    /// <param name="snapshot">What it goes on from; null for one that boots.</param>
+    public Domain Build(in MemoryRequest request, long frames, DomainConfiguration configuration, Action<Vcpu> admit, Stream? snapshot = null)
     {
         DomainId id = request.Domain;
         DomainMemory? memory = null;
@@ -92,15 +93,33 @@ internal sealed class DomainFactory
                 table.Watch(vcpu.Accelerator);
             }
 
-            // Whoever watches the types of its frames must see this.
-            domain.Balloon.StartWith(frames);
-            new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
+            if (snapshot is null)
+            {
+                // Whoever watches the types of its frames must see this.
+                domain.Balloon.StartWith(frames);
+                new DomainBuilder(domain, Engine.Facts).Build(Store, StoreServer);
+            }
+            else
+            {
+                new DomainRestorer(domain, Engine.Facts).Restore(snapshot, Store, StoreServer);
+                long needed = domain.AssignedFrames;
+                if (needed > frames)
+                    throw new DomainBuildException($"Domain '{domain.Name}': it had {needed >> 8} MiB when it was saved, and the memory policy gives it {frames >> 8} MiB. Free some, or choose another policy.");
+                Frames.Release(id, frames - needed);
+            }
+
             vcpu.Accelerator?.RootChanged(userMode: false);
+            vcpu.Accelerator?.RootChanged(userMode: true);
             admit(vcpu);
             return domain;
         }
         catch
         {
+            // What may come from outside, or be on its way, comes no more.
+            domain?.Events.Close();
+            domain?.Console?.Close();
+            domain?.Store?.Close();
+            domain?.DisarmAlarms();
             foreach (Mfn frame in domain?.WrittenByVmm ?? [])
                 domain!.Writes.End(frame);
             if (mmu is not null)

@@ -16,7 +16,9 @@ public sealed partial class Machine
     /// <summary>Builds a domain; <see cref="Start"/> lets it run.</summary>
     /// <exception cref="DomainBuildException">It cannot be built from this configuration.</exception>
     /// <exception cref="EngineException">The host refused something.</exception>
-    public Domain CreateDomain(DomainConfiguration configuration)
+    public Domain CreateDomain(DomainConfiguration configuration) => Create(configuration, snapshot: null);
+
+    private Domain Create(DomainConfiguration configuration, Stream? snapshot)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
         if (configuration.MemoryBytes <= 0 || configuration.MemoryBytes % 4096 != 0)
@@ -33,6 +35,9 @@ public sealed partial class Machine
             }
 
             MemoryRequest request = Request(id, configuration);
+            // How much of its memory a saved domain had is known when the snapshot has been read; what it had not is given back then.
+            if (snapshot is not null)
+                request = request with { Frames = request.MaxFrames };
             long frames = _memory.Admit(request);
             if (frames == 0)
             {
@@ -42,7 +47,7 @@ public sealed partial class Machine
                     "give the domains less.");
             }
 
-            Domain built = _factory.Build(request, frames, configuration, Admit);
+            Domain built = _factory.Build(request, frames, configuration, Admit, snapshot);
             lock (_gate)
                 _domains.Add(built);
             _byId[id] = built;
@@ -58,15 +63,7 @@ public sealed partial class Machine
     public void Destroy(Domain domain)
     {
         _ = domain.TryEnd(DomainState.Destroyed, "destroyed");
-        SpinWait wait = default;
-        Virtual?.LetGo(domain);
-        while (domain.Vcpus.Any(vcpu => vcpu.IsOnPcpu))
-        {
-            foreach (PhysicalCpu pcpu in _pcpus)
-                pcpu.Kick();
-            wait.SpinOnce();
-        }
-
+        WaitUntilItRests(domain);
         Devices.Release(domain.Id);
         lock (domain.Gate)
         {
@@ -80,6 +77,19 @@ public sealed partial class Machine
             _ = _domains.Remove(domain);
         if (domain.Defect is { } defect)
             throw new InvalidOperationException($"Domain '{domain.Name}' is destroyed, but the accounts of its frames were wrong: {defect.Message} Report this with its configuration.", defect);
+    }
+
+    /// <summary>Waits until no physical CPU is in a domain that was held or has ended.</summary>
+    private void WaitUntilItRests(Domain domain)
+    {
+        SpinWait wait = default;
+        Virtual?.LetGo(domain);
+        while (domain.Vcpus.Any(vcpu => vcpu.IsOnPcpu))
+        {
+            foreach (PhysicalCpu pcpu in _pcpus)
+                pcpu.Kick();
+            wait.SpinOnce();
+        }
     }
 
     // Without the gate: hypercalls look up.

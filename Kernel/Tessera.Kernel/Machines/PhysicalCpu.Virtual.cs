@@ -52,11 +52,12 @@ internal sealed partial class PhysicalCpu
     /// <summary>Something is to happen at a time: the turn that goes on ends there.</summary>
     public void Shorten(long at) => _turnEnds = Math.Min(_turnEnds, Math.Max(at, _here + 1));
 
-    /// <summary>A domain is to be destroyed: what it has of it between two turns is let go.</summary>
+    /// <summary>A domain is to be destroyed or saved: what it has of it between two turns is let go.</summary>
     public void LetGo(Domain domain)
     {
         if (_running?.Domain != domain)
             return;
+        _running.WorkedUntil = _here;
         LetGo();
         _running = null;
     }

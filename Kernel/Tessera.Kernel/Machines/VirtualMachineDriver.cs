@@ -135,7 +135,7 @@ internal sealed class VirtualMachineDriver : IDisposable
         return true;
     }
 
-    /// <summary>A domain is to be destroyed.</summary>
+    /// <summary>A domain is to be destroyed or saved.</summary>
     public void LetGo(Domain domain)
     {
         foreach (PhysicalCpu pcpu in _machine.Pcpus)

@@ -36,6 +36,20 @@ internal sealed class Balloon(Lock gate, DomainMemory memory, FrameTable frames,
         }
     }
 
+    /// <summary>What is in it, in the order in which it came.</summary>
+    public IEnumerable<Mfn> Frames => _frames.Reverse();
+
+    /// <summary>Puts a frame in that was in the balloon of the domain that this one goes on from.</summary>
+    /// <returns>False when it is in use; nothing changed.</returns>
+    public bool TryRestore(Mfn frame)
+    {
+        if (frames.TakeType(frame, FrameType.Descriptors) != TypeReference.TakenFirst)
+            return false;
+        memory.SetPfn(frame, DomainMemory.InvalidPfn);
+        _frames.Push(frame);
+        return true;
+    }
+
     /// <summary>A frame leaves the domain.</summary>
     /// <returns>False when it is none of the domain's memory, or in use; nothing changed.</returns>
     public bool TryGiveBack(Mfn frame)

@@ -117,6 +117,17 @@ public sealed class FrameTable : IFrameTable
         return !Unsafe.IsNullRef(ref state) && state.SetPinned(pinned);
     }
 
+    /// <summary>The frames that are pinned, each with its type.</summary>
+    public IEnumerable<(Mfn Frame, FrameType Type)> Pinned()
+    {
+        for (long index = 0; index < _states.Length; index++)
+        {
+            ulong word = Volatile.Read(ref _states[index].Word);
+            if (FrameState.IsPinnedIn(word))
+                yield return (_first + index, FrameState.TypeIn(word));
+        }
+    }
+
     // A guest can name any number: nothing here may throw or index outside.
     private ref FrameState Find(Mfn frame)
     {

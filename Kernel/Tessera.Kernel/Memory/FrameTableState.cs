@@ -18,6 +18,8 @@ internal struct FrameState
 
     public static FrameType TypeIn(ulong word) => (FrameType)(word >> TypeShift);
 
+    public static bool IsPinnedIn(ulong word) => (word & PinnedMark) != 0;
+
     public static long CountIn(ulong word) => (long)(word & CountMask);
 
     public TypeReference TakeType(FrameType type)

@@ -12,7 +12,7 @@ internal readonly record struct StoreTurn(bool HasMore, TimeSpan Delay, bool Loo
 /// One domain's connection to the store over its ring. A guest's notification only queues it with the server; all work is done there, a
 /// bounded piece a turn. Indexes that cannot be, or a message that is too long, kill the connection until the guest asks for a new one.
 /// </summary>
-internal sealed class StoreConnection
+internal sealed partial class StoreConnection
 {
     private readonly Lock _gate = new();
     private readonly StoreRingPage _page;

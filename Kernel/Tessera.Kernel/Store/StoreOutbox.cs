@@ -7,7 +7,7 @@ namespace Tessera.Kernel.Store;
 /// request is read while too many answers wait, an event that waits already is not said twice, and beyond so many events a watch's become
 /// one of the watched path itself.
 /// </summary>
-internal sealed class StoreOutbox(StoreQuota quota, Action news) : IStoreListener
+internal sealed partial class StoreOutbox(StoreQuota quota, Action news) : IStoreListener
 {
     private readonly Lock _gate = new();
     private readonly Queue<Entry> _entries = new();
@@ -97,24 +97,28 @@ internal sealed class StoreOutbox(StoreQuota quota, Action news) : IStoreListene
     {
         while (_entries.TryDequeue(out Entry entry))
         {
-            if (entry.Message is not null)
-            {
+            if (entry.Watch is null)
                 _answers--;
-                (_current, _sent) = (entry.Message, 0);
-                return true;
-            }
-
-            _ = _waiting.Remove((entry.Watch!, entry.Path));
-            if (entry.Watch!.IsRemoved)
+            else
+                _ = _waiting.Remove((entry.Watch, entry.Path));
+            if (entry.Bytes() is not { } message)
                 continue;
-            // Latin-1 both ways: a token's bytes come back as they were.
-            _current = StoreHeader.Message(StoreMessage.WatchEvent, 0, 0, Encoding.Latin1.GetBytes($"{entry.Path}\0{entry.Watch.Token}\0"));
-            _sent = 0;
+            (_current, _sent) = (message, 0);
             return true;
         }
 
         return false;
     }
 
-    private readonly record struct Entry(byte[]? Message, StoreSubscription? Watch, string Path);
+    private readonly record struct Entry(byte[]? Message, StoreSubscription? Watch, string Path)
+    {
+        /// <summary>What the guest gets; null when the watch was taken away meanwhile.</summary>
+        public byte[]? Bytes()
+        {
+            if (Watch is null)
+                return Message;
+            // Latin-1 both ways: a token's bytes come back as they were.
+            return Watch.IsRemoved ? null : StoreHeader.Message(StoreMessage.WatchEvent, 0, 0, Encoding.Latin1.GetBytes($"{Path}\0{Watch.Token}\0"));
+        }
+    }
 }

@@ -9,7 +9,7 @@ namespace Tessera.Kernel.Store;
 /// One domain's conversation with the store, without the ring: reads requests, answers into the outbox, keeps the domain's watches and
 /// transactions. One thread at a time.
 /// </summary>
-internal sealed class StoreSession(DomainId domain, XenStore store, StoreOutbox outbox)
+internal sealed partial class StoreSession(DomainId domain, XenStore store, StoreOutbox outbox)
 {
     private static readonly byte[] Ok = "OK\0"u8.ToArray();
 
@@ -46,6 +46,7 @@ internal sealed class StoreSession(DomainId domain, XenStore store, StoreOutbox 
         foreach (StoreTransaction transaction in _transactions.Values)
             _ = store.End(transaction, commit: false);
         _transactions.Clear();
+        _lost.Clear();
     }
 
     private static byte[] Text(string text) => Encoding.Latin1.GetBytes($"{text}\0");
@@ -248,7 +249,11 @@ internal sealed class StoreSession(DomainId domain, XenStore store, StoreOutbox 
     {
         if (!TryWords(payload, 1, out string[] words) || words[0] is not ("T" or "F"))
             return XenErrno.EINVAL;
-        return _transactions.Remove(id, out StoreTransaction? transaction) ? store.End(transaction, words[0] == "T") : XenErrno.ENOENT;
+        if (!_transactions.Remove(id, out StoreTransaction? transaction))
+            return XenErrno.ENOENT;
+        bool isLost = _lost.Remove(id);
+        XenErrno error = store.End(transaction, words[0] == "T" && !isLost);
+        return isLost && words[0] == "T" ? XenErrno.EAGAIN : error;
     }
 
     private XenErrno AboutDomains(StoreMessage type, ReadOnlySpan<byte> payload, ref byte[] answer)

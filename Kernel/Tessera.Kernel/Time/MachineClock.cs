@@ -13,7 +13,6 @@ namespace Tessera.Kernel.Time;
 internal abstract class MachineClock : IDisposable
 {
     private const byte StableFlag = 1;
-    private const uint SteadyVersion = 2; // even: not being changed
 
     /// <summary>The wall clock at the machine's start.</summary>
     public abstract DateTimeOffset WallAtStart { get; }
@@ -38,15 +37,18 @@ internal abstract class MachineClock : IDisposable
 
     /// <summary>
     /// Fills a vcpu_time_info (pvclock, public/xen.h), by which a guest computes the time without asking. It is one function of the counter for
-    /// the machine's whole life, so that the structure is written once and marked stable.
+    /// the machine's whole life, so that the structure is written once for each and marked stable.
     /// </summary>
-    /// <param name="area">The structure: vcpu_info's, or one in the guest's memory for its user space.</param>
+    /// <param name="area">The structure: vcpu_info's, or one in the guest's memory for its user space. Its version goes up: a restored guest may be in the middle of reading it.</param>
     /// <param name="counterShift">What the guest's time-stamp counter gives beyond the host's, in ticks.</param>
-    public void FillTimeInfo(Span<byte> area, long counterShift)
+    /// <param name="ahead">What the guest's time is beyond the machine's.</param>
+    public void FillTimeInfo(Span<byte> area, long counterShift, Nanoseconds ahead)
     {
+        uint version = (MemoryMarshal.Read<uint>(area[VcpuTimeInfo.Version..]) | 1) + 1; // even: not being changed
         area.Clear();
-        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.Version..], SteadyVersion);
+        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.Version..], version);
         _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscTimestamp..], StartTsc + (ulong)counterShift);
+        _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.SystemTime..], ahead.Value);
         _ = MemoryMarshal.TryWrite(area[VcpuTimeInfo.TscToSystemMul..], Multiplier);
         area[VcpuTimeInfo.TscShift] = (byte)Shift;
         area[VcpuTimeInfo.Flags] = StableFlag;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Tessera.Kernel.Snapshots;
 using Tessera.Sdk;
 using Tessera.Sdk.Xen;
 
@@ -24,11 +25,31 @@ internal sealed class RunstateClock
     }
 
     /// <summary>Fills a vcpu_runstate_info (public/vcpu.h).</summary>
-    public void Fill(Span<byte> area)
+    /// <param name="area">The structure.</param>
+    /// <param name="ahead">What the guest's time is beyond the machine's.</param>
+    public void Fill(Span<byte> area, Nanoseconds ahead)
     {
         area.Clear();
         _ = MemoryMarshal.TryWrite(area[VcpuRunStateInfo.State..], (int)State);
-        _ = MemoryMarshal.TryWrite(area[VcpuRunStateInfo.StateEntryTime..], Since.Value);
+        _ = MemoryMarshal.TryWrite(area[VcpuRunStateInfo.StateEntryTime..], (Since + ahead).Value);
         MemoryMarshal.AsBytes(_time.AsSpan()).CopyTo(area[VcpuRunStateInfo.Time..]);
+    }
+
+    /// <summary>Writes the times; a restored vCPU begins as one that is offline.</summary>
+    public void Save(StateWriter writer)
+    {
+        foreach (long time in _time)
+            writer.Number(time);
+    }
+
+    /// <summary>Reads them.</summary>
+    /// <param name="reader">Where from.</param>
+    /// <param name="now">From when on it counts.</param>
+    /// <exception cref="SnapshotException">They cannot be.</exception>
+    public void Restore(StateReader reader, Nanoseconds now)
+    {
+        foreach (ref long time in _time.AsSpan())
+            time = reader.Number("a run state's time", 0, long.MaxValue / 2);
+        Since = now;
     }
 }

@@ -94,6 +94,33 @@ internal sealed class TestMachine : IDisposable
         return domain;
     }
 
+    /// <summary>Holds a domain and takes a snapshot of it.</summary>
+    public byte[] Save(Domain domain)
+    {
+        if (domain.State == DomainState.Running)
+            Machine.Pause(domain);
+        using MemoryStream stream = new();
+        Machine.Save(domain, stream);
+        return stream.ToArray();
+    }
+
+    /// <summary>Makes a domain of a snapshot of this or another machine, and lets it go on.</summary>
+    public Domain Restore(Domain like, byte[] snapshot)
+    {
+        Domain domain = Restored(like, snapshot);
+        Machine.Start(domain);
+        return domain;
+    }
+
+    /// <summary>Makes a domain of a snapshot.</summary>
+    public Domain Restored(Domain like, byte[] snapshot)
+    {
+        using MemoryStream stream = new(snapshot);
+        Domain domain = Machine.Restore(like.Configuration with { Name = $"{like.Name.Split('-')[0]}-{_number++}" }, stream);
+        Assert.That(stream.Position, Is.EqualTo(stream.Length), "the whole snapshot was read");
+        return domain;
+    }
+
     public static GuestReport ReportOf(Domain domain)
     {
         Assert.That(ReportPage.TryRead(domain.ReadReportPage(), out GuestReport? report), Is.True, "the domain has no report page");
@@ -106,7 +133,7 @@ internal sealed class TestMachine : IDisposable
     /// <summary>Whether it runs or waits for its turn: one that does neither for long has stopped itself.</summary>
     public bool IsRunnable(Domain domain) => Machine.Accounts.Snapshot().Domains.Single(account => account.Id == domain.Id).IsRunnable;
 
-    public static bool HasEnded(Domain domain) => domain.State is DomainState.Shutdown or DomainState.Crashed;
+    public static bool HasEnded(Domain domain) => domain.State is DomainState.Shutdown or DomainState.Suspended or DomainState.Crashed;
 
     /// <summary>Waits until the condition holds; false when it does not in this time.</summary>
     public bool WaitFor(Func<bool> condition, TimeSpan limit)

@@ -287,7 +287,7 @@ internal sealed unsafe class ScriptedGuest : IDisposable
             : Outcome.GoesOn;
     }
 
-    private bool HasEnded => _domain.State is DomainState.Shutdown or DomainState.Crashed;
+    private bool HasEnded => _domain.State is DomainState.Shutdown or DomainState.Suspended or DomainState.Crashed;
 
     private Before Now() =>
         new(Registers(), Memory.ToArray(), IsUserMode, _scheduler.Decisions, _scheduler.Yields, _domain.Console.BytesWritten);

@@ -59,7 +59,7 @@ internal sealed class LinuxConsole
                     return seen[..at];
                 }
 
-                bool over = _domain.State is DomainState.Crashed or DomainState.Shutdown or DomainState.Destroyed;
+                bool over = _domain.State is DomainState.Crashed or DomainState.Shutdown or DomainState.Suspended or DomainState.Destroyed;
                 if (over || watch.Elapsed > Hang.Limit)
                     throw new AssertionException($"'{text}' did not appear on the console of {_domain.Name} ({_domain.State} {_domain.ExitReason}). Its last output:\n{seen[^Math.Min(seen.Length, 3000)..]}");
                 Monitor.Wait(_gate, 500);

@@ -83,6 +83,28 @@ internal sealed class LinuxMachine : IDisposable
             MaxMemoryBytes = (long)mostMebibytes << 20,
             Weight = weight,
         });
+        return Watched(domain);
+    }
+
+    /// <summary>Takes a snapshot of a domain, which is paused for it unless it suspended itself.</summary>
+    public byte[] Save(Domain domain)
+    {
+        if (domain.State == DomainState.Running)
+            Machine.Pause(domain);
+        using MemoryStream stream = new();
+        Machine.Save(domain, stream);
+        return stream.ToArray();
+    }
+
+    /// <summary>Makes a domain of a snapshot, of a domain of any machine, without starting it.</summary>
+    public Domain Restore(Domain like, byte[] snapshot)
+    {
+        using MemoryStream stream = new(snapshot);
+        return Watched(Machine.Restore(like.Configuration with { Name = $"{like.Name}+" }, stream));
+    }
+
+    private Domain Watched(Domain domain)
+    {
         lock (_consoles)
         {
             _consoles[domain] = new LinuxConsole(domain);
