@@ -88,10 +88,10 @@ internal static class ConfigurationEdit
     /// <summary>A name standing for its object ("scheduler": "bvt") keeps its meaning when an edit goes below it.</summary>
     private static ConfigurationNode? Promote(string key, ConfigurationNode? member, SourcePosition origin, string path)
     {
-        if (key != ConfigurationKeys.Scheduler || member is not { Kind: JsonValueKind.String })
+        if (key != "scheduler" || member is not { Kind: JsonValueKind.String })
             return null;
         ConfigurationNode promoted = new(JsonValueKind.Object, path, origin);
-        promoted.Set(ConfigurationKeys.Name, new(JsonValueKind.String, promoted.PathOf(ConfigurationKeys.Name), member.Position, member.Text));
+        promoted.Set("name", new(JsonValueKind.String, promoted.PathOf("name"), member.Position, member.Text));
         return promoted;
     }
 
