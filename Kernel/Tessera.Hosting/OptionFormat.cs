@@ -52,7 +52,9 @@ public abstract class OptionFormat
         : type == typeof(Nanoseconds) ? new UnitFormat<Nanoseconds>(
             OptionType.Duration, NanosecondsText.Units, "ms", NanosecondsText.TryParse, time => time.Value, NanosecondsText.Format,
             "a time with its unit, such as \"5 ms\"",
-            """{"type":"string","pattern":"^\\s*(0|never|[0-9]+(\\.[0-9]+)?\\s*(ns|us|µs|μs|ms|s|min))\\s*$","examples":["10 s","5 ms","250 us"]}""")
+            """
+            {"type":"string","pattern":"^\\s*(0|never|[0-9]+(\\.[0-9]+)?\\s*(ns|us|µs|μs|ms|s|min))\\s*$","examples":["10 s","5 ms","250 us"]}
+            """)
         : type == typeof(ByteSize) ? new UnitFormat<ByteSize>(
             OptionType.Size, ByteSizeText.Units, "MiB", ByteSizeText.TryParse, size => size.Bytes, size => size.ToString(),
             "a size with its unit, such as \"256 MiB\"",
@@ -72,7 +74,7 @@ public abstract class OptionFormat
         : type == typeof(DateTimeOffset) ? new ParsedFormat(
             "a date and time from 1970 on",
             "Write one such as \"2026-01-01T00:00:00Z\".",
-            text => DateTimeOffset.TryParseExact(text, Dates, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset at)
+            text => DateTimeOffset.TryParseExact(text, Dates, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var at)
                 && at >= DateTimeOffset.UnixEpoch ? at.ToUniversalTime() : null,
             """{"type":"string","format":"date-time"}""")
         : type.IsEnum ? new ChoiceFormat(type)

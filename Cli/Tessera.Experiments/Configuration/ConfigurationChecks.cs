@@ -69,7 +69,8 @@ internal static class ConfigurationChecks
             "A kernel given by its file has no script support.",
             "Only guests fetched by `tessera guest get` do: name one, or give the script to the kernel's own init.");
         domain.FailIf(domain.Cmdline?.Length > DomainSettings.MaxCmdline, errors, nameof(domain.Cmdline),
-            $"The command line has {domain.Cmdline?.Length} characters.", $"The ABI's start_info has room for {DomainSettings.MaxCmdline}.");
+            $"The command line has {domain.Cmdline?.Length} characters.",
+            $"The ABI's start_info has room for {DomainSettings.MaxCmdline}.");
     }
 
     private static void CheckAffinity(Experiment experiment, DomainSettings domain, List<ConfigurationError> errors)

@@ -89,7 +89,8 @@ internal sealed partial class ConfigurationEdit
     }
 
     /// <summary>
-    /// Makes an object or a list on the way. A name standing for its object ("scheduler": "bvt") keeps its meaning when an edit goes below it.
+    /// Makes an object or a list on the way. A name standing for its object ("scheduler": "bvt") keeps its meaning when an edit goes
+    /// below it.
     /// </summary>
     private ConfigurationNode Make(ConfigurationNode parent, string key, int depth)
     {

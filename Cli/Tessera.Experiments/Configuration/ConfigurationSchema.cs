@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 
 namespace Tessera.Experiments.Configuration;
 
-/// <summary>The JSON Schema (draft 2020-12) that the properties of <see cref="Experiment"/> make, published as docs/tessera.schema.json.</summary>
+/// <summary>The JSON Schema (draft 2020-12) that <see cref="Experiment"/> makes, published as docs/tessera.schema.json.</summary>
 public static class ConfigurationSchema
 {
     private static readonly JsonSerializerOptions Form = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };

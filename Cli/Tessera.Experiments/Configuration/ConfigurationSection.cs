@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using System.ComponentModel;
 using System.Reflection;
 using System.Runtime.CompilerServices;
@@ -18,7 +19,7 @@ namespace Tessera.Experiments.Configuration;
 internal sealed record ConfigurationKey(
     string Name, string Summary, PropertyInfo Property, ConfigurationValue Value, KeyAttribute More, object Defaults)
 {
-    private static readonly Dictionary<string, object?> NoOptions = [];
+    private static readonly ReadOnlyDictionary<string, object?> NoOptions = ReadOnlyDictionary<string, object?>.Empty;
 
     /// <summary>Whether it must be there: the property is required.</summary>
     public bool IsRequired => Property.IsDefined(typeof(RequiredMemberAttribute));
@@ -196,7 +197,7 @@ internal sealed class ConfigurationSection : ConfigurationValue
     private static ConfigurationSection Below(Type type, PropertyInfo property, List<ConfigurationSection> known)
     {
         if (!type.GetProperties().Any(below => below.IsDefined(typeof(OptionAttribute))))
-            throw new ArgumentException($"The key {property.DeclaringType}.{property.Name} has the type {type}, which is no option's and has no keys.");
+            throw new ArgumentException($"The key {property.DeclaringType}.{property.Name} is of {type}, which is no option's and has no keys.");
         if (known.Find(section => section._type == type) is not { } again)
             return new(type, known);
         known.Remove(again);

@@ -12,7 +12,7 @@ public static class ConfigurationWriter
 
     /// <summary>The configuration as an element, for result.json.</summary>
     /// <param name="experiment">The experiment, with what the guests need for what was left open.</param>
-    /// <param name="options">What plugins and guests made of their options: records by the path of the object that they were bound to.</param>
+    /// <param name="options">What plugins and guests made of their options: records by the path of what they were bound to.</param>
     public static JsonElement Element(Experiment experiment, IReadOnlyDictionary<string, object?> options)
     {
         MachineSettings machine = experiment.Machine;

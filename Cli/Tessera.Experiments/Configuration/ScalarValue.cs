@@ -7,7 +7,7 @@ using Tessera.Sdk.Plugins;
 
 namespace Tessera.Experiments.Configuration;
 
-/// <summary>A value that is no object and no list: read and written as plugins' options are, refused in the words of configurations.</summary>
+/// <summary>A value that is no object and no list: read and written as plugins' options are, refused in a configuration's words.</summary>
 /// <param name="type">The property's type, or a list's item's.</param>
 /// <param name="key">What else the key has.</param>
 /// <param name="option">Its bounds; null for an item of a list.</param>

@@ -19,7 +19,8 @@ public sealed class DevicePlanner(DevicePlugins plugins, GuestSources guests, Lo
     private delegate IReadOnlyList<ChosenPlugin> Backends(string domain);
 
     /// <summary>
-    /// An address that is the same in every run: names are unique in a machine, and 24 bits of their hash nearly so; a switch refuses the second.
+    /// An address that is the same in every run: names are unique in a machine, and 24 bits of their hash nearly so; a switch refuses the
+    /// second.
     /// </summary>
     public static MacAddress AddressOf(string domain, int number)
     {

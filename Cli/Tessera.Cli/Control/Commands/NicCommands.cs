@@ -26,10 +26,14 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
         Command command = new(Name, "Plug a network interface into a running domain.") { domain, backend, set, mac, addresses, anySource };
         command.SetAction(parsed =>
         {
-            JsonObject nic = new() { ["backend"] = parsed.GetRequiredValue(backend), ["options"] = DeviceArguments.Options(parsed.GetValue(set)) };
+            JsonObject nic = new()
+            {
+                ["backend"] = parsed.GetRequiredValue(backend),
+                ["options"] = DeviceArguments.Options(parsed.GetValue(set)),
+                ["antiSpoofing"] = !parsed.GetValue(anySource),
+            };
             if (parsed.GetValue(mac) is { } address)
                 nic["mac"] = address;
-            nic["antiSpoofing"] = !parsed.GetValue(anySource);
             nic["addresses"] = new JsonArray([.. (parsed.GetValue(addresses) ?? []).Select(own => JsonValue.Create(own))]);
             return client.Ask(parsed, Name, new JsonObject { [DeviceArguments.Domain] = parsed.GetRequiredValue(domain), [DeviceArguments.Folder] = Environment.CurrentDirectory, [DeviceArguments.Nic] = nic });
         });
@@ -57,7 +61,11 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
             int number;
             try
             {
-                number = nics.AttachNic(free => plan with { Number = free, Address = isNamed ? plan.Address : DevicePlanner.AddressOf(name, free) });
+                number = nics.AttachNic(free => plan with
+                {
+                    Number = free,
+                    Address = isNamed ? plan.Address : DevicePlanner.AddressOf(name, free),
+                });
             }
             catch (Exception e) when (e is BackendException or DeviceException)
             {
