@@ -15,7 +15,7 @@ public interface IMmuVirtualization
 /// page or descriptor table, or reach the VMM's slots.
 /// </summary>
 /// <remarks>
-/// Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping and Translate. The guest chooses how much hangs below a table, so
+/// Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping, Translate and OnFault. The guest chooses how much hangs below a table, so
 /// an operation looks at no more than <see cref="MmuLimits.EntriesAtOnce"/> page-table entries. What is left then is done by <see cref="Work"/>, in as many calls as the
 /// kernel likes; until it has answered true, no guest code of the domain runs and every operation that changes something answers ERESTART.
 /// </remarks>
@@ -64,6 +64,21 @@ public interface IDomainMmu
 
     /// <summary>The machine address of the L1 entry that maps an address in kernel mode, whether or not the entry is present; false when a level above is missing or large.</summary>
     bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress);
+
+    /// <summary>
+    /// A page fault of guest code. The MMU knows the tables, so it says whose fault it is: it makes the access possible (fills a shadow
+    /// table from the guest's, or finds that the engine still showed what has changed since), names the entry that a store of the guest's
+    /// kernel to its own page table aims at, or leaves the fault to the guest. Allocates nothing.
+    /// </summary>
+    /// <remarks>
+    /// An access that was said to be possible and faults again is asked about again. To answer so for ever without having changed anything
+    /// would hang the guest, and nobody else.
+    /// </remarks>
+    /// <param name="vcpu">The faulting vCPU.</param>
+    /// <param name="userMode">Whether it was in the guest's user mode, or in kernel mode.</param>
+    /// <param name="address">Where; any number.</param>
+    /// <param name="error">As the guest would see it: <see cref="PageFaultError.User"/> follows the guest's mode, not the ring.</param>
+    FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error);
 
     /// <summary>Takes a frame as descriptor table (type and count; every descriptor is checked and forced to DPL 3 where Xen does), for set_gdt and set_ldt.</summary>
     XenErrno AcquireDescriptorFrame(Mfn frame);
