@@ -75,7 +75,7 @@ internal sealed class DomainFactory
                 MaxCpus = 1,
                 Time = VirtualTime?.GuestsOf(id),
             });
-            FrameTable frames = new(DomainMemory.First, memory.TotalFrames);
+            FrameTable frames = new(DomainMemory.First, memory.TotalFrames, guestMachine);
             GuestWrites writes = new(frames, memory, guestMachine as ITracksWrites);
             MmuHost host = new(id, 1, frames, memory, writes, guestMachine);
             mmu = Mmu.Attach(host);

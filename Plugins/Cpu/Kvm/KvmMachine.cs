@@ -53,6 +53,9 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
     /// <summary>How page-table changes become effective.</summary>
     public IEntryNotifier Notifier { get; } = null!;
 
+    /// <summary>Whether another CPU may be in guest code while one is not.</summary>
+    public bool HasSeveralCpus => _layout.MaxCpus > 1;
+
     /// <inheritdoc/>
     public IGuestCpu CreateCpu(int index) => CreateCpu(index, null);
 
@@ -69,6 +72,17 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
 
     /// <inheritdoc/>
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => Notifier.EntryChanged(entryAddress, oldEntry, newEntry);
+
+    /// <inheritdoc/>
+    public void Synchronize()
+    {
+        if (!HasSeveralCpus)
+            return;
+        Interlocked.MemoryBarrier();
+        long changes = Notifier.Changes;
+        for (int index = 0; index < _cpus.Count; index++)
+            _cpus[index].Presence?.Await(changes);
+    }
 
     /// <inheritdoc/>
     public bool TryShow(MemoryRegion region)

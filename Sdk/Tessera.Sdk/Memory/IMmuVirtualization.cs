@@ -167,7 +167,10 @@ public interface IFrameTable
     /// <returns>Success and whether this reference is the first, so that the caller must validate the frame as this type (and give it back if that fails).</returns>
     TypeReference TakeType(Mfn frame, FrameType type);
 
-    /// <summary>Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to.</summary>
+    /// <summary>
+    /// Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to. A table's last is
+    /// given back when no entry that was told of leads to it any more.
+    /// </summary>
     bool DropType(Mfn frame);
 
     /// <summary>
@@ -198,6 +201,9 @@ public enum TypeReference
     /// <summary>Taken, and the frame holds the type already.</summary>
     Taken,
 
-    /// <summary>Taken as the first of its type: validate it.</summary>
+    /// <summary>
+    /// Taken as the first of its type: validate it. For a table, what <see cref="IMmuHost.EntryChanged"/> was told before is effective on
+    /// every CPU: none can write the frame any more.
+    /// </summary>
     TakenFirst,
 }

@@ -63,9 +63,12 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
 
     public IGuestCpu CreateCpu(int index) => new Cpu(counterShift);
 
-    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
-    {
-    }
+    /// <summary>Entries that were changed since its CPUs were last made to follow.</summary>
+    public HashSet<ulong> Unfollowed { get; } = [];
+
+    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => _ = Unfollowed.Add(entryAddress);
+
+    public void Synchronize() => Unfollowed.Clear();
 
     public void MemoryWritten(Mfn frame) => Written[frame] = Written.GetValueOrDefault(frame) + 1;
 
