@@ -20,12 +20,19 @@ internal sealed unsafe class MmuHost(DomainId domain, int maxVcpus, FrameTable f
     /// <inheritdoc/>
     public IReadOnlyList<RootEntry> HypervisorEntries { get; } = [.. machine.RootEntries, memory.TableEntry];
 
+    /// <summary>Notes what is written; null for nobody.</summary>
+    public DirtyLog? Log { get; set; }
+
     /// <inheritdoc/>
     // SAFETY: PageForWriting checked the frame; 512 entries are the whole of it.
     public Span<ulong> Table(Mfn frame) => new(memory.PageForWriting(frame), 512);
 
     /// <inheritdoc/>
-    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => machine.EntryChanged(entryAddress, oldEntry, newEntry);
+    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
+    {
+        machine.EntryChanged(entryAddress, oldEntry, newEntry);
+        Log?.EntryWritten(entryAddress);
+    }
 
     /// <inheritdoc/>
     public void MemoryWritten(Mfn frame) => writes.Written(frame);

@@ -271,8 +271,7 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
         Interlocked.MemoryBarrier();
         if (Frames.TakeWritten(address))
         {
-            foreach (SoftwareCpu cpu in _cpus)
-                cpu.FlushWrites();
+            ForgetWrites();
         }
 
         page = Translator.PageWith((byte*)((nint)host & ~(nint)(PageCode.Bytes - 1)), out bool isNew);

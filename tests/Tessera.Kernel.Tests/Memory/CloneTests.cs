@@ -1,7 +1,6 @@
 using Tessera.Guests;
 using Tessera.Kernel.Memory;
 using Tessera.Sdk;
-using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Kernel.Tests;
@@ -10,8 +9,6 @@ namespace Tessera.Kernel.Tests;
 [TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
 internal sealed class CloneTests(string engine)
 {
-    private static readonly TimeSpan Moment = TimeSpan.FromSeconds(30);
-
     [TestCase(FastPathMode.Auto)]
     [TestCase(FastPathMode.Off)]
     public void A_paused_domains_memory_copied_as_it_is_runs_on_in_another(FastPathMode fastPaths)
@@ -21,8 +18,8 @@ internal sealed class CloneTests(string engine)
         // The copy is not the first of its kind in this domain: what the engine keeps of its own life must go, too.
         machine.WaitForUnits(clone, 1);
         machine.WaitForUnits(source, 2000);
-        Pause(machine, source);
-        Pause(machine, clone);
+        Cloning.Pause(machine, source);
+        Cloning.Pause(machine, clone);
         ulong units = TestMachine.ReportOf(source).Units;
         Assert.That(Tables(clone), Is.EqualTo(Tables(source)), "the same frames are tables, and hold the same");
 
@@ -30,12 +27,12 @@ internal sealed class CloneTests(string engine)
         byte[][] tables = Tables(source);
         Assert.That(TestMachine.ReportOf(clone).Units, Is.EqualTo(units));
         machine.Machine.Resume(clone);
-        bool moved = machine.WaitFor(() => ReportPage.UnitsOf(clone.ReadReportPage()) != units, Moment);
+        bool moved = machine.WaitFor(() => ReportPage.UnitsOf(clone.ReadReportPage()) != units, Cloning.Moment);
         Assert.That(moved, Is.True, TestMachine.Describe(clone));
         Assert.That(TestMachine.ReportOf(clone).Units, Is.GreaterThan(units), "it goes on where the other was");
         machine.WaitForUnits(clone, units + 2000);
         Assert.That(ReportPage.UnitsOf(source.ReadReportPage()), Is.EqualTo(units), "and is another domain");
-        Pause(machine, clone);
+        Cloning.Pause(machine, clone);
         Assert.That(Tables(clone), Is.EqualTo(tables), "no table was rewritten");
 
         machine.Machine.Resume(source);
@@ -45,37 +42,11 @@ internal sealed class CloneTests(string engine)
         Assert.That((source.HadFalseAccounts, clone.HadFalseAccounts), Is.EqualTo((false, false)), "the accounts fit the tables");
     }
 
-    /// <summary>Between two instructions, not in the middle of a trap's delivery.</summary>
-    private static void Pause(TestMachine machine, Domain domain)
-    {
-        bool paused = machine.WaitFor(
-            () =>
-            {
-                machine.Machine.Pause(domain);
-                bool still = SpinWait.SpinUntil(() => !domain.Vcpus[0].IsOnPcpu, Moment);
-                if (still && !domain.Vcpus[0].MidDelivery)
-                    return true;
-                machine.Machine.Resume(domain);
-                return false;
-            },
-            Moment);
-        Assert.That(paused, Is.True, $"{domain.Name} could not be paused");
-    }
-
-    private static unsafe void Copy(Domain from, Domain to)
+    private static void Copy(Domain from, Domain to)
     {
         for (Mfn frame = DomainMemory.First; frame.Value <= from.Memory.Last.Value; frame += 1)
-        {
-            // SAFETY: a whole frame of a domain that is paused.
-            from.Memory.Frame(frame).CopyTo(new Span<byte>(to.Memory.PageForWriting(frame), 4096));
-            to.Writes.Written(frame);
-        }
-
-        to.Vcpus[0].Cpu.State = from.Vcpus[0].Cpu.State;
-        ICapturesCpu vectors = (ICapturesCpu)from.Vcpus[0].Cpu;
-        byte[] area = new byte[vectors.CaptureBytes];
-        vectors.Capture(area);
-        ((ICapturesCpu)to.Vcpus[0].Cpu).Restore(area);
+            Cloning.CopyFrame(from, to, frame);
+        Cloning.CopyCpu(from, to);
     }
 
     /// <summary>What each frame holds if it is a page table, but for the CPU's own marks; nothing for the others.</summary>
