@@ -200,7 +200,7 @@ internal sealed class FindsNoAbsentEntry : HonestMmu
 /// <summary>Has guests handle what they cannot know of.</summary>
 internal sealed class LeavesFaultsToGuests : HonestMmu
 {
-    public override FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) => FaultAnswer.Guests;
+    public override FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) => FaultAnswer.Guests(error);
 }
 
 /// <summary>Lets everything be tried again.</summary>

@@ -50,6 +50,9 @@ internal sealed class DomainFactory
     /// <summary>The machine's virtual time; null where it goes by the host's.</summary>
     public VirtualTime? VirtualTime { get; init; }
 
+    /// <summary>All frames that a domain of this much memory takes of the machine's, with those for its MMU's tables.</summary>
+    public long FramesFor(long ramFrames) => DomainMemory.FramesFor(ramFrames) + Mmu.TableFrames(ramFrames);
+
     /// <summary>Builds a domain of one vCPU, ready to run.</summary>
     /// <param name="request">Its number and memory, which is assigned to it; returned when it cannot be built.</param>
     /// <param name="configuration">What it is to be.</param>
@@ -65,7 +68,7 @@ internal sealed class DomainFactory
         try
         {
             int fastPages = DomainFastPath.PagesFor(FastPaths, Engine.Facts, request.Frames, vcpus: 1);
-            memory = new DomainMemory(Arena, request.Frames, Engine.Facts, fastPages);
+            memory = new DomainMemory(Arena, request.Frames, Engine.Facts, fastPages, Mmu.TableFrames(request.Frames));
             if (fastPages > 0)
                 fastMemory = DomainFastPath.CreateMemory(Engine.Facts, Arena, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout
@@ -155,6 +158,7 @@ internal sealed class DomainFactory
                 domain.Writes.End(frame);
             domain.Mmu.Release();
             domain.FinishMmuWork();
+            domain.MmuHost.RequireNoTables();
         }
         catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
         {

@@ -95,7 +95,7 @@ public sealed partial class Machine
         {
             if (_memoryPolicy.FramesAtCreation(request, Budget()) >= request.Frames)
             {
-                Frames.Assign(request.Domain, DomainMemory.FramesFor(request.Frames));
+                Frames.Assign(request.Domain, _factory.FramesFor(request.Frames));
                 return;
             }
         }

@@ -308,7 +308,7 @@ internal sealed class InstructionEmulator
         value = register switch
         {
             Register.CR0 => Cr0 | (vcpu.Cpu.State.TaskSwitched ? 8UL : 0),
-            Register.CR3 => vcpu.Domain.Mmu.Root(vcpu.Index, userMode: false).Address,
+            Register.CR3 => vcpu.Domain.Mmu.GuestRoot(vcpu.Index, userMode: false).Address,
             Register.CR4 => Cr4,
             _ => 0,
         };

@@ -185,7 +185,7 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
         if (answer.Action == FaultAction.Emulate && _emulator.TryTableWrite(vcpu, address, answer.StoreAddress))
             return Emulated(vcpu);
         vcpu.Context.Info.FaultAddress = address;
-        return Deliver(vcpu, PageFault, (uint)error);
+        return Deliver(vcpu, PageFault, (uint)answer.Error);
     }
 
     /// <summary>A read in kernel mode of the machine-to-physical table where the ABI has it, on a host that shows it elsewhere.</summary>

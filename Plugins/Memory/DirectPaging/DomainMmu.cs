@@ -185,7 +185,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         }
 
         unexplained = default;
-        return FaultAnswer.Guests;
+        return FaultAnswer.Guests(error);
     }
 
     public XenErrno AcquireDescriptorFrame(Mfn frame)

@@ -75,6 +75,8 @@ internal sealed class HostileGuest(MmuMachine machine)
         {
             if (machine.Mmu.Translate(vcpu, Choose(2) == 0, Address(), Choose(2) == 0, out ulong at) && MmuMachine.IndexOf(new Mfn((long)(at >> 12))) < 0)
                 throw new InvalidOperationException($"Translated to foreign memory {at:x}.");
+            if (Address() is { IsCanonical: true } used)
+                _ = machine.Walk(used.Value, vcpu, Choose(2) == 0);
             FaultAnswer answer = machine.Mmu.OnFault(vcpu, userMode: false, Address(), store);
             if (answer.Action == FaultAction.Emulate && machine.TypeOf(new Mfn((long)(answer.StoreAddress >> 12))).Type is not (>= FrameType.L1 and <= FrameType.L4))
                 throw new InvalidOperationException($"A store is to be emulated at {answer.StoreAddress:x}, which is no table.");

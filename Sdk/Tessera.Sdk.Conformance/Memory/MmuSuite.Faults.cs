@@ -19,13 +19,13 @@ public sealed partial class MmuSuite
         foreach (ulong address in nowhere)
         {
             foreach (PageFaultError error in (PageFaultError[])[Read, PageFaultError.Write, PageFaultError.Fetch])
-                Expect.Equal(Fault(address, error), FaultAnswer.Guests, $"{error} at {address:x}");
+                Expect.Equal(Fault(address, error), FaultAnswer.Guests(error), $"{error} at {address:x}");
         }
 
-        Expect.Equal(Fault(Page(1), Store), FaultAnswer.Guests, "a read-only page");
-        Expect.Equal(Fault(Page(1), PageFaultError.Present | PageFaultError.Fetch), FaultAnswer.Guests, "a page that is no code");
-        Expect.Equal(Fault(Page(0), Read, vcpu: 1), FaultAnswer.Guests, "a vCPU without tables");
-        Expect.Equal(Fault(Page(0), PageFaultError.User, userMode: true), FaultAnswer.Guests, "a process without tables");
+        Expect.Equal(Fault(Page(1), Store), FaultAnswer.Guests(Store), "a read-only page");
+        Expect.Equal(Fault(Page(1), PageFaultError.Present | PageFaultError.Fetch), FaultAnswer.Guests(PageFaultError.Present | PageFaultError.Fetch), "a page that is no code");
+        Expect.Equal(Fault(Page(0), Read, vcpu: 1), FaultAnswer.Guests(Read), "a vCPU without tables");
+        Expect.Equal(Fault(Page(0), PageFaultError.User, userMode: true), FaultAnswer.Guests(PageFaultError.User), "a process without tables");
     }
 
     [Check("A fault that the tables do not explain is resolved: the CPU can make the access.")]
@@ -35,12 +35,12 @@ public sealed partial class MmuSuite
         Expect.Equal(_machine.Write(_tables.L1, 5, _machine[10].Address | P), XenErrno.Success);
         Expect.Equal(Fault(Page(5), Read), FaultAnswer.Resolved, "a read");
         Expect.Equal(_machine.Walk(Page(5)), (_machine[10], false));
-        Expect.Equal(Fault(Page(5), Store), FaultAnswer.Guests, "a write, while it is read-only");
+        Expect.Equal(Fault(Page(5), Store), FaultAnswer.Guests(Store), "a write, while it is read-only");
         Expect.Equal(_machine.Write(_tables.L1, 5, _machine[10].Address | P | RW), XenErrno.Success);
         Expect.Equal(Fault(Page(5), Store), FaultAnswer.Resolved, "a write");
         Expect.Equal(_machine.Walk(Page(5)), (_machine[10], true));
         Expect.Equal(_machine.Write(_tables.L1, 5, 0), XenErrno.Success);
-        Expect.Equal(Fault(Page(5), Read), FaultAnswer.Guests, "when it is gone");
+        Expect.Equal(Fault(Page(5), Read), FaultAnswer.Guests(Read), "when it is gone");
         _machine.RequireSafe([]);
     }
 
@@ -59,9 +59,9 @@ public sealed partial class MmuSuite
             FaultAnswer answer = Fault(address, Store);
             Expect.Equal(answer.Action, FaultAction.Emulate, $"of level {level}");
             Expect.Equal(answer.StoreAddress, table.Address + Offset, $"of level {level}");
-            Expect.Equal(Fault(address, Store | PageFaultError.User, userMode: true), FaultAnswer.Guests, $"a process, level {level}");
+            Expect.Equal(Fault(address, Store | PageFaultError.User, userMode: true), FaultAnswer.Guests(Store | PageFaultError.User), $"a process, level {level}");
             Expect.Equal(_machine.Write(_tables.L1, 10 + level, 0), XenErrno.Success);
-            Expect.Equal(Fault(address, PageFaultError.Write), FaultAnswer.Guests, $"where the table of level {level} is not mapped any more");
+            Expect.Equal(Fault(address, PageFaultError.Write), FaultAnswer.Guests(PageFaultError.Write), $"where the table of level {level} is not mapped any more");
         }
     }
 

@@ -40,6 +40,8 @@ internal sealed class SettledMmu(IDomainMmu mmu) : IDomainMmu
 
     public Mfn Root(int vcpu, bool userMode) => mmu.Root(vcpu, userMode);
 
+    public Mfn GuestRoot(int vcpu, bool userMode) => mmu.GuestRoot(vcpu, userMode);
+
     public bool Translate(int vcpu, bool userMode, VirtualAddress address, bool forWriting, out ulong machineAddress) => mmu.Translate(vcpu, userMode, address, forWriting, out machineAddress);
 
     public bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) => mmu.FindEntry(vcpu, address, out entryAddress);

@@ -69,7 +69,14 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
 
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => _ = Unfollowed.Add(entryAddress);
 
-    public void Synchronize() => Unfollowed.Clear();
+    /// <summary>Is told what they are about to follow.</summary>
+    public Action<IEnumerable<ulong>>? Synchronizing { get; set; }
+
+    public void Synchronize()
+    {
+        Synchronizing?.Invoke(Unfollowed);
+        Unfollowed.Clear();
+    }
 
     /// <summary>What its guest code has written, while there is a log.</summary>
     public HashSet<Mfn>? Dirty { get; private set; }

@@ -9,6 +9,7 @@ using Tessera.Plugins.Memory.StaticPartition;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu.X64;
+using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Tests;
@@ -19,7 +20,7 @@ internal sealed class HandMachine : IDisposable
     private readonly HandEngine _engine;
     private int _number;
 
-    public HandMachine(long counterShift = 0, byte[]? hypercallInstruction = null)
+    public HandMachine(long counterShift = 0, byte[]? hypercallInstruction = null, IMmuVirtualization? mmu = null)
     {
         _engine = new HandEngine(counterShift, hypercallInstruction);
         Machine = new Machine(new MachineConfiguration
@@ -27,7 +28,7 @@ internal sealed class HandMachine : IDisposable
             HostCpus = [0],
             MemoryLimitBytes = 64L << 20,
             Engine = _engine,
-            Mmu = new DirectPaging(),
+            Mmu = mmu ?? new DirectPaging(),
             MemoryPolicy = new StaticPartition(),
             Scheduler = new RoundRobinScheduler(new RoundRobinOptions()),
             SchedulerName = "round-robin",

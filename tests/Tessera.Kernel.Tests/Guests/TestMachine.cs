@@ -9,6 +9,7 @@ using Tessera.Plugins.Schedulers.Bvt;
 using Tessera.Plugins.Schedulers.RoundRobin;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Memory;
 using Tessera.Sdk.Scheduling;
 
 namespace Tessera.Kernel.Tests;
@@ -56,6 +57,10 @@ internal sealed class TestMachine : IDisposable
     /// <summary>Starts one under a scheduler of a test's own.</summary>
     public static TestMachine Start(string engine, IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto) =>
         Start(engine, scheduler, configuration => configuration with { FastPaths = fastPaths, StarvationLimit = starvationLimit ?? configuration.StarvationLimit });
+
+    /// <summary>Starts one with another MMU.</summary>
+    public static TestMachine Start(string engine, IMmuVirtualization mmu) =>
+        Start(engine, new BvtScheduler(new BvtOptions()), configuration => configuration with { Mmu = mmu });
 
     /// <summary>Starts one in virtual time, which goes on when it is told to.</summary>
     public static TestMachine StartInVirtualTime(IScheduler scheduler, Nanoseconds? hangLimit = null) =>
