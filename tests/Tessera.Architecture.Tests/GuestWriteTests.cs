@@ -39,7 +39,7 @@ internal sealed partial class GuestWriteTests
     }
 
     // Pointers and spans from the memory itself, the door, the MMU's host and a grant's pin; and what turns a page for reading into one for writing.
-    [GeneratedRegex(@"\b(PageForWriting|BeforeBoot)\(|[wW]rites\.Page\(|\b[mM]muHost\.Table\(|\b[pP]in\.Address\b|\bMemory\.Discard\(|\bmemory\.Discard\(|\bMemoryMarshal\.(AsMemory|GetReference)\(")]
+    [GeneratedRegex(@"\b(PageForWriting|MmuPageForWriting|BeforeBoot)\(|[wW]rites\.Page\(|\b[mM]muHost\.Table\(|\b[pP]in\.Address\b|\bMemory\.Discard\(|\bmemory\.Discard\(|\bMemoryMarshal\.(AsMemory|GetReference)\(")]
     private static partial Regex Writable();
 
     [GeneratedRegex(@"\bnew\s+HostMemory\(")]

@@ -39,6 +39,9 @@ internal class HonestMmu : IMmuVirtualization, IDomainMmu
     public virtual bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) =>
         Inner.FindEntry(vcpu, address, out entryAddress);
 
+    public virtual FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) =>
+        Inner.OnFault(vcpu, userMode, address, error);
+
     public virtual XenErrno AcquireDescriptorFrame(Mfn frame) => Inner.AcquireDescriptorFrame(frame);
 
     public void ReleaseDescriptorFrame(Mfn frame) => Inner.ReleaseDescriptorFrame(frame);
@@ -192,6 +195,25 @@ internal sealed class FindsNoAbsentEntry : HonestMmu
 {
     public override bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) =>
         Inner.FindEntry(vcpu, address, out entryAddress) && (Host.Table(FrameOf(entryAddress))[(int)(entryAddress & 0xFFF) / 8] & PageTableEntry.Present) != 0;
+}
+
+/// <summary>Has guests handle what they cannot know of.</summary>
+internal sealed class LeavesFaultsToGuests : HonestMmu
+{
+    public override FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) => FaultAnswer.Guests(error);
+}
+
+/// <summary>Lets everything be tried again.</summary>
+internal sealed class ResolvesEverything : HonestMmu
+{
+    public override FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) => FaultAnswer.Resolved;
+}
+
+/// <summary>Takes a process's stores for the kernel's.</summary>
+internal sealed class EmulatesForProcesses : HonestMmu
+{
+    public override FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) =>
+        Inner.OnFault(vcpu, userMode: false, address, error);
 }
 
 /// <summary>Remembers every update.</summary>

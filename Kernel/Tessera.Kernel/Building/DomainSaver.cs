@@ -102,8 +102,8 @@ internal sealed class DomainSaver(Domain domain, EngineFacts engine)
             writer.Number((int)type);
         }
 
-        writer.Number(domain.Mmu.Root(0, userMode: false).Value);
-        Mfn user = domain.Mmu.Root(0, userMode: true);
+        writer.Number(domain.Mmu.GuestRoot(0, userMode: false).Value);
+        Mfn user = domain.Mmu.GuestRoot(0, userMode: true);
         writer.Flag(user != Mfn.None);
         writer.Number(user != Mfn.None ? user.Value : 0);
     }

@@ -219,6 +219,13 @@ public sealed class Domain
     /// <summary>An instant of the machine's time in its own.</summary>
     internal Nanoseconds ToGuest(Nanoseconds instant) => new(instant.Value + TimeAhead.Value);
 
+    /// <summary>Begins to log which of its frames are written; null where the engine cannot. No vCPU may be in guest code then.</summary>
+    internal DirtyLog? StartLog() => GuestMachine is ILogsDirtyFrames engine ? new DirtyLog(Memory, Writes, MmuHost, engine, OpenFrames) : null;
+
+    /// <summary>Frames that somebody outside its own code may be writing now.</summary>
+    private IEnumerable<Mfn> OpenFrames() =>
+        [.. WrittenByVmm, .. _vcpus.Select(vcpu => vcpu.Context.Info.Frame).Where(frame => frame != Mfn.None), .. Grants.PinnedFrames()];
+
     internal Vcpu? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
 
     internal void AddVcpu(Vcpu vcpu)

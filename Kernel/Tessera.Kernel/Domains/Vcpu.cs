@@ -71,11 +71,6 @@ internal sealed partial class Vcpu
 
     public TrapCounters Counters { get; } = new();
 
-    /// <summary>The same fault again and again at one place means it will not go away by itself.</summary>
-    public ulong LastFaultAddress { get; set; }
-
-    public int FaultRepeats { get; set; }
-
     /// <summary>An event is due that the guest can take now.</summary>
     public bool CanTakeEvent => Context.Info.IsEventDue && Context.Callbacks[(int)CallbackType.Event] != 0;
 

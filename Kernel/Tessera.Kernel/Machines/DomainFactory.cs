@@ -50,6 +50,10 @@ internal sealed class DomainFactory
     /// <summary>The machine's virtual time; null where it goes by the host's.</summary>
     public VirtualTime? VirtualTime { get; init; }
 
+    /// <summary>The frames that a domain takes of the machine's beside its memory: those that the VMM shares with it, and those for its MMU's tables.</summary>
+    /// <param name="ramFrames">The most memory that it may ever have.</param>
+    public long FramesBeside(long ramFrames) => DomainMemory.SharedFrames + Mmu.TableFrames(ramFrames);
+
     /// <summary>Builds a domain of one vCPU, ready to run.</summary>
     /// <param name="request">Its number and memory.</param>
     /// <param name="frames">How much of that it starts with, which is assigned to it; returned when it cannot be built.</param>
@@ -67,7 +71,7 @@ internal sealed class DomainFactory
         try
         {
             int fastPages = DomainFastPath.PagesFor(FastPaths, Engine.Facts, request.MaxFrames, vcpus: 1);
-            memory = new DomainMemory(Arena, request.MaxFrames, Engine.Facts, fastPages);
+            memory = new DomainMemory(Arena, request.MaxFrames, Engine.Facts, fastPages, Mmu.TableFrames(request.MaxFrames));
             if (fastPages > 0)
                 fastMemory = DomainFastPath.CreateMemory(Engine.Facts, Arena, memory, vcpus: 1);
             guestMachine = Engine.CreateMachine(new GuestMachineLayout
@@ -77,7 +81,7 @@ internal sealed class DomainFactory
                 MaxCpus = 1,
                 Time = VirtualTime?.GuestsOf(id),
             });
-            FrameTable table = new(DomainMemory.First, memory.TotalFrames);
+            FrameTable table = new(DomainMemory.First, memory.TotalFrames, guestMachine);
             GuestWrites writes = new(table, memory, guestMachine as ITracksWrites);
             MmuHost host = new(id, 1, table, memory, writes, guestMachine);
             mmu = Mmu.Attach(host);
@@ -176,6 +180,7 @@ internal sealed class DomainFactory
                 domain.Writes.End(frame);
             domain.Mmu.Release();
             domain.FinishMmuWork();
+            domain.MmuHost.RequireNoTables();
         }
         catch (Exception exception) when (exception is InvalidOperationException or TamperedTablesException or ArgumentException)
         {

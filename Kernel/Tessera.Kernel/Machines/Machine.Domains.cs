@@ -38,7 +38,7 @@ public sealed partial class Machine
             // How much of its memory a saved domain had is known when the snapshot has been read; what it had not is given back then.
             if (snapshot is not null)
                 request = request with { Frames = request.MaxFrames };
-            long frames = _memory.Admit(request);
+            long frames = _memory.Admit(request, _factory.FramesBeside(request.MaxFrames));
             if (frames == 0)
             {
                 throw new DomainBuildException(

@@ -59,12 +59,14 @@ internal sealed class MachineMemory : IDisposable
     public string? Failure { get; private set; }
 
     /// <summary>Lets a new domain have its first memory, with what the VMM needs for it.</summary>
+    /// <param name="request">What it asks for.</param>
+    /// <param name="beside">The frames that are needed beside its memory.</param>
     /// <returns>How many frames it starts with; 0 when it is refused.</returns>
-    public long Admit(in MemoryRequest request)
+    public long Admit(in MemoryRequest request, long beside)
     {
         lock (_gate)
         {
-            MemoryBudget budget = new(Budget.LimitFrames, Budget.AssignedFrames + DomainMemory.SharedFrames);
+            MemoryBudget budget = new(Budget.LimitFrames, Budget.AssignedFrames + beside);
             long most = Math.Clamp(budget.FreeFrames, 0, request.MaxFrames);
             long given = request.Frames <= most ? request.Frames : 0;
             if (_policy is { } policy)
@@ -80,7 +82,7 @@ internal sealed class MachineMemory : IDisposable
                 }
             }
 
-            return given > 0 && Budget.TryAssign(request.Domain, given, DomainMemory.SharedFrames) ? given : 0;
+            return given > 0 && Budget.TryAssign(request.Domain, given, beside) ? given : 0;
         }
     }
 

@@ -10,7 +10,7 @@ namespace Tessera.Kernel.Memory;
 /// <summary>
 /// A domain's frames: its memory, then the frames the VMM shares with it (shared_info, grant table and its status), one contiguous run of
 /// machine frames from <see cref="First"/> on; behind it, no frames of the domain's, its machine-to-physical table, read-only to the guest,
-/// and spare pages. Numbers follow from the sizes alone, so that memory of another domain of the same size can be copied here as it is.
+/// spare pages, and what the MMU has for tables of its own. Numbers follow from the sizes alone, so that memory of another domain of the same size can be copied here as it is.
 /// All of it is one piece of host memory and one region of the machine: each costs a KVM machine 25 KiB.
 /// </summary>
 internal sealed unsafe class DomainMemory : IDisposable
@@ -48,8 +48,11 @@ internal sealed unsafe class DomainMemory : IDisposable
     /// <param name="ramFrames">Frames of memory proper; <see cref="SharedFrames"/> more follow.</param>
     /// <param name="engine">The engine's facts: its free slots.</param>
     /// <param name="spareFrames">Pages that the machine has beside, for the VMM.</param>
-    public DomainMemory(HostArena arena, long ramFrames, EngineFacts engine, long spareFrames)
+    /// <param name="mmuFrames">Pages that it has beside, for tables of the MMU's own.</param>
+    public DomainMemory(HostArena arena, long ramFrames, EngineFacts engine, long spareFrames, long mmuFrames)
     {
+        ArgumentOutOfRangeException.ThrowIfNegative(mmuFrames);
+        MmuFrames = mmuFrames;
         RamFrames = ramFrames;
         TotalFrames = FramesFor(ramFrames);
         long tablePages = (TotalFrames + 511) / 512;
@@ -80,6 +83,12 @@ internal sealed unsafe class DomainMemory : IDisposable
 
     /// <summary>Where the spare pages lie here.</summary>
     public byte* Spare => _pointer + ((TotalFrames + _tableFrames) * 4096);
+
+    /// <summary>The first of the pages for tables of the MMU's own.</summary>
+    public Mfn MmuFirst => SpareFirst + _spareFrames;
+
+    /// <summary>How many there are.</summary>
+    public long MmuFrames { get; }
 
     /// <summary>The L4 slot that shows the machine-to-physical table.</summary>
     public int MachineToPhysicalSlot { get; }
@@ -127,6 +136,14 @@ internal sealed unsafe class DomainMemory : IDisposable
         if ((ulong)offset >= (ulong)TotalFrames)
             ThrowOutside(frame);
         return _pointer + (offset << 12);
+    }
+
+    /// <summary>The first byte of one of the MMU's tables, for <see cref="MmuTables"/> alone.</summary>
+    // SAFETY: checked; the mapping lives as long as this object.
+    public byte* MmuPageForWriting(long index)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((ulong)index, (ulong)MmuFrames, nameof(index));
+        return _pointer + ((MmuFirst.Value - First.Value + index) << 12);
     }
 
     /// <summary>Has the host back frames that the builder is about to write.</summary>
@@ -177,7 +194,7 @@ internal sealed unsafe class DomainMemory : IDisposable
 
     private Mfn TableFirst => First + TotalFrames;
 
-    private long AllFrames => TotalFrames + _tableFrames + _spareFrames;
+    private long AllFrames => TotalFrames + _tableFrames + _spareFrames + MmuFrames;
 
     [DoesNotReturn]
     private static void ThrowOutside(Mfn frame) => throw new ArgumentOutOfRangeException(nameof(frame), $"{frame} is not the domain's.");

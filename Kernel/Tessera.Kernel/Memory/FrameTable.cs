@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Tessera.Sdk;
+using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Kernel.Memory;
@@ -15,15 +16,17 @@ public sealed class FrameTable : IFrameTable
 {
     private readonly Mfn _first;
     private readonly FrameState[] _states;
+    private readonly IGuestMachine? _machine;
     private IFrameTypeWatcher? _watcher;
 
     /// <summary>A run of frames without type or reference.</summary>
     /// <param name="first">Its first frame.</param>
     /// <param name="frames">How many, at least 1.</param>
-    public FrameTable(Mfn first, long frames)
+    /// <param name="machine">The machine whose CPUs reach them; null where none does.</param>
+    public FrameTable(Mfn first, long frames, IGuestMachine? machine = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(frames, 1);
-        (_first, _states) = (first, new FrameState[frames]);
+        (_first, _states, _machine) = (first, new FrameState[frames], machine);
     }
 
     /// <summary>Nothing is held on any frame, as it must be when the MMU has been released.</summary>
@@ -67,7 +70,7 @@ public sealed class FrameTable : IFrameTable
             return TypeReference.NotOwner;
         TypeReference reference = state.TakeType(type);
         if (reference == TypeReference.TakenFirst && type != FrameType.Writable)
-            Volatile.Read(ref _watcher)?.TypeChanged(frame, type);
+            TypeChanged(frame, type);
         return reference;
     }
 
@@ -81,7 +84,7 @@ public sealed class FrameTable : IFrameTable
         ulong word = Volatile.Read(ref state.Word);
         bool last = state.DropType(frame);
         if (last && FrameState.TypeIn(word) != FrameType.Writable)
-            Volatile.Read(ref _watcher)?.TypeChanged(frame, FrameType.None);
+            TypeChanged(frame, FrameType.None);
         return last;
     }
 
@@ -126,6 +129,16 @@ public sealed class FrameTable : IFrameTable
             if (FrameState.IsPinnedIn(word))
                 yield return (_first + index, FrameState.TypeIn(word));
         }
+    }
+
+    /// <summary>
+    /// A frame begins or ends to be a table (frames that leave the domain are held as one, too). A CPU that has not followed the latest
+    /// changes could still write it, or take for entries what is written next: it has to follow before anybody goes on.
+    /// </summary>
+    private void TypeChanged(Mfn frame, FrameType type)
+    {
+        _machine?.Synchronize();
+        Volatile.Read(ref _watcher)?.TypeChanged(frame, type);
     }
 
     // A guest can name any number: nothing here may throw or index outside.

@@ -13,6 +13,13 @@ internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory,
     // SAFETY: every pointer is to a frame of the domain that is held as writable when it is given out; who keeps one lets go of it before the domain's memory goes.
     private ITracksWrites? _tracker = tracker;
 
+    /// <summary>Who is told of writes.</summary>
+    public ITracksWrites? Tracker
+    {
+        get => Volatile.Read(ref _tracker);
+        set => Volatile.Write(ref _tracker, value);
+    }
+
     /// <summary>Writes bytes inside one frame.</summary>
     /// <returns>False when the frame is not the domain's, or is a table; nothing was written.</returns>
     public bool TryWrite(ulong machineAddress, ReadOnlySpan<byte> bytes)
@@ -23,7 +30,7 @@ internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory,
         if (!TryHold(frame))
             return false;
         bytes.CopyTo(new Span<byte>(memory.PageForWriting(frame) + offset, bytes.Length));
-        Volatile.Read(ref _tracker)?.MemoryWritten(frame);
+        Tracker?.MemoryWritten(frame);
         _ = frames.DropType(frame);
         return true;
     }
@@ -34,7 +41,7 @@ internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory,
     {
         if (!TryHold(frame))
             return false;
-        Volatile.Read(ref _tracker)?.WritesBegin(frame);
+        Tracker?.WritesBegin(frame);
         return true;
     }
 
@@ -42,7 +49,7 @@ internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory,
     /// <exception cref="InvalidOperationException">Nothing was begun.</exception>
     public void End(Mfn frame)
     {
-        Volatile.Read(ref _tracker)?.WritesEnd(frame);
+        Tracker?.WritesEnd(frame);
         _ = frames.DropType(frame);
     }
 
@@ -59,14 +66,14 @@ internal sealed unsafe class GuestWrites(FrameTable frames, DomainMemory memory,
     {
         memory.Discard(first, count);
         for (long index = 0; index < count; index++)
-            Volatile.Read(ref _tracker)?.MemoryWritten(first + index);
+            Tracker?.MemoryWritten(first + index);
     }
 
     /// <summary>A frame that the MMU holds was written by it, not as a page table.</summary>
-    public void Written(Mfn frame) => Volatile.Read(ref _tracker)?.MemoryWritten(frame);
+    public void Written(Mfn frame) => Tracker?.MemoryWritten(frame);
 
     /// <summary>The engine's machine goes: nobody is told any more.</summary>
-    public void Close() => Volatile.Write(ref _tracker, null);
+    public void Close() => Tracker = null;
 
     private bool TryHold(Mfn frame) => frames.TakeType(frame, FrameType.Writable) is TypeReference.Taken or TypeReference.TakenFirst;
 }

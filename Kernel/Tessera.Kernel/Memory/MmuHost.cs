@@ -20,12 +20,36 @@ internal sealed unsafe class MmuHost(DomainId domain, int maxVcpus, FrameTable f
     /// <inheritdoc/>
     public IReadOnlyList<RootEntry> HypervisorEntries { get; } = [.. machine.RootEntries, memory.TableEntry];
 
-    /// <inheritdoc/>
-    // SAFETY: PageForWriting checked the frame; 512 entries are the whole of it.
-    public Span<ulong> Table(Mfn frame) => new(memory.PageForWriting(frame), 512);
+    /// <summary>Notes what is written; null for nobody.</summary>
+    public DirtyLog? Log { get; set; }
 
     /// <inheritdoc/>
-    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => machine.EntryChanged(entryAddress, oldEntry, newEntry);
+    // SAFETY: both checked the frame; 512 entries are the whole of it.
+    public Span<ulong> Table(Mfn frame) => new(memory.Has(frame) ? memory.PageForWriting(frame) : Tables.Page(frame), 512);
+
+    /// <summary>Frames for tables of the MMU's own.</summary>
+    public MmuTables Tables { get; } = new(memory, machine);
+
+    /// <inheritdoc/>
+    public bool TryAllocateTables(Span<Mfn> tables) => Tables.TryAllocate(tables);
+
+    /// <inheritdoc/>
+    public void FreeTables(ReadOnlySpan<Mfn> tables) => Tables.Free(tables);
+
+    /// <summary>The MMU has been released.</summary>
+    /// <exception cref="InvalidOperationException">It kept tables: a defect of the plugin.</exception>
+    public void RequireNoTables()
+    {
+        if (Tables.InUse > 0)
+            throw new InvalidOperationException($"The MMU of {Domain} did not give back {Tables.InUse} of its tables.");
+    }
+
+    /// <inheritdoc/>
+    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
+    {
+        machine.EntryChanged(entryAddress, oldEntry, newEntry);
+        Log?.EntryWritten(entryAddress);
+    }
 
     /// <inheritdoc/>
     public void MemoryWritten(Mfn frame) => writes.Written(frame);

@@ -175,10 +175,10 @@ internal sealed class InstructionEmulator
         return true;
     }
 
-    /// <summary>#PF on a write to a page-table entry in kernel mode: does the write as an mmu_update would.</summary>
+    /// <summary>#PF on a store of the guest's kernel that its MMU wants done as an update of a page-table entry.</summary>
     /// <param name="vcpu">The vCPU.</param>
     /// <param name="address">The faulting address.</param>
-    /// <param name="entryAddress">Its machine address, in a frame with a page-table type.</param>
+    /// <param name="entryAddress">The same as a machine address (<see cref="FaultAnswer.StoreAddress"/>).</param>
     public bool TryTableWrite(Vcpu vcpu, ulong address, ulong entryAddress)
     {
         ref GuestCpuState state = ref vcpu.Cpu.State;
@@ -308,7 +308,7 @@ internal sealed class InstructionEmulator
         value = register switch
         {
             Register.CR0 => Cr0 | (vcpu.Cpu.State.TaskSwitched ? 8UL : 0),
-            Register.CR3 => vcpu.Domain.Mmu.Root(vcpu.Index, userMode: false).Address,
+            Register.CR3 => vcpu.Domain.Mmu.GuestRoot(vcpu.Index, userMode: false).Address,
             Register.CR4 => Cr4,
             _ => 0,
         };

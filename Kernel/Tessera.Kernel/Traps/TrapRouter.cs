@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Tessera.Kernel.Domains;
 using Tessera.Kernel.Hypercalls;
 using Tessera.Sdk;
@@ -24,17 +23,9 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     private const int DoubleFault = 8;
     private const int GeneralProtection = 13;
     private const int PageFault = 14;
-    private const uint FaultPresent = 1;
-    private const uint FaultWrite = 2;
-    private const uint FaultUser = 4;
-    private const uint FaultReserved = 8;
-    private const uint FaultFetch = 16;
     private const uint SoftwareInterrupt = 2; // error code bit: the vector is an IDT index
-    private const ulong EntryPresent = 1;
-    private const ulong EntryWritable = 2;
     private const ulong TrapFlag = 1UL << 8;
     private const ulong SingleStep = 1UL << 14;
-    private const int SpuriousLimit = 8;
     private const int SystemCallBytes = 2; // `syscall`, which the processor alone defines
     private const ushort NullUserSelector = 3;
     private static ReadOnlySpan<byte> SyscallInstruction => [0x0f, 0x05];
@@ -177,51 +168,30 @@ internal sealed class TrapRouter(HypercallTable hypercalls, CpuidPolicy cpuid, i
     private TrapOutcome OnPageFault(Vcpu vcpu, in Trap trap)
     {
         ulong address = trap.FaultAddress;
-        uint errorCode = trap.ErrorCode;
-        Domain domain = vcpu.Domain;
-        bool isWrite = (errorCode & FaultWrite) != 0;
-        VirtualAddress faulting = new(address);
-        if (!vcpu.Context.UserMode)
+        PageFaultError error = (PageFaultError)trap.ErrorCode;
+        bool userMode = vcpu.Context.UserMode;
+        if (!userMode)
         {
-            errorCode &= ~FaultUser;
-            if ((errorCode & (FaultPresent | FaultWrite)) == (FaultPresent | FaultWrite) && TryTableWrite(vcpu, faulting))
-                return Emulated(vcpu);
-            if (address is >= HypervisorRange.Start and < HypervisorRange.End && (errorCode & (FaultWrite | FaultFetch)) == 0
-                && domain.Memory.MachineToPhysicalSlot != HypervisorRange.FirstSlot
-                && domain.Memory.TryGetPfn(new Mfn((long)(address - HypervisorRange.Start) / sizeof(ulong)), out ulong entry)
-                && _emulator.TryTableRead(vcpu, address, entry))
+            error &= ~PageFaultError.User;
+            if (TryTableRead(vcpu, address, error))
                 return Emulated(vcpu);
         }
 
         // A slot that is the host's own shows by this bit, which no guest's table can cause.
-        errorCode &= ~FaultReserved;
-
-        // The tables allow the access: the engine showed an older state of them, once. Not again and again.
-        if (faulting.IsCanonical && (errorCode & FaultFetch) == 0
-            && domain.Mmu.Translate(vcpu.Index, vcpu.Context.UserMode, faulting, isWrite, out _)
-            && (vcpu.LastFaultAddress != address || ++vcpu.FaultRepeats < SpuriousLimit))
-        {
-            if (vcpu.LastFaultAddress != address)
-                (vcpu.LastFaultAddress, vcpu.FaultRepeats) = (address, 0);
+        error &= ~PageFaultError.Reserved;
+        FaultAnswer answer = vcpu.Domain.Mmu.OnFault(vcpu.Index, userMode, new VirtualAddress(address), error);
+        if (answer.Action == FaultAction.Retry)
             return TrapOutcome.Resume;
-        }
-
-        vcpu.LastFaultAddress = 0;
+        if (answer.Action == FaultAction.Emulate && _emulator.TryTableWrite(vcpu, address, answer.StoreAddress))
+            return Emulated(vcpu);
         vcpu.Context.Info.FaultAddress = address;
-        return Deliver(vcpu, PageFault, errorCode);
+        return Deliver(vcpu, PageFault, (uint)answer.Error);
     }
 
-    /// <summary>A write in kernel mode to a page that holds page-table entries: done as an update when it is one.</summary>
-    private bool TryTableWrite(Vcpu vcpu, VirtualAddress address)
-    {
-        Domain domain = vcpu.Domain;
-        if (!domain.Mmu.FindEntry(vcpu.Index, address, out ulong entryAddress) || !domain.Memory.Has(PageTableEntry.FrameOf(entryAddress)))
-            return false;
-        ulong entry = MemoryMarshal.Cast<byte, ulong>(domain.Memory.Frame(PageTableEntry.FrameOf(entryAddress)))[(int)(entryAddress & 4095) / 8];
-        if ((entry & EntryPresent) == 0 || (entry & EntryWritable) != 0 || !domain.Memory.Has(PageTableEntry.FrameOf(entry)))
-            return false;
-        Mfn table = PageTableEntry.FrameOf(entry);
-        return domain.Frames.TypeOf(table).Type is FrameType.L1 or FrameType.L2 or FrameType.L3 or FrameType.L4
-            && _emulator.TryTableWrite(vcpu, address.Value, table.Address | (address.Value & 4095));
-    }
+    /// <summary>A read in kernel mode of the machine-to-physical table where the ABI has it, on a host that shows it elsewhere.</summary>
+    private bool TryTableRead(Vcpu vcpu, ulong address, PageFaultError error) =>
+        address is >= HypervisorRange.Start and < HypervisorRange.End && (error & (PageFaultError.Write | PageFaultError.Fetch)) == 0
+        && vcpu.Domain.Memory.MachineToPhysicalSlot != HypervisorRange.FirstSlot
+        && vcpu.Domain.Memory.TryGetPfn(new Mfn((long)(address - HypervisorRange.Start) / sizeof(ulong)), out ulong entry)
+        && _emulator.TryTableRead(vcpu, address, entry);
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Tessera.Plugins.Cpu.Kvm.Native;
+using Tessera.Plugins.Cpu.Kvm.Paging;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
 using Tessera.Sdk.Cpu.X64;
@@ -55,6 +56,7 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
         _vcpu = vcpu;
         _area = machine.Area;
         _index = index;
+        Presence = machine.HasSeveralCpus ? new Presence(machine.Notifier) : null;
         _syscallOut = _area.SyscallEntry + EngineArea.OutBytes;
         _compatOut = _area.CompatSyscallEntry + EngineArea.OutBytes;
         _exceptionEntry = _area.ExceptionEntry;
@@ -106,6 +108,9 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     /// <inheritdoc/>
     public int CaptureBytes => _extended.Bytes;
 
+    /// <summary>Where it is, for other CPUs of its machine; null where there are none.</summary>
+    public Presence? Presence { get; }
+
     /// <summary>The vCPU itself, for probes.</summary>
     public VcpuHandle Vcpu => _vcpu;
 
@@ -136,6 +141,24 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
     public Trap Run(IEngineThread thread, Nanoseconds deadline)
     {
         KvmThread self = (KvmThread)thread;
+        if (Presence is null)
+            return Run(self, deadline);
+        Presence.Enter(self);
+        try
+        {
+            return Run(self, deadline);
+        }
+        finally
+        {
+            Presence.Leave();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _vcpu.Dispose();
+
+    private Trap Run(KvmThread self, Nanoseconds deadline)
+    {
         if (self.TakeKick())
             return new Trap { Kind = TrapKind.Preempted, IsInterruptible = !_delivering };
         if (!_delivering)
@@ -157,9 +180,6 @@ internal sealed unsafe class KvmCpu : IGuestCpu, ISyscallInterception, IShiftsCo
             _context.FlushTlb();
         return Enter(self, deadline.Value);
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => _vcpu.Dispose();
 
     private Trap Enter(KvmThread self, long deadline)
     {

@@ -1,3 +1,4 @@
+using Tessera.Plugins.Cpu.Kvm.Native;
 using Tessera.Plugins.Cpu.Kvm.Paging;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
@@ -6,12 +7,15 @@ using Tessera.Sdk.Cpu.X64;
 namespace Tessera.Plugins.Cpu.Kvm;
 
 /// <summary>One domain's KVM VM: its memory slots, the engine's own area, its CPUs, and how its page-table changes become effective.</summary>
-internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
+internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames, ILogsDirtyFrames
 {
     private readonly GuestMachineLayout _layout;
     private readonly VmHandle _vm;
     private readonly EntryRewriter? _rewriter;
     private readonly List<KvmCpu> _cpus = [];
+
+    /// <summary>The memory that guest code may write, and its slots.</summary>
+    private readonly List<(MemoryRegion Region, uint Slot)> _written = [];
     private bool _disposed;
 
     public KvmMachine(KvmHost host, int slot, PagingStrategy strategy, GuestMachineLayout layout)
@@ -24,7 +28,12 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
             Area = new EngineArea(host.AreaPages, slot, layout.MaxCpus, strategy == PagingStrategy.Flush ? [] : layout.Regions);
             AddArea(strategy);
             foreach (MemoryRegion region in layout.Regions)
-                _vm.AddMemory(region);
+            {
+                uint memory = _vm.AddMemory(region);
+                if (!region.IsReadOnly)
+                    _written.Add((region, memory));
+            }
+
             if (strategy != PagingStrategy.Flush)
             {
                 _rewriter = new EntryRewriter(_vm, layout.MaxCpus, Area, layout.Regions);
@@ -53,6 +62,9 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
     /// <summary>How page-table changes become effective.</summary>
     public IEntryNotifier Notifier { get; } = null!;
 
+    /// <summary>Whether another CPU may be in guest code while one is not.</summary>
+    public bool HasSeveralCpus => _layout.MaxCpus > 1;
+
     /// <inheritdoc/>
     public IGuestCpu CreateCpu(int index) => CreateCpu(index, null);
 
@@ -71,6 +83,17 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => Notifier.EntryChanged(entryAddress, oldEntry, newEntry);
 
     /// <inheritdoc/>
+    public void Synchronize()
+    {
+        if (!HasSeveralCpus)
+            return;
+        Interlocked.MemoryBarrier();
+        long changes = Notifier.Changes;
+        for (int index = 0; index < _cpus.Count; index++)
+            _cpus[index].Presence?.Await(changes);
+    }
+
+    /// <inheritdoc/>
     public bool TryShow(MemoryRegion region)
     {
         if (region.Frames != 1 || region.First.Value < EngineArea.ReservedFrames || HostAddress(region.First.Address) != 0)
@@ -80,6 +103,36 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
 
     /// <inheritdoc/>
     public void Hide(Mfn frame) => _vm.RemoveFrame(frame);
+
+    /// <inheritdoc/>
+    public void StartLog()
+    {
+        // A log that was not ended begins anew.
+        StopLog();
+        foreach ((MemoryRegion region, uint memory) in _written)
+            _vm.LogWrites(memory, region, on: true);
+    }
+
+    /// <inheritdoc/>
+    public void TakeLog(Mfn first, Span<ulong> bitmap)
+    {
+        (MemoryRegion region, uint memory) = _written.Find(each => each.Region.First == first);
+        if (region.Frames == 0 || bitmap.Length * 64L < region.Frames)
+            throw new ArgumentException($"{_layout.Name}: {first} does not begin a region of at most {bitmap.Length * 64L} frames that can be written.", nameof(first));
+        int result = _vm.TakeLog(memory, bitmap);
+        if (result == -KvmCalls.ErrnoNoEntry)
+            throw new InvalidOperationException($"{_layout.Name}: the log was not started.");
+        if (result < 0)
+            throw KvmHost.Failed("KVM_GET_DIRTY_LOG", -result, "Report this with the output of `tessera doctor --json`.");
+        bitmap[(int)((region.Frames + 63) / 64)..].Clear();
+    }
+
+    /// <inheritdoc/>
+    public void StopLog()
+    {
+        foreach ((MemoryRegion region, uint memory) in _written)
+            _vm.LogWrites(memory, region, on: false);
+    }
 
     /// <summary>Where a machine address lies in this process; 0 when the machine does not have it.</summary>
     public nint HostAddress(ulong machineAddress)
@@ -114,8 +167,8 @@ internal sealed class KvmMachine : IGuestMachine, IShowsForeignFrames
         // stay untouched, and the area can be out of the guest's reach even if it owned its page tables and ring 0.
         int constant = strategy != PagingStrategy.Flush ? Area.ConstantFrameCount : 0;
         if (constant > 0)
-            _vm.AddMemory(new MemoryRegion(new Mfn(0), constant, Area.HostAddress, IsReadOnly: true));
-        _vm.AddMemory(new MemoryRegion(new Mfn(constant), Area.FrameCount - constant, Area.HostAddress + (constant * 4096), IsReadOnly: false));
+            _ = _vm.AddMemory(new MemoryRegion(new Mfn(0), constant, Area.HostAddress, IsReadOnly: true));
+        _ = _vm.AddMemory(new MemoryRegion(new Mfn(constant), Area.FrameCount - constant, Area.HostAddress + (constant * 4096), IsReadOnly: false));
     }
 
     private static void Validate(GuestMachineLayout layout, int mostCpus)

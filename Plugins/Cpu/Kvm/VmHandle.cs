@@ -7,6 +7,7 @@ namespace Tessera.Plugins.Cpu.Kvm;
 /// <summary>A KVM VM and its memory slots.</summary>
 internal sealed class VmHandle : IDisposable
 {
+    private const uint LogDirtyPagesFlag = 1;
     private const uint ReadOnlyFlag = 2;
     private const uint ScratchSlot = 0;
     private const string MemoryCure = "Free memory on the host or run fewer domains.";
@@ -30,8 +31,27 @@ internal sealed class VmHandle : IDisposable
     }
 
     /// <summary>Gives the machine memory.</summary>
-    public void AddMemory(MemoryRegion region) =>
-        SetSlot(_slots++, region.First, region.Frames, region.HostAddress, region.IsReadOnly ? ReadOnlyFlag : 0);
+    /// <returns>Its slot.</returns>
+    public uint AddMemory(MemoryRegion region)
+    {
+        SetSlot(_slots, region.First, region.Frames, region.HostAddress, region.IsReadOnly ? ReadOnlyFlag : 0);
+        return _slots++;
+    }
+
+    /// <summary>Has KVM log the writes to memory that the machine has, or ends that.</summary>
+    public void LogWrites(uint slot, MemoryRegion region, bool on) =>
+        SetSlot(slot, region.First, region.Frames, region.HostAddress, on ? LogDirtyPagesFlag : 0);
+
+    /// <summary>Takes that log: a bit a frame. Negative is minus errno: -ENOENT without a log.</summary>
+    public unsafe int TakeLog(uint slot, Span<ulong> bitmap)
+    {
+        // SAFETY: KVM writes a bit for each frame of the slot, rounded up to whole elements; the caller has made sure that so many are there.
+        fixed (ulong* bits = bitmap)
+        {
+            KvmDirtyLog log = new() { Slot = slot, Bitmap = (nint)bits };
+            return KvmCalls.Call(_vm.Fd, KvmCalls.GetDirtyLog, ref log);
+        }
+    }
 
     /// <summary>Gives the machine one more frame, which may be taken away again; false when KVM has no slot left.</summary>
     public bool TryAddFrame(MemoryRegion region)

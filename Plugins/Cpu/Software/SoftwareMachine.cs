@@ -123,6 +123,29 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
     }
 
     /// <inheritdoc/>
+    public void Synchronize()
+    {
+        // Nothing is pending once whoever has the turn has begun it anew: then it has followed, for all CPUs.
+        if (_mostCpus == 1 || !Volatile.Read(ref _pending))
+            return;
+        Interlocked.Increment(ref _waiting);
+        SpinWait wait = default;
+        while (Volatile.Read(ref _pending))
+        {
+            if (_turn.TryEnter())
+            {
+                Apply();
+                _turn.Exit();
+                break;
+            }
+
+            wait.SpinOnce();
+        }
+
+        Interlocked.Decrement(ref _waiting);
+    }
+
+    /// <inheritdoc/>
     public bool TryShow(MemoryRegion region) => Frames.TryShow(region);
 
     /// <inheritdoc/>
@@ -248,8 +271,7 @@ internal sealed partial class SoftwareMachine : IGuestMachine, IShowsForeignFram
         Interlocked.MemoryBarrier();
         if (Frames.TakeWritten(address))
         {
-            foreach (SoftwareCpu cpu in _cpus)
-                cpu.FlushWrites();
+            ForgetWrites();
         }
 
         page = Translator.PageWith((byte*)((nint)host & ~(nint)(PageCode.Bytes - 1)), out bool isNew);

@@ -13,6 +13,9 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 /// </remarks>
 internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
 {
+    /// <summary>Faults in a row at one address that the tables do not explain, the last of which is the guest's.</summary>
+    private const int UnexplainedLimit = 9;
+
     private readonly IMmuHost _host;
     private readonly IFrameTable _frames;
     private readonly TypedFrames _typed;
@@ -21,6 +24,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     private readonly HashSet<Mfn> _pinned = [];
     private readonly Dictionary<Mfn, int> _descriptorFrames = [];
     private readonly Stack<Mfn> _toLetGo = new();
+    private readonly (ulong Address, int Times)[] _unexplained;
 
     public DomainMmu(IMmuHost host)
     {
@@ -29,6 +33,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         _typed = new TypedFrames(host);
         _kernelRoots = new Mfn[host.MaxVcpus];
         _userRoots = new Mfn[host.MaxVcpus];
+        _unexplained = new (ulong, int)[host.MaxVcpus];
         Array.Fill(_kernelRoots, Mfn.None);
         Array.Fill(_userRoots, Mfn.None);
     }
@@ -165,6 +170,24 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         return true;
     }
 
+    public FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error)
+    {
+        const PageFaultError forbiddenWrite = PageFaultError.Present | PageFaultError.Write;
+        if (!userMode && (error & forbiddenWrite) == forbiddenWrite && IsInTable(vcpu, address, out ulong storeAddress))
+            return FaultAnswer.Emulate(storeAddress);
+        // The tables allow the access: the engine showed an older state of them, once. Not again and again.
+        ref (ulong Address, int Times) unexplained = ref _unexplained[vcpu];
+        if ((error & PageFaultError.Fetch) == 0 && Translate(vcpu, userMode, address, (error & PageFaultError.Write) != 0, out _))
+        {
+            unexplained = (address.Value, unexplained.Address == address.Value ? unexplained.Times + 1 : 1);
+            if (unexplained.Times < UnexplainedLimit)
+                return FaultAnswer.Resolved;
+        }
+
+        unexplained = default;
+        return FaultAnswer.Guests(error);
+    }
+
     public XenErrno AcquireDescriptorFrame(Mfn frame)
     {
         XenErrno error = Begin() ? _typed.HoldDescriptors(frame) : XenErrno.ERESTART;
@@ -294,6 +317,19 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         if (root != Mfn.None)
             _typed.LetGo(root, level: 4);
         root = Mfn.None;
+    }
+
+    /// <summary>Whether the kernel's address lies in a page table that is mapped there read-only, and where.</summary>
+    private bool IsInTable(int vcpu, VirtualAddress address, out ulong machineAddress)
+    {
+        machineAddress = 0;
+        if (!FindEntry(vcpu, address, out ulong entryAddress))
+            return false;
+        ulong entry = Volatile.Read(ref _host.Table(PageTableEntry.FrameOf(entryAddress))[(int)(entryAddress & 0xFFF) / sizeof(ulong)]);
+        Mfn table = PageTableEntry.FrameOf(entry);
+        machineAddress = table.Address | (address.Value & 0xFFF);
+        return (entry & (PageTableEntry.Present | PageTableEntry.Writable)) == PageTableEntry.Present
+            && _frames.TypeOf(table).Type is >= FrameType.L1 and <= FrameType.L4;
     }
 
     // Every step must be one of the domain's frames, so that even a wrong entry leads nowhere else.

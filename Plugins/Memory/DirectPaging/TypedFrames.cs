@@ -11,8 +11,7 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 /// </summary>
 /// <remarks>
 /// A validation that is longer than one operation may take (<see cref="MmuLimits"/>) goes on by <see cref="Work"/>. What came of it then waits, its type reference included, for the same
-/// operation to be asked for again; the next validation that takes so long makes it be forgotten. A vCPU that runs on another CPU meanwhile must not keep a writable
-/// translation that was dropped: the engine has to make <see cref="IMmuHost.EntryChanged"/> effective there before the call that promotes the frame.
+/// operation to be asked for again; the next validation that takes so long makes it be forgotten.
 /// </remarks>
 internal sealed class TypedFrames
 {

@@ -199,11 +199,12 @@ public sealed partial class CpuEngineSuite
         return trap.Kind == TrapKind.Hypercall ? state.Rax : null;
     }
 
-    private static uint Write(EngineGuest guest, IEngineThread thread)
+    private static uint Write(EngineGuest guest, IEngineThread thread, int cpu = 0)
     {
-        guest.State.Rip = EngineGuest.Code + 0x100;
-        guest.State.Rbx = EngineGuest.Data;
-        Trap trap = guest.Run(thread);
+        ref GuestCpuState state = ref guest.Cpus[cpu].State;
+        state.Rip = EngineGuest.Code + 0x100;
+        state.Rbx = EngineGuest.Data;
+        Trap trap = guest.Run(thread, cpu);
         Expect.True(trap.Kind is TrapKind.Hypercall or TrapKind.Exception, trap.Diagnosis);
         return trap.ErrorCode;
     }

@@ -1,3 +1,4 @@
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 using Tessera.Sdk.Xen;
 
@@ -66,13 +67,19 @@ internal sealed class HostileGuest(MmuMachine machine)
         }
     }
 
-    /// <summary>An address that it could reach must be its own memory.</summary>
+    /// <summary>An address that it could reach must be its own memory, a store that is emulated one to its own table.</summary>
     public void Look()
     {
+        const PageFaultError store = PageFaultError.Present | PageFaultError.Write;
         foreach (int vcpu in (ReadOnlySpan<int>)[0, 1])
         {
             if (machine.Mmu.Translate(vcpu, Choose(2) == 0, Address(), Choose(2) == 0, out ulong at) && MmuMachine.IndexOf(new Mfn((long)(at >> 12))) < 0)
                 throw new InvalidOperationException($"Translated to foreign memory {at:x}.");
+            if (Address() is { IsCanonical: true } used)
+                _ = machine.Walk(used.Value, vcpu, Choose(2) == 0);
+            FaultAnswer answer = machine.Mmu.OnFault(vcpu, userMode: false, Address(), store);
+            if (answer.Action == FaultAction.Emulate && machine.TypeOf(new Mfn((long)(answer.StoreAddress >> 12))).Type is not (>= FrameType.L1 and <= FrameType.L4))
+                throw new InvalidOperationException($"A store is to be emulated at {answer.StoreAddress:x}, which is no table.");
         }
     }
 

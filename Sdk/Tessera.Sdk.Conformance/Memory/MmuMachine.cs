@@ -13,19 +13,28 @@ internal class MmuMachine : IMmuHost
     /// <summary>The number of the first.</summary>
     public const long FirstFrame = 512;
 
+    private const long FirstTable = FirstFrame + (2 * Own);
     private const int FirstSlot = 256;
     private const int LastSlot = 271;
 
-    private readonly ulong[] _memory = new ulong[Own * 512];
-    private readonly ulong[] _reported = new ulong[Own * 512];
+    // The domain's frames, then those for tables of the MMU's own.
+    private readonly ulong[] _memory;
+    private readonly ulong[] _reported;
+    private readonly Stack<Mfn> _freeTables = new();
+    private readonly HashSet<Mfn> _tables = [];
 
     /// <summary>A domain whose frames nothing is held on.</summary>
-    /// <param name="attach">Begins the domain's MMU.</param>
+    /// <param name="mmu">Its MMU.</param>
     /// <param name="frames">Accounts of <see cref="Own"/> frames from <see cref="FirstFrame"/> on.</param>
-    public MmuMachine(Func<IMmuHost, IDomainMmu> attach, IFrameTable frames)
+    public MmuMachine(IMmuVirtualization mmu, IFrameTable frames)
     {
         Frames = frames;
-        Mmu = new SettledMmu(attach(this));
+        int tables = (int)mmu.TableFrames(Own);
+        _memory = new ulong[(Own + tables) * 512];
+        _reported = new ulong[_memory.Length];
+        for (int table = tables - 1; table >= 0; table--)
+            _freeTables.Push(new Mfn(FirstTable + table));
+        Mmu = new SettledMmu(mmu.Attach(this));
     }
 
     /// <summary>A number above the domain's own, as a granted frame has one.</summary>
@@ -61,11 +70,35 @@ internal class MmuMachine : IMmuHost
     /// <summary>Which of the domain's frames it is; -1 for none.</summary>
     public static int IndexOf(Mfn frame) => frame.Value is >= FirstFrame and < FirstFrame + Own ? (int)(frame.Value - FirstFrame) : -1;
 
-    Span<ulong> IMmuHost.Table(Mfn frame)
+    Span<ulong> IMmuHost.Table(Mfn frame) => _memory.AsSpan(PlaceOf(frame), 512);
+
+    /// <summary>How many tables of its own the MMU has.</summary>
+    public int OwnTables => _tables.Count;
+
+    public bool TryAllocateTables(Span<Mfn> tables)
     {
-        int index = IndexOf(frame);
-        ArgumentOutOfRangeException.ThrowIfNegative(index, nameof(frame));
-        return _memory.AsSpan(index * 512, 512);
+        if (tables.Length > _freeTables.Count)
+            return false;
+        foreach (ref Mfn table in tables)
+        {
+            table = _freeTables.Pop();
+            _tables.Add(table);
+        }
+
+        return true;
+    }
+
+    public void FreeTables(ReadOnlySpan<Mfn> tables)
+    {
+        foreach (Mfn table in tables)
+        {
+            int place = PlaceOf(table);
+            if (!_tables.Remove(table))
+                throw new ArgumentOutOfRangeException(nameof(tables), $"{table} is none of the MMU's tables.");
+            _memory.AsSpan(place, 512).Clear();
+            _reported.AsSpan(place, 512).Clear();
+            _freeTables.Push(table);
+        }
     }
 
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
@@ -115,6 +148,12 @@ internal class MmuMachine : IMmuHost
     /// <summary>Writes that were not reported are only allowed where no present entry was overwritten in plain memory.</summary>
     public void RequireTablesReported()
     {
+        foreach (Mfn table in _tables)
+        {
+            if (!_memory.AsSpan(PlaceOf(table), 512).SequenceEqual(_reported.AsSpan(PlaceOf(table), 512)))
+                throw new InvalidOperationException($"A change of {table}, a table of the MMU's own, was not reported.");
+        }
+
         for (int frame = 0; frame < Own; frame++)
         {
             bool table = TypeOf(this[frame]).Type is >= FrameType.L1 and <= FrameType.L4;
@@ -139,20 +178,17 @@ internal class MmuMachine : IMmuHost
     /// <summary>What a CPU in ring 3 finds at an address, from the root that the MMU names; null where it faults.</summary>
     public (Mfn Frame, bool IsWritable)? Walk(ulong address, int vcpu = 0, bool userMode = false)
     {
-        Mfn frame = Mmu.Root(vcpu, userMode);
-        if (frame == Mfn.None)
-            return null;
-        bool writable = true;
-        for (int level = 4; level >= 1; level--)
-        {
-            ulong entry = Read(Existing(frame), (int)(address >> (3 + (9 * level))) & 511);
-            if ((entry & (Entry.P | Entry.U)) != (Entry.P | Entry.U))
-                return null;
-            writable &= (entry & Entry.RW) != 0;
-            frame = PageTableEntry.FrameOf(entry);
-        }
+        // A fault may be resolved, and is then tried again.
+        const PageFaultError store = PageFaultError.Present | PageFaultError.Write;
+        (Mfn Frame, bool IsWritable)? found = Find(address, vcpu, userMode);
+        if (found is null && IsResolved(PageFaultError.None))
+            found = Find(address, vcpu, userMode);
+        if (found is { IsWritable: false } && IsResolved(store))
+            found = Find(address, vcpu, userMode);
+        return found;
 
-        return (Existing(frame), writable);
+        bool IsResolved(PageFaultError error) =>
+            Mmu.OnFault(vcpu, userMode, new VirtualAddress(address), error | (userMode ? PageFaultError.User : 0)).Action == FaultAction.Retry;
     }
 
     /// <summary>
@@ -187,13 +223,32 @@ internal class MmuMachine : IMmuHost
         RequireTablesReported();
     }
 
+    private (Mfn Frame, bool IsWritable)? Find(ulong address, int vcpu, bool userMode)
+    {
+        Mfn frame = Mmu.Root(vcpu, userMode);
+        if (frame == Mfn.None)
+            return null;
+        bool writable = true;
+        for (int level = 4; level >= 1; level--)
+        {
+            ulong entry = _memory[PlaceOf(ExistingTable(frame)) + ((int)(address >> (3 + (9 * level))) & 511)];
+            if ((entry & (Entry.P | Entry.U)) != (Entry.P | Entry.U))
+                return null;
+            writable &= (entry & Entry.RW) != 0;
+            frame = PageTableEntry.FrameOf(entry);
+        }
+
+        return (Existing(frame), writable);
+    }
+
     private void Reach(Mfn frame, int level, HashSet<(Mfn Frame, int Level)> tables, HashSet<Mfn> writable)
     {
-        if (!tables.Add((Existing(frame), level)))
+        if (!tables.Add((ExistingTable(frame), level)))
             return;
+        int place = PlaceOf(frame);
         for (int index = 0; index < 512; index++)
         {
-            ulong entry = Read(frame, index);
+            ulong entry = _memory[place + index];
             if (level == 4 && index is >= FirstSlot and <= LastSlot)
                 RequireOwn(index, entry);
             else if ((entry & Entry.P) == 0)
@@ -219,10 +274,15 @@ internal class MmuMachine : IMmuHost
         return frame;
     }
 
-    private static int At(ulong address)
+    private Mfn ExistingTable(Mfn frame) => _tables.Contains(frame) ? frame : Existing(frame);
+
+    /// <summary>Where the words of a frame are, of the domain's or of one that the MMU took for tables.</summary>
+    private int PlaceOf(Mfn frame)
     {
-        int frame = IndexOf(new Mfn((long)(address >> 12)));
-        ArgumentOutOfRangeException.ThrowIfNegative(frame, nameof(address));
-        return (frame * 512) + (int)((address & 0xFFF) / 8);
+        int index = _tables.Contains(frame) ? Own + (int)(frame.Value - FirstTable) : IndexOf(frame);
+        ArgumentOutOfRangeException.ThrowIfNegative(index, nameof(frame));
+        return index * 512;
     }
+
+    private int At(ulong address) => PlaceOf(new Mfn((long)(address >> 12))) + (int)((address & 0xFFF) / 8);
 }

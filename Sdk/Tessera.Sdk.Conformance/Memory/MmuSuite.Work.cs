@@ -77,6 +77,7 @@ public sealed partial class MmuSuite
             {
                 PowerOn();
                 Boot();
+                _ = _machine.Walk(Page(0));
                 _machine.Do(MmuExtOp.PinL1Table, _tables.L1);
                 _machine.Do(MmuExtOp.NewUserBaseptr, _tables.L4, vcpu: 1);
                 _machine.Mmu.AcquireDescriptorFrame(_machine[13]);
@@ -91,6 +92,7 @@ public sealed partial class MmuSuite
 
                 _machine.Mmu.Release();
                 _frames.RequireIdle();
+                Expect.Equal(_machine.OwnTables, 0, "tables that the MMU did not give back");
             }
         }
     }
@@ -130,6 +132,7 @@ public sealed partial class MmuSuite
 
             _machine.Mmu.Release();
             _frames.RequireIdle();
+            Expect.Equal(_machine.OwnTables, 0, "tables that the MMU did not give back");
             return null;
         }
         catch (Exception exception) when (exception is CheckFailedException or InvalidOperationException or TamperedTablesException)

@@ -31,7 +31,7 @@ public sealed partial class MmuSuite(string mmu, Func<IMmuVirtualization> create
     private void PowerOn()
     {
         _frames = new ModelFrames();
-        _machine = new MmuMachine(create().Attach, _frames);
+        _machine = new MmuMachine(create(), _frames);
         _tables = new BootTables(_machine);
     }
 

@@ -1,3 +1,4 @@
+using Tessera.Sdk.Cpu.X64;
 using Tessera.Sdk.Memory;
 
 namespace Tessera.Sdk.Conformance.Memory;
@@ -39,9 +40,13 @@ internal sealed class SettledMmu(IDomainMmu mmu) : IDomainMmu
 
     public Mfn Root(int vcpu, bool userMode) => mmu.Root(vcpu, userMode);
 
+    public Mfn GuestRoot(int vcpu, bool userMode) => mmu.GuestRoot(vcpu, userMode);
+
     public bool Translate(int vcpu, bool userMode, VirtualAddress address, bool forWriting, out ulong machineAddress) => mmu.Translate(vcpu, userMode, address, forWriting, out machineAddress);
 
     public bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress) => mmu.FindEntry(vcpu, address, out entryAddress);
+
+    public FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error) => mmu.OnFault(vcpu, userMode, address, error);
 
     public XenErrno AcquireDescriptorFrame(Mfn frame) => mmu.AcquireDescriptorFrame(frame);
 

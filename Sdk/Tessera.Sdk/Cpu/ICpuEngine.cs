@@ -7,7 +7,7 @@ namespace Tessera.Sdk.Cpu;
 /// A CPU engine runs ring-3 guest code until it traps or a deadline passes, and knows nothing of Xen: no hypercalls, no two
 /// page-table roots, no bouncing. Three small parts: the engine, one machine a domain, one CPU a vCPU.
 /// </summary>
-/// <remarks>The contract is ten members over four interfaces. Failures of the host throw <see cref="EngineException"/>; whatever a guest does is a <see cref="Trap"/>.</remarks>
+/// <remarks>The contract is eleven members over four interfaces. Failures of the host throw <see cref="EngineException"/>; whatever a guest does is a <see cref="Trap"/>.</remarks>
 public interface ICpuEngine : IDisposable
 {
     /// <summary>What was probed on this host, the strategy chosen, and what the kernel above needs to know.</summary>
@@ -48,6 +48,18 @@ public interface IGuestMachine : IDisposable
     /// <param name="oldEntry">The value before.</param>
     /// <param name="newEntry">The value now.</param>
     void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry);
+
+    /// <summary>
+    /// When it returns, no CPU of the machine uses any more what a page-table entry gave that was changed before the call. A CPU in guest
+    /// code is made to leave it and waited for; it makes the changes effective before it goes on. Called before a frame becomes a page
+    /// or descriptor table, before it is one no longer, and before it leaves the domain: until then a CPU could still write it, or walk it.
+    /// </summary>
+    /// <remarks>
+    /// Any thread that is not in <see cref="IGuestCpu.Run"/>; it may hold locks of the kernel, so wait for guest code alone. In a machine of
+    /// one CPU (<see cref="GuestMachineLayout.MaxCpus"/>) it returns at once: that CPU is the one whose trap causes the call, or the domain is
+    /// at rest. Allocates nothing.
+    /// </remarks>
+    void Synchronize();
 }
 
 /// <summary>One vCPU's hardware context. Run by one thread at a time, any engine thread.</summary>

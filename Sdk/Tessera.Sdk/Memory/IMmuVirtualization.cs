@@ -6,6 +6,13 @@ namespace Tessera.Sdk.Memory;
 /// <summary>How guest page tables become real ones (direct paging, shadow paging…): one instance a machine, one <see cref="IDomainMmu"/> a domain.</summary>
 public interface IMmuVirtualization
 {
+    /// <summary>
+    /// How many frames a domain has, beside its memory, for tables of the MMU's own (<see cref="IMmuHost.TryAllocateTables"/>). They count
+    /// against the machine's memory for as long as the domain lives. None, unless the MMU says otherwise.
+    /// </summary>
+    /// <param name="frames">How many frames of memory the domain has.</param>
+    long TableFrames(long frames) => 0;
+
     /// <summary>Begins a domain; the instance serves it until <see cref="IDomainMmu.Release"/>.</summary>
     IDomainMmu Attach(IMmuHost host);
 }
@@ -15,7 +22,7 @@ public interface IMmuVirtualization
 /// page or descriptor table, or reach the VMM's slots.
 /// </summary>
 /// <remarks>
-/// Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping and Translate. The guest chooses how much hangs below a table, so
+/// Called under the domain's lock by the kernel's hypercalls; allocates nothing on Update, UpdateVaMapping, Translate and OnFault. The guest chooses how much hangs below a table, so
 /// an operation looks at no more than <see cref="MmuLimits.EntriesAtOnce"/> page-table entries. What is left then is done by <see cref="Work"/>, in as many calls as the
 /// kernel likes; until it has answered true, no guest code of the domain runs and every operation that changes something answers ERESTART.
 /// </remarks>
@@ -51,8 +58,11 @@ public interface IDomainMmu
     /// <param name="source">arg2.src_mfn for COPY_PAGE.</param>
     XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source);
 
-    /// <summary>The L4 tables of a vCPU: for kernel mode, or for user mode (<see cref="Mfn.None"/> before the guest sets one).</summary>
+    /// <summary>The L4 tables that a vCPU runs on: in kernel mode, or in user mode (<see cref="Mfn.None"/> before the guest sets one).</summary>
     Mfn Root(int vcpu, bool userMode);
+
+    /// <summary>The same as the guest knows them: the frame that it named. Another one only where vCPUs run on tables of the MMU's own.</summary>
+    Mfn GuestRoot(int vcpu, bool userMode) => Root(vcpu, userMode);
 
     /// <summary>Walks the vCPU's tables as the CPU would in ring 3 and gives the machine address, for reading or writing guest memory. Frames are the domain's own.</summary>
     /// <param name="vcpu">Whose tables.</param>
@@ -64,6 +74,21 @@ public interface IDomainMmu
 
     /// <summary>The machine address of the L1 entry that maps an address in kernel mode, whether or not the entry is present; false when a level above is missing or large.</summary>
     bool FindEntry(int vcpu, VirtualAddress address, out ulong entryAddress);
+
+    /// <summary>
+    /// A page fault of guest code. The MMU knows the tables, so it says whose fault it is: it makes the access possible (fills a shadow
+    /// table from the guest's, or finds that the engine still showed what has changed since), names the entry that a store of the guest's
+    /// kernel to its own page table aims at, or leaves the fault to the guest. Allocates nothing.
+    /// </summary>
+    /// <remarks>
+    /// An access that was said to be possible and faults again is asked about again. To answer so for ever without having changed anything
+    /// would hang the guest, and nobody else.
+    /// </remarks>
+    /// <param name="vcpu">The faulting vCPU.</param>
+    /// <param name="userMode">Whether it was in the guest's user mode, or in kernel mode.</param>
+    /// <param name="address">Where; any number.</param>
+    /// <param name="error">As the CPU gave it, but for <see cref="PageFaultError.User"/>, which follows the guest's mode, not the ring.</param>
+    FaultAnswer OnFault(int vcpu, bool userMode, VirtualAddress address, PageFaultError error);
 
     /// <summary>Takes a frame as descriptor table (type and count; every descriptor is checked and forced to DPL 3 where Xen does), for set_gdt and set_ldt.</summary>
     XenErrno AcquireDescriptorFrame(Mfn frame);
@@ -93,11 +118,27 @@ public interface IMmuHost
     /// <summary>The VMM's own L4 entries: they must be in every L4 a CPU runs on, and a guest's update of any slot 256 to 271 is refused.</summary>
     IReadOnlyList<RootEntry> HypervisorEntries { get; }
 
-    /// <summary>The 512 entries of a frame that the domain owns, in the VMM's own writable mapping.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The frame is not the domain's: check the owner first.</exception>
+    /// <summary>The 512 entries of a frame that the domain owns, or of one of the MMU's own tables, in the VMM's own writable mapping.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The frame is neither: check the owner first.</exception>
     Span<ulong> Table(Mfn frame);
 
-    /// <summary>To be called after each write of an entry in a frame that has a page-table type; the CPU engine makes it effective.</summary>
+    /// <summary>
+    /// Takes frames for tables of the MMU's own (shadow tables), all or none, each empty. To the engine they are tables and roots as any
+    /// others. They have numbers above the domain's own: <see cref="IFrameTable"/> does not know them, and no grant, no hypercall and no
+    /// entry that the MMU accepts from the guest names one. Nor must one ever be mapped for the guest.
+    /// </summary>
+    /// <param name="tables">Filled with what was taken.</param>
+    /// <returns>False when fewer are left of <see cref="IMmuVirtualization.TableFrames"/>.</returns>
+    bool TryAllocateTables(Span<Mfn> tables);
+
+    /// <summary>
+    /// Gives such frames back; whoever takes them next finds them empty. No entry leads to one any more, as <see cref="EntryChanged"/> was told,
+    /// and a root among them was retired (<see cref="RootRetired"/>). All are back when the MMU's work after <see cref="IDomainMmu.Release"/> is done.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is none of the MMU's tables.</exception>
+    void FreeTables(ReadOnlySpan<Mfn> tables);
+
+    /// <summary>To be called after each write of an entry in a frame that has a page-table type, or in one of the MMU's own tables; the CPU engine makes it effective.</summary>
     void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry);
 
     /// <summary>To be called after each other write through <see cref="Table"/>, to a frame that holds another type meanwhile.</summary>
@@ -152,7 +193,10 @@ public interface IFrameTable
     /// <returns>Success and whether this reference is the first, so that the caller must validate the frame as this type (and give it back if that fails).</returns>
     TypeReference TakeType(Mfn frame, FrameType type);
 
-    /// <summary>Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to.</summary>
+    /// <summary>
+    /// Gives one type reference back; true when it was the last, so that the caller must drop what the frame refers to. A table's last is
+    /// given back when no entry that was told of leads to it any more.
+    /// </summary>
     bool DropType(Mfn frame);
 
     /// <summary>
@@ -183,6 +227,9 @@ public enum TypeReference
     /// <summary>Taken, and the frame holds the type already.</summary>
     Taken,
 
-    /// <summary>Taken as the first of its type: validate it.</summary>
+    /// <summary>
+    /// Taken as the first of its type: validate it. For a table, what <see cref="IMmuHost.EntryChanged"/> was told before is effective on
+    /// every CPU: none can write the frame any more.
+    /// </summary>
     TakenFirst,
 }

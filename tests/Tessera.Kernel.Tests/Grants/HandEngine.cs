@@ -46,7 +46,8 @@ internal sealed class HandEngine(long counterShift = 0, byte[]? hypercallInstruc
 }
 
 /// <summary>A machine that only keeps account.</summary>
-internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterShift) : IGuestMachine, IShowsForeignFrames, ITracksWrites
+internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterShift)
+    : IGuestMachine, IShowsForeignFrames, ITracksWrites, ILogsDirtyFrames
 {
     /// <summary>How often each frame was written, as it was told.</summary>
     public Dictionary<Mfn, int> Written { get; } = [];
@@ -63,8 +64,33 @@ internal sealed class HandGuestMachine(GuestMachineLayout layout, long counterSh
 
     public IGuestCpu CreateCpu(int index) => new Cpu(counterShift);
 
-    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
+    /// <summary>Entries that were changed since its CPUs were last made to follow.</summary>
+    public HashSet<ulong> Unfollowed { get; } = [];
+
+    public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) => _ = Unfollowed.Add(entryAddress);
+
+    /// <summary>Is told what they are about to follow.</summary>
+    public Action<IEnumerable<ulong>>? Synchronizing { get; set; }
+
+    public void Synchronize()
     {
+        Synchronizing?.Invoke(Unfollowed);
+        Unfollowed.Clear();
+    }
+
+    /// <summary>What its guest code has written, while there is a log.</summary>
+    public HashSet<Mfn>? Dirty { get; private set; }
+
+    public void StartLog() => Dirty = [];
+
+    public void StopLog() => Dirty = null;
+
+    public void TakeLog(Mfn first, Span<ulong> bitmap)
+    {
+        bitmap.Clear();
+        foreach (Mfn frame in Dirty!)
+            bitmap[(int)(frame.Value - first.Value) / 64] |= 1UL << (int)((frame.Value - first.Value) % 64);
+        Dirty.Clear();
     }
 
     public void MemoryWritten(Mfn frame) => Written[frame] = Written.GetValueOrDefault(frame) + 1;

@@ -22,7 +22,7 @@ internal sealed class HandMachine : IDisposable
 
     public HandMachine(
         long counterShift = 0, byte[]? hypercallInstruction = null, IMemoryPolicy? memoryPolicy = null, long memoryLimit = 64L << 20,
-        Func<MachineConfiguration, MachineConfiguration>? configure = null)
+        Func<MachineConfiguration, MachineConfiguration>? configure = null, IMmuVirtualization? mmu = null)
     {
         _engine = new HandEngine(counterShift, hypercallInstruction);
         MachineConfiguration configuration = new()
@@ -30,7 +30,7 @@ internal sealed class HandMachine : IDisposable
             HostCpus = [0],
             MemoryLimitBytes = memoryLimit,
             Engine = _engine,
-            Mmu = new DirectPaging(),
+            Mmu = mmu ?? new DirectPaging(),
             MemoryPolicy = memoryPolicy ?? new StaticPartition(),
             Scheduler = new RoundRobinScheduler(new RoundRobinOptions()),
             SchedulerName = "round-robin",

@@ -252,7 +252,7 @@ internal sealed class HostileGuests(string engine)
     private static bool AreEqual(double first, double second) => Math.Abs(first - second) < 0.05 + (0.02 * (first + second));
 
     /// <summary>False when the domain stopped itself (blocked for ever, or in a loop): by right, but then it is over.</summary>
-    private static bool WaitForEndOrStop(TestMachine machine, Domain fuzz)
+    internal static bool WaitForEndOrStop(TestMachine machine, Domain fuzz)
     {
         (ulong units, Nanoseconds spent) = (0, Nanoseconds.Zero);
         while (!machine.WaitFor(() => TestMachine.HasEnded(fuzz), StuckLimit))

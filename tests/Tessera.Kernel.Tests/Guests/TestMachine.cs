@@ -58,6 +58,10 @@ internal sealed class TestMachine : IDisposable
     public static TestMachine Start(string engine, IScheduler scheduler, Nanoseconds? starvationLimit = null, FastPathMode fastPaths = FastPathMode.Auto) =>
         Start(engine, scheduler, configuration => configuration with { FastPaths = fastPaths, StarvationLimit = starvationLimit ?? configuration.StarvationLimit });
 
+    /// <summary>Starts one with another MMU.</summary>
+    public static TestMachine Start(string engine, IMmuVirtualization mmu) =>
+        Start(engine, new BvtScheduler(new BvtOptions()), configuration => configuration with { Mmu = mmu });
+
     /// <summary>Starts one in virtual time, which goes on when it is told to.</summary>
     public static TestMachine StartInVirtualTime(IScheduler scheduler, Nanoseconds? hangLimit = null, IMemoryPolicy? memoryPolicy = null) =>
         Start(Engines.Software, scheduler, configuration => configuration with

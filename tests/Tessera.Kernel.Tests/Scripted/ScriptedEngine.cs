@@ -92,6 +92,10 @@ internal sealed class ScriptedMachine(GuestMachineLayout layout) : IGuestMachine
     {
     }
 
+    public void Synchronize()
+    {
+    }
+
     public bool TryShow(MemoryRegion region) => Shown.TryAdd(region.First, region.IsReadOnly);
 
     public void Hide(Mfn frame) => Assert.That(Shown.Remove(frame), Is.True, "a frame that is not shown was hidden");

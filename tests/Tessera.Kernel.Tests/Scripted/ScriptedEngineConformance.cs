@@ -15,6 +15,8 @@ internal sealed class ScriptedEngineConformance
         "a-thread-gets-its-affinity-and-signals-back",
         "a-host-cpu-that-does-not-exist-is-refused-with-a-cure",
         "wrong-layouts-are-refused",
+        "nobody-is-waited-for-when-no-cpu-runs(1)",
+        "nobody-is-waited-for-when-no-cpu-runs(2)",
         "more-descriptors-than-frames-hold-are-refused",
         "cpus-are-clocks-where-the-facts-say-so",
         "a-time-that-has-come-already-lets-nothing-happen(5000)",

@@ -18,7 +18,7 @@ internal sealed class Machine : MmuMachine
     }
 
     private Machine(FrameTable table, CountingFrames counting)
-        : base(new DirectPaging().Attach, counting) => (Table, Counting) = (table, counting);
+        : base(new DirectPaging(), counting) => (Table, Counting) = (table, counting);
 
     public FrameTable Table { get; }
 

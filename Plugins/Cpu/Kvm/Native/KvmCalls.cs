@@ -17,6 +17,7 @@ internal static unsafe class KvmCalls
     public const uint GetSupportedCpuid = 0xC008AE05;
     public const uint CreateVcpu = 0xAE41;
     public const uint SetUserMemoryRegion = 0x4020AE46;
+    public const uint GetDirtyLog = 0x4010AE42;
     public const uint SetTssAddress = 0xAE47;
     public const uint SetIdentityMapAddress = 0x4008AE48;
     public const uint RunVcpu = 0xAE80;

@@ -104,6 +104,14 @@ internal struct KvmMemoryRegion
     public ulong GuestAddress, Size, HostAddress;
 }
 
+/// <summary>struct kvm_dirty_log.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmDirtyLog
+{
+    public uint Slot, Padding;
+    public nint Bitmap;
+}
+
 /// <summary>struct kvm_debugregs.</summary>
 [StructLayout(LayoutKind.Sequential, Size = 128)]
 internal struct KvmDebugRegs

@@ -6,19 +6,22 @@ namespace Tessera.Plugins.Cpu.Kvm.Paging;
 /// </summary>
 internal sealed class FlushNotifier : IEntryNotifier
 {
-    private long _generation;
+    private long _changes;
+
+    /// <inheritdoc/>
+    public long Changes => Volatile.Read(ref _changes);
 
     /// <inheritdoc/>
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
     {
         if (EntryChange.NeedsFlush(oldEntry, newEntry))
-            Interlocked.Increment(ref _generation);
+            Interlocked.Increment(ref _changes);
     }
 
     /// <inheritdoc/>
     public bool BeforeEntry(ref long seen)
     {
-        long now = Volatile.Read(ref _generation);
+        long now = Changes;
         if (now == seen)
             return false;
         seen = now;

@@ -3,6 +3,9 @@ namespace Tessera.Plugins.Cpu.Kvm.Paging;
 /// <summary>Makes changed page-table entries effective before guest code runs again. One a machine; any thread.</summary>
 internal interface IEntryNotifier
 {
+    /// <summary>How many changes asked for something so far.</summary>
+    long Changes { get; }
+
     /// <summary>An entry was changed by the VMM's own mapping.</summary>
     void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry);
 

@@ -31,10 +31,13 @@ internal sealed class RewriteNotifier(IEntryRewriter rewriter, bool flushAfter) 
 
     private readonly Lock _lock = new();
     private readonly ulong[] _queue = new ulong[Capacity];
-    private long _generation;
+    private long _changes;
     private int _count;
     private bool _dropEverything;
     private bool _pending;
+
+    /// <inheritdoc/>
+    public long Changes => Volatile.Read(ref _changes);
 
     /// <inheritdoc/>
     public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry)
@@ -47,7 +50,7 @@ internal sealed class RewriteNotifier(IEntryRewriter rewriter, bool flushAfter) 
                 _dropEverything = true;
             else if (_count == 0 || _queue[_count - 1] != entryAddress)
                 _queue[_count++] = entryAddress;
-            Volatile.Write(ref _generation, _generation + 1);
+            Volatile.Write(ref _changes, _changes + 1);
             Volatile.Write(ref _pending, true);
         }
     }
@@ -59,7 +62,7 @@ internal sealed class RewriteNotifier(IEntryRewriter rewriter, bool flushAfter) 
             Settle();
         if (!flushAfter)
             return false;
-        long now = Volatile.Read(ref _generation);
+        long now = Changes;
         bool flush = now != seen;
         seen = now;
         return flush;

@@ -72,7 +72,7 @@ internal sealed unsafe partial class SoftwareCpu
             (wasCode, holdsCode) = (true, false);
         }
 
-        bool writable = at.IsWritable && !holdsCode;
+        bool writable = at.IsWritable && !holdsCode && (access == Access.Write || !_machine.HasLog);
         if (writable)
             _machine.Frames.MarkWritten(at.Address);
         _context.Fill(address, at.Host - (address & (Bytes4K - 1)), writable, at.Origin);

@@ -40,6 +40,9 @@ internal sealed unsafe class GuestFrames
 
         /// <summary>Its code has run in the kernel's half of the address space.</summary>
         UpperCode = 8,
+
+        /// <summary>Guest code may have written it since the log was last taken.</summary>
+        Dirty = 16,
     }
 
     /// <summary>Where a machine address lies in this process; null for what the machine does not have.</summary>
@@ -88,7 +91,34 @@ internal sealed unsafe class GuestFrames
     }
 
     /// <summary>Notes that a TLB lets a frame be written.</summary>
-    public void MarkWritten(ulong address) => Mark(address, Kind.Written);
+    public void MarkWritten(ulong address) => Mark(address, Kind.Written | Kind.Dirty);
+
+    /// <summary>Notes that a walk has set bits in a table.</summary>
+    public void MarkDirty(ulong address) => Mark(address, Kind.Dirty);
+
+    /// <summary>Begins the log of written frames anew.</summary>
+    public void ClearDirty()
+    {
+        foreach (ref byte kind in _kinds.AsSpan())
+            kind &= (byte)~Kind.Dirty;
+    }
+
+    /// <summary>Says which frames of a region are dirty, and clears that.</summary>
+    public void TakeDirty(Mfn first, Span<ulong> bitmap)
+    {
+        MemoryRegion region = Array.Find(_regions, region => region.First == first && !region.IsReadOnly);
+        if (region.Frames == 0 || bitmap.Length * 64L < region.Frames)
+            throw new ArgumentException($"{first} does not begin a region of at most {bitmap.Length * 64L} frames that can be written.", nameof(first));
+        bitmap.Clear();
+        Span<byte> kinds = _kinds.AsSpan((int)first.Value, (int)region.Frames);
+        for (int frame = 0; frame < kinds.Length; frame++)
+        {
+            if ((kinds[frame] & (byte)Kind.Dirty) == 0)
+                continue;
+            kinds[frame] &= (byte)~Kind.Dirty;
+            bitmap[frame / 64] |= 1UL << (frame % 64);
+        }
+    }
 
     /// <summary>Whether a TLB may let a frame be written; the caller makes sure that none does any more.</summary>
     public bool TakeWritten(ulong address)

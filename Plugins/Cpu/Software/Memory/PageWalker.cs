@@ -89,7 +89,11 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
             if (!isLeaf)
             {
                 if (tableWritable && (entry & Accessed) == 0)
+                {
                     Interlocked.Or(ref place, Accessed);
+                    frames.MarkDirty(table);
+                }
+
                 table = entry & AddressMask;
                 continue;
             }
@@ -102,11 +106,11 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
 
             if (shift == BottomShift)
                 walked.Origin = table + ((ulong)index * 8);
-            return Leaf(ref place, tableWritable, entry, address, shift, access, (rights & Writable) != 0, ref walked);
+            return Leaf(table, ref place, tableWritable, entry, address, shift, access, (rights & Writable) != 0, ref walked);
         }
     }
 
-    private bool Leaf(ref ulong place, bool tableWritable, ulong entry, ulong address, int shift, Access access, bool mayWrite, ref Walked walked)
+    private bool Leaf(ulong table, ref ulong place, bool tableWritable, ulong entry, ulong address, int shift, Access access, bool mayWrite, ref Walked walked)
     {
         ulong inside = (1UL << shift) - 1;
         walked.Address = (entry & AddressMask & ~inside) | (address & inside);
@@ -128,6 +132,7 @@ internal sealed unsafe class PageWalker(GuestFrames frames)
         if (tableWritable && (entry & wanted) != wanted)
         {
             Interlocked.Or(ref place, wanted);
+            frames.MarkDirty(table);
             entry |= wanted;
         }
 
