@@ -29,6 +29,7 @@ internal sealed partial class ProbeCode
     private Label _guarded;
     private readonly ulong _number;
     private readonly ulong _vector;
+    private readonly HashSet<string> _cases = [];
     private string _group = "";
 
     public ProbeCode()
@@ -137,7 +138,7 @@ internal sealed partial class ProbeCode
     public void Call(string name, ulong number, Argument[] arguments, params ulong[] shown)
     {
         Make(number, arguments);
-        Say($"{_group} {name}:");
+        Say($"{Unique(name)}:");
         C.call(_putAnswer);
         Show(shown);
         EndLine();
@@ -170,7 +171,7 @@ internal sealed partial class ProbeCode
         G.EndProbe(ref recovery);
         C.mov(GuestCode.Absolute(_vector), rax);
         Label failed = C.CreateLabel(), done = C.CreateLabel();
-        Say($"{_group} {name}:");
+        Say($"{Unique(name)}:");
         C.cmp(GuestCode.Absolute(_vector), 0);
         C.jge(failed);
         Say(" ok");
@@ -196,7 +197,7 @@ internal sealed partial class ProbeCode
     /// <summary>A line of words of memory, without a call.</summary>
     public void Facts(string name, params ulong[] shown)
     {
-        Say($"{_group} {name}:");
+        Say($"{Unique(name)}:");
         Show(shown);
         EndLine();
     }
@@ -204,7 +205,7 @@ internal sealed partial class ProbeCode
     /// <summary>A line of 64-bit values.</summary>
     public void Values(string name, params Argument[] values)
     {
-        Say($"{_group} {name}:");
+        Say($"{Unique(name)}:");
         foreach (Argument value in values)
         {
             Load(rax, value);
@@ -234,6 +235,15 @@ internal sealed partial class ProbeCode
 
         if (value.Plus != 0)
             C.add(register, (int)value.Plus);
+    }
+
+    // The same question may be asked again later; the second time it is another case.
+    private string Unique(string name)
+    {
+        string full = $"{_group} {name}", unique = full;
+        for (int time = 2; !_cases.Add(unique); time++)
+            unique = $"{full} #{time}";
+        return unique;
     }
 
     private void Show(ulong[] shown)

@@ -49,7 +49,7 @@ internal static class TimeCases
             p.Call($"remote_shutdown {name}", Hypercall.SchedOp, [(int)SchedOp.RemoteShutdown, p.Page]);
         }
 
-        foreach ((long id, long timeout) in ((long, long)[])[(0, 0), (1, 0), (1, 100), (5, 10), (-1, 0), (0, 300), (1, 300), (1, 0), (1, 0), (0, 300), (0, 300), (0, 300), (2, 0), (1, 0)])
+        foreach ((long id, long timeout) in ((long, long)[])[(1, 0), (1, 100), (5, 10), (-1, 0), (0, 300), (1, 300), (1, 0), (1, 0), (0, 300), (0, 300), (0, 300), (2, 0), (1, 0)])
         {
             p.Put32(p.Page, id, timeout);
             p.Call($"watchdog {id} {timeout}", Hypercall.SchedOp, [(int)SchedOp.Watchdog, p.Page]);
