@@ -26,7 +26,12 @@ KEPT = HERE / "xen-4.17.txt"
 # What another host, or the next run, answers otherwise: the case, and which words of the answer.
 VARIES = [
     (r"version 8", [1, 2, 3, 4]),  # the domain's UUID
-    (r"cpuid 40000003 0", [2]),  # the counter's rate in kHz
+    (r"cpuid 40000003 0", [0, 2, 3]),  # whether the counter is emulated, its rate in kHz, how often the domain was restored
+    (r"cpuid 80000008 0", [2]),  # how many cores there are
+    (r"event_channel_op status [12]( still)?", [3]),  # the other end's port in domain 0
+    (r"instruction (vmrun|stgi|clgi)", [1]),  # which exception depends on the processor
+    (r"instruction read cr2", [1]),  # where the last fault was, in the hypervisor's table
+    (r"msr read 1a0", [1]),  # the processor's
     (r"cpuid 40000005 0", [1]),  # how many bits the machine's addresses have
     (r"physdev_op 23 zero", [2]),  # which interrupt is free
 ]
@@ -58,7 +63,7 @@ def argued():
     """The rows of docs/xen-abi.md: a pattern for the case, and both answers."""
     page = (ROOT / "docs/xen-abi.md").read_text(encoding="utf-8").split("## Answers that differ from Xen's", 1)[1].split("\n## ", 1)[0]
     rows = [[cell.strip().strip("`") for cell in line.strip("| ").split("|")] for line in page.split("\n") if line.startswith("|")][2:]
-    return [(re.compile(re.escape(row[0]).replace(r"\*", ".*")), row[1], row[2]) for row in rows]
+    return [(re.compile(re.escape(row[0]).replace(r"\*", ".*").replace(r"\?", ".")), row[1], row[2]) for row in rows]
 
 
 def ask_xen(folder):

@@ -226,7 +226,7 @@ internal static class InstructionCases
             ("hlt", c => c.db(0xf4)), ("invlpg", c => c.invlpg(__[(long)p.Second])), ("wbinvd", c => c.wbinvd()), ("invd", c => c.invd()), ("monitor", c => c.monitor()),
             ("mwait", c => c.mwait()), ("vmcall", c => c.vmcall()), ("vmmcall", c => c.vmmcall()), ("vmlaunch", c => c.vmlaunch()), ("vmxoff", c => c.vmxoff()),
             ("vmrun", c => c.vmrun()), ("stgi", c => c.stgi()), ("clgi", c => c.clgi()), ("skinit", c => c.skinit()), ("rsm", c => c.rsm()), ("sysexit", c => c.sysexit()),
-            ("sysret", c => c.sysret()), ("rdpmc", c => c.rdpmc()), ("ud2", c => c.ud2()), ("int3", c => c.int3()), ("int1", c => c.db(0xf1)), ("into", c => c.db(0xce)),
+            ("sysret", c => c.sysret()), ("rdpmc", c => c.rdpmc()), ("ud2", c => c.ud2()), ("int3", c => c.int3()), ("int1", c => c.db(0xf1)),
             ("int 0", c => c.@int(0)), ("int 3", c => c.@int(3)), ("int 4", c => c.@int(4)), ("int d", c => c.@int(13)), ("int 20", c => c.@int(0x20)), ("int 80", c => c.@int(0x80)), ("int 82", c => c.@int(0x82)), ("int ff", c => c.@int(0xff)),
             ("divide", c => c.div(ecx)), ("xsetbv", c => c.xsetbv()), ("lock mov", c => c.db(0xf0, 0x89, 0xc0)),
             ("getsec", c => c.db(0x0f, 0x37)), ("rdtsc", c => c.rdtsc()), ("rdtscp", c => c.rdtscp()),

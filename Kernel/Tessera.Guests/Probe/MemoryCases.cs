@@ -20,6 +20,11 @@ internal static class MemoryCases
                 continue;
             p.Clear(p.Page);
             p.Call($"{op} zero", Hypercall.MemoryOp, [op, p.Page]);
+            // A map that the caller set would be the answer to the questions after it.
+            p.Put32(p.Page, op == (int)MemoryOp.SetMemoryMap ? 0 : DomainIds.Self);
+            p.Call($"{op} of self", Hypercall.MemoryOp, [op, p.Page]);
+            p.Put32(p.Page, ProbeCode.NoDomain);
+            p.Call($"{op} of nobody", Hypercall.MemoryOp, [op, p.Page]);
             foreach ((string name, ulong address) in ProbeCode.BadPointers)
                 p.Call($"{op} {name}", Hypercall.MemoryOp, [op, address]);
         }

@@ -36,6 +36,8 @@ internal sealed partial class ProbeCode
         G.LoadStartInfo(rsi);
         C.mov(eax, __dword_ptr[rsi + StartInfo.ConsoleEventChannel]);
         C.mov(GuestCode.Absolute(_savedPort), rax);
+        // A vCPU of Xen's has a periodic timer from the start, whose events would come into the cases at any time.
+        Make(Hypercall.VcpuOp, (int)VcpuOp.StopPeriodicTimer, 0, 0);
         G.SetUpTraps();
         G.RegisterCallback(CallbackType.Event, _eventEntry);
         G.RegisterCallback(CallbackType.Failsafe, _failsafe);

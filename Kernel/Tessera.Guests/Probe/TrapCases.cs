@@ -155,7 +155,11 @@ internal static class TrapCases
             ("ldt", 0x0000_e200_0000_ffff), ("not present", 0x00cf_7300_0000_ffff), ("conforming", 0x00cf_ff00_0000_ffff), ("expand down", 0x00cf_f700_0000_ffff), ("ones", ulong.MaxValue),
             ("long and 32", 0x00ef_fb00_0000_ffff), ("call gate zero selector", 0x0000_ec00_0000_0000)];
         foreach ((string name, ulong descriptor) in descriptors)
+        {
+            p.Make(Hypercall.UpdateDescriptor, Argument.Machine(p.Spare + 16), 0);
             p.Call(name, Hypercall.UpdateDescriptor, [Argument.Machine(p.Spare + 16), descriptor], p.Spare + 16, p.Spare + 20);
+        }
+
         p.Call("unaligned", Hypercall.UpdateDescriptor, [Argument.Machine(p.Spare + 4), 0]);
         p.Call("odd", Hypercall.UpdateDescriptor, [Argument.Machine(p.Spare + 17), 0]);
         p.Call("data page", Hypercall.UpdateDescriptor, [Argument.Machine(p.Second), 0x00cf_f300_0000_ffff], p.Second, p.Second + 4);

@@ -122,9 +122,11 @@ internal static class VersionCases
         p.Call("7 version", Hypercall.PlatformOp, [page]);
         p.Clear(page);
         for (int op = 0; op < 27; op++)
+        {
             p.Call($"hvm_op {op}", Hypercall.HvmOp, [op, page]);
-        p.Call("hvm_op 0 null", Hypercall.HvmOp, [0, 0]);
-        p.Call("hvm_op 1 null", Hypercall.HvmOp, [1, 0]);
+            p.Call($"hvm_op {op} null", Hypercall.HvmOp, [op, 0]);
+        }
+
         for (int number = 43; number < Numbers; number++)
         {
             if (number is < 48 or > 50)
