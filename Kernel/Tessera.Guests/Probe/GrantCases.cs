@@ -77,8 +77,10 @@ internal static class GrantCases
             p.Call($"set_version {version}", Hypercall.GrantTableOp, [(int)GrantTableOp.SetVersion, p.Page, 1], p.Page);
         }
 
-        foreach ((string name, int domain, int frames, ulong list) in ((string, int, int, ulong)[])[("good", DomainIds.Self, 1, p.Second), ("none", DomainIds.Self, 0, p.Second),
-            ("bad list", DomainIds.Self, 1, ProbeCode.Unmapped), ("many", DomainIds.Self, 1000, p.Second), ("dom0", 0, 1, p.Second), ("nobody", ProbeCode.NoDomain, 1, p.Second)])
+        foreach ((string name, int domain, int frames, ulong list) in ((string, int, int, ulong)[])[("good", DomainIds.Self, 1, p.Second),
+            ("none", DomainIds.Self, 0, p.Second),
+            ("bad list", DomainIds.Self, 1, ProbeCode.Unmapped), ("many", DomainIds.Self, 1000, p.Second), ("dom0", 0, 1, p.Second),
+                ("nobody", ProbeCode.NoDomain, 1, p.Second)])
         {
             p.Put32(p.Page, frames, domain | (0x7777 << 16));
             p.Put(p.Page + 8, 8, list);
@@ -123,7 +125,8 @@ internal static class GrantCases
         }
     }
 
-    private static void Copy(ProbeCode p, string name, Argument source, int sourceDomain, int sourceOffset, Argument target, int targetDomain, int targetOffset, int length, int flags)
+    private static void Copy(ProbeCode p, string name, Argument source, int sourceDomain, int sourceOffset, Argument target,
+        int targetDomain, int targetOffset, int length, int flags)
     {
         p.Put(p.Page, 8, source);
         p.Put32(p.Page + 8, sourceDomain | (sourceOffset << 16), 0);
@@ -157,7 +160,8 @@ internal static class GrantCases
         Copy(p, "own bad reference", 0xff_ffff, Self, 0, other, Self, 0, 64, (int)GrantCopyFlags.SourceGref);
         // Reference 8: the page Second for itself, read-only and not.
         ulong entry = p.Spare + (2 * 4096) + (8 * 8);
-        foreach ((string name, int flags) in ((string, int)[])[("granted", 1), ("granted read only", 5), ("granted transfer", 2), ("granted reading", 9)])
+        foreach ((string name, int flags) in ((string, int)[])[("granted", 1), ("granted read only", 5), ("granted transfer", 2),
+            ("granted reading", 9)])
         {
             p.Put(entry + 4, 4, own);
             p.Put32(entry, flags);
@@ -182,7 +186,8 @@ internal static class GrantCases
             p.Call($"swap {first} {second}", Hypercall.GrantTableOp, [(int)GrantTableOp.Swap, p.Page, 1], p.Page + 8);
         }
 
-        foreach ((string name, int offset, int length, int op) in ((string, int, int, int)[])[("clean", 0, 64, 1), ("invalidate", 0, 64, 2), ("both", 0, 64, 3), ("no op", 0, 64, 0),
+        foreach ((string name, int offset, int length, int op) in ((string, int, int, int)[])[("clean", 0, 64, 1),
+            ("invalidate", 0, 64, 2), ("both", 0, 64, 3), ("no op", 0, 64, 0),
             ("crosses", 4000, 200, 1), ("length 0", 0, 0, 1), ("bad op", 0, 64, 16)])
         {
             p.Put(p.Page, 8, Argument.Machine(p.Second));

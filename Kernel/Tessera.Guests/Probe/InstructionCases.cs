@@ -4,7 +4,8 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Tessera.Guests.Probe;
 
-/// <summary>Instructions that a kernel in ring 3 may not simply have: control and debug registers, ports, segments, tables, virtualization.</summary>
+/// <summary>Instructions that a kernel in ring 3 may not simply have: control and debug registers, ports, segments, tables,
+/// virtualization.</summary>
 internal static class InstructionCases
 {
     public static void Emit(ProbeCode p)
@@ -32,7 +33,8 @@ internal static class InstructionCases
         }, ulong.MaxValue);
         p.Instruction("read cr4", c => c.mov(rax, cr4), Cr4);
         p.Instruction("read cr8", c => c.mov(rax, cr8), ulong.MaxValue);
-        foreach ((string name, ulong value) in ((string, ulong)[])[("0", 0), ("same", 0x8005_0033), ("ts", 0x8005_003b), ("no wp", 0x8004_0033), ("no pg", 0x5_0033), ("no am", 0x8001_0033), ("cd", 0xc005_0033)])
+        foreach ((string name, ulong value) in ((string, ulong)[])[("0", 0), ("same", 0x8005_0033), ("ts", 0x8005_003b),
+            ("no wp", 0x8004_0033), ("no pg", 0x5_0033), ("no am", 0x8001_0033), ("cd", 0xc005_0033)])
             Write(p, $"cr0 {name}", cr0, value);
         p.Instruction("read cr0 ts", c => c.mov(rax, cr0), 8);
         p.Instruction("clts", c => c.clts());
@@ -177,7 +179,8 @@ internal static class InstructionCases
 
     private static void Flags(ProbeCode p)
     {
-        foreach ((string name, int flags) in ((string, int)[])[("if off", 2), ("iopl 3", 0x3202), ("nt", 0x4202), ("ac", 0x40202), ("id", 0x200202), ("vif", 0x80202), ("direction", 0x602)])
+        foreach ((string name, int flags) in ((string, int)[])[("if off", 2), ("iopl 3", 0x3202), ("nt", 0x4202), ("ac", 0x40202),
+            ("id", 0x200202), ("vif", 0x80202), ("direction", 0x602)])
         {
             p.Instruction($"popf {name}", c =>
             {
@@ -198,7 +201,8 @@ internal static class InstructionCases
     {
         foreach (int selector in (int[])[0, 3, 0x28, 0x1238, 0xe008, 0xe010, 0xe023, 0xe02b, 0xe033, 0xfff8, 7])
         {
-            foreach ((string name, AssemblerRegisterSegment segment) in ((string, AssemblerRegisterSegment)[])[("ds", ds), ("es", es), ("ss", ss)])
+            foreach ((string name, AssemblerRegisterSegment segment) in ((string, AssemblerRegisterSegment)[])[("ds", ds), ("es", es),
+                ("ss", ss)])
             {
                 if (name == "ss" && selector is 0 or 3)
                     continue;
@@ -223,11 +227,16 @@ internal static class InstructionCases
     {
         (string, Action<Assembler>)[] cases =
         [
-            ("hlt", c => c.db(0xf4)), ("invlpg", c => c.invlpg(__[(long)p.Second])), ("wbinvd", c => c.wbinvd()), ("invd", c => c.invd()), ("monitor", c => c.monitor()),
-            ("mwait", c => c.mwait()), ("vmcall", c => c.vmcall()), ("vmmcall", c => c.vmmcall()), ("vmlaunch", c => c.vmlaunch()), ("vmxoff", c => c.vmxoff()),
-            ("vmrun", c => c.vmrun()), ("stgi", c => c.stgi()), ("clgi", c => c.clgi()), ("skinit", c => c.skinit()), ("rsm", c => c.rsm()), ("sysexit", c => c.sysexit()),
-            ("sysret", c => c.sysret()), ("rdpmc", c => c.rdpmc()), ("ud2", c => c.ud2()), ("int3", c => c.int3()), ("int1", c => c.db(0xf1)),
-            ("int 0", c => c.@int(0)), ("int 3", c => c.@int(3)), ("int 4", c => c.@int(4)), ("int d", c => c.@int(13)), ("int 20", c => c.@int(0x20)), ("int 80", c => c.@int(0x80)), ("int 82", c => c.@int(0x82)), ("int ff", c => c.@int(0xff)),
+            ("hlt", c => c.db(0xf4)), ("invlpg", c => c.invlpg(__[(long)p.Second])), ("wbinvd", c => c.wbinvd()),
+                ("invd", c => c.invd()), ("monitor", c => c.monitor()),
+            ("mwait", c => c.mwait()), ("vmcall", c => c.vmcall()), ("vmmcall", c => c.vmmcall()), ("vmlaunch", c => c.vmlaunch()),
+                ("vmxoff", c => c.vmxoff()),
+            ("vmrun", c => c.vmrun()), ("stgi", c => c.stgi()), ("clgi", c => c.clgi()), ("skinit", c => c.skinit()),
+                ("rsm", c => c.rsm()), ("sysexit", c => c.sysexit()),
+            ("sysret", c => c.sysret()), ("rdpmc", c => c.rdpmc()), ("ud2", c => c.ud2()), ("int3", c => c.int3()),
+                ("int1", c => c.db(0xf1)),
+            ("int 0", c => c.@int(0)), ("int 3", c => c.@int(3)), ("int 4", c => c.@int(4)), ("int d", c => c.@int(13)),
+                ("int 20", c => c.@int(0x20)), ("int 80", c => c.@int(0x80)), ("int 82", c => c.@int(0x82)), ("int ff", c => c.@int(0xff)),
             ("divide", c => c.div(ecx)), ("xsetbv", c => c.xsetbv()), ("lock mov", c => c.db(0xf0, 0x89, 0xc0)),
             ("getsec", c => c.db(0x0f, 0x37)), ("rdtsc", c => c.rdtsc()), ("rdtscp", c => c.rdtscp()),
         ];
@@ -241,7 +250,8 @@ internal static class InstructionCases
             });
         }
 
-        foreach ((string name, ulong address) in (IEnumerable<(string, ulong)>)[.. ProbeCode.BadPointers, ("idle linear table", 0xffff_8140_0000_0000), ("direct map", 0xffff_8300_0000_1000), ("low", 0x1000)])
+        foreach ((string name, ulong address) in (IEnumerable<(string, ulong)>)[.. ProbeCode.BadPointers,
+            ("idle linear table", 0xffff_8140_0000_0000), ("direct map", 0xffff_8300_0000_1000), ("low", 0x1000)])
         {
             p.Instruction($"load {name}", c =>
             {

@@ -53,7 +53,8 @@ internal static class MemoryCases
     private static void Maps(ProbeCode p)
     {
         p.Put64(p.Page, 8, p.Second);
-        p.Call("memory_map", Hypercall.MemoryOp, [(int)MemoryOp.MemoryMap, p.Page], p.Page, p.Second, p.Second + 8, p.Second + 12, p.Second + 16);
+        p.Call("memory_map", Hypercall.MemoryOp, [(int)MemoryOp.MemoryMap, p.Page], p.Page, p.Second, p.Second + 8, p.Second + 12,
+            p.Second + 16);
         p.Put64(p.Page, 1, p.Second);
         p.Call("memory_map 1", Hypercall.MemoryOp, [(int)MemoryOp.MemoryMap, p.Page], p.Page);
         p.Put64(p.Page, 0, p.Second);
@@ -82,7 +83,8 @@ internal static class MemoryCases
 
     private static void MachineTable(ProbeCode p)
     {
-        p.Call("machphys_mapping", Hypercall.MemoryOp, [(int)MemoryOp.MachphysMapping, p.Page], p.Page, p.Page + 4, p.Page + 8, p.Page + 12);
+        p.Call("machphys_mapping", Hypercall.MemoryOp, [(int)MemoryOp.MachphysMapping, p.Page], p.Page, p.Page + 4, p.Page + 8,
+            p.Page + 12);
         p.Put64(p.Page, 1, p.Second, 0);
         p.Call("machphys_mfn_list", Hypercall.MemoryOp, [(int)MemoryOp.MachphysMfnList, p.Page], p.Page + 16);
         p.Make(Hypercall.MemoryOp, (int)MemoryOp.MachphysMapping, p.Page);
@@ -108,7 +110,8 @@ internal static class MemoryCases
         });
     }
 
-    private static void Reserve(ProbeCode p, string name, int op, Argument list, Argument count, int order = 0, int domain = DomainIds.Self, int start = 0)
+    private static void Reserve(ProbeCode p, string name, int op, Argument list, Argument count, int order = 0,
+        int domain = DomainIds.Self, int start = 0)
     {
         p.Put64(p.Page, list, count);
         p.Put32(p.Page + 16, order, 0, domain, 0);

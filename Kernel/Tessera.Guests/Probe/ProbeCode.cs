@@ -6,7 +6,8 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Tessera.Guests.Probe;
 
 /// <summary>
-/// The assembler of the probe: cases, each a hypercall or an instruction with its line on the console, `group case: answer words…`. A case that
+/// The assembler of the probe: cases, each a hypercall or an instruction with its line on the console, `group case: answer words…`. A
+/// case that
 /// traps says so in its line; nothing ends the guest.
 /// </summary>
 internal sealed partial class ProbeCode
@@ -85,7 +86,8 @@ internal sealed partial class ProbeCode
 
     /// <summary>Domain numbers that are not the caller's, with their names.</summary>
     public static IReadOnlyList<(string Name, int Number)> OtherDomains { get; } =
-        [("dom0", 0), ("nobody", NoDomain), ("io", DomainIds.Io), ("xen", DomainIds.Xen), ("cow", DomainIds.Cow), ("invalid", DomainIds.Invalid), ("ffff", 0xffff)];
+        [("dom0", 0), ("nobody", NoDomain), ("io", DomainIds.Io), ("xen", DomainIds.Xen), ("cow", DomainIds.Cow),
+            ("invalid", DomainIds.Invalid), ("ffff", 0xffff)];
 
     /// <summary>Fills a page of arguments with zeros.</summary>
     public void Clear(ulong page)
@@ -132,7 +134,8 @@ internal sealed partial class ProbeCode
     }
 
     /// <summary>A hypercall, and its line: the result, then 32-bit words of memory in hexadecimal.</summary>
-    public void Call(string name, Hypercall number, Argument[] arguments, params ulong[] shown) => Call(name, (ulong)number, arguments, shown);
+    public void Call(string name, Hypercall number, Argument[] arguments, params ulong[] shown) => Call(name,
+        (ulong)number, arguments, shown);
 
     /// <summary>A hypercall by any number.</summary>
     public void Call(string name, ulong number, Argument[] arguments, params ulong[] shown)

@@ -1,6 +1,7 @@
 namespace Tessera.Guests.Probe;
 
-/// <summary>`probe`: asks the hypervisor a thousand things and writes each answer to its console, one a line; then powers off (docs/xen-abi.md).</summary>
+/// <summary>`probe`: asks the hypervisor a thousand things and writes each answer to its console, one a line; then powers off
+/// (docs/xen-abi.md).</summary>
 internal static class ProbeGuest
 {
     public static byte[] Build()

@@ -49,7 +49,8 @@ internal static class TimeCases
             p.Call($"remote_shutdown {name}", Hypercall.SchedOp, [(int)SchedOp.RemoteShutdown, p.Page]);
         }
 
-        foreach ((long id, long timeout) in ((long, long)[])[(1, 0), (1, 100), (5, 10), (-1, 0), (0, 300), (1, 300), (1, 0), (1, 0), (0, 300), (0, 300), (0, 300), (2, 0), (1, 0)])
+        foreach ((long id, long timeout) in ((long, long)[])[(1, 0), (1, 100), (5, 10), (-1, 0), (0, 300), (1, 300), (1, 0), (1, 0),
+            (0, 300), (0, 300), (0, 300), (2, 0), (1, 0)])
         {
             p.Put32(p.Page, id, timeout);
             p.Call($"watchdog {id} {timeout}", Hypercall.SchedOp, [(int)SchedOp.Watchdog, p.Page]);
@@ -107,8 +108,10 @@ internal static class TimeCases
         p.Put64(p.Page, 0);
         p.Make(Hypercall.VcpuOp, (int)VcpuOp.RegisterRunstateMemoryArea, 0, p.Page);
         p.Make(Hypercall.VcpuOp, (int)VcpuOp.RegisterVcpuTimeMemoryArea, 0, p.Page);
-        foreach ((string name, Argument frame, int offset) in ((string, Argument, int)[])[("offset 4096", Argument.Frame(p.Spare), 4096), ("offset 4095", Argument.Frame(p.Spare), 4095),
-            ("offset 4", Argument.Frame(p.Spare), 4), ("offset 4040", Argument.Frame(p.Spare), 4040), ("offset -1", Argument.Frame(p.Spare), -1), ("no frame", ProbeCode.NoFrame, 0), ("frame 1", 1, 0),
+        foreach ((string name, Argument frame, int offset) in ((string, Argument, int)[])[("offset 4096", Argument.Frame(p.Spare), 4096),
+            ("offset 4095", Argument.Frame(p.Spare), 4095),
+            ("offset 4", Argument.Frame(p.Spare), 4), ("offset 4040", Argument.Frame(p.Spare), 4040),
+                ("offset -1", Argument.Frame(p.Spare), -1), ("no frame", ProbeCode.NoFrame, 0), ("frame 1", 1, 0),
             ("table", Argument.Slot(p.TableFrame(1)), 0)])
         {
             p.Put64(p.Page, frame);
@@ -120,14 +123,16 @@ internal static class TimeCases
     private static void Timers(ProbeCode p)
     {
         p.Group("timer");
-        foreach ((string name, long period) in ((string, long)[])[("0", 0), ("1", 1), ("999999", 999_999), ("1 ms", 1_000_000), ("1 hour", 3_600_000_000_000), ("huge", long.MaxValue), ("-1", -1)])
+        foreach ((string name, long period) in ((string, long)[])[("0", 0), ("1", 1), ("999999", 999_999), ("1 ms", 1_000_000),
+            ("1 hour", 3_600_000_000_000), ("huge", long.MaxValue), ("-1", -1)])
         {
             p.Put64(p.Page, period);
             p.Call($"periodic {name}", Hypercall.VcpuOp, [(int)VcpuOp.SetPeriodicTimer, 0, p.Page]);
         }
 
         p.Call("stop periodic", Hypercall.VcpuOp, [(int)VcpuOp.StopPeriodicTimer, 0, 0]);
-        foreach ((string name, long instant, int flags) in ((string, long, int)[])[("past", 1, 0), ("past future", 1, 1), ("0", 0, 0), ("never", long.MaxValue, 0), ("-1", -1, 0), ("flags 2", 1, 2)])
+        foreach ((string name, long instant, int flags) in ((string, long, int)[])[("past", 1, 0), ("past future", 1, 1), ("0", 0, 0),
+            ("never", long.MaxValue, 0), ("-1", -1, 0), ("flags 2", 1, 2)])
         {
             p.Put64(p.Page, instant, flags);
             p.Call($"single {name}", Hypercall.VcpuOp, [(int)VcpuOp.SetSingleshotTimer, 0, p.Page]);

@@ -25,8 +25,10 @@ internal static class TrapCases
             p.Call(name, Hypercall.SetTrapTable, [address]);
         p.Clear(page);
         p.Call("empty", Hypercall.SetTrapTable, [page]);
-        foreach ((string name, ulong handler, int cs) in ((string, ulong, int)[])[("cs 0", Good, 0), ("cs ring 0", Good, 0xe008), ("cs ldt", Good, 7), ("cs 10", Good, 0x10),
-            ("hypervisor", ProbeCode.Hypervisor, FlatSelectors.Code64), ("low", 0x1000, FlatSelectors.Code64), ("noncanonical", ProbeCode.NotCanonical, FlatSelectors.Code64)])
+        foreach ((string name, ulong handler, int cs) in ((string, ulong, int)[])[("cs 0", Good, 0), ("cs ring 0", Good, 0xe008),
+            ("cs ldt", Good, 7), ("cs 10", Good, 0x10),
+            ("hypervisor", ProbeCode.Hypervisor, FlatSelectors.Code64), ("low", 0x1000, FlatSelectors.Code64),
+                ("noncanonical", ProbeCode.NotCanonical, FlatSelectors.Code64)])
         {
             p.Put64(page, 200UL | ((ulong)cs << 16), handler, 0, 0);
             p.Call(name, Hypercall.SetTrapTable, [page]);
@@ -43,7 +45,8 @@ internal static class TrapCases
         ulong page = p.Page;
         for (int type = 0; type < 10; type++)
         {
-            foreach ((string name, ulong address) in ((string, ulong)[])[("good", Good), ("null", 0), ("noncanonical", ProbeCode.NotCanonical), ("hypervisor", ProbeCode.Hypervisor)])
+            foreach ((string name, ulong address) in ((string, ulong)[])[("good", Good), ("null", 0),
+                ("noncanonical", ProbeCode.NotCanonical), ("hypervisor", ProbeCode.Hypervisor)])
             {
                 p.Put64(page, type, address);
                 p.Call($"register {type} {name}", Hypercall.CallbackOp, [(int)CallbackOp.Register, page]);
@@ -130,7 +133,8 @@ internal static class TrapCases
         p.Call("7168", Hypercall.SetGdt, [page, 7168]);
         p.Call("7169", Hypercall.SetGdt, [page, 7169]);
         p.Call("-1", Hypercall.SetGdt, [page, -1]);
-        foreach ((string name, Argument frame) in ((string, Argument)[])[("none", ProbeCode.NoFrame), ("0", 0), ("1", 1), ("table", Argument.Slot(p.TableFrame(1))), ("-1", -1)])
+        foreach ((string name, Argument frame) in ((string, Argument)[])[("none", ProbeCode.NoFrame), ("0", 0), ("1", 1),
+            ("table", Argument.Slot(p.TableFrame(1))), ("-1", -1)])
         {
             p.Put64(page, frame);
             p.Call($"frame {name}", Hypercall.SetGdt, [page, 8]);
@@ -149,10 +153,14 @@ internal static class TrapCases
         p.G.Remap(p.Spare, GuestCode.ReadOnly);
         p.Put64(p.Page, Argument.Frame(p.Spare));
         p.Make(Hypercall.SetGdt, p.Page, 16);
-        (string, ulong)[] descriptors = [("null", 0), ("code64", 0x00af_fb00_0000_ffff), ("code64 ring0", 0x00af_9b00_0000_ffff), ("code64 ring1", 0x00af_bb00_0000_ffff),
-            ("code32", 0x00cf_fb00_0000_ffff), ("data", 0x00cf_f300_0000_ffff), ("data ring0", 0x00cf_9300_0000_ffff), ("call gate", 0x0000_ec00_e033_0000),
-            ("call gate ring0", 0x0000_8c00_e033_0000), ("interrupt gate", 0x0000_ee00_e033_0000), ("task gate", 0x0000_e500_0000_0000), ("tss", 0x0000_e900_0000_0067),
-            ("ldt", 0x0000_e200_0000_ffff), ("not present", 0x00cf_7300_0000_ffff), ("conforming", 0x00cf_ff00_0000_ffff), ("expand down", 0x00cf_f700_0000_ffff), ("ones", ulong.MaxValue),
+        (string, ulong)[] descriptors = [("null", 0), ("code64", 0x00af_fb00_0000_ffff), ("code64 ring0", 0x00af_9b00_0000_ffff),
+            ("code64 ring1", 0x00af_bb00_0000_ffff),
+            ("code32", 0x00cf_fb00_0000_ffff), ("data", 0x00cf_f300_0000_ffff), ("data ring0", 0x00cf_9300_0000_ffff),
+                ("call gate", 0x0000_ec00_e033_0000),
+            ("call gate ring0", 0x0000_8c00_e033_0000), ("interrupt gate", 0x0000_ee00_e033_0000), ("task gate", 0x0000_e500_0000_0000),
+                ("tss", 0x0000_e900_0000_0067),
+            ("ldt", 0x0000_e200_0000_ffff), ("not present", 0x00cf_7300_0000_ffff), ("conforming", 0x00cf_ff00_0000_ffff),
+                ("expand down", 0x00cf_f700_0000_ffff), ("ones", ulong.MaxValue),
             ("long and 32", 0x00ef_fb00_0000_ffff), ("call gate zero selector", 0x0000_ec00_0000_0000)];
         foreach ((string name, ulong descriptor) in descriptors)
         {
@@ -180,7 +188,8 @@ internal static class TrapCases
         p.Group("set_segment_base");
         for (int which = 0; which < 5; which++)
         {
-            foreach ((string name, ulong value) in ((string, ulong)[])[("0", 0), ("good", Good), ("hypervisor", ProbeCode.Hypervisor), ("noncanonical", ProbeCode.NotCanonical), ("selector", 0x1233)])
+            foreach ((string name, ulong value) in ((string, ulong)[])[("0", 0), ("good", Good), ("hypervisor", ProbeCode.Hypervisor),
+                ("noncanonical", ProbeCode.NotCanonical), ("selector", 0x1233)])
                 p.Call($"{which} {name}", Hypercall.SetSegmentBase, [which, value]);
         }
 

@@ -102,7 +102,8 @@ internal static class VersionCases
     {
         p.Group("hypercall");
         ulong page = p.Page;
-        Hypercall[] privileged = [Hypercall.PlatformOp, Hypercall.Sysctl, Hypercall.Domctl, Hypercall.XsmOp, Hypercall.KexecOp, Hypercall.TmemOp, Hypercall.ArgoOp,
+        Hypercall[] privileged = [Hypercall.PlatformOp, Hypercall.Sysctl, Hypercall.Domctl, Hypercall.XsmOp, Hypercall.KexecOp,
+            Hypercall.TmemOp, Hypercall.ArgoOp,
             Hypercall.XenpmuOp, Hypercall.DmOp, Hypercall.HypfsOp, Hypercall.XenoprofOp, Hypercall.Arch0, (Hypercall)49, (Hypercall)50];
         foreach (Hypercall number in privileged)
         {

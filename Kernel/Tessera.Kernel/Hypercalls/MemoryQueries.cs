@@ -46,7 +46,8 @@ internal static class MemoryQueries
 
     /// <summary>machphys_mfn_list: the table's pages are none of the guest's frames, and have no numbers that it could use.</summary>
     private static long MachineTableFrames(ref HypercallCall call) =>
-        call.TryRead(call.A1, out FrameList list) && (list.Max == 0 || call.TryRead(list.Start, out ulong _)) && call.TryWrite(call.A1, list with { Count = 0 }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+        call.TryRead(call.A1, out FrameList list) && (list.Max == 0 || call.TryRead(list.Start, out ulong _)) && call.TryWrite(call.A1,
+            list with { Count = 0 }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
 
     private static long AddToPhysmap(ref HypercallCall call)
     {

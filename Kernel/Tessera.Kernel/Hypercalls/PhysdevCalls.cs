@@ -4,7 +4,8 @@ using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Hypercalls;
 
-/// <summary>physdev_op (public/physdev.h): a guest without devices sets who of it may use ports; the rest is refused as Xen refuses it.</summary>
+/// <summary>physdev_op (public/physdev.h): a guest without devices sets who of it may use ports; the rest is refused as Xen refuses
+/// it.</summary>
 internal static class PhysdevCalls
 {
     /// <summary>Interrupt numbers that a domain has; none is a device's.</summary>

@@ -31,7 +31,8 @@ internal static class PrivilegedCalls
             return HypercallCall.Error(XenErrno.E2BIG);
         if ((uint)call.A1 == 0)
             return HypercallCall.Error(XenErrno.ENODATA);
-        return call.TryRead(call.A2, out ulong _) ? HypercallCall.Error(call.RefusalFor((ushort)call.A0)) : HypercallCall.Error(XenErrno.EFAULT);
+        return call.TryRead(call.A2,
+            out ulong _) ? HypercallCall.Error(call.RefusalFor((ushort)call.A0)) : HypercallCall.Error(XenErrno.EFAULT);
     }
 
     /// <summary>xenoprof_op(command, argument): there is no profiler.</summary>
@@ -52,7 +53,8 @@ internal static class PrivilegedCalls
     /// <summary>hvm_op(command, argument): for guests of the other kind.</summary>
     public static long Hvm(ref HypercallCall call)
     {
-        const int SetParameter = 0, GetParameter = 1, FlushTlbs = 5, PagetableDying = 9, Trace = 10, SetMemoryAccess = 11, GetTime = 15, SetEntry = 23, GuestRequest = 24,
+        const int SetParameter = 0, GetParameter = 1, FlushTlbs = 5, PagetableDying = 9, Trace = 10, SetMemoryAccess = 11, GetTime = 15,
+            SetEntry = 23, GuestRequest = 24,
             AlternateP2m = 25;
         XenErrno answer = (int)call.A0 switch
         {
@@ -70,7 +72,8 @@ internal static class PrivilegedCalls
 
     // The operation begins with its number and the version of the interface.
     private static long Versioned(ref HypercallCall call, uint version) =>
-        HypercallCall.Error(!call.TryRead(call.A0, out Header header) ? XenErrno.EFAULT : header.Version != version ? XenErrno.EACCES : XenErrno.EPERM);
+        HypercallCall.Error(!call.TryRead(call.A0,
+            out Header header) ? XenErrno.EFAULT : header.Version != version ? XenErrno.EACCES : XenErrno.EPERM);
 
     private readonly record struct Header(uint Command, uint Version);
 }

@@ -7,7 +7,8 @@ using Tessera.Sdk.Xen;
 namespace Tessera.Kernel.Traps;
 
 /// <summary>
-/// A guest's control registers by `mov` in kernel mode: CR0 has one bit to change, TS; CR2 is vcpu_info's; CR3 is the kernel's page-table root; CR4
+/// A guest's control registers by `mov` in kernel mode: CR0 has one bit to change, TS; CR2 is vcpu_info's; CR3 is the kernel's page-table
+/// root; CR4
 /// is what it is. CR8 raises #GP, as with Xen.
 /// </summary>
 internal static class ControlRegisters

@@ -1,6 +1,7 @@
 namespace Tessera.Kernel.Tests.Oracle;
 
-/// <summary>Answers to the probe's questions, a line each: `case: answer`. A word `*` of a kept answer stands for whatever the host makes of it.</summary>
+/// <summary>Answers to the probe's questions, a line each: `case: answer`. A word `*` of a kept answer stands for whatever the host makes
+/// of it.</summary>
 internal static class AnswerSheet
 {
     private const char Comment = '#';

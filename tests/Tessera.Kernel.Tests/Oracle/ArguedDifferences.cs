@@ -25,7 +25,8 @@ internal sealed record ArguedDifference(string Case, string Xen, string Tessera,
             throw new FormatException($"docs/xen-abi.md has no heading \"{Heading}\".");
         int end = page.IndexOf("\n## ", at + Heading.Length, StringComparison.Ordinal);
         string[] rows = [.. (end < 0 ? page[at..] : page[at..end]).Split('\n').Where(static line => line.StartsWith('|')).Skip(2)];
-        return [.. rows.Select(static row => row.Trim('|', ' ').Split('|', StringSplitOptions.TrimEntries)).Select(static cells => cells.Length == 4
+        return [.. rows.Select(static row => row.Trim('|', ' ').Split('|',
+            StringSplitOptions.TrimEntries)).Select(static cells => cells.Length == 4
             ? new ArguedDifference(cells[0].Trim('`'), cells[1].Trim('`'), cells[2].Trim('`'), cells[3])
             : throw new FormatException($"The row \"{string.Join(" | ", cells)}\" has {cells.Length} cells; it needs case, Xen, Tessera and why."))];
     }

@@ -5,7 +5,8 @@ using Tessera.Images;
 namespace Tessera.Kernel.Tests.Oracle;
 
 /// <summary>
-/// The probe's answers against those of a real Xen, which bench/xen-oracle/run.py has kept in bench/xen-oracle: each is the same, or the table in
+/// The probe's answers against those of a real Xen, which bench/xen-oracle/run.py has kept in bench/xen-oracle: each is the same, or the
+/// table in
 /// docs/xen-abi.md says why not.
 /// </summary>
 [TestFixtureSource(typeof(Engines), nameof(Engines.Each))]
@@ -18,7 +19,8 @@ internal sealed class XenAnswers(string engine)
     /// <summary>The memory that Xen gave the probe.</summary>
     private const long MemoryBytes = 16L << 20;
 
-    /// <summary>What depends on the processor, and on the slots of the level-4 table that the host leaves free: only the software engine answers it the same everywhere.</summary>
+    /// <summary>What depends on the processor, and on the slots of the level-4 table that the host leaves free: only the software engine
+    /// answers it the same everywhere.</summary>
     private static readonly string[] OfTheHost = ["instruction ", "start ", "memory_op machphys_mapping"];
 
     [Test]
@@ -27,7 +29,8 @@ internal sealed class XenAnswers(string engine)
         IReadOnlyDictionary<string, string> xen = AnswerSheet.Parse(File.ReadLines(InTree(Kept)));
         IReadOnlyDictionary<string, string> tessera = AnswerSheet.Parse(Ask());
         IReadOnlyList<ArguedDifference> argued = ArguedDifference.Read(File.ReadAllText(InTree(Page)));
-        Assert.That(tessera.Keys, Is.EqualTo(xen.Keys), $"the probe has changed: take Xen's answers again with bench/xen-oracle/run.py --keep");
+        Assert.That(tessera.Keys, Is.EqualTo(xen.Keys),
+            $"the probe has changed: take Xen's answers again with bench/xen-oracle/run.py --keep");
         List<string> wrong = [];
         HashSet<ArguedDifference> used = [];
         foreach ((string name, string expected) in xen)
@@ -40,9 +43,11 @@ internal sealed class XenAnswers(string engine)
                 wrong.Add($"{name}: Xen {expected}, Tessera {tessera[name]}");
         }
 
-        Assert.That(wrong, Is.Empty, () => $"{wrong.Count} answers differ from Xen's, and {Page} does not say why:\n{string.Join('\n', wrong)}");
+        Assert.That(wrong, Is.Empty,
+            () => $"{wrong.Count} answers differ from Xen's, and {Page} does not say why:\n{string.Join('\n', wrong)}");
         if (engine == Engines.Software)
-            Assert.That(argued.Except(used).Select(static row => row.Case), Is.Empty, $"these rows of {Page} speak of answers that are Xen's");
+            Assert.That(argued.Except(used).Select(static row => row.Case), Is.Empty,
+                $"these rows of {Page} speak of answers that are Xen's");
     }
 
     [Test]
@@ -72,7 +77,8 @@ internal sealed class XenAnswers(string engine)
         probe.Console.Output = piece => output.Append(Encoding.ASCII.GetString(piece.Span));
         machine.Machine.Start(probe);
         machine.WaitForEnd(probe);
-        Assert.That((probe.ExitReason, TestMachine.ReportOf(probe).Progress), Is.EqualTo(("poweroff", GuestProgress.Finished)), TestMachine.Describe(probe));
+        Assert.That((probe.ExitReason, TestMachine.ReportOf(probe).Progress), Is.EqualTo(("poweroff", GuestProgress.Finished)),
+            TestMachine.Describe(probe));
         return output.ToString().Split('\n');
     }
 
