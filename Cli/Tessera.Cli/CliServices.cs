@@ -56,6 +56,7 @@ internal static class CliServices
         .AddSingleton<IVerb, SimulateVerb>()
         .AddSingleton<IVerb, CompareVerb>()
         .AddSingleton<IVerb, ReportVerb>()
+        .AddSingleton<IVerb, ExportVerb>()
         .AddSingleton<IVerb, CtlVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
         .AddSingleton<IVerb, BenchVerb>()

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Tessera.Experiments;
 using Tmds.Linux;
 
@@ -15,11 +16,11 @@ internal sealed unsafe class HostCode : IDisposable
         _bytes = code.Length;
         _page = LibC.mmap(null, _bytes, LibC.PROT_READ | LibC.PROT_WRITE, LibC.MAP_PRIVATE | LibC.MAP_ANONYMOUS, -1, 0);
         if (_page == LibC.MAP_FAILED)
-            throw new FailedException($"mmap: errno {LibC.errno}.");
+            throw new FailedException($"mmap: {Marshal.GetPInvokeErrorMessage(LibC.errno)}.");
         // SAFETY: the mapping was just made with room for the code; it is read-only and executable before its first call.
         code.CopyTo(new Span<byte>(_page, code.Length));
         if (LibC.mprotect(_page, _bytes, LibC.PROT_READ | LibC.PROT_EXEC) != 0)
-            throw new FailedException($"mprotect: errno {LibC.errno}. The host forbids generated code.");
+            throw new FailedException($"mprotect: {Marshal.GetPInvokeErrorMessage(LibC.errno)}. The host forbids generated code.");
     }
 
     /// <summary>Calls it.</summary>

@@ -27,17 +27,17 @@ internal sealed unsafe class SignalCode : IDisposable
         // SAFETY: the page is just mapped, larger than what is put there, and never unmapped: a signal may still be under way when this is disposed.
         byte* page = (byte*)LibC.mmap(null, PageSize, LibC.PROT_READ | LibC.PROT_WRITE, LibC.MAP_PRIVATE | LibC.MAP_ANONYMOUS, -1, 0);
         if (page == LibC.MAP_FAILED)
-            throw new FailedException($"mmap: errno {LibC.errno}.");
+            throw new FailedException($"mmap: {Marshal.GetPInvokeErrorMessage(LibC.errno)}.");
         data.CopyTo(new Span<byte>(page + DataAt, PageSize - DataAt));
         code((ulong)page + DataAt).CopyTo(new Span<byte>(page, DataAt));
         if (LibC.mprotect(page, PageSize, LibC.PROT_READ | LibC.PROT_EXEC) != 0)
-            throw new FailedException($"mprotect: errno {LibC.errno}. The host forbids generated code.");
+            throw new FailedException($"mprotect: {Marshal.GetPInvokeErrorMessage(LibC.errno)}. The host forbids generated code.");
         sigaction action = default;
         action.sa_handler = page;
         action.sa_flags = LibC.SA_RESTART;
         sigaction before;
         if (LibC.sigaction(signal, &action, &before) != 0)
-            throw new FailedException($"sigaction: errno {LibC.errno}.");
+            throw new FailedException($"sigaction: {Marshal.GetPInvokeErrorMessage(LibC.errno)}.");
         _before = before;
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Tessera.Experiments;
 
 namespace Tessera.Cli.Native;
@@ -43,6 +44,6 @@ internal static class SystemCallFilter
         long result = program.Install(onEveryThread: true);
         if (result is 0 or -NoSystemCall or -Invalid)
             return result == 0;
-        throw new FailedException($"The system-call filter cannot be set ({(result > 0 ? $"thread {result}" : $"errno {-result}")}). {ProcessHardening.Variable}={ProcessHardening.Off} runs without.");
+        throw new FailedException($"The system-call filter cannot be set ({(result > 0 ? $"thread {result}" : Marshal.GetPInvokeErrorMessage((int)-result))}). {ProcessHardening.Variable}={ProcessHardening.Off} runs without.");
     }
 }

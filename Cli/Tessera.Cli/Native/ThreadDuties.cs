@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Tessera.Experiments;
 using Tessera.Hosting;
 using Tessera.Sdk.Plugins;
@@ -39,7 +40,7 @@ internal sealed class ThreadDuties(int signal) : IThreadDuties
 
         long result = program.Install(onEveryThread: false);
         if (result != 0)
-            throw new InvalidOperationException($"The system-call filter cannot be set on a thread (errno {-result}).");
+            throw new InvalidOperationException($"The system-call filter cannot be set on a thread ({Marshal.GetPInvokeErrorMessage((int)-result)}).");
     }
 
     /// <summary>Puts the filters on all threads that have come, and from now on on those that come.</summary>

@@ -8,6 +8,7 @@ using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
 using Tessera.Experiments.Results;
+using Tessera.Hosting;
 using Tessera.Lab;
 using Tessera.Lab.Comparisons;
 using Tessera.Lab.Folders;
@@ -28,9 +29,16 @@ internal sealed class CompareCommand(
         Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources, engine: request.Engine);
         if (request.Factors.GroupBy(factor => factor.Path).FirstOrDefault(same => same.Count() > 1) is { } twice)
             throw new UsageException($"--vary {twice.Key}: it is given twice; give all its values at once.");
+        CheckMetrics(request, configured);
         IReadOnlyList<CompareVariant> variants = new VariantPlanner(host, planner, resources).Plan(request, configured);
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];
         IReadOnlyList<FactorValue>[] cells = [.. variants.Select(variant => variant.Cell).DistinctBy(FactorialDesign.Title)];
+        if (request.Plan)
+        {
+            ShowPlan(request, configured, variants);
+            return ExitCode.Good;
+        }
+
         SayWhetherRunsSuffice(request, variants);
         using OutputFolder output = OutputFolder.ForComparison(request.Output);
         host.CheckFolder(request.Output);
@@ -109,10 +117,32 @@ internal sealed class CompareCommand(
         }
     }
 
+    private static void CheckMetrics(CompareRequest request, Experiment configured)
+    {
+        string[] items = [.. configured.Domains.SelectMany(domain => ItemCatalogue.All.Select(metric => $"{domain.Name}.{metric.Key}"))];
+        string[] known = [.. MetricCatalogue.All.Select(metric => metric.Key), .. items];
+        if (request.Metrics.FirstOrDefault(key => !known.Contains(key)) is not { } strange)
+            return;
+        string cure = Suggestion.Nearest(strange, known) is { } near ? $"Did you mean {near}?" : $"There are {string.Join(", ", MetricCatalogue.All.Select(metric => metric.Key))}, and those of each domain, such as {items[0]}.";
+        throw new UsageException($"--metric {strange}: there is no such metric. {cure}");
+    }
+
+    private void ShowPlan(CompareRequest request, Experiment configured, IReadOnlyList<CompareVariant> variants)
+    {
+        RunRow[] made = Directory.Exists(request.Output) ? [.. new RunStore(new UntrustedFolder(request.Output)).Load().Select(stored => stored.Row)] : [];
+        RunRow[] pilot = [.. made.Where(row => variants.Any(variant => variant.Label == row.Scheduler && variant.Cell.SequenceEqual(row.Cell)))];
+        ComparisonPlan plan = new(FactorialDesign.Runs(request.Engines, [.. variants.Select(variant => (variant.Label, variant.Cell))], request.Repeat, request.Seed), pilot, configured.Duration, Family(variants));
+        host.OutConsole.Write(plan.Show(request.Spread));
+    }
+
+    /// <summary>How many pairs of schedulers are compared by each metric.</summary>
+    private static int Family(IReadOnlyList<CompareVariant> variants) =>
+        variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+
     /// <summary>Says before anything runs that so few repetitions cannot show a difference among so many comparisons, if so.</summary>
     private void SayWhetherRunsSuffice(CompareRequest request, IReadOnlyList<CompareVariant> variants)
     {
-        int family = variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+        int family = Family(variants);
         foreach (string engine in request.Engines)
         {
             bool isPaired = engine == ComparisonEngines.Simulated;
@@ -220,7 +250,7 @@ internal sealed class CompareCommand(
             Engines = request.Engines,
             Schedulers = labels,
             Factors = request.Factors,
-            Metrics = [.. MetricCatalogue.All.Where(metric => ordered.Any(row => row.Metrics.ContainsKey(metric.Key)))],
+            Metrics = MetricCatalogue.Measured(ordered),
             Cells = ComparisonStatistics.Cells(request.Engines, labels, cells, ordered),
             Agreement = request.Engines.Count < 2 ? [] : Agreement.Rows(labels, cells, ordered),
             Costs = costs,
@@ -233,7 +263,7 @@ internal sealed class CompareCommand(
         if (request.Json)
             host.Out.Write(ComparisonJson.Write(document));
         else
-            host.OutConsole.Write(ComparisonViews.Of(document, host.OutConsole.Profile.Width));
+            host.OutConsole.Write(ComparisonViews.Of(document, host.OutConsole.Profile.Width, request.Metrics));
         double withheld = document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld)).Select(run => run.Metrics[MetricCatalogue.Withheld]).DefaultIfEmpty().Average();
         if (withheld >= HostLoad.BusyPercent)
             host.Error.WriteLine($"tessera: {HostLoad.Sentence(withheld)}");

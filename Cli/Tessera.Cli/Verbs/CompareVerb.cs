@@ -43,12 +43,20 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         Option<double?> seconds = CommonOptions.Seconds("Measure this long in each run instead of the configured duration.");
         Option<long> seed = new("--seed") { Description = "Seed of the runs' order and of simulated workloads.", HelpName = "N", DefaultValueFactory = _ => 1 };
         Option<bool> noSchedules = new("--no-schedules") { Description = "Do not keep each run's schedule.csv." };
+        Option<bool> plan = new("--plan") { Description = "Only say how many runs there would be, how long they would take, and which differences they could show." };
+        Option<double?> spread = new("--spread") { Description = "For --plan: how far a run is from the mean, as a standard deviation in per cent of it; by default as far as the runs in the folder are.", HelpName = "PERCENT" };
+        spread.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<double?>() is <= 0 or double.NaN)
+                result.AddError($"--spread {result.Tokens[0].Value}: a number above 0, such as 2.5.");
+        });
         Option<bool> restart = new("--restart") { Description = "Remove the folder's runs and make all of them again." };
+        Option<string?> metrics = new("--metric") { Description = "The metrics to show, by their keys, those of a domain too (web.lateP99); by default all of the whole machine. Files and report have every metric.", HelpName = "KEY,KEY" };
         Option<bool> json = CommonOptions.Json("the comparison");
         Option<bool> quiet = CommonOptions.Quiet();
         Command compare = new("compare", "Run an experiment with several schedulers and values, repeated and interleaved, and say what differs.")
         {
-            config, schedulers, vary, repeat, output, simulate, simulateOnly, model, switchCost, wakeCost, stagger, engine, set, seconds, seed, noSchedules, restart, json, quiet,
+            config, schedulers, vary, repeat, output, simulate, simulateOnly, model, switchCost, wakeCost, stagger, engine, set, seconds, seed, noSchedules, plan, spread, restart, metrics, json, quiet,
         };
         compare.SetAction(parsed => command.Run(new CompareRequest
         {
@@ -67,7 +75,10 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
             Engine = parsed.GetValue(engine),
             Seed = parsed.GetValue(seed),
             KeepSchedules = !parsed.GetValue(noSchedules),
+            Plan = parsed.GetValue(plan) || parsed.GetValue(spread) is not null,
+            Spread = parsed.GetValue(spread),
             Restart = parsed.GetValue(restart),
+            Metrics = parsed.GetValue(metrics)?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [],
             Json = parsed.GetValue(json),
             Quiet = parsed.GetValue(quiet),
         }));

@@ -19,7 +19,8 @@ internal static class ComparisonViews
     /// <summary>Everything, top to bottom.</summary>
     /// <param name="document">The comparison.</param>
     /// <param name="screenColumns">How wide the screen is.</param>
-    public static IRenderable Of(ComparisonDocument document, int screenColumns)
+    /// <param name="keys">The metrics to show; none for all of the whole machine.</param>
+    public static IRenderable Of(ComparisonDocument document, int screenColumns, IReadOnlyList<string> keys)
     {
         List<IRenderable> parts = [];
 
@@ -28,7 +29,7 @@ internal static class ComparisonViews
         CellResult[] cells = [.. document.Cells.Where(cell => cell.Engine == engine)];
         if (engine == ComparisonEngines.Simulated)
             parts.Add(new Text(SimulatedTitle(document), new Style(decoration: Decoration.Bold)));
-        foreach (MetricDefinition metric in document.Metrics)
+        foreach (MetricDefinition metric in document.Metrics.Where(metric => keys.Count == 0 ? metric.Item is null : keys.Contains(metric.Key)))
             AddMetric(parts, metric, cells, screenColumns >= WideColumns);
         if (document.Agreement.Count > 0)
         {

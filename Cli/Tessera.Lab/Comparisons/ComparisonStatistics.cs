@@ -18,6 +18,7 @@ public static class ComparisonStatistics
         IReadOnlyList<string> engines, IReadOnlyList<string> schedulers, IReadOnlyList<IReadOnlyList<FactorValue>> cells, IReadOnlyList<RunRow> runs)
     {
         List<CellResult> results = [];
+        IReadOnlyList<MetricDefinition> metrics = MetricCatalogue.Measured(runs);
         foreach (string engine in engines)
         {
             Sample[] samples =
@@ -25,34 +26,34 @@ public static class ComparisonStatistics
                 .. cells.Select(cell => new Sample(cell, [.. schedulers.Select(scheduler => runs.Where(run => run.Engine == engine && run.Scheduler == scheduler && run.Cell.SequenceEqual(cell)).ToArray())])),
             ];
             Dictionary<Sample, List<Verdict>> verdicts = samples.ToDictionary(sample => sample, _ => new List<Verdict>());
-            foreach (MetricDefinition metric in MetricCatalogue.All)
+            foreach (MetricDefinition metric in metrics)
                 Judge(metric, engine, schedulers, samples, verdicts);
             results.AddRange(samples.Select(sample => new CellResult(
-                engine, sample.Cell, [.. schedulers.Select((scheduler, index) => Result(scheduler, sample.Runs[index])).Where(result => result.Runs + result.Failed > 0)], verdicts[sample])));
+                engine, sample.Cell, [.. schedulers.Select((scheduler, index) => Result(scheduler, sample.Runs[index], metrics)).Where(result => result.Runs + result.Failed > 0)], verdicts[sample])));
         }
 
         return results;
     }
 
-    private static SchedulerResult Result(string scheduler, RunRow[] runs)
+    private static SchedulerResult Result(string scheduler, RunRow[] runs, IReadOnlyList<MetricDefinition> metrics)
     {
         RunRow[] good = [.. runs.Where(IsGood).OrderBy(run => run.Repetition)];
         RunRow[] distinct = [.. good.DistinctBy(Figures)];
-        Dictionary<string, Summary> metrics = [];
-        foreach (MetricDefinition metric in MetricCatalogue.All)
+        Dictionary<string, Summary> summaries = [];
+        foreach (MetricDefinition metric in metrics)
         {
-            if (Summary.Of([.. distinct.Where(run => run.Metrics.ContainsKey(metric.Key)).Select(run => run.Metrics[metric.Key])]) is { } summary)
-                metrics.Add(metric.Key, summary);
+            if (Summary.Of([.. distinct.Select(metric.Of).OfType<double>()]) is { } summary)
+                summaries.Add(metric.Key, summary);
         }
 
-        return new SchedulerResult(scheduler, good.Length, runs.Length - good.Length, metrics, good.Length - distinct.Length);
+        return new SchedulerResult(scheduler, good.Length, runs.Length - good.Length, summaries, good.Length - distinct.Length);
     }
 
     private static bool IsGood(RunRow run) => run.Outcome == "completed";
 
     /// <summary>What tells a run from a copy of it: in virtual time all its figures, on a machine that it was made at all.</summary>
     private static string Figures(RunRow run) => run.Engine == ComparisonEngines.Simulated
-        ? string.Join(';', run.Metrics.OrderBy(metric => metric.Key, StringComparer.Ordinal).Select(metric => string.Create(CultureInfo.InvariantCulture, $"{metric.Key}={metric.Value:R}")))
+        ? string.Join(';', run.Metrics.OrderBy(metric => metric.Key, StringComparer.Ordinal).Select(metric => string.Create(CultureInfo.InvariantCulture, $"{metric.Key}={metric.Value:R}"))) + string.Join(';', run.Groups)
         : string.Create(CultureInfo.InvariantCulture, $"{run.Place}");
 
     /// <summary>
@@ -61,8 +62,8 @@ public static class ComparisonStatistics
     /// </summary>
     private static Comparands? Compare(MetricDefinition metric, string engine, RunRow[] first, RunRow[] second)
     {
-        RunRow[] one = [.. first.Where(run => IsGood(run) && run.Metrics.ContainsKey(metric.Key)).OrderBy(run => run.Repetition)];
-        RunRow[] other = [.. second.Where(run => IsGood(run) && run.Metrics.ContainsKey(metric.Key)).OrderBy(run => run.Repetition)];
+        RunRow[] one = [.. first.Where(run => IsGood(run) && metric.Of(run) is not null).OrderBy(run => run.Repetition)];
+        RunRow[] other = [.. second.Where(run => IsGood(run) && metric.Of(run) is not null).OrderBy(run => run.Repetition)];
         if (engine != ComparisonEngines.Simulated)
             return one.Length == 0 || other.Length == 0 ? null : new Comparands(Values(one), Values(other), IsPaired: false, IsExact: false);
         (RunRow One, RunRow Other)[] pairs = [.. one.Join(other, run => run.Repetition, run => run.Repetition, (left, right) => (left, right))];
@@ -71,7 +72,7 @@ public static class ComparisonStatistics
             ? null
             : new Comparands(Values(distinct.Select(pair => pair.One)), Values(distinct.Select(pair => pair.Other)), IsPaired: true, IsExact: distinct.Length == 1 && pairs.Length > 1);
 
-        double[] Values(IEnumerable<RunRow> runs) => [.. runs.Select(run => run.Metrics[metric.Key])];
+        double[] Values(IEnumerable<RunRow> runs) => [.. runs.Select(run => metric.Of(run)!.Value)];
     }
 
     /// <summary>One metric: all pairs in all cells are one family of tests. Where nothing is left to chance there is no test.</summary>

@@ -20,6 +20,9 @@ public sealed record GroupFigures(string Name, int Domains, bool Modelled, doubl
     /// <summary>The worst of its domains' 99th percentiles of wake-to-run.</summary>
     public double? WakeP99Ns { get; init; }
 
+    /// <summary>The part of the window in which its vCPUs could run and did not, 0 to 1, their mean; null without a recording.</summary>
+    public double? Wait { get; init; }
+
     /// <summary>Median over its domains of the response times of what they were asked for; null for guests that answer nobody.</summary>
     public double? ResponseP50Ns { get; init; }
 
@@ -53,6 +56,7 @@ public sealed record GroupFigures(string Name, int Domains, bool Modelled, doubl
             LateP99Ns = MetricCatalogue.Worst(domains.Select(domain => domain.LatenessNs)),
             WakeP99Ns = recorded?.Max(domain =>
                 domain.WakeToRunNs is { Count: >= MetricCatalogue.WakesForP99 } wakes ? (double?)wakes.P99 : null),
+            Wait = recorded?.Average(domain => domain.WaitShare),
             ResponseP50Ns = MetricCatalogue.Median(domains.Select(domain => domain.ResponseTimeNs?.P50)),
             ResponseP99Ns = MetricCatalogue.Worst(domains.Select(domain => domain.ResponseTimeNs)),
             Missed = Sum(domains.Select(domain => domain.MissedDeadlines)),

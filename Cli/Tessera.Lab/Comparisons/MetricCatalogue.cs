@@ -8,10 +8,18 @@ namespace Tessera.Lab.Comparisons;
 /// <summary>A number that every run of a comparison is reduced to.</summary>
 /// <param name="Key">Its name in files.</param>
 /// <param name="Title">Its name for people, fit for "12 % lower …".</param>
-/// <param name="Unit"><c>points</c>, <c>ns</c>, <c>/s</c>, <c>%</c>, or empty.</param>
+/// <param name="Unit"><c>points</c>, <c>ns</c>, <c>/s</c>, <c>%</c>, <c>part</c> (from 0 to 1), <c>count</c>, or empty.</param>
 /// <param name="Better"><c>lower</c>, <c>higher</c>, or <c>neither</c>.</param>
 /// <param name="Meaning">A sentence.</param>
-public record MetricDefinition(string Key, string Title, string Unit, string Better, string Meaning);
+public record MetricDefinition(string Key, string Title, string Unit, string Better, string Meaning)
+{
+    /// <summary>The item of <c>domains</c> that it is of; null for the whole machine.</summary>
+    public string? Item { get; init; }
+
+    /// <summary>A run's value; null where it does not apply.</summary>
+    public double? Of(RunRow run) =>
+        Item is not null ? ItemCatalogue.ValueOf(run, this) : run.Metrics.TryGetValue(Key, out double value) ? value : null;
+}
 
 /// <summary>A metric with what computes it: an entry of <see cref="MetricCatalogue"/>.</summary>
 /// <param name="Key">Its name in files.</param>
@@ -112,6 +120,10 @@ public static class MetricCatalogue
 
         return values;
     }
+
+    /// <summary>The metrics that runs have values of: those of the machine, then those of each item.</summary>
+    public static IReadOnlyList<MetricDefinition> Measured(IReadOnlyList<RunRow> runs) =>
+        [.. All.Where(metric => runs.Any(run => metric.Of(run) is not null)), .. ItemCatalogue.Measured(runs)];
 
     /// <summary>A definition by its key.</summary>
     public static MetricDefinition Of(string key) => All.First(metric => metric.Key == key);

@@ -15,6 +15,8 @@ public static class VerdictText
         "ns" => NumberText.Time(value),
         "points" => $"{NumberText.Of(value)} points",
         "%" => $"{NumberText.Of(value)} %",
+        "part" => $"{NumberText.Of(value * 100)} %",
+        "count" => NumberText.Of(value),
         "/s" => $"{NumberText.Of(value)}/s",
         _ => value.ToString("0.0000", CultureInfo.InvariantCulture),
     };

@@ -21,6 +21,9 @@ public sealed record DomainMetrics
     /// <summary>The share that generalised processor sharing would have given it (<see cref="FluidGps"/>), 0 to 1.</summary>
     public required double IdealShare { get; init; }
 
+    /// <summary>The part of the recording in which it could run and did not (steal time), 0 to 1: the mean of its vCPUs.</summary>
+    public required double WaitShare { get; init; }
+
     /// <summary>How often it woke.</summary>
     public required long Wakes { get; init; }
 
@@ -93,6 +96,15 @@ public sealed record RunMetrics
 
         foreach (WakeToRun wake in replay.Wakes)
             wakes[wake.Domain].Add(wake.Latency.Value);
+        long[] waited = new long[domains];
+        int[] vcpus = new int[domains];
+        foreach (BusyPeriod period in replay.BusyPeriods)
+        {
+            // What ran on after it had blocked is not of the period's time.
+            waited[period.Domain] += Math.Max(0, (period.To - period.From - period.Ran).Value);
+            vcpus[period.Domain] = Math.Max(vcpus[period.Domain], period.Vcpu + 1);
+        }
+
         double capacity = Math.Max(1, recording.Covered.Value) * (double)recording.PcpuCount;
         return new RunMetrics
         {
@@ -107,6 +119,7 @@ public sealed record RunMetrics
                     CpuSeconds = trace.Real[index] / 1e9,
                     Share = trace.Real[index] / capacity,
                     IdealShare = trace.Ideal[index] / capacity,
+                    WaitShare = waited[index] / (Math.Max(1, recording.Covered.Value) * (double)Math.Max(1, vcpus[index])),
                     Wakes = wakes[index].Count,
                     Preemptions = preemptions[index],
                     StintNs = Quantiles.Of([.. stints[index]]),

@@ -33,10 +33,12 @@ internal static class ComparisonData
 
     private static void Metric(Utf8JsonWriter json, ComparisonFolder folder, MetricDefinition metric)
     {
+        // A part is drawn in per cent.
+        double scale = metric.Unit == "part" ? 100 : 1;
         json.WriteStartObject();
         json.WriteString("key", metric.Key);
         json.WriteString("name", metric.Title);
-        json.WriteString("unit", metric.Unit);
+        json.WriteString("unit", metric.Unit switch { "part" => "%", "count" => "", _ => metric.Unit });
         json.WriteStartArray("cells");
         foreach (CellResult cell in folder.Document.Cells)
         {
@@ -47,17 +49,17 @@ internal static class ComparisonData
                 json.WriteStartObject();
                 json.WriteString("name", folder.RowName(cell.Engine, scheduler.Scheduler, cell.Cell));
                 json.WriteString("scheduler", scheduler.Scheduler);
-                json.WriteNumber("mean", summary.Mean);
-                json.WriteNumber("median", summary.Median);
+                json.WriteNumber("mean", summary.Mean * scale);
+                json.WriteNumber("median", summary.Median * scale);
                 json.WriteStartArray("interval");
-                json.WriteNumberValue(summary.MeanInterval.Low);
-                json.WriteNumberValue(summary.MeanInterval.High);
+                json.WriteNumberValue(summary.MeanInterval.Low * scale);
+                json.WriteNumberValue(summary.MeanInterval.High * scale);
                 json.WriteEndArray();
                 json.WriteStartArray("values");
-                foreach (double? value in folder.Values(metric.Key, cell.Engine, scheduler.Scheduler, cell.Cell))
+                foreach (double? value in folder.Values(metric, cell.Engine, scheduler.Scheduler, cell.Cell))
                 {
                     if (value is { } number)
-                        json.WriteNumberValue(number);
+                        json.WriteNumberValue(number * scale);
                     else
                         json.WriteNullValue();
                 }

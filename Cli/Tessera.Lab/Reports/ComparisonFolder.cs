@@ -36,12 +36,12 @@ internal sealed record ComparisonFolder(UntrustedFolder Files, ComparisonDocumen
         [.. Document.Runs.Select(run => run.Folder).Where(folder => Files.HasFile($"{folder}/{RunFolder.ResultFile}")).Distinct()];
 
     /// <summary>The values of one metric, of one scheduler in one cell.</summary>
-    public IReadOnlyList<double?> Values(string metric, string engine, string scheduler, IReadOnlyList<FactorValue> cell) =>
+    public IReadOnlyList<double?> Values(MetricDefinition metric, string engine, string scheduler, IReadOnlyList<FactorValue> cell) =>
     [
         .. Document.Runs
             .Where(run => run.Outcome == "completed" && run.Engine == engine && run.Scheduler == scheduler && run.Cell.SequenceEqual(cell))
             .OrderBy(run => run.Repetition)
-            .Select(run => run.Metrics.TryGetValue(metric, out double value) ? value : (double?)null),
+            .Select(metric.Of),
     ];
 
     /// <summary>What distinguishes a row: the varied values and, where both ran, the engine.</summary>

@@ -21,8 +21,16 @@ internal static class ComparisonPage
         html.Markup("<main>\n");
         Alerts(html, document);
         Summary(html, document);
+        string? item = null;
         for (int place = 0; place < document.Metrics.Count; place++)
-            Metric(html, folder, document.Metrics[place], place);
+        {
+            MetricDefinition metric = document.Metrics[place];
+            if (metric.Item is { } next && next != item)
+                html.Markup("<h2 class=\"part\">").Text($"Domains {next}").Markup("</h2>\n");
+            item = metric.Item;
+            Metric(html, folder, metric, place);
+        }
+
         ComparisonTables.Agreement(html, document);
         ComparisonTables.Runs(html, folder);
         html.Markup("<p class=\"foot\">").Text($"Tessera {document.Version}. This page is one file and asks nothing of any network; links lead to the runs' own reports beside it. comparison.csv has every number.").Markup("</p>\n</main>\n");

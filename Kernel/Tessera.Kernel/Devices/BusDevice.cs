@@ -106,7 +106,7 @@ internal sealed class BusDevice
         lock (_gate)
         {
             if (_isGone)
-                throw new DeviceException($"Domain {Frontend} went while its {Type} {Id} was attached.");
+                throw new DeviceException($"Domain {Frontend} ended while its {Type} {Id} was being attached.");
             _store.Transact(transaction =>
             {
                 DeviceKeys keys = new(transaction, Frontend, Type, Id);

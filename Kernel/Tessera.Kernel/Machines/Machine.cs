@@ -65,7 +65,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         if (configuration.VirtualTime is { } options)
         {
             if (!Engine.Facts.OwnsTime)
-                throw new EngineException($"The engine {Engine.Facts.Name} cannot own time: its guests run by the host's clock.", "Take one that counts what they do: --engine software.");
+                throw new EngineException($"The engine {Engine.Facts.Name} cannot run in virtual time: its guests run by the host's clock.", "Use one that counts instructions: --engine software.");
             Virtual = new VirtualMachineDriver(this, new VirtualTime(options));
         }
 

@@ -96,7 +96,7 @@ internal sealed unsafe class HostArena : IDisposable
     {
         // More than is asked for, if the host has that much address space for it.
         if (!TryMap(Math.Max(size, LeastMapping), out nint start, out long bytes) && !TryMap(size, out start, out bytes))
-            throw new InvalidOperationException($"The host refused {size >> 20} MiB of address space (mmap: errno {LibC.errno}). Give the domains less memory.");
+            throw new InvalidOperationException($"The host refused {size >> 20} MiB of address space (mmap: {Marshal.GetPInvokeErrorMessage(LibC.errno)}). Give the domains less memory.");
         _ = LibC.madvise((void*)start, (size_t)(ulong)bytes, LibC.MADV_DONTFORK);
         if (size >= HugePage)
             _ = LibC.madvise((void*)start, (size_t)(ulong)bytes, LibC.MADV_HUGEPAGE);

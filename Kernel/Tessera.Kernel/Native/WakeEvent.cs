@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Tmds.Linux;
 
 namespace Tessera.Kernel.Native;
@@ -13,7 +14,7 @@ internal sealed unsafe class WakeEvent : IDisposable
     {
         _file = LibC.eventfd(0, LibC.EFD_NONBLOCK | LibC.EFD_CLOEXEC);
         if (_file < 0)
-            throw new InvalidOperationException($"eventfd: errno {LibC.errno}. Raise the limit of open files (ulimit -n).");
+            throw new InvalidOperationException($"eventfd: {Marshal.GetPInvokeErrorMessage(LibC.errno)}. Raise the limit of open files (ulimit -n).");
     }
 
     /// <summary>Ends the wait under way, or else the next one.</summary>

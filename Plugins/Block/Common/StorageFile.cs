@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Tessera.Plugins.Block.Native;
 using Tessera.Sdk.Devices;
@@ -19,7 +20,7 @@ internal static class StorageFile
         int error = FileNative.Open(path, flags, 0, out SafeFileHandle file);
         if (error < 0)
         {
-            throw new BackendException($"{what} {path} cannot be opened for {(access == BlockAccess.ReadOnly ? "reading" : "writing")} (errno {-error}).", -error switch
+            throw new BackendException($"{what} {path} cannot be opened for {(access == BlockAccess.ReadOnly ? "reading" : "writing")} ({Marshal.GetPInvokeErrorMessage(-error)}).", -error switch
             {
                 2 => "There is no such file: create it, or correct the path.",
                 FileNative.Access or FileNative.ReadOnlyFileSystem => "Give this user access to it, or set readOnly.",
@@ -41,7 +42,7 @@ internal static class StorageFile
             return;
         file.Dispose();
         throw new BackendException(
-            $"{what} {path} is in use (flock: errno {-error}): {(access == BlockAccess.ReadOnly ? "somebody writes it" : "another disk has it open")}.",
+            $"{what} {path} is in use (flock: {Marshal.GetPInvokeErrorMessage(-error)}): {(access == BlockAccess.ReadOnly ? "somebody writes it" : "another disk has it open")}.",
             access == BlockAccess.ReadOnly ? "Wait for the writer, or give each its own copy." : "Two writers would destroy it: give each domain its own file, or put copy-on-write over a shared one.");
     }
 
@@ -50,6 +51,6 @@ internal static class StorageFile
     public static long Size(SafeFileHandle file, string path, string what)
     {
         long size = FileNative.Size(file);
-        return size >= 0 ? size : throw new BackendException($"{what} {path} has no size (lseek: errno {-size}).", "Name a regular file or a block device.");
+        return size >= 0 ? size : throw new BackendException($"{what} {path} has no size (lseek: {Marshal.GetPInvokeErrorMessage((int)-size)}).", "Name a regular file or a block device.");
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Tessera.Plugins.Block.Native;
 using Tessera.Sdk.Devices;
@@ -90,7 +91,7 @@ internal static class OverlayOpener
         if (error == 0)
             return file;
         file.Dispose();
-        throw new BackendException($"{What} {path} cannot be made (errno {-error}).", "Check its folder and the space there, and that no link of that name is there.");
+        throw new BackendException($"{What} {path} cannot be made ({Marshal.GetPInvokeErrorMessage(-error)}).", "Check its folder and the space there, and that no link of that name is there.");
     }
 
     private static void SynchronizeFolder(string path)
@@ -104,6 +105,6 @@ internal static class OverlayOpener
         }
 
         if (error < 0)
-            throw new BackendException($"{What} {path}: its folder cannot be synchronized (errno {-error}).", "Put it on another file system.");
+            throw new BackendException($"{What} {path}: its folder cannot be synchronized ({Marshal.GetPInvokeErrorMessage(-error)}).", "Put it on another file system.");
     }
 }

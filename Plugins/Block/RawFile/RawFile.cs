@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Tessera.Plugins.Block.Native;
 using Tessera.Sdk.Devices;
@@ -209,6 +210,6 @@ public sealed class RawFile : IBlockBackend, IGrowingStorage
         }
 
         if (error < 0)
-            throw new BackendException($"{What} {_options.Path} cannot be created with {_options.Create} (errno {-error}).", "Check its folder and the space there.");
+            throw new BackendException($"{What} {_options.Path} cannot be created with {_options.Create} ({Marshal.GetPInvokeErrorMessage(-error)}).", "Check its folder and the space there.");
     }
 }

@@ -109,9 +109,58 @@ internal sealed class CompareStudyTests
             Assert.That(responses.Take(2).Select(response => response.GetProperty("count").GetInt64()), Is.All.InRange(45, 55));
             Assert.That(responses.Select(response => response.GetProperty("p50").GetInt64()), Is.All.GreaterThanOrEqualTo(500_000));
             Assert.That(responses[2].GetProperty("p99").GetInt64(), Is.GreaterThan(responses[2].GetProperty("p50").GetInt64()));
+            Assert.That(document.Cells[0].Schedulers[0].Metrics["beat.responseP50"].Mean, Is.EqualTo(document.Runs.Average(run => run.Groups[1].ResponseP50Ns)).Within(0.5));
             Assert.That(document.Runs[0].Groups[1].ResponseP50Ns, Is.EqualTo(responses[2].GetProperty("p50").GetInt64()));
             Assert.That(document.Metrics.Select(metric => metric.Key), Does.Contain("responseP99"));
             Assert.That(File.ReadLines(Path.Combine(_folder, "comparison.csv")).First(), Does.Contain(",hog.share,").And.Contain(",beat.responseP99,").And.EndsWith(",folder"));
+        });
+    }
+
+    /// <summary>A hog in turns of 5 ms keeps a sleeper waiting, which a policy that prefers who wakes does not.</summary>
+    [Test]
+    public void A_domains_own_metrics_have_verdicts_and_are_shown_when_asked_for()
+    {
+        using Support.Cli cli = new();
+        string[] study = ["--scheduler", "bvt,round-robin", "--set", "domains[0].count=3", "--repeat", "2", "--quiet"];
+        Assert.That(cli.Run([.. Arguments("hundred.json", study), "--metric", "beat.lateP50,hog.wait"]), Is.Zero, cli.Error);
+        ComparisonDocument document = Document();
+        Verdict late = document.Cells[0].Verdicts.Single(verdict => verdict.Metric == "beat.lateP50");
+        Assert.Multiple(() =>
+        {
+            Assert.That((late.First, late.Second, late.IsShown), Is.EqualTo(("bvt", "round-robin", true)), late.Sentence);
+            Assert.That(late.Sentence, Does.Contain("lower median lateness of beat than round-robin"));
+            Assert.That(document.Cells[0].Schedulers[0].Metrics["hog.wait"].Mean, Is.EqualTo(2 / 3.0).Within(0.03), "three hogs share a processor");
+            Assert.That(cli.Out, Does.Contain("median lateness of beat").And.Contain("waiting of hog").And.Not.Contain("Jain"));
+        });
+        using Support.Cli wrong = new();
+        Assert.That(wrong.Run([.. Arguments("hundred.json", study), "--metric", "beet.lateP50"]), Is.EqualTo(2));
+        Assert.That(wrong.Error, Does.Contain("--metric beet.lateP50: there is no such metric. Did you mean beat.lateP50?"));
+    }
+
+    [Test]
+    public void A_plan_says_what_a_study_takes_and_shows_and_runs_nothing()
+    {
+        string[] study = ["--scheduler", "bvt,round-robin", "--set", "domains[0].count=3", "--stagger", "20ms"];
+        using Support.Cli first = new();
+        Assert.That(first.Run([.. Arguments("hundred.json", study), "--repeat", "4", "--plan"]), Is.Zero, first.Error);
+        using Support.Cli pilot = new();
+        Assert.That(pilot.Run([.. Arguments("hundred.json", study), "--repeat", "3", "--quiet"]), Is.Zero, pilot.Error);
+        using Support.Cli plan = new();
+        Assert.That(plan.Run([.. Arguments("hundred.json", study), "--repeat", "10", "--plan"]), Is.Zero, plan.Error);
+        using Support.Cli given = new();
+        Assert.That(given.Run([.. Arguments("hundred.json", study), "--repeat", "10", "--spread", "2"]), Is.Zero, given.Error);
+        using Support.Cli wrong = new();
+        Assert.That(wrong.Run([.. Arguments("hundred.json", study), "--spread", "0"]), Is.EqualTo(2));
+        Assert.Multiple(() =>
+        {
+            Assert.That(first.Out, Does.Contain("simulated: 8 runs, 4 of each policy and combination").And.Contain("So few show no difference, however large"));
+            Assert.That(plan.Out, Does.Contain("simulated: 20 runs, 10 of each").And.Contain("from the 6 runs in the folder").And.Contain("share error at 10 ms"));
+            Assert.That(plan.Out.Split('\n').Where(line => line.Contains(" %  ")).Select(line => line.TrimEnd().Length), Is.Not.Empty.And.All.LessThanOrEqualTo(80));
+            Assert.That(Document().Runs, Has.Count.EqualTo(6), "a plan makes no runs");
+
+            // Ten pairs whose differences have a standard deviation of 2 % show one of 2 % (their t is then 3.2).
+            Assert.That(given.Out, Does.Match(@"any metric +2\.00 % +(1\.9|2\.[01])\d* %"));
+            Assert.That(wrong.Error, Does.Contain("--spread 0: a number above 0"));
         });
     }
 
@@ -137,7 +186,7 @@ internal sealed class CompareStudyTests
             Agrees = false,
             Reason = "of no reason",
         };
-        console.Write(ComparisonViews.Of(document with { Agreement = [row] }, 80));
+        console.Write(ComparisonViews.Of(document with { Agreement = [row] }, 80, []));
         Assert.Multiple(() =>
         {
             Assert.That(text.ToString(), Does.Not.Contain("…"));

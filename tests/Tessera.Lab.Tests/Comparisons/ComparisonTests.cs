@@ -299,7 +299,7 @@ internal sealed class ComparisonTests
         Engines = [engine],
         Schedulers = Schedulers,
         Factors = [],
-        Metrics = [MetricCatalogue.Of("wakeP99")],
+        Metrics = MetricCatalogue.Measured(runs),
         Cells = ComparisonStatistics.Cells([engine], Schedulers, [[]], runs),
         Agreement = [],
         Costs = null,

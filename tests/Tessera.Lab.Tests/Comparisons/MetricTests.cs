@@ -17,6 +17,30 @@ internal sealed class MetricTests
     }
 
     [Test]
+    public void The_page_on_comparisons_has_the_items_table_as_it_is()
+    {
+        string page = File.ReadAllText(Path.Combine(Root(), "docs", "compare.md"));
+        string table = string.Concat(ItemCatalogue.All.Select(metric => $"| `NAME.{metric.Key}` | {metric.Unit} | {metric.Better} | {metric.Meaning} |\n"));
+        Assert.That(page, Does.Contain("| Key | Unit | Better | Meaning |\n|---|---|---|---|\n" + table + "\n"));
+    }
+
+    [Test]
+    public void Waiting_is_the_time_in_which_a_domain_could_run_and_did_not()
+    {
+        using SampleRun run = SampleRun.Write(["a", "b", "c"]);
+        RunMetrics metrics = RunMetrics.Of(run.Recording);
+        ScheduleReplay replay = ScheduleReplay.Of(run.Recording);
+        for (int domain = 0; domain < 3; domain++)
+        {
+            double wanted = replay.BusyPeriods.Where(period => period.Domain == domain).Sum(period => (period.To - period.From).TotalSeconds);
+            double waited = wanted - replay.BusyPeriods.Where(period => period.Domain == domain).Sum(period => Math.Min(period.Ran.TotalSeconds, (period.To - period.From).TotalSeconds));
+            Assert.That(metrics.Domains[domain].WaitShare, Is.EqualTo(waited / metrics.Seconds).Within(1e-9).And.InRange(0, 1));
+        }
+
+        Assert.That(metrics.Domains.Sum(domain => domain.WaitShare), Is.GreaterThan(0.01), "the sample has waiting in it");
+    }
+
+    [Test]
     public void Keys_are_not_used_twice() => Assert.That(MetricCatalogue.All.Select(metric => metric.Key), Is.Unique);
 
     [Test]

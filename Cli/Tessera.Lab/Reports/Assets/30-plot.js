@@ -91,6 +91,17 @@
     plot.ctx.restore();
   };
 
+  // A label in lines of at most so many characters, broken after spaces and hyphens; a longer word is broken anywhere.
+  T.lines = function (text, most) {
+    const lines = [""];
+    for (const piece of text.split(/(?<=[\s-])/).flatMap((part) => part.match(new RegExp(`.{1,${most}}`, "g")))) {
+      const last = lines.length - 1;
+      if ((lines[last] + piece).trimEnd().length <= most) lines[last] += piece;
+      else lines.push(piece);
+    }
+    return lines.map((line) => line.trimEnd());
+  };
+
   T.tip = function (host) {
     const tip = T.el("div", { className: "tip", hidden: true });
     host.append(tip);

@@ -17,8 +17,10 @@
       const logarithmic = low > 0 && high / low > 50;
       const margin = (high - low || Math.abs(high) || 1) * 0.06;
       const range = logarithmic ? [low / 1.3, high * 1.3] : [low >= 0 ? Math.max(0, low - margin) : low - margin, high + margin];
-      const longest = Math.max(...cells.map((cell) => cell.name.length));
-      const most = (width) => (width < 600 ? 20 : 44);
+      const most = (width) => (width < 600 ? 20 : width < 1000 ? 44 : 60);
+      const lines = (name, width) => T.lines(name, most(width));
+      const columns = (width) => Math.max(...cells.flatMap((cell) => lines(cell.name, width).map((line) => line.length)));
+      const rows = (width) => Math.max(...cells.map((cell) => lines(cell.name, width).length));
       const isTime = metric.unit === "ns";
       const show = (value) => (isTime ? T.time(value) : T.number(value) + (metric.unit ? " " + metric.unit : ""));
       const tip = T.tip(host);
@@ -66,16 +68,16 @@
         list.push(["runs", String(cell.values.filter((value) => value !== null).length)]);
         return tip.show(plot.cursor.left + plot.over.offsetLeft, plot.cursor.top + plot.over.offsetTop, cell.name, list);
       }
-      const { plot } = T.plot(host, () => cells.length * 30 + 66, {
+      const { plot } = T.plot(host, (width) => cells.length * (15 + 15 * rows(width)) + 66, {
         scales: { x: Object.assign({ time: false, range: () => range }, logarithmic ? { distr: 3, log: 10 } : {}), y: { range: () => [0, cells.length], dir: -1 } },
         axes: [
           isTime
             ? (logarithmic ? T.logTimeAxis : T.timeAxis)(metric.name)
             : (logarithmic ? T.logAxis : T.axis)(metric.unit ? `${metric.name} (${metric.unit})` : metric.name, Object.assign({ size: 28 }, logarithmic ? {} : { values: (self, splits) => splits.map(T.number) })),
           T.axis("", {
-            label: null, ticks: { show: false }, size: Math.min(most(host.clientWidth), longest) * 7 + 16,
+            label: null, ticks: { show: false }, size: () => columns(host.clientWidth) * 7 + 16,
             splits: () => cells.map((_, index) => index + 0.5),
-            values: () => cells.map(({ name }) => (name.length > most(host.clientWidth) ? name.slice(0, most(host.clientWidth) - 1) + "…" : name)),
+            values: () => cells.map(({ name }) => lines(name, host.clientWidth).join("\n")),
           }),
         ],
         cursor: { points: { show: false }, x: true, y: false, drag: { x: false, y: false } },
