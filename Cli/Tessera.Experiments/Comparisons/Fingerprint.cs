@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using Tessera.Common;
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
 using Tessera.Guests;
@@ -60,7 +59,7 @@ public static class Fingerprint
     private static string Configuration(PreparedExperiment prepared)
     {
         JsonNode document = JsonNode.Parse(prepared.Resolved.GetRawText())!;
-        document["machine"]!.AsObject().Remove(ConfigurationKeys.MemoryLimit);
+        document["machine"]!.AsObject().Remove("memoryLimit");
         return document.ToJsonString();
     }
 
