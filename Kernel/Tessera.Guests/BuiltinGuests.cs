@@ -10,6 +10,7 @@ public static class BuiltinGuests
         new("burst", GuestKind.Burst, "busy and asleep in turn, by period and duty", typeof(BurstOptions), options => BurstGuest.Build((BurstOptions)options)),
         new("paging", GuestKind.Paging, "builds, pins, changes and drops address spaces, checking each step", typeof(PagingOptions), options => PagingGuest.Build((PagingOptions)options)),
         new("fuzz", GuestKind.Fuzz, "attacks: random and malformed hypercalls, or one directed attack", typeof(FuzzOptions), options => Fuzz.FuzzGuest.Build((FuzzOptions)options)),
+        new("probe", GuestKind.Probe, "asks the hypervisor a thousand things and writes each answer to its console", null, _ => Probe.ProbeGuest.Build()),
         new("hello", GuestKind.Hello, "writes a line to its console and powers off", typeof(HelloOptions), options => HelloGuest.Build((HelloOptions)options)),
     ];
 

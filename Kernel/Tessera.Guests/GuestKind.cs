@@ -23,6 +23,9 @@ public enum GuestKind
 
     /// <summary>Says one line and powers off.</summary>
     Hello,
+
+    /// <summary>Asks the hypervisor a thousand things.</summary>
+    Probe,
 }
 
 /// <summary>How far a guest has come.</summary>

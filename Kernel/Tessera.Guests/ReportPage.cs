@@ -19,7 +19,7 @@ public static class ReportPage
         if (!IsReport(page))
             return false;
         uint kind = Int(page, ReportLayout.Kind), progress = Int(page, ReportLayout.Progress);
-        if (kind is 0 or > (uint)GuestKind.Hello || progress > (uint)GuestProgress.Failed)
+        if (kind is 0 or > (uint)GuestKind.Probe || progress > (uint)GuestProgress.Failed)
             return false;
         ulong error = Long(page, ReportLayout.ErrorCode);
         report = new GuestReport

@@ -84,7 +84,8 @@ internal sealed class RefusesSwapEntries : HonestMmu
 internal sealed class MapsForeignFrames : HonestMmu
 {
     public override XenErrno Update(ulong pointer, ulong value) =>
-        Inner.Update(pointer, value) is var answer && answer == XenErrno.EPERM && IsTable(pointer, FrameType.L1) ? Put(pointer, value | PageTableEntry.User) : answer;
+        Inner.Update(pointer, value) is var answer && answer is XenErrno.EPERM or XenErrno.EINVAL && IsTable(pointer, FrameType.L1)
+            && !Host.Frames.Has(PageTableEntry.FrameOf(value)) ? Put(pointer, value | PageTableEntry.User) : answer;
 }
 
 /// <summary>Maps tables writable.</summary>
@@ -94,7 +95,7 @@ internal sealed class MapsTablesWritable : HonestMmu
     {
         XenErrno answer = Inner.Update(pointer, value);
         bool isTable = Host.Frames.TypeOf(PageTableEntry.FrameOf(value)).Type is >= FrameType.L1 and <= FrameType.L4;
-        return answer == XenErrno.EINVAL && pointer % 8 == 0 && IsTable(pointer, FrameType.L1) && isTable ? Put(pointer, value | PageTableEntry.User) : answer;
+        return answer == XenErrno.EBUSY && pointer % 8 == 0 && IsTable(pointer, FrameType.L1) && isTable ? Put(pointer, value | PageTableEntry.User) : answer;
     }
 }
 
@@ -125,7 +126,7 @@ internal sealed class KeepsBadTables : HonestMmu
     public override XenErrno Update(ulong pointer, ulong value)
     {
         XenErrno answer = Inner.Update(pointer, value);
-        if (answer == XenErrno.EPERM && IsTable(pointer, FrameType.L3))
+        if (answer == XenErrno.EINVAL && IsTable(pointer, FrameType.L3))
             Host.Frames.TakeType(PageTableEntry.FrameOf(value), FrameType.L2);
         return answer;
     }
@@ -133,7 +134,7 @@ internal sealed class KeepsBadTables : HonestMmu
     public override XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source)
     {
         XenErrno answer = Inner.Extended(vcpu, command, frame, source);
-        if (answer == XenErrno.EPERM && IsPin(command))
+        if (answer == XenErrno.EINVAL && IsPin(command))
             Host.Frames.TakeType(frame, (FrameType)(command + 1));
         return answer;
     }
@@ -238,7 +239,7 @@ internal sealed class RootsEverybody : HonestMmu
 internal sealed class TrustsTheBuilder : HonestMmu
 {
     public override XenErrno AdoptBootTables(Mfn root) =>
-        Inner.AdoptBootTables(root) is var answer && answer == XenErrno.EINVAL ? XenErrno.Success : answer;
+        Inner.AdoptBootTables(root) is var answer && answer == XenErrno.EBUSY ? XenErrno.Success : answer;
 }
 
 /// <summary>Leaves the guest's values in the VMM's slots.</summary>
@@ -260,7 +261,7 @@ internal sealed class LeavesTheSlots : HonestMmu
 internal sealed class ClearsForeignFrames : HonestMmu
 {
     public override XenErrno Extended(int vcpu, uint command, Mfn frame, Mfn source) =>
-        Inner.Extended(vcpu, command, frame, source) is var answer && command == (uint)MmuExtOp.ClearPage && answer == XenErrno.EPERM ? XenErrno.Success : answer;
+        Inner.Extended(vcpu, command, frame, source) is var answer && command == (uint)MmuExtOp.ClearPage && answer == XenErrno.EINVAL ? XenErrno.Success : answer;
 }
 
 /// <summary>Cannot do without user tables once it had some.</summary>

@@ -50,7 +50,10 @@ public sealed class BuiltinGuestTests
         Assert.That((report!.Kind, report.Progress, report.Units), Is.EqualTo((BuiltinGuests.Find(name)!.Kind, GuestProgress.Starting, 0UL)));
     }
 
-    [TestCaseSource(nameof(Guests))]
+    // The probe's lines stand among its code, and some of its instructions are none on purpose: it is tested by what it writes (XenAnswers).
+    private static IEnumerable<TestCaseData> AllInstructions() => Guests().Where(guest => guest.Arguments[0] is not "probe");
+
+    [TestCaseSource(nameof(AllInstructions))]
     public void The_code_is_all_instructions_and_every_branch_lands_on_one(string name, object? options)
     {
         KernelImage kernel = KernelImage.Load(BuiltinGuests.Build(name, options), name);

@@ -31,7 +31,7 @@ internal sealed class PinAndRootTests
     {
         Tree tree = new(_machine);
         _machine.Poke(tree.L4, 511, Machine.ForeignFrame.Address | P);
-        Assert.That(_machine.Do(MmuExtOp.PinL4Table, tree.L4), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Do(MmuExtOp.PinL4Table, tree.L4), Is.EqualTo(XenErrno.EINVAL));
         Recount.Check(_machine, new Dictionary<Mfn, int>(), new Dictionary<Mfn, int>());
     }
 
@@ -66,7 +66,7 @@ internal sealed class PinAndRootTests
         Assert.That(_machine.TypeOf(_machine[5]).Count, Is.Zero);
         Assert.That(_machine.Do(MmuExtOp.UnpinTable, tree.L4), Is.EqualTo(XenErrno.Success));
         Assert.That(_machine.TypeOf(tree.L4), Is.EqualTo((FrameType.L4, 2L)));
-        Assert.That(_machine.Do(MmuExtOp.NewBaseptr, new Mfn(0)), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(_machine.Do(MmuExtOp.NewBaseptr, new Mfn(0)), Is.EqualTo(XenErrno.EINVAL));
         Assert.That(_machine.Mmu.Root(0, userMode: false), Is.EqualTo(tree.L4));
     }
 

@@ -12,7 +12,7 @@ namespace Tessera.Guests.Fuzz;
 internal sealed class ForeignFrames(FuzzCode f)
 {
     /// <summary>Frames above its memory that may be its own: shared_info, the grant table and its status.</summary>
-    private const int MostShared = 64;
+    private const int MostShared = 128;
 
     private readonly GuestCode _g = f.G;
     private readonly Assembler _c = f.C;

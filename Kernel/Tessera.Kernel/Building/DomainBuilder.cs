@@ -195,11 +195,12 @@ internal sealed class DomainBuilder(Domain domain, EngineFacts engine)
         state.Rsp = layout.AddressOf(layout.StackPfn + 1);
         state.Rflags = InitialFlags;
         (state.Cs, state.Ss) = (FlatSelectors.Code64, FlatSelectors.Data);
-        (state.Ds, state.Es, state.Fs, state.Gs) = (FlatSelectors.Data, FlatSelectors.Data, FlatSelectors.NullData, FlatSelectors.NullData);
+        (state.Ds, state.Es, state.Fs, state.Gs) = (FlatSelectors.NullData, FlatSelectors.NullData, FlatSelectors.NullData, FlatSelectors.NullData);
         state.Dr6 = 0xFFFF0FF0;
         state.Dr7 = 0x400;
         state.Root = domain.Mmu.Root(0, userMode: false);
-        vcpu.Context.Info.EventsMasked = true;
+        for (int index = 0; index < SharedInfo.LegacyVcpus; index++)
+            domain.Shared.VcpuInfo(index).EventsMasked = true;
         domain.Host.Clock.FillTimeInfo(vcpu.Context.Info.Time, vcpu.CounterShift, domain.TimeAhead);
     }
 }

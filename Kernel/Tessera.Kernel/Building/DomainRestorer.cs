@@ -42,6 +42,9 @@ internal sealed class DomainRestorer(Domain domain, EngineFacts engine)
         domain.TimeAhead = new Nanoseconds(reader.Number("its time", 0, long.MaxValue / 2)) - clock.Now;
         RingPorts ports = Rings.Connect(domain, OwnFrame(reader, "its store ring"), OwnFrame(reader, "its console ring"), store, server);
         domain.ArchitecturalIopl = reader.Flag("its I/O level's kind");
+        domain.ExtendedCr3 = reader.Flag("whether its roots may lie anywhere");
+        long code = reader.Number("what its shutdown is reported as", -1, int.MaxValue);
+        domain.ShutdownCode = code < 0 ? null : (ShutdownReason)code;
         DomainBuilder.FindReportPage(domain);
         RestoreTables(reader);
         Rings.PublishMemory(domain, store);
@@ -187,6 +190,7 @@ internal sealed class DomainRestorer(Domain domain, EngineFacts engine)
     {
         domain.Grants.Restore(reader);
         VcpuAlarms alarms = VcpuAlarms.Read(reader);
+        domain.Watchdogs.Restore(reader, _vcpu);
         domain.Events.Restore(reader);
         _vcpu.Arm(alarms);
         domain.Store!.Restore(reader);

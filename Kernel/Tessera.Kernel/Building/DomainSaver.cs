@@ -73,6 +73,8 @@ internal sealed class DomainSaver(Domain domain, EngineFacts engine)
         writer.Number(domain.Rings.Store.Value - DomainMemory.First.Value);
         writer.Number(domain.Rings.Console.Value - DomainMemory.First.Value);
         writer.Flag(domain.ArchitecturalIopl);
+        writer.Flag(domain.ExtendedCr3);
+        writer.Number((long?)domain.ShutdownCode ?? -1);
         SaveTables(writer);
         _vcpu.Save(writer);
         if (IsSuspended)
@@ -84,6 +86,7 @@ internal sealed class DomainSaver(Domain domain, EngineFacts engine)
         domain.Grants.Save(writer);
         // One that goes off meanwhile is both in the queue and pending, never in neither.
         _vcpu.Alarms().Save(writer);
+        domain.Watchdogs.Save(writer);
         // From here on nobody raises an event or touches a ring: they and the frames they lie in are of one moment.
         domain.Events.Save(writer, () => domain.Store!.Save(writer, () => domain.Console.Save(writer, CopyLive)));
         return writer;

@@ -65,6 +65,7 @@ public sealed class Domain
         Events = new EventChannels(Id, Shared);
         Grants = new GrantTable(Id, frames, memory, writes, directory);
         Mappings = new Maptrack(Id, memory, guestMachine, mmu);
+        Watchdogs = new Watchdogs(this);
     }
 
     /// <summary>Its number.</summary>
@@ -72,6 +73,14 @@ public sealed class Domain
 
     /// <summary>Its kernel counts as ring 0 for I/O, and sees and sets the level in flags (VMASST_TYPE_architectural_iopl).</summary>
     internal bool ArchitecturalIopl { get; set; }
+
+    /// <summary>It takes page-table roots anywhere in memory (VMASST_TYPE_pae_extended_cr3): all can, and are told so once they said it.</summary>
+    internal bool ExtendedCr3 { get; set; }
+
+    /// <summary>What its next shutdown is to be reported as, if the guest said so beforehand (SCHEDOP_shutdown_code).</summary>
+    internal ShutdownReason? ShutdownCode { get; set; }
+
+    internal Watchdogs Watchdogs { get; }
 
     /// <summary>Its name.</summary>
     public string Name => Configuration.Name;
@@ -259,6 +268,7 @@ public sealed class Domain
     /// <summary>SCHEDOP_shutdown.</summary>
     internal void Shutdown(ShutdownReason reason, Vcpu vcpu)
     {
+        reason = ShutdownCode ?? reason;
         if (reason == ShutdownReason.Crash)
         {
             Crash(vcpu, "the guest kernel reported a crash (SCHEDOP_shutdown)");
@@ -296,6 +306,8 @@ public sealed class Domain
             Time.TimerQueue.Disarm(vcpu.PeriodicTimer);
             Time.TimerQueue.Disarm(vcpu.PollTimeout);
         }
+
+        Watchdogs.Stop();
     }
 
     /// <summary>Its memory goes; true for the first who says so.</summary>

@@ -54,6 +54,8 @@ internal sealed partial class EventChannels
                     port.RemoteDomain = id.Value;
                 if (port.State == PortState.Backend || !_ports.TryAdd(number, port))
                     throw StateReader.Wrong($"event channel {number}", "a backend's, or there twice");
+                if (number >= _portsEnd)
+                    Volatile.Write(ref _portsEnd, (number / PortsInGroup * PortsInGroup) + PortsInGroup);
                 if (port.State == PortState.Interdomain)
                     port.Remote = this;
                 if (port.State != PortState.Virq)

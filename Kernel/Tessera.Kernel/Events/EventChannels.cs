@@ -23,12 +23,18 @@ internal sealed partial class EventChannels(DomainId id, SharedInfoPage shared)
     /// <summary>Ports of the 2-level ABI with 64-bit words.</summary>
     public const int MaxPorts = EventChannelLayout.MaxPorts;
 
+    private const int PortsInGroup = 64;
+
     private readonly Lock _gate = new();
     private readonly Dictionary<int, Port> _ports = [];
     private readonly List<EventTarget> _vcpus = [];
+    private int _portsEnd = PortsInGroup;
     private bool _closed;
 
     private DomainId Id => id;
+
+    /// <summary>Whether the domain has such a port, bound or free: ports come in groups, as the first of a group is needed.</summary>
+    public bool IsPort(uint number) => number < (uint)Volatile.Read(ref _portsEnd);
 
     /// <summary>One vCPU more, before the domain runs.</summary>
     public void AddVcpu(EventTarget vcpu) => _vcpus.Add(vcpu);
@@ -136,6 +142,8 @@ internal sealed partial class EventChannels(DomainId id, SharedInfoPage shared)
     {
         number = 0;
         if ((uint)virq >= VirqLimits.Count)
+            return XenErrno.EINVAL;
+        if (vcpu != 0 && !IsOfAVcpu((Virq)virq))
             return XenErrno.EINVAL;
         if (FindVcpu(vcpu) is not EventTarget target)
             return XenErrno.ENOENT;
@@ -260,16 +268,15 @@ internal sealed partial class EventChannels(DomainId id, SharedInfoPage shared)
         }
     }
 
-    /// <summary>EVTCHNOP_unmask: clears the mask bit, and delivers what was held back.</summary>
-    public XenErrno Unmask(int number)
+    /// <summary>EVTCHNOP_unmask: clears the mask bit, and delivers what was held back. A port that is bound to nothing notifies vCPU 0.</summary>
+    public XenErrno Unmask(uint which)
     {
+        if (!IsPort(which))
+            return XenErrno.EINVAL;
+        int number = (int)which;
         int vcpu;
         lock (_gate)
-        {
-            if (!_ports.TryGetValue(number, out Port? port))
-                return XenErrno.EINVAL;
-            vcpu = port.Vcpu;
-        }
+            vcpu = _ports.TryGetValue(number, out Port? port) ? port.Vcpu : 0;
 
         if (shared.ClearMask(number) && shared.IsPending(number))
             Raise(number, vcpu)?.Wake();
@@ -282,7 +289,7 @@ internal sealed partial class EventChannels(DomainId id, SharedInfoPage shared)
         lock (_gate)
         {
             (state, vcpu, detail) = (EventChannelState.Closed, 0, 0);
-            if ((uint)number >= MaxPorts)
+            if (!IsPort((uint)number))
                 return false;
             if (!_ports.TryGetValue(number, out Port? port))
                 return true;
@@ -353,14 +360,20 @@ internal sealed partial class EventChannels(DomainId id, SharedInfoPage shared)
         return target?.Raise(number, shared.IsMasked(number)) == true ? target : null;
     }
 
+    /// <summary>Whether each vCPU has its own of this virtual interrupt; the others are the domain's, and begin on vCPU 0.</summary>
+    private static bool IsOfAVcpu(Virq virq) => virq is Virq.Timer or Virq.Debug or Virq.Xenoprof or Virq.Xenpmu;
+
     private EventTarget? FindVcpu(int index) => (uint)index < (uint)_vcpus.Count ? _vcpus[index] : null;
 
     private bool TryAllocate(out int number)
     {
         for (number = 1; number < MaxPorts; number++)
         {
-            if (!_ports.ContainsKey(number))
-                return true;
+            if (_ports.ContainsKey(number))
+                continue;
+            if (number >= _portsEnd)
+                Volatile.Write(ref _portsEnd, number + PortsInGroup);
+            return true;
         }
 
         number = 0;

@@ -28,9 +28,10 @@ internal sealed unsafe class VcpuInfoArea(byte* place)
     /// <summary>An event is pending that the guest has not masked by port.</summary>
     private bool IsUpcallPending => Volatile.Read(ref _place[VcpuInfo.UpcallPending]) != 0;
 
-    /// <summary>The address of the page fault that is delivered.</summary>
+    /// <summary>The address of the page fault that is delivered: the guest's CR2.</summary>
     public ulong FaultAddress
     {
+        get => *(ulong*)(_place + VcpuInfo.Cr2);
         set => *(ulong*)(_place + VcpuInfo.Cr2) = value;
     }
 

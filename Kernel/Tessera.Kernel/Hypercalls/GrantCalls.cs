@@ -10,6 +10,10 @@ internal static class GrantCalls
 {
     private const int TransferSize = 24;
     private const int SwapSize = 12;
+    private const int CacheFlushSize = 16;
+    private const int PageBytes = 4096;
+    private const uint FlushOperations = 0x8000_0003; // clean, invalidate, of a grant
+    private const uint FlushInvalidate = 2;
 
     /// <summary>grant_table_op(command, operations, count).</summary>
     public static long Operation(ref HypercallCall call)
@@ -41,14 +45,11 @@ internal static class GrantCalls
             case GrantTableOp.GetVersion:
                 return GetVersion(ref call);
             case GrantTableOp.CacheFlush:
-                return HypercallCall.Error(XenErrno.EOPNOTSUPP);
+                return CacheFlush(ref call);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
     }
-
-    /// <summary>Whether a domain number means the caller.</summary>
-    public static bool IsSelf(ref HypercallCall call, ushort domain) => domain == DomainIds.Self || domain == call.Domain.Id.Value;
 
     /// <summary>Runs an array of operations, each with a status of its own; goes on later when others wait.</summary>
     private static long EachOperation(ref HypercallCall call, int size, GrantOperation operation)
@@ -73,7 +74,11 @@ internal static class GrantCalls
 
     /// <summary>What may be known of another domain: that it is not the caller's business, or that there is none.</summary>
     private static GrantStatus StatusOf(ref HypercallCall call, ushort domain) =>
-        IsSelf(ref call, domain) ? GrantStatus.Okay : call.Domain.Grants.Find(domain) is null ? GrantStatus.BadDomain : GrantStatus.PermissionDenied;
+        call.IsSelf(domain) ? GrantStatus.Okay : call.RefusalFor(domain) == XenErrno.ESRCH ? GrantStatus.BadDomain : GrantStatus.PermissionDenied;
+
+    /// <summary>What a reference of domain 0's is, which is the VMM and grants nothing.</summary>
+    public static GrantStatus OfDomain0(uint reference) =>
+        reference < GrantTable.MaxFrames * PageBytes / GrantLayout.EntrySize ? GrantStatus.GeneralError : GrantStatus.BadGntref;
 
     private static long SetVersion(ref HypercallCall call)
     {
@@ -87,8 +92,8 @@ internal static class GrantCalls
     {
         if (!call.TryRead(call.A1, out VersionQuery query))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (!IsSelf(ref call, query.Domain))
-            return HypercallCall.Error(call.Domain.Grants.Find(query.Domain) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+        if (!call.IsSelf(query.Domain))
+            return HypercallCall.Error(call.RefusalFor(query.Domain));
         return call.TryWrite(call.A1, query with { Version = (uint)call.Domain.Grants.Version }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 
@@ -113,7 +118,7 @@ internal static class GrantCalls
         for (int index = 0; status == GrantStatus.Okay && index < setup.Frames; index++)
         {
             if (!call.TryWrite(setup.FrameList + ((ulong)index * 8), (ulong)call.Domain.Memory.GrantFrame(index).Value))
-                return HypercallCall.Error(XenErrno.EFAULT);
+                status = GrantStatus.BadVirtAddr;
         }
 
         return call.TryWrite(call.A1, setup with { Status = (short)status }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
@@ -129,10 +134,36 @@ internal static class GrantCalls
         for (int index = 0; status == GrantStatus.Okay && index < setup.Frames; index++)
         {
             if (!call.TryWrite(setup.FrameList + ((ulong)index * 8), (ulong)call.Domain.Memory.GrantStatusFrame(index).Value))
-                return HypercallCall.Error(XenErrno.EFAULT);
+                status = GrantStatus.BadVirtAddr;
         }
 
         return call.TryWrite(call.A1, setup with { Status = (short)status }) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
+    }
+
+    /// <summary>cache_flush: caches here are coherent, so that there is nothing to do but to look at the arguments.</summary>
+    private static long CacheFlush(ref HypercallCall call)
+    {
+        for (uint index = 0; index < (uint)call.A2; index++)
+        {
+            if (index != 0 && call.ShouldStop)
+            {
+                call.A1 += index * (ulong)CacheFlushSize;
+                call.A2 -= index;
+                call.Continues = true;
+                return 0;
+            }
+
+            if (!call.TryRead(call.A1 + (index * (ulong)CacheFlushSize), out FlushRequest request))
+                return HypercallCall.Error(XenErrno.EFAULT);
+            if (request.Offset + request.Length > PageBytes || (request.Operation & ~FlushOperations) != 0)
+                return HypercallCall.Error(XenErrno.EINVAL);
+            if (request.Length != 0 && request.Operation != 0 && !call.Domain.Memory.Has(new Mfn((long)(request.Address >> 12))))
+                return HypercallCall.Error(XenErrno.EINVAL);
+            if (request.Length != 0 && request.Operation == FlushInvalidate)
+                return HypercallCall.Error(XenErrno.EOPNOTSUPP);
+        }
+
+        return 0;
     }
 
     // Frames do not change hands here. Of Xen's statuses this is the one after which the page is still the caller's.
@@ -153,6 +184,8 @@ internal static class GrantCalls
     private readonly record struct StatusSetup(uint Frames, ushort Domain, short Status, ulong FrameList);
 
     private readonly record struct TransferRequest(ulong Frame, ushort Domain, ushort Padding, uint Reference, short Status, ushort Padding2, uint Padding3);
+
+    private readonly record struct FlushRequest(ulong Address, ushort Offset, ushort Length, uint Operation);
 
     private readonly record struct SwapRequest(uint First, uint Second, short Status, ushort Padding);
 }

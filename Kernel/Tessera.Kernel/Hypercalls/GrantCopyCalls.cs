@@ -49,6 +49,8 @@ internal static unsafe class GrantCopyCalls
     {
         if (isGrant)
         {
+            if (domain == 0)
+                return GrantCalls.OfDomain0((uint)number);
             if (call.Domain.Grants.Find(domain) is not GrantTable table)
                 return GrantStatus.BadDomain;
             GrantStatus status = table.TryPin(call.Domain.Id.Value, (uint)number, isReadOnly, GrantUse.Copy, out side.Pin);
@@ -61,7 +63,7 @@ internal static unsafe class GrantCopyCalls
         }
 
         if (domain != DomainIds.Self)
-            return GrantStatus.PermissionDenied;
+            return call.RefusalFor(domain) == XenErrno.ESRCH ? GrantStatus.BadDomain : GrantStatus.PermissionDenied;
         DomainMemory memory = call.Domain.Memory;
         Mfn frame = number <= long.MaxValue >> 12 ? new Mfn((long)number) : Mfn.None;
         if (!memory.Has(frame))

@@ -21,6 +21,8 @@ internal static class GrantMapCalls
             status = GrantStatus.BadGntref;
         else if (request.Domain != DomainIds.Self && call.Domain.Grants.Find(request.Domain) is GrantTable table)
             status = call.Domain.Mappings.Map(call.Vcpu.Index, table, request.Reference, flags, request.HostAddress, out handle, out deviceAddress);
+        else if (request.Domain == 0)
+            status = GrantCalls.OfDomain0(request.Reference);
         MapRequest answer = request with { Status = (short)status };
         if (status == GrantStatus.Okay)
             answer = answer with { Handle = handle, DeviceAddress = deviceAddress };

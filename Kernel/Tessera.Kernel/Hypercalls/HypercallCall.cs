@@ -1,5 +1,6 @@
 using Tessera.Kernel.Domains;
 using Tessera.Sdk;
+using Tessera.Sdk.Xen;
 
 namespace Tessera.Kernel.Hypercalls;
 
@@ -44,6 +45,17 @@ internal struct HypercallCall
     /// <summary>Copies a structure to the guest kernel's memory.</summary>
     public readonly bool TryWrite<T>(ulong address, T value)
         where T : unmanaged => Domain.Guest.TryWrite(Vcpu.Index, address, value);
+
+    /// <summary>Whether a domain number means the caller.</summary>
+    public readonly bool IsSelf(ushort domain) => domain == DomainIds.Self || domain == Domain.Id.Value;
+
+    /// <summary>What a guest, which controls nobody, gets for another domain: EPERM where there is one, or for the VMM itself, which is 0; ESRCH else.</summary>
+    public readonly XenErrno RefusalFor(ushort domain) =>
+        domain == 0 || (domain < DomainIds.FirstReserved && Domain.Grants.Find(domain) is not null) ? XenErrno.EPERM : XenErrno.ESRCH;
+
+    /// <summary>Whether an address may be a guest's at all: canonical, and not the hypervisor's.</summary>
+    public static bool IsGuestAddress(ulong address) =>
+        new VirtualAddress(address).IsCanonical && address is not (>= HypervisorRange.Start and < HypervisorRange.End);
 
     /// <summary>An error as the guest gets it.</summary>
     public static long Error(XenErrno error) => -(long)error;

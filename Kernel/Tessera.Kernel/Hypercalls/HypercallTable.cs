@@ -36,11 +36,26 @@ internal sealed class HypercallTable
         Set(Hypercall.XenVersion, VersionCalls.Operation);
         Set(Hypercall.ConsoleIo, VersionCalls.ConsoleOperation);
         Set(Hypercall.VmAssist, VersionCalls.VmAssist);
-        Set(Hypercall.PhysdevOp, VersionCalls.PhysdevOperation);
+        Set(Hypercall.PhysdevOp, PhysdevCalls.Operation);
+        Set(Hypercall.PhysdevOpCompat, PhysdevCalls.Compat);
         Set(Hypercall.GrantTableOp, GrantCalls.Operation);
         Set(Hypercall.SchedOp, SchedCalls.Operation);
         Set(Hypercall.SchedOpCompat, SchedCalls.Compat);
-        Set(Hypercall.EventChannelOp, new EventCalls(host).Operation);
+        EventCalls events = new(host);
+        Set(Hypercall.EventChannelOp, events.Operation);
+        Set(Hypercall.EventChannelOpCompat, events.Compat);
+        Set(Hypercall.UpdateVaMappingOtherdomain, MmuCalls.UpdateVaMappingOtherDomain);
+        Set(Hypercall.PlatformOp, PrivilegedCalls.Platform);
+        Set(Hypercall.Sysctl, PrivilegedCalls.Control);
+        Set(Hypercall.Domctl, PrivilegedCalls.Control);
+        Set(Hypercall.KexecOp, PrivilegedCalls.ForDomain0);
+        Set(Hypercall.HypfsOp, PrivilegedCalls.ForDomain0);
+        Set(Hypercall.Arch0, PrivilegedCalls.ForDomain0);
+        Set(Hypercall.Arch0 + 1, PrivilegedCalls.PagingControl);
+        Set(Hypercall.XenpmuOp, PrivilegedCalls.Counters);
+        Set(Hypercall.DmOp, PrivilegedCalls.DeviceModel);
+        Set(Hypercall.XenoprofOp, PrivilegedCalls.Profile);
+        Set(Hypercall.HvmOp, PrivilegedCalls.Hvm);
     }
 
     /// <summary>Runs the hypercall that a vCPU in kernel mode asked for with its registers.</summary>
@@ -99,6 +114,8 @@ internal sealed class HypercallTable
     {
         if (call.IsNested)
             return HypercallCall.Error(XenErrno.EINVAL);
+        if (!HypercallCall.IsGuestAddress(call.A0))
+            return HypercallCall.Error(XenErrno.EFAULT);
         Span<byte> entry = stackalloc byte[MultiCallEntry.Size];
         while ((uint)call.A1 > 0)
         {

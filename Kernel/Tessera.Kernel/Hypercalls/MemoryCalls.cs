@@ -12,6 +12,7 @@ internal sealed class MemoryCalls(IHypercallHost host)
 {
     private const int CommandBits = 6; // the start extent of a continued call stands above
     private const uint RamType = 1;
+    private const ulong MachineTableBytes = 1UL << 38; // MACH2PHYS_VIRT_END
 
     // As Xen: of more a continued call could not say where it was.
     private const ulong MostExtents = uint.MaxValue >> CommandBits;
@@ -30,25 +31,23 @@ internal sealed class MemoryCalls(IHypercallHost host)
                 return OfItself(ref call, memory.RamFrames);
             case MemoryOp.MachphysMapping:
                 return call.TryWrite(call.A1, new MachphysRange(
-                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + (1UL << 39), (ulong)memory.Last.Value))
+                    memory.MachineToPhysicalBase.Value, memory.MachineToPhysicalBase.Value + MachineTableBytes, (ulong)memory.Last.Value))
                     ? 0 : HypercallCall.Error(XenErrno.EFAULT);
             case MemoryOp.MemoryMap:
                 return Map(ref call);
             case MemoryOp.DecreaseReservation or MemoryOp.PopulatePhysmap or MemoryOp.IncreaseReservation:
                 return Reservation(ref call);
             default:
-                return HypercallCall.Error(XenErrno.ENOSYS);
+                return MemoryQueries.Operation(ref call, CommandOf(call));
         }
     }
 
     /// <summary>An answer that the caller may have of itself alone.</summary>
-    private long OfItself(ref HypercallCall call, long answer)
+    private static long OfItself(ref HypercallCall call, long answer)
     {
         if (!call.TryRead(call.A1, out ushort domain))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (domain == DomainIds.Self || domain == call.Domain.Id.Value)
-            return answer;
-        return HypercallCall.Error(host.FindDomain(new DomainId(domain)) is null ? XenErrno.ESRCH : XenErrno.EPERM);
+        return call.IsSelf(domain) ? answer : HypercallCall.Error(call.RefusalFor(domain));
     }
 
     /// <summary>memory_map: one range of RAM, if there is room for it.</summary>
@@ -69,11 +68,9 @@ internal sealed class MemoryCalls(IHypercallHost host)
     /// <summary>Walks the extents of a reservation; answers how many were done, and goes on later when others wait.</summary>
     private long Reservation(ref HypercallCall call)
     {
-        if (!call.TryRead(call.A1, out Extents request))
-            return HypercallCall.Error(XenErrno.EFAULT);
-        if ((request.Domain != DomainIds.Self && request.Domain != call.Domain.Id.Value) || request.Order != 0)
-            return HypercallCall.Error(request.Order != 0 ? XenErrno.EINVAL : XenErrno.EPERM);
         ulong start = call.A0 >> CommandBits;
+        if (!call.TryRead(call.A1, out Extents request) || !call.IsSelf(request.Domain) || request.Order != 0)
+            return (long)start;
         if (request.Count > MostExtents || start >= request.Count)
             return (long)start;
         bool isGrowing = CommandOf(call) != MemoryOp.DecreaseReservation;

@@ -17,11 +17,14 @@ internal static class MmuCalls
     {
         uint count = (uint)call.A1 & ~Preempted;
         uint done = 0;
-        if (((uint)call.A1 & Preempted) != 0 && call.A2 != 0 && !call.TryRead(call.A2, out done))
-            return HypercallCall.Error(XenErrno.EFAULT);
-        if (!IsSelf(ref call, (uint)call.A3))
-            return HypercallCall.Error(XenErrno.EPERM);
-        XenErrno error = XenErrno.Success;
+        if (((uint)call.A1 & Preempted) != 0 && call.A2 != 0)
+            _ = call.TryRead(call.A2, out done);
+        if (RefusalOfTables(ref call, (ushort)(call.A3 >> 16)) is { } refusal)
+            return HypercallCall.Error(refusal);
+        // Whose frames they are is looked at with the first update, which is then not done.
+        XenErrno error = RefusalOfFrames(ref call, (ushort)call.A3);
+        if (error != XenErrno.Success)
+            count = 0;
         Span<ulong> request = stackalloc ulong[2];
         uint index = 0;
         bool began = false;
@@ -51,24 +54,32 @@ internal static class MmuCalls
             index++;
         }
 
-        if (call.A2 != 0 && !call.TryWrite(call.A2, done + index))
-            error = XenErrno.EFAULT;
+        // What cannot be written there is nobody's error, as with Xen.
+        if (call.A2 != 0)
+            _ = call.TryWrite(call.A2, done + index);
         return HypercallCall.Error(error);
     }
 
     /// <summary>update_va_mapping(address, entry, flags): flushes are implied, since every change is made effective.</summary>
-    public static long UpdateVaMapping(ref HypercallCall call) =>
-        HypercallCall.Error(call.Domain.Mmu.UpdateVaMapping(call.Vcpu.Index, new VirtualAddress(call.A0), call.A1));
+    public static long UpdateVaMapping(ref HypercallCall call)
+    {
+        XenErrno error = call.Domain.Mmu.UpdateVaMapping(call.Vcpu.Index, new VirtualAddress(call.A0), call.A1);
+        return HypercallCall.Error(error == XenErrno.Success && !HasVcpuMask(ref call, call.A2) ? XenErrno.EFAULT : error);
+    }
+
+    /// <summary>update_va_mapping_otherdomain(address, entry, flags, domain): a guest's frames are its own.</summary>
+    public static long UpdateVaMappingOtherDomain(ref HypercallCall call) => (ushort)call.A3 == DomainIds.Self
+        ? UpdateVaMapping(ref call) : HypercallCall.Error(RefusalOfOwner(ref call, (ushort)call.A3));
 
     /// <summary>mmuext_op(operations, count, done, foreign domain).</summary>
     public static long MmuExtended(ref HypercallCall call)
     {
         uint count = (uint)call.A1 & ~Preempted;
         uint done = 0;
-        if (((uint)call.A1 & Preempted) != 0 && call.A2 != 0 && !call.TryRead(call.A2, out done))
-            return HypercallCall.Error(XenErrno.EFAULT);
-        if (!IsSelf(ref call, (uint)call.A3))
-            return HypercallCall.Error(XenErrno.EPERM);
+        if (((uint)call.A1 & Preempted) != 0 && call.A2 != 0)
+            _ = call.TryRead(call.A2, out done);
+        if ((ushort)call.A3 != DomainIds.Self)
+            return HypercallCall.Error(RefusalOfOwner(ref call, (ushort)call.A3));
         XenErrno error = XenErrno.Success;
         Span<ulong> operation = stackalloc ulong[3];
         uint index = 0;
@@ -99,17 +110,38 @@ internal static class MmuCalls
             index++;
         }
 
-        if (call.A2 != 0 && !call.TryWrite(call.A2, done + index))
-            error = XenErrno.EFAULT;
+        // What cannot be written there is nobody's error, as with Xen.
+        if (call.A2 != 0)
+            _ = call.TryWrite(call.A2, done + index);
         return HypercallCall.Error(error);
     }
 
-    /// <summary>Only a domain's own memory: foreign access belongs to a control domain, which guests are not.</summary>
-    private static bool IsSelf(ref HypercallCall call, uint foreign)
+    /// <summary>What becomes of updates to page tables of a domain, given as its number and one, or 0 for the caller's own; null when they may be done.</summary>
+    private static XenErrno? RefusalOfTables(ref HypercallCall call, ushort owner)
     {
-        ushort memory = (ushort)foreign;
-        int tables = (int)(foreign >> 16);
-        return (memory == DomainIds.Self || memory == call.Domain.Id.Value) && (tables == 0 || tables - 1 == DomainIds.Self || tables - 1 == call.Domain.Id.Value);
+        if (owner == 0 || owner - 1 == call.Domain.Id.Value)
+            return null;
+        // That there is such a domain and that it is not the caller's to change shows with the first update.
+        XenErrno refusal = call.RefusalFor((ushort)(owner - 1));
+        if (refusal == XenErrno.EPERM && call.A2 != 0)
+            _ = call.TryWrite(call.A2, 0u);
+        return refusal;
+    }
+
+    /// <summary>Whether entries may map frames of a domain: the caller's own; devices' pages count as own, since there are none.</summary>
+    private static XenErrno RefusalOfFrames(ref HypercallCall call, ushort owner) =>
+        owner is DomainIds.Self or DomainIds.Io ? XenErrno.Success : RefusalOfOwner(ref call, owner);
+
+    /// <summary>The owner that a guest names for frames that are not its own: one there is, or one of Xen's own.</summary>
+    private static XenErrno RefusalOfOwner(ref HypercallCall call, ushort owner) =>
+        owner is DomainIds.Io or DomainIds.Xen ? XenErrno.EPERM : owner == call.Domain.Id.Value ? XenErrno.ESRCH : call.RefusalFor(owner);
+
+    /// <summary>Whether the flush that goes with update_va_mapping is for the vCPUs of a mask that can be read; there is nothing left to flush.</summary>
+    private static bool HasVcpuMask(ref HypercallCall call, ulong flags)
+    {
+        const ulong FlushKinds = (ulong)(UpdateVaFlags.TlbFlush | UpdateVaFlags.Invlpg);
+        ulong mask = flags & ~FlushKinds;
+        return (flags & FlushKinds) is 0 or FlushKinds || mask is 0 or (ulong)UpdateVaFlags.All || call.TryRead(mask, out ulong _);
     }
 
     private static void RootChanged(Vcpu vcpu, MmuExtOp command)
@@ -130,11 +162,21 @@ internal static class MmuCalls
         switch ((MmuExtOp)command)
         {
             // Every update is made effective before guest code runs again, so that there is never anything left to flush.
-            case MmuExtOp.TlbFlushLocal or MmuExtOp.InvlpgLocal or MmuExtOp.TlbFlushMulti or MmuExtOp.InvlpgMulti or MmuExtOp.TlbFlushAll or MmuExtOp.InvlpgAll
-                or MmuExtOp.FlushCache or MmuExtOp.FlushCacheGlobal:
+            case MmuExtOp.TlbFlushLocal or MmuExtOp.InvlpgLocal or MmuExtOp.TlbFlushAll or MmuExtOp.InvlpgAll:
                 return XenErrno.Success;
+            case MmuExtOp.TlbFlushMulti or MmuExtOp.InvlpgMulti:
+                return call.TryRead(argument2, out ulong _) ? XenErrno.Success : XenErrno.EINVAL;
+            // Caches are for those who have devices.
+            case MmuExtOp.FlushCache:
+                return XenErrno.EACCES;
+            case MmuExtOp.FlushCacheGlobal:
+                return XenErrno.EINVAL;
+            case MmuExtOp.MarkSuper or MmuExtOp.UnmarkSuper:
+                return XenErrno.EOPNOTSUPP;
             case MmuExtOp.SetLdt:
                 return SegmentOps.SetLdt(ref call, argument1, argument2 > MaxDescriptors ? int.MaxValue : (int)argument2);
+            case (MmuExtOp)14 or > MmuExtOp.UnmarkSuper:
+                return XenErrno.ENOSYS;
             default:
                 XenErrno error = argument1 > (ulong)long.MaxValue >> 12
                     ? XenErrno.EINVAL

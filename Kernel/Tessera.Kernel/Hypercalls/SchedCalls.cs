@@ -34,7 +34,18 @@ internal static class SchedCalls
                 return Poll(ref call);
             case SchedOp.Shutdown:
                 return call.TryRead(call.A1, out uint reason) ? Shutdown(ref call, reason) : HypercallCall.Error(XenErrno.EFAULT);
-            case SchedOp.ShutdownCode or SchedOp.Watchdog or SchedOp.PinOverride or SchedOp.RemoteShutdown:
+            case SchedOp.ShutdownCode:
+                if (!call.TryRead(call.A1, out uint code))
+                    return HypercallCall.Error(XenErrno.EFAULT);
+                call.Domain.ShutdownCode = (ShutdownReason)(byte)code;
+                return 0;
+            case SchedOp.Watchdog:
+                return call.TryRead(call.A1, out WatchdogRequest watchdog)
+                    ? call.Domain.Watchdogs.Set(call.Vcpu, watchdog.Id, watchdog.Seconds) : HypercallCall.Error(XenErrno.EFAULT);
+            case SchedOp.RemoteShutdown:
+                return HypercallCall.Error(!call.TryRead(call.A1, out ushort domain) ? XenErrno.EFAULT
+                    : domain == call.Domain.Id.Value ? XenErrno.EPERM : call.RefusalFor(domain));
+            case SchedOp.PinOverride:
                 return HypercallCall.Error(XenErrno.EPERM);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
@@ -43,9 +54,7 @@ internal static class SchedCalls
 
     private static long Shutdown(ref HypercallCall call, uint reason)
     {
-        if (reason > (uint)ShutdownReason.SoftReset)
-            return HypercallCall.Error(XenErrno.EINVAL);
-        call.Domain.Shutdown((ShutdownReason)reason, call.Vcpu);
+        call.Domain.Shutdown((ShutdownReason)(byte)reason, call.Vcpu);
         call.Outcome = TrapOutcome.Ended;
         return 0;
     }
@@ -79,7 +88,7 @@ internal static class SchedCalls
         bool ready = vcpu.Context.Info.IsEventDue;
         foreach (uint port in ports)
         {
-            if (port >= EventChannels.MaxPorts)
+            if (port == 0 || !call.Domain.Events.IsPort(port))
             {
                 vcpu.EndPoll();
                 return HypercallCall.Error(XenErrno.EINVAL);
@@ -100,6 +109,8 @@ internal static class SchedCalls
         call.Outcome = TrapOutcome.Reschedule;
         return 0;
     }
+
+    private readonly record struct WatchdogRequest(uint Id, uint Seconds);
 
     private readonly record struct PollRequest(ulong Ports, uint Count, ulong Timeout);
 }

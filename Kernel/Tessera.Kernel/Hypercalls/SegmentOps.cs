@@ -46,7 +46,7 @@ internal static class SegmentOps
     /// <summary>MMUEXT_SET_LDT: the pages that map the table now become descriptor frames.</summary>
     public static XenErrno SetLdt(ref HypercallCall call, ulong address, int entries)
     {
-        if (entries > MaxLdtDescriptors || (entries > 0 && (address & 4095) != 0))
+        if (entries > MaxLdtDescriptors || (entries > 0 && ((address & 4095) != 0 || !HypercallCall.IsGuestAddress(address))))
             return XenErrno.EINVAL;
         int count = (entries + DescriptorsPerFrame - 1) / DescriptorsPerFrame;
         Mfn[] frames = new Mfn[count];

@@ -9,7 +9,7 @@ namespace Tessera.Kernel.Hypercalls;
 /// <summary>Timers and per-vCPU areas: set_timer_op and vcpu_op (public/vcpu.h).</summary>
 internal static unsafe class TimeCalls
 {
-    private const long ETime = 62;
+    private static readonly Nanoseconds LongestPeriod = new((long)(ulong.MaxValue >> 2)); // STIME_DELTA_MAX
 
     /// <summary>set_timer_op(instant in nanoseconds of system time, 0 for none).</summary>
     public static long SetTimer(ref HypercallCall call)
@@ -32,7 +32,7 @@ internal static unsafe class TimeCalls
             case VcpuOp.IsUp:
                 return 1;
             case VcpuOp.Initialise:
-                return HypercallCall.Error(XenErrno.EEXIST);
+                return HypercallCall.Error(call.TryRead(call.A2, out ulong _) ? XenErrno.EEXIST : XenErrno.EFAULT);
             case VcpuOp.Up:
                 return 0;
             case VcpuOp.GetRunstateInfo:
@@ -40,9 +40,12 @@ internal static unsafe class TimeCalls
             case VcpuOp.RegisterRunstateMemoryArea:
                 if (!call.TryRead(call.A2, out ulong area))
                     return HypercallCall.Error(XenErrno.EFAULT);
-                if (area != 0 && !vcpu.TryWriteRunstate(area))
+                if (!HypercallCall.IsGuestAddress(area))
                     return HypercallCall.Error(XenErrno.EFAULT);
+                // An area that is not mapped now may be later: it is written whenever the vCPU begins to run.
                 vcpu.Context.RunstateArea = area;
+                if (area != 0)
+                    _ = vcpu.TryWriteRunstate(area);
                 return 0;
             case VcpuOp.StopPeriodicTimer or VcpuOp.StopSingleshotTimer:
                 if (ReferenceEquals(vcpu, call.Vcpu))
@@ -57,10 +60,17 @@ internal static unsafe class TimeCalls
             case VcpuOp.RegisterVcpuTimeMemoryArea:
                 if (!call.TryRead(call.A2, out ulong timeArea))
                     return HypercallCall.Error(XenErrno.EFAULT);
-                if (timeArea != 0 && !vcpu.TryWriteTime(timeArea))
+                if (!HypercallCall.IsGuestAddress(timeArea))
                     return HypercallCall.Error(XenErrno.EFAULT);
                 vcpu.Context.TimeArea = timeArea;
+                if (timeArea != 0)
+                    _ = vcpu.TryWriteTime(timeArea);
                 return 0;
+            case VcpuOp.GetPhysid:
+                return HypercallCall.Error(XenErrno.EINVAL);
+            case VcpuOp.SendNmi:
+                // No NMI is raised, as with a guest that has no handler for it.
+                return call.A2 == 0 ? 0 : HypercallCall.Error(XenErrno.EINVAL);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
@@ -80,7 +90,7 @@ internal static unsafe class TimeCalls
     {
         if (!call.TryRead(call.A2, out ulong period))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (Ns(period) < Vcpu.ShortestPeriod)
+        if (Ns(period) < Vcpu.ShortestPeriod || Ns(period) > LongestPeriod)
             return HypercallCall.Error(XenErrno.EINVAL);
         call.Vcpu.Period = Ns(period);
         IVcpuHost host = call.Domain.Host;
@@ -93,10 +103,7 @@ internal static unsafe class TimeCalls
         if (!call.TryRead(call.A2, out Singleshot request))
             return HypercallCall.Error(XenErrno.EFAULT);
         IVcpuHost host = call.Domain.Host;
-        Nanoseconds deadline = call.Domain.ToMachine(Ns(request.Timeout));
-        if ((request.Flags & (uint)SingleshotTimerFlags.Future) != 0 && deadline < host.Clock.Now)
-            return -ETime;
-        host.Arm(call.Vcpu, call.Vcpu.Timer, deadline);
+        host.Arm(call.Vcpu, call.Vcpu.Timer, call.Domain.ToMachine(Ns(request.Timeout)));
         return 0;
     }
 
@@ -105,7 +112,9 @@ internal static unsafe class TimeCalls
     {
         if (!call.TryRead(call.A2, out InfoRequest request))
             return HypercallCall.Error(XenErrno.EFAULT);
-        if (request.Offset > 4096 - VcpuInfo.Size || (request.Offset & 7) != 0 || vcpu.Context.Info.Frame != Mfn.None)
+        if (request.Offset > 4096 - VcpuInfo.Size || (request.Offset & 7) != 0)
+            return HypercallCall.Error(XenErrno.ENXIO);
+        if (vcpu.Context.Info.Frame != Mfn.None)
             return HypercallCall.Error(XenErrno.EINVAL);
         Mfn frame = new((long)(request.Frame & long.MaxValue));
         if (!call.Domain.Memory.Has(frame) || !call.Domain.Writes.TryBegin(frame))

@@ -104,7 +104,12 @@ internal static class TrapOps
     }
 
     /// <summary>nmi_op: callbacks are accepted; this machine raises no NMI.</summary>
-    public static long NmiOperation(ref HypercallCall call) => call.A0 <= 1 ? 0 : HypercallCall.Error(XenErrno.ENOSYS);
+    public static long NmiOperation(ref HypercallCall call) => HypercallCall.Error((uint)call.A0 switch
+    {
+        0 => !call.TryRead(call.A1, out ulong handler) ? XenErrno.EFAULT : new VirtualAddress(handler).IsCanonical ? XenErrno.Success : XenErrno.EINVAL,
+        1 => XenErrno.Success,
+        _ => XenErrno.ENOSYS,
+    });
 
     /// <summary>fpu_taskswitch(set): CR0.TS.</summary>
     public static long FpuTaskSwitch(ref HypercallCall call)

@@ -26,7 +26,7 @@ internal static class VersionCalls
             case VersionOp.Capabilities:
                 return Text(ref call, "xen-3.0-x86_64 "u8, 1024);
             case VersionOp.Changeset:
-                return Text(ref call, "unavailable"u8, 64);
+                return Text(ref call, [], 64);
             case VersionOp.CompileInfo:
                 return Text(ref call, "Tessera"u8, 64 + 16 + 32 + 32);
             case VersionOp.PlatformParameters:
@@ -34,23 +34,23 @@ internal static class VersionCalls
             case VersionOp.GetFeatures:
                 return GetFeatures(ref call);
             case VersionOp.Pagesize:
-                return PageSize;
+                return call.A1 == 0 ? PageSize : HypercallCall.Error(XenErrno.EINVAL);
             case VersionOp.GuestHandle:
                 return Text(ref call, [], 16);
             case VersionOp.Commandline:
                 return Text(ref call, "<denied>"u8, 1024);
+            case VersionOp.BuildId:
+                return HypercallCall.Error(XenErrno.EPERM);
             default:
                 return HypercallCall.Error(XenErrno.ENOSYS);
         }
     }
 
-    /// <summary>console_io(command, count, buffer): output goes to the domain's console.</summary>
+    /// <summary>console_io(command, count, buffer): output goes to the domain's console; there is no input.</summary>
     public static long ConsoleOperation(ref HypercallCall call)
     {
-        if ((ConsoleIo)call.A0 == ConsoleIo.Read)
-            return 0;
         if ((ConsoleIo)call.A0 != ConsoleIo.Write)
-            return HypercallCall.Error(XenErrno.ENOSYS);
+            return HypercallCall.Error(XenErrno.EPERM);
         if (call.A1 > MaxConsoleOutput)
             return HypercallCall.Error(XenErrno.E2BIG);
         Span<byte> buffer = stackalloc byte[MaxConsoleWrite];
@@ -69,38 +69,20 @@ internal static class VersionCalls
     /// <summary>vm_assist(command, type): the kinds that need nothing are granted.</summary>
     public static long VmAssist(ref HypercallCall call)
     {
+        if (!IsAssist(call.A1))
+            return HypercallCall.Error(XenErrno.EINVAL);
         if (call.A0 > (ulong)VmAssistCommand.Disable)
             return HypercallCall.Error(XenErrno.ENOSYS);
         if ((VmAssistType)call.A1 == VmAssistType.ArchitecturalIopl)
             call.Domain.ArchitecturalIopl = call.A0 == (ulong)VmAssistCommand.Enable;
-        return (VmAssistType)call.A1 is VmAssistType.FourGbSegments or VmAssistType.FourGbSegmentsNotify or VmAssistType.WritablePagetables
-            or VmAssistType.PaeExtendedCr3 or VmAssistType.ArchitecturalIopl or VmAssistType.RunstateUpdateFlag or VmAssistType.M2pStrict
-            ? 0 : HypercallCall.Error(XenErrno.EINVAL);
+        if ((VmAssistType)call.A1 == VmAssistType.PaeExtendedCr3)
+            call.Domain.ExtendedCr3 = call.A0 == (ulong)VmAssistCommand.Enable;
+        return 0;
     }
 
-    /// <summary>physdev_op(command, argument): a guest without devices sets who of it may use ports, and no more.</summary>
-    public static long PhysdevOperation(ref HypercallCall call)
-    {
-        switch ((PhysdevOp)call.A0)
-        {
-            case PhysdevOp.SetIopl:
-                if (!call.TryRead(call.A1, out uint level))
-                    return HypercallCall.Error(XenErrno.EFAULT);
-                if (level > PortAccess.MaxLevel)
-                    return HypercallCall.Error(XenErrno.EINVAL);
-                call.Vcpu.Context.IoPrivilege = (int)level;
-                return 0;
-            case PhysdevOp.SetIobitmap:
-                if (!call.TryRead(call.A1, out IoBitmapRequest bitmap))
-                    return HypercallCall.Error(XenErrno.EFAULT);
-                if (bitmap.Ports > PortAccess.Ports)
-                    return HypercallCall.Error(XenErrno.EINVAL);
-                (call.Vcpu.Context.IoBitmap, call.Vcpu.Context.IoBitmapPorts) = (bitmap.Address, bitmap.Ports);
-                return 0;
-            default:
-                return HypercallCall.Error(XenErrno.ENOSYS);
-        }
-    }
+    private static bool IsAssist(ulong type) => (VmAssistType)type is VmAssistType.FourGbSegments or VmAssistType.FourGbSegmentsNotify
+        or VmAssistType.WritablePagetables or VmAssistType.PaeExtendedCr3 or VmAssistType.ArchitecturalIopl or VmAssistType.RunstateUpdateFlag
+        or VmAssistType.M2pStrict;
 
     private static long GetFeatures(ref HypercallCall call)
     {
@@ -108,7 +90,8 @@ internal static class VersionCalls
             return HypercallCall.Error(XenErrno.EFAULT);
         if (word != 0)
             return HypercallCall.Error(XenErrno.EINVAL);
-        const Features features = Features.PaePgdirAbove4Gb | Features.MmuPtUpdatePreserveAd | Features.GnttabMapAvailBits;
+        Features features = Features.MmuPtUpdatePreserveAd | Features.HighmemAssist | Features.GnttabMapAvailBits | Features.MemoryOpVnodeSupported
+            | Features.DirectMapped | (call.Domain.ExtendedCr3 ? Features.PaePgdirAbove4Gb : Features.None);
         return call.TryWrite(call.A1 + 4, (uint)features) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
 
@@ -119,7 +102,4 @@ internal static class VersionCalls
         text.CopyTo(buffer);
         return call.Domain.Guest.TryWrite(call.Vcpu.Index, userMode: false, call.A1, buffer) ? 0 : HypercallCall.Error(XenErrno.EFAULT);
     }
-
-    /// <summary>physdev_set_iobitmap.</summary>
-    private readonly record struct IoBitmapRequest(ulong Address, uint Ports, uint Padding);
 }

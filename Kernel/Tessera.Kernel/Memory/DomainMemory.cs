@@ -16,7 +16,7 @@ namespace Tessera.Kernel.Memory;
 internal sealed unsafe class DomainMemory : IDisposable
 {
     /// <summary>Grant table frames set aside for each domain.</summary>
-    public const int GrantFrames = 32;
+    public const int GrantFrames = 64;
 
     /// <summary>Frames for the status of version 2's entries: as many entries as fit into the table, two bytes each.</summary>
     public const int GrantStatusFrames = GrantFrames * 4096 / GrantLayout.Entry2Size * GrantLayout.StatusSize / 4096;

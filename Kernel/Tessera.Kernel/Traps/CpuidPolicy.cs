@@ -35,6 +35,9 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
     private const uint Xsave = 1u << 26;
     private const uint Hypervisor = 1u << 31;
 
+    /// <summary>Xen's leaf 5: how wide machine addresses may be.</summary>
+    private const uint MachineAddressBits = 47;
+
     private const uint NullSelectorClearsBase = 1u << 6;
 
     private const uint ExtendedLeaf = 0x8000_0000;
@@ -67,7 +70,7 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
     private (uint Eax, uint Ebx, uint Ecx, uint Edx) ReadHardware(uint leaf, uint subleaf)
     {
         if (leaf is >= XenBase and < XenBase + 0x100)
-            return XenLeaf(leaf);
+            return XenLeaf(leaf, subleaf);
         if (leaf is > XenBase and < 0x8000_0000)
             return default;
         (int a, int b, int c, int d) = X86Base.CpuId((int)leaf, (int)subleaf);
@@ -136,11 +139,13 @@ internal sealed class CpuidPolicy(MachineClock clock, bool nullSelectorClearsBas
         return (eax, ebx, ecx, edx);
     }
 
-    private static (uint Eax, uint Ebx, uint Ecx, uint Edx) XenLeaf(uint leaf) => (leaf - XenBase) switch
+    private (uint Eax, uint Ebx, uint Ecx, uint Edx) XenLeaf(uint leaf, uint subleaf) => (leaf - XenBase) switch
     {
-        0 => (XenBase + 3, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e), // "XenVMMXenVMM"
+        0 => (XenBase + 5, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e), // "XenVMMXenVMM"
         1 => (XenVersion, 0, 0, 0),
         2 => (0, 0, 1, 0), // no MSR page of hypercalls: a PV guest has its own; MMU_PT_UPDATE_PRESERVE_AD
+        3 when subleaf == 0 => (0, 0, (uint)(clock.TicksPerSecond / 1000), 0), // the counter is the hardware's, in the default mode; kHz
+        5 => (0, MachineAddressBits, 0, 0),
         _ => default,
     };
 

@@ -114,15 +114,13 @@ internal sealed class InstructionEmulator
                 (state.Rax, state.Rbx, state.Rcx, state.Rdx) = Widen(policy.Read((uint)state.Rax, (uint)state.Rcx));
                 break;
             case Mnemonic.Mov when IsControlRegister(instruction.Op1Register):
-                if (!TryReadControl(vcpu, instruction.Op1Register, out ulong control))
+                if (!ControlRegisters.TryRead(vcpu, instruction.Op1Register, out ulong control))
                     return false;
                 RegisterFile.Write(ref state, instruction.Op0Register, control);
                 break;
             case Mnemonic.Mov when IsControlRegister(instruction.Op0Register):
-                if (instruction.Op0Register == Register.CR3)
+                if (!ControlRegisters.TryWrite(vcpu, instruction.Op0Register, RegisterFile.Read(in state, instruction.Op1Register)))
                     return false;
-                if (instruction.Op0Register == Register.CR0)
-                    state.TaskSwitched = (RegisterFile.Read(in state, instruction.Op1Register) & 8) != 0;
                 break;
             case Mnemonic.Mov when IsDebugRegister(instruction.Op1Register):
                 if (!DebugRegisters.TryGet(in state, (ulong)(instruction.Op1Register - Register.DR0), out ulong debug))
@@ -300,20 +298,6 @@ internal sealed class InstructionEmulator
         (leaf.Eax, leaf.Ebx, leaf.Ecx, leaf.Edx);
 
     private static bool IsControlRegister(Register register) => register is >= Register.CR0 and <= Register.CR15;
-
-    private static bool TryReadControl(Vcpu vcpu, Register register, out ulong value)
-    {
-        const ulong Cr0 = 0x8005_0033; // PG AM WP NE ET MP PE
-        const ulong Cr4 = 0x0004_0660; // OSXSAVE OSXMMEXCPT OSFXSR PAE MCE off
-        value = register switch
-        {
-            Register.CR0 => Cr0 | (vcpu.Cpu.State.TaskSwitched ? 8UL : 0),
-            Register.CR3 => vcpu.Domain.Mmu.GuestRoot(vcpu.Index, userMode: false).Address,
-            Register.CR4 => Cr4,
-            _ => 0,
-        };
-        return register is Register.CR0 or Register.CR2 or Register.CR3 or Register.CR4 or Register.CR8;
-    }
 
     private static bool IsDebugRegister(Register register) => register is >= Register.DR0 and <= Register.DR15;
 

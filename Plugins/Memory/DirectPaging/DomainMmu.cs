@@ -7,8 +7,9 @@ namespace Tessera.Plugins.Memory.DirectPaging;
 
 /// <summary>One domain under direct paging: its roots, pins and descriptor tables, each holding a type reference, and the hypercalls that change them.</summary>
 /// <remarks>
-/// Errors, the same everywhere: EPERM for a frame that is not the domain's (or does not exist); EINVAL for a type that conflicts, flags that
-/// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command; ERESTART while work is left.
+/// Errors are Xen's, the same everywhere: EPERM for mapping a frame that is not the domain's (or does not exist), EBUSY for mapping a table or descriptors writable; EINVAL for
+/// any other use of a frame that is not the domain's, a type that conflicts, flags that
+/// are refused, a VMM slot, an address that is unaligned or not mapped, a pin that is already or not set; ENOSYS for an unknown command or kind of update; ERESTART while work is left.
 /// A failed operation leaves no reference behind; only U bits already set in tables it looked at stay.
 /// </remarks>
 internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
@@ -61,11 +62,11 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
         if (!Begin())
             return XenErrno.ERESTART;
         if ((pointer & 4) != 0)
-            return XenErrno.EINVAL;
+            return XenErrno.ENOSYS;
         MmuUpdateKind kind = (MmuUpdateKind)(pointer & 3);
         Mfn frame = new((long)(pointer >> 12));
         if (!_frames.Has(frame))
-            return XenErrno.EPERM;
+            return XenErrno.EINVAL;
         if (kind == MmuUpdateKind.MachphysUpdate)
         {
             _host.SetPfn(frame, new Pfn((long)value));
@@ -143,7 +144,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             case MmuExtOp.ClearPage:
                 return _typed.WriteWhole(frame, Mfn.None);
             case MmuExtOp.CopyPage:
-                return source == Mfn.None ? XenErrno.EPERM : _typed.WriteWhole(frame, source);
+                return source == Mfn.None ? XenErrno.EINVAL : _typed.WriteWhole(frame, source);
             default:
                 return XenErrno.ENOSYS;
         }
@@ -216,7 +217,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
             return XenErrno.EINVAL;
         return _frames.Has(frame)
             ? _typed.WriteDescriptor(frame, (int)(machineAddress & 0xFFF) / sizeof(ulong), descriptor)
-            : XenErrno.EPERM;
+            : XenErrno.EINVAL;
     }
 
     public void Release()
@@ -281,7 +282,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     private XenErrno Unpin(Mfn frame)
     {
         if (!_frames.Has(frame))
-            return XenErrno.EPERM;
+            return XenErrno.EINVAL;
         if (!_frames.SetPinned(frame, pinned: false))
             return XenErrno.EINVAL;
         _pinned.Remove(frame);
@@ -293,7 +294,7 @@ internal sealed class DomainMmu : IDomainMmu, IAdoptsEntries, IMapsForeignFrames
     {
         // A guest may well pass the number that stands for "none" here.
         if (frame == Mfn.None)
-            return XenErrno.EPERM;
+            return XenErrno.EINVAL;
         if (root == frame)
             return XenErrno.Success;
         XenErrno error = _typed.Hold(frame, level: 4);

@@ -22,8 +22,7 @@ internal sealed class EntryTargets(IMmuHost host)
     /// <summary>What a refused type means to the guest.</summary>
     public static XenErrno Error(TypeReference reference) => reference switch
     {
-        TypeReference.NotOwner => XenErrno.EPERM,
-        TypeReference.Conflict => XenErrno.EINVAL,
+        TypeReference.NotOwner or TypeReference.Conflict => XenErrno.EINVAL,
         _ => XenErrno.Success,
     };
 
@@ -31,9 +30,15 @@ internal sealed class EntryTargets(IMmuHost host)
     public XenErrno TakePage(ulong entry)
     {
         Mfn target = PageTableEntry.FrameOf(entry);
-        if ((entry & PageTableEntry.Writable) != 0)
-            return Error(_frames.TakeType(target, FrameType.Writable));
-        return _frames.TakeReference(target) ? XenErrno.Success : XenErrno.EPERM;
+        TypeReference taken = (entry & PageTableEntry.Writable) != 0 ? _frames.TakeType(target, FrameType.Writable)
+            : _frames.TakeReference(target) ? TypeReference.Taken : TypeReference.NotOwner;
+        return taken switch
+        {
+            // The frame number of all ones stands for "none", which is an argument and not a frame that somebody may not have.
+            TypeReference.NotOwner => target.Address == PageTableEntry.FrameMask ? XenErrno.EINVAL : XenErrno.EPERM,
+            TypeReference.Conflict => XenErrno.EBUSY,
+            _ => XenErrno.Success,
+        };
     }
 
     /// <summary>Takes the table that an entry of a level above 1 refers to; the first reference asks for its validation.</summary>

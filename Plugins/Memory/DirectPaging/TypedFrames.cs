@@ -197,7 +197,7 @@ internal sealed class TypedFrames
     public XenErrno WriteWhole(Mfn frame, Mfn source)
     {
         if (source != Mfn.None && !_frames.Has(source))
-            return XenErrno.EPERM;
+            return XenErrno.EINVAL;
         XenErrno error = HoldWritable(frame);
         if (error != XenErrno.Success)
             return error;

@@ -24,8 +24,8 @@ public sealed partial class MmuSuite
     private void Boot_tables_that_map_themselves_writable_are_refused()
     {
         _machine.Poke(_tables.L1, 3, _tables.L2.Address | P | RW);
-        Expect.Equal(_machine.Mmu.AdoptBootTables(_tables.L4), XenErrno.EINVAL);
-        Expect.Equal(_machine.Mmu.AdoptBootTables(Mfn.None), XenErrno.EPERM);
+        Expect.Equal(_machine.Mmu.AdoptBootTables(_tables.L4), XenErrno.EBUSY);
+        Expect.Equal(_machine.Mmu.AdoptBootTables(Mfn.None), XenErrno.EINVAL);
         _machine.Mmu.Release();
         _frames.RequireIdle();
     }
@@ -79,18 +79,18 @@ public sealed partial class MmuSuite
         foreach (MmuExtOp command in commands)
         {
             foreach (Mfn frame in (Mfn[])[MmuMachine.ForeignFrame, Mfn.None, new(long.MinValue), new(1)])
-                Expect.Equal(_machine.Do(command, frame, _machine[12]), XenErrno.EPERM, $"{command} {frame}");
+                Expect.Equal(_machine.Do(command, frame, _machine[12]), XenErrno.EINVAL, $"{command} {frame}");
         }
 
-        Expect.Equal(_machine.Do(MmuExtOp.CopyPage, _machine[12], MmuMachine.ForeignFrame), XenErrno.EPERM);
-        Expect.Equal(_machine.Do(MmuExtOp.CopyPage, _machine[12], Mfn.None), XenErrno.EPERM);
+        Expect.Equal(_machine.Do(MmuExtOp.CopyPage, _machine[12], MmuMachine.ForeignFrame), XenErrno.EINVAL);
+        Expect.Equal(_machine.Do(MmuExtOp.CopyPage, _machine[12], Mfn.None), XenErrno.EINVAL);
     }
 
     [Check("A pin that fails leaves nothing held, at any level.")]
     private void A_pin_that_fails_leaves_nothing_held()
     {
         _machine.Poke(_tables.L4, 511, MmuMachine.ForeignFrame.Address | P);
-        Expect.Equal(_machine.Do(MmuExtOp.PinL4Table, _tables.L4), XenErrno.EPERM);
+        Expect.Equal(_machine.Do(MmuExtOp.PinL4Table, _tables.L4), XenErrno.EINVAL);
         _machine.Poke(_tables.L4, 511, 0);
         foreach (int frame in (int[])[0, 1, 2, 3])
         {
@@ -116,7 +116,7 @@ public sealed partial class MmuSuite
         Expect.Equal(_machine.Mmu.Root(0, userMode: true), Mfn.None);
         Expect.Equal(_machine.Do(MmuExtOp.UnpinTable, _tables.L4), XenErrno.Success);
         IsNotPlain(_tables.L4);
-        Expect.Equal(_machine.Do(MmuExtOp.NewBaseptr, new Mfn(0)), XenErrno.EPERM);
+        Expect.Equal(_machine.Do(MmuExtOp.NewBaseptr, new Mfn(0)), XenErrno.EINVAL);
         Expect.Equal(_machine.Walk(Page(0)), (_machine[8], true));
         _machine.RequireSafe([]);
     }
@@ -196,9 +196,9 @@ public sealed partial class MmuSuite
     {
         Boot();
         Expect.Equal(_machine.Mmu.AcquireDescriptorFrame(_tables.L1), XenErrno.EINVAL);
-        Expect.Equal(_machine.Mmu.AcquireDescriptorFrame(MmuMachine.ForeignFrame), XenErrno.EPERM);
+        Expect.Equal(_machine.Mmu.AcquireDescriptorFrame(MmuMachine.ForeignFrame), XenErrno.EINVAL);
         Expect.Equal(_machine.Mmu.UpdateDescriptor(_tables.L1.Address, 0), XenErrno.EINVAL);
-        Expect.Equal(_machine.Mmu.UpdateDescriptor(MmuMachine.ForeignFrame.Address, 0), XenErrno.EPERM);
+        Expect.Equal(_machine.Mmu.UpdateDescriptor(MmuMachine.ForeignFrame.Address, 0), XenErrno.EINVAL);
         Expect.Equal(_machine.Mmu.UpdateDescriptor(_machine[6].Address + 4, 0), XenErrno.EINVAL);
     }
 }

@@ -47,7 +47,7 @@ public sealed partial class MmuSuite(string mmu, Func<IMmuVirtualization> create
 
     /// <summary>A frame that the guest may not write.</summary>
     private void IsNotPlain(Mfn frame) =>
-        Expect.Equal(_machine.Write(_tables.L1, 400, frame.Address | P | RW), XenErrno.EINVAL, $"{frame} is in use");
+        Expect.Equal(_machine.Write(_tables.L1, 400, frame.Address | P | RW), XenErrno.EBUSY, $"{frame} is in use");
 
     private static ulong Page(int index) => BootTables.Page(index).Value;
 }

@@ -161,12 +161,12 @@ internal sealed class GrantMapTests
         Domain domain = _grantee.Domain;
         MmuExtOp[] commands = [MmuExtOp.PinL1Table, MmuExtOp.PinL4Table, MmuExtOp.NewBaseptr, MmuExtOp.NewUserBaseptr, MmuExtOp.ClearPage];
         foreach (MmuExtOp command in commands)
-            Assert.That(domain.Mmu.Extended(0, (uint)command, frame, Mfn.None), Is.EqualTo(XenErrno.EPERM), $"{command}");
-        Assert.That(domain.Mmu.Extended(0, (uint)MmuExtOp.CopyPage, _grantee.Frame(Page), frame), Is.EqualTo(XenErrno.EPERM));
+            Assert.That(domain.Mmu.Extended(0, (uint)command, frame, Mfn.None), Is.EqualTo(XenErrno.EINVAL), $"{command}");
+        Assert.That(domain.Mmu.Extended(0, (uint)MmuExtOp.CopyPage, _grantee.Frame(Page), frame), Is.EqualTo(XenErrno.EINVAL));
         foreach (ulong command in (ReadOnlySpan<ulong>)[0, 1, 2])
-            Assert.That(domain.Mmu.Update(frame.Address | command, 0), Is.EqualTo(XenErrno.EPERM), $"mmu_update {command}");
-        Assert.That(domain.Mmu.AcquireDescriptorFrame(frame), Is.EqualTo(XenErrno.EPERM));
-        Assert.That(domain.Mmu.UpdateDescriptor(frame.Address, 0), Is.EqualTo(XenErrno.EPERM));
+            Assert.That(domain.Mmu.Update(frame.Address | command, 0), Is.EqualTo(XenErrno.EINVAL), $"mmu_update {command}");
+        Assert.That(domain.Mmu.AcquireDescriptorFrame(frame), Is.EqualTo(XenErrno.EINVAL));
+        Assert.That(domain.Mmu.UpdateDescriptor(frame.Address, 0), Is.EqualTo(XenErrno.EINVAL));
         VirtualAddress address = new(_grantee.Address(Target));
         Assert.That(domain.Mmu.Translate(0, userMode: false, address, forWriting: true, out _), Is.False, "no hypercall's argument lies there");
         CopyOperation copy = new()

@@ -180,19 +180,19 @@ internal sealed class GrantTableTests
     {
         _granter.Grant(600, _grantee.Id, Page);
         Assert.That(_grantee.Copy(FromGrant(600, 0, 8)), Is.EqualTo(GrantStatus.BadGntref));
-        _granter.Grow(32);
+        _granter.Grow(64);
         Assert.That(_grantee.Copy(FromGrant(600, 0, 8)), Is.EqualTo(GrantStatus.Okay));
-        SetupOperation setup = new() { Domain = DomainIds.Self, Frames = 33, FrameList = _granter.Address(480) };
+        SetupOperation setup = new() { Domain = DomainIds.Self, Frames = 65, FrameList = _granter.Address(480) };
         Assert.That((_granter.Call(GrantTableOp.SetupTable, ref setup), setup.Status), Is.EqualTo((0L, GrantStatus.GeneralError)));
         setup = new() { Domain = _grantee.Id, Frames = 1, FrameList = _granter.Address(480) };
         Assert.That((_granter.Call(GrantTableOp.SetupTable, ref setup), setup.Status), Is.EqualTo((0L, GrantStatus.PermissionDenied)));
         setup = new() { Domain = 99, Frames = 1, FrameList = _granter.Address(480) };
         Assert.That((_granter.Call(GrantTableOp.SetupTable, ref setup), setup.Status), Is.EqualTo((0L, GrantStatus.BadDomain)));
         Assert.That(_granter.SetVersion(2), Is.Zero);
-        Assert.That(_granter.Domain.Grants.StatusFrameCount, Is.EqualTo(4));
-        _granter.Grant(8191, _grantee.Id, Page);
-        Assert.That(_grantee.Copy(FromGrant(8191, 0, 8)), Is.EqualTo(GrantStatus.Okay));
-        Assert.That(_grantee.Copy(FromGrant(8192, 0, 8)), Is.EqualTo(GrantStatus.BadGntref));
+        Assert.That(_granter.Domain.Grants.StatusFrameCount, Is.EqualTo(8));
+        _granter.Grant(16383, _grantee.Id, Page);
+        Assert.That(_grantee.Copy(FromGrant(16383, 0, 8)), Is.EqualTo(GrantStatus.Okay));
+        Assert.That(_grantee.Copy(FromGrant(16384, 0, 8)), Is.EqualTo(GrantStatus.BadGntref));
     }
 
     [Test]
@@ -227,7 +227,7 @@ internal sealed class GrantTableTests
     {
         foreach (Mfn frame in _granter.Domain.WrittenByVmm)
             Assert.That(_granter.Domain.Mmu.Extended(0, (uint)MmuExtOp.PinL1Table, frame, Mfn.None), Is.Not.EqualTo(XenErrno.Success), $"{frame}");
-        Assert.That(_granter.Domain.WrittenByVmm, Has.Count.EqualTo(2 + 1 + 32 + 4));
+        Assert.That(_granter.Domain.WrittenByVmm, Has.Count.EqualTo(2 + 1 + 64 + 8));
     }
 
     private struct StatusOperation

@@ -65,7 +65,8 @@ internal sealed class EventRows
             After: [BindIpi(0), Mask(FirstBit), Send(First)]),
         new("unmask of a port that is not pending", Unmask(First), Memory: [new(SharedInfoAt(MaskWord), new(U64(1)))],
             After: [BindIpi(0), Mask(FirstBit | 1)]),
-        new("unmask of a closed port", Unmask(NoPort), Rax: -EINVAL),
+        new("unmask of a closed port", Unmask(NoPort)),
+        new("unmask beyond the ports there are", Unmask(1000), Rax: -EINVAL),
 
         new("close takes the pending bit", Close(First), Memory: [new(SharedInfoAt(PendingWord), new(U64(0)))],
             After: [BindIpi(0), Send(First)]),
@@ -89,8 +90,10 @@ internal sealed class EventRows
         new("status of another domain", Status(Other, First), Rax: -EPERM),
         new("status of a port beyond the last", Status(Self, 4096), Rax: -EINVAL),
 
-        new("the FIFO ABI's init_control", Op(EventChannelOp.InitControl, U64(0)), Rax: -ENOSYS),
-        new("the FIFO ABI's expand_array", Op(EventChannelOp.ExpandArray, U64(0)), Rax: -ENOSYS),
+        new("the FIFO ABI's init_control in no frame", Op(EventChannelOp.InitControl, U64(0), U32(0), U32(0)), Rax: -EINVAL),
+        new("the FIFO ABI's init_control of a vCPU there is not", Op(EventChannelOp.InitControl, U64(0), U32(0), U32(9)), Rax: -ENOENT),
+        new("the FIFO ABI's init_control", Op(EventChannelOp.InitControl, U64(Frame(Free)), U32(0), U32(0)), Rax: -ENOSYS),
+        new("the FIFO ABI's expand_array", Op(EventChannelOp.ExpandArray, U64(0)), Rax: -EOPNOTSUPP),
         new("set_priority", Op(EventChannelOp.SetPriority, U64(0)), Rax: -ENOSYS),
         new("an operation there is not", Op((EventChannelOp)99, U64(0)), Rax: -ENOSYS));
 

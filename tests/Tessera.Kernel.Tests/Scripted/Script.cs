@@ -8,8 +8,8 @@ namespace Tessera.Kernel.Tests.Scripted;
 internal static class Script
 {
     public const ulong Self = DomainIds.Self;
-    public const long EPERM = 1, ENOENT = 2, ESRCH = 3, E2BIG = 7, EFAULT = 14, EEXIST = 17, EINVAL = 22, ENOSYS = 38, ETIME = 62;
-    public const long EOPNOTSUPP = 95;
+    public const long EPERM = 1, ENOENT = 2, ESRCH = 3, ENXIO = 6, E2BIG = 7, EACCES = 13, EFAULT = 14, EBUSY = 16, EEXIST = 17, EINVAL = 22, ENOSYS = 38;
+    public const long ENODATA = 61, EOPNOTSUPP = 95;
 
     /// <summary>The kernel's code, a page that nothing else uses.</summary>
     public const int CodePage = 128;

@@ -265,7 +265,7 @@ internal sealed class PrivilegedInstructionTests
     private long Physdev(PhysdevOp operation)
     {
         HypercallCall call = new() { Vcpu = Vcpu, A0 = (ulong)operation, A1 = _domain.Address(ArgumentPage) };
-        return VersionCalls.PhysdevOperation(ref call);
+        return PhysdevCalls.Operation(ref call);
     }
 
     private long Assist(bool architectural)
