@@ -7,6 +7,7 @@ using Tessera.Experiments.Comparisons;
 using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
+using Tessera.Experiments.Sweeps;
 using Tessera.GuestLibrary;
 using Tessera.Hosting;
 
@@ -52,6 +53,11 @@ internal static class CliServices
         .AddSingleton<SimulatorCosts>()
         .AddSingleton<ComparisonOutput>()
         .AddSingleton<CompareCommand>()
+        .AddSingleton<SweepPlanner>()
+        .AddSingleton<CellMaker>()
+        .AddSingleton<SweepCommand>()
+        .AddSingleton<SweepRunCommand>()
+        .AddSingleton<SweepSubmitCommand>()
         .AddSingleton<PluginCheckCommand>()
         .AddSingleton<IVerb, DoctorVerb>()
         .AddSingleton<IVerb, GuestVerb>()
@@ -59,6 +65,7 @@ internal static class CliServices
         .AddSingleton<IVerb, RunVerb>()
         .AddSingleton<IVerb, SimulateVerb>()
         .AddSingleton<IVerb, CompareVerb>()
+        .AddSingleton<IVerb, SweepVerb>()
         .AddSingleton<IVerb, ReportVerb>()
         .AddSingleton<IVerb, CtlVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
