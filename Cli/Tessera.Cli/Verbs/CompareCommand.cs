@@ -17,6 +17,13 @@ internal sealed class CompareCommand(CliHost host, ComparisonDesigner designer, 
     public int Run(CompareRequest request)
     {
         ComparisonDesign design = designer.Design(request);
+        if (request.Plan)
+        {
+            ShowPlan(design);
+            return ExitCode.Good;
+        }
+
+        designer.SayWhetherRunsSuffice(design);
         using OutputFolder output = OutputFolder.ForComparison(request.Output);
         host.CheckFolder(request.Output);
         UntrustedFolder files = new(request.Output);
@@ -68,6 +75,14 @@ internal sealed class CompareCommand(CliHost host, ComparisonDesigner designer, 
 
             return true;
         }
+    }
+
+    private void ShowPlan(ComparisonDesign design)
+    {
+        string folder = design.Request.Output;
+        RunRow[] made = Directory.Exists(folder) ? [.. new RunStore(new UntrustedFolder(folder)).Load().Select(stored => stored.Row)] : [];
+        RunRow[] pilot = [.. made.Where(row => design.Variants.Any(variant => variant.Label == row.Scheduler && variant.Cell.SequenceEqual(row.Cell)))];
+        host.OutConsole.Write(new ComparisonPlan(design.Runs, pilot, design.Configured.Duration, design.Family).Show(design.Request.Spread));
     }
 
     private static FailedException Changed(PlannedRun run, string parts) => new(

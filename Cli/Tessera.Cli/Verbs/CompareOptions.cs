@@ -51,10 +51,25 @@ internal sealed class CompareOptions
     private readonly Option<double?> _seconds = CommonOptions.Seconds("Measure this long in each run instead of the configured duration.");
     private readonly Option<long> _seed = new("--seed") { Description = "Seed of the runs' order and of simulated workloads.", HelpName = "N", DefaultValueFactory = _ => 1 };
     private readonly Option<bool> _noSchedules = new("--no-schedules") { Description = "Do not keep each run's schedule.csv." };
+
+    private readonly Option<double?> _spread = new("--spread")
+    {
+        Description = "For the plan: how far a run is from the mean, as a standard deviation in per cent of it; by default as far as the runs in the folder are.",
+        HelpName = "PERCENT",
+    };
+
     private readonly Option<bool> _quiet = CommonOptions.Quiet();
 
     /// <summary>With what --out says of itself.</summary>
-    public CompareOptions(string output) => _output = new("--out") { Description = output, HelpName = "DIR", Required = true };
+    public CompareOptions(string output)
+    {
+        _output = new("--out") { Description = output, HelpName = "DIR", Required = true };
+        _spread.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<double?>() is <= 0 or double.NaN)
+                result.AddError($"--spread {result.Tokens[0].Value}: a number above 0, such as 2.5.");
+        });
+    }
 
     /// <summary>Gives them to a verb.</summary>
     public void AddTo(Command command)
@@ -62,7 +77,7 @@ internal sealed class CompareOptions
         command.Add(_config);
         foreach (Option option in new Option[]
         {
-            _schedulers, _vary, _repeat, _output, _simulate, _simulateOnly, _model, _switchCost, _wakeCost, _stagger, _engine, _set, _seconds, _seed, _noSchedules, _quiet,
+            _schedulers, _vary, _repeat, _output, _simulate, _simulateOnly, _model, _switchCost, _wakeCost, _stagger, _engine, _set, _seconds, _seed, _noSchedules, _spread, _quiet,
         })
         {
             command.Add(option);
@@ -88,6 +103,8 @@ internal sealed class CompareOptions
         Engine = parsed.GetValue(_engine),
         Seed = parsed.GetValue(_seed),
         KeepSchedules = !parsed.GetValue(_noSchedules),
+        Plan = false,
+        Spread = parsed.GetValue(_spread),
         Restart = false,
         Metrics = [],
         Json = false,

@@ -12,6 +12,7 @@ using Tessera.Hosting;
 using Tessera.Lab;
 using Tessera.Lab.Comparisons;
 using Tessera.Lab.Folders;
+using Tessera.Sdk;
 
 namespace Tessera.Cli.Verbs;
 
@@ -42,9 +43,7 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
         SweepPlanFile.Write(files, plan);
         int simulated = plan.Cells.Count(cell => cell.Engine == ComparisonEngines.Simulated);
         host.Out.WriteLine($"{plan.Cells.Count} cells in {Path.Combine(folder, SweepPlanFile.Name)}: {plan.Cells.Count - simulated} on the machine, {simulated} in virtual time; {plan.BlockSize()} a repetition.");
-        host.Out.WriteLine(SweepTime.Of(plan, plan.Cells) is { } seconds
-            ? $"About {ComparisonProgress.Left(TimeSpan.FromSeconds(seconds))}, one after another."
-            : "How long they take is not known: the configuration has no duration.");
+        host.OutConsole.Write(Power(plan, SweepState.Of(plan, store).Done).Show(request.Spread));
         host.Out.WriteLine($"Next: tessera sweep run {folder}, or tessera sweep submit {folder}");
         return ExitCode.Good;
     }
@@ -88,6 +87,14 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
         return code;
     }
 
+    /// <summary>Time, one cell after another, and which differences the plan can show, from the cells that are there.</summary>
+    private static ComparisonPlan Power(SweepPlan plan, IReadOnlyList<RunRow> done)
+    {
+        int family = plan.Variants.GroupBy(variant => FactorialDesign.Title(variant.Values)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+        Nanoseconds window = plan.Seconds.Window is { } seconds ? new Nanoseconds((long)(seconds * 1e9)) : Nanoseconds.Never;
+        return new ComparisonPlan([.. plan.Cells.Select(plan.RunOf)], done, window, family);
+    }
+
     private static (SweepPlan Plan, RunStore Store, SweepState State) Look(string folder)
     {
         UntrustedFolder files = new(folder);
@@ -120,9 +127,12 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
 /// <summary>How long cells take.</summary>
 internal static class SweepTime
 {
+    /// <summary>Some three thousand years: nobody waits longer, and .NET's times end later.</summary>
+    private const double Most = 1e11;
+
     /// <summary>One after another, in seconds; null where that is not known.</summary>
     public static double? Of(SweepPlan plan, IReadOnlyList<SweepCell> cells) =>
-        cells.Sum(cell => (cell.Engine == ComparisonEngines.Machine ? plan.Seconds.Machine : plan.Seconds.Simulated) ?? double.NaN) is var seconds && double.IsFinite(seconds) ? seconds : null;
+        cells.Sum(cell => plan.Seconds.Of(cell.Engine) ?? double.NaN) is var seconds && double.IsFinite(seconds) ? Math.Min(seconds, Most) : null;
 }
 
 /// <summary>What is there of a sweep: `sweep status --json`.</summary>

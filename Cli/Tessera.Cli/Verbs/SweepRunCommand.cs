@@ -42,7 +42,7 @@ internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvide
         if (rows.Count > 0 && !quiet)
             host.Error.WriteLine($"tessera: {rows.Count} of {asked.Length} cells are in {folder} already.");
         missing = [.. missing.OrderBy(cell => cell.Engine == ComparisonEngines.Machine)];
-        Nanoseconds window = plan.Seconds.Machine is { } seconds and >= 1 ? new Nanoseconds((long)((seconds - 1) * 1e9)) : Nanoseconds.Never;
+        Nanoseconds window = plan.Seconds.Window is { } seconds ? new Nanoseconds((long)(seconds * 1e9)) : Nanoseconds.Never;
         ComparisonProgress progress = new(host, time, quiet, [.. missing.Select(plan.RunOf)], [.. rows], asked.Length, window, jobs);
         int code = jobs > 1 && missing.Count > 1 ? MakeByWorkers() : MakeHere();
         progress.End();

@@ -54,6 +54,12 @@ public sealed record CompareRequest
     /// <summary>Whether each run keeps its schedule.csv.</summary>
     public required bool KeepSchedules { get; init; }
 
+    /// <summary>Whether only the plan is shown, and nothing runs.</summary>
+    public required bool Plan { get; init; }
+
+    /// <summary>For the plan: a run's standard deviation in per cent of the mean; null for that of the runs in the folder.</summary>
+    public required double? Spread { get; init; }
+
     /// <summary>Whether runs that are in the folder are made again.</summary>
     public required bool Restart { get; init; }
 

@@ -18,6 +18,9 @@ public sealed record ComparisonDesign(CompareRequest Request, Experiment Configu
     public IReadOnlyList<PlannedRun> Runs { get; } =
         FactorialDesign.Runs(Request.Engines, [.. Variants.Select(variant => (variant.Label, variant.Cell))], Request.Repeat, Request.Seed);
 
+    /// <summary>How many pairs of schedulers are compared by each metric.</summary>
+    public int Family => Variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+
     /// <summary>The configuration of a run.</summary>
     public CompareVariant VariantOf(PlannedRun run) => Variants.First(variant => variant.Label == run.Scheduler && variant.Cell.SequenceEqual(run.Cell));
 }
@@ -58,7 +61,6 @@ public sealed class ComparisonDesigner(IExperimentHost host, ExperimentPlanner p
             throw new UsageException($"--vary {twice.Key}: it is given twice; give all its values at once.");
         CheckMetrics(request, configured);
         IReadOnlyList<CompareVariant> variants = new VariantPlanner(host, planner, resources).Plan(request, configured);
-        SayWhetherRunsSuffice(request, variants);
         return new ComparisonDesign(request, configured, variants);
     }
 
@@ -73,9 +75,9 @@ public sealed class ComparisonDesigner(IExperimentHost host, ExperimentPlanner p
     }
 
     /// <summary>Says before anything runs that so few repetitions cannot show a difference among so many comparisons, if so.</summary>
-    private void SayWhetherRunsSuffice(CompareRequest request, IReadOnlyList<CompareVariant> variants)
+    public void SayWhetherRunsSuffice(ComparisonDesign design)
     {
-        int family = variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+        (CompareRequest request, int family) = (design.Request, design.Family);
         foreach (string engine in request.Engines)
         {
             bool isPaired = engine == ComparisonEngines.Simulated;

@@ -34,6 +34,9 @@ public sealed partial class StoredRunJson : JsonSerializerContext
 /// </summary>
 public sealed partial class RunStore(UntrustedFolder files)
 {
+    /// <summary>The longest that a run can take: some thirty years.</summary>
+    public const double MostSeconds = 1e9;
+
     private const string Runs = "runs";
     private const string RunFile = "run.json";
     private const string Completed = "completed";
@@ -62,6 +65,8 @@ public sealed partial class RunStore(UntrustedFolder files)
             // A key that is missing is null all the same.
             if (run is not { Fingerprint: not null, Row: not null })
                 throw new JsonException("It has no \"fingerprint\" or no \"row\".");
+            if (run.Row.WallSeconds is not (>= 0 and <= MostSeconds))
+                throw new JsonException("Its \"wallSeconds\" are out of range.");
             RunHost? host = run.Row.Host is { Name: not null, Cpu: not null, Engine: not null } whole ? whole : null;
             return run with { Row = run.Row with { Folder = folder, Host = host } };
         }

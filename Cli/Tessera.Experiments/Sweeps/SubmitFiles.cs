@@ -168,7 +168,7 @@ public static class SubmitFiles
         {
             get
             {
-                double each = Math.Max(Plan.Seconds.Machine is { } machine && Plan.MostPcpus() > 0 ? machine : 0, Plan.Seconds.Simulated ?? 0);
+                double each = Plan.Engines.Max(engine => Plan.Seconds.Of(engine) ?? 0);
                 return (int)Math.Min(int.MaxValue / 2, LeastMinutes + (TimesExpected * each * PerTask / 60));
             }
         }

@@ -94,6 +94,8 @@ public sealed record SweepPlan
         Engine = CpuEngine,
         Seed = Seed,
         KeepSchedules = KeepSchedules,
+        Plan = false,
+        Spread = null,
         Restart = false,
         Metrics = [],
         Json = false,
@@ -115,9 +117,13 @@ public sealed record SweepPlan
 }
 
 /// <summary>How long one cell takes, in seconds; null where that is not known.</summary>
-/// <param name="Machine">On the machine: its window and a second.</param>
-/// <param name="Simulated">In the simulator: as long as the first one took.</param>
-public sealed record CellSeconds(double? Machine, double? Simulated);
+/// <param name="Window">What is measured; on the machine a second is taken for the rest.</param>
+/// <param name="Simulated">All of it in the simulator: as long as the first one took.</param>
+public sealed record CellSeconds(double? Window, double? Simulated)
+{
+    /// <summary>How long a cell of an engine takes.</summary>
+    public double? Of(string engine) => engine == ComparisonEngines.Machine ? Window + 1 : Simulated;
+}
 
 /// <summary>A scheduler with values.</summary>
 /// <param name="Scheduler">The scheduler's label.</param>

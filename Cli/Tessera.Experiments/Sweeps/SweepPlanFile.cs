@@ -45,6 +45,8 @@ public static class SweepPlanFile
             return "It simulates and has no \"costs\".";
         if (plan.Repeat < 1 || plan.StaggerNs < 0)
             return "Its \"repeat\" or \"staggerNs\" is out of range.";
+        if (plan.Seconds is not { Window: null or (>= 0 and <= RunStore.MostSeconds), Simulated: null or (>= 0 and <= RunStore.MostSeconds) })
+            return "Its \"seconds\" are out of range.";
         if (plan.Edits.Concat(plan.Models).Any(text => text is null) || plan.Factors.Any(factor => factor is not { Path: not null, Values: not null }))
             return "A text or a factor is missing.";
         if (plan.Variants.Any(variant => variant is not { Scheduler: not null, Values: not null, Varied: not null, CpuEngine: not null, Pcpus: >= 0 }

@@ -20,6 +20,7 @@ public sealed class SweepPlanner(
     public SweepPlan Plan(CompareRequest request, UntrustedFolder files)
     {
         ComparisonDesign design = designer.Design(WithEngine(request));
+        designer.SayWhetherRunsSuffice(design);
         request = design.Request;
         SimulationCosts? costs = simulator.Of(request, design.Configured, files);
         DesignFingerprints fingerprints = new(design, runner, resources, costs);
@@ -40,7 +41,7 @@ public sealed class SweepPlanner(
             StaggerNs = request.Stagger.Value,
             Costs = costs,
             KeepSchedules = request.KeepSchedules,
-            Seconds = new CellSeconds(design.Configured.Duration == Nanoseconds.Never ? null : design.Configured.Duration.TotalSeconds + 1, null),
+            Seconds = new CellSeconds(design.Configured.Duration == Nanoseconds.Never ? null : design.Configured.Duration.TotalSeconds, null),
             Variants = [.. variants.Select(variant => Variant(request, variant))],
             Cells = [.. design.Runs.Select(Cell)],
         };

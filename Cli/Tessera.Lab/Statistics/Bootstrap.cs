@@ -1,3 +1,5 @@
+using MathNet.Numerics.Distributions;
+
 namespace Tessera.Lab.Statistics;
 
 /// <summary>An interval that a number lies in with the confidence asked for.</summary>
@@ -14,7 +16,8 @@ public readonly record struct Interval(double Low, double High)
 
 /// <summary>
 /// Confidence intervals by the bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). Seeded: the same values give
-/// the same interval. With few values (below ten or so) every bootstrap interval is narrower than it should be.
+/// the same interval. A bootstrap's spread is too small for few values, so intervals that are of means are expanded for their number
+/// (Hesterberg, The American Statistician 69(4), 2015, section 5.3).
 /// </summary>
 public static class Bootstrap
 {
@@ -26,10 +29,14 @@ public static class Bootstrap
 
     private const int Seed = 1979; // Efron's year; any fixed number would do
 
-    /// <summary>The mean's interval, bias-corrected and accelerated (BCa, chapter 14.3).</summary>
+    /// <summary>The mean's interval, bias-corrected and accelerated (BCa, chapter 14.3), and expanded.</summary>
     /// <param name="values">At least one value.</param>
     /// <param name="confidence">Between 0 and 1.</param>
-    public static Interval OfMean(IReadOnlyList<double> values, double confidence = Confidence)
+    public static Interval OfMean(IReadOnlyList<double> values, double confidence = Confidence) =>
+        BiasCorrected(values, Expanded((1 - confidence) / 2, values.Count, values.Count - 1));
+
+    /// <summary>BCa with so much left out at either end.</summary>
+    internal static Interval BiasCorrected(IReadOnlyList<double> values, double half)
     {
         double[] sample = [.. values];
         double mean = Mean(sample);
@@ -39,15 +46,14 @@ public static class Bootstrap
         int below = 0;
         foreach (double replicate in means)
             below += replicate < mean ? 2 : replicate == mean ? 1 : 0;
-        double bias = Normal.Quantile(Math.Clamp(below / (2.0 * Resamples), 1.0 / Resamples, 1 - (1.0 / Resamples)));
+        double bias = Normal.InvCDF(0, 1, Math.Clamp(below / (2.0 * Resamples), 1.0 / Resamples, 1 - (1.0 / Resamples)));
         double acceleration = Acceleration(sample, mean);
-        double half = (1 - confidence) / 2;
         return new Interval(At(means, Adjust(half)), At(means, Adjust(1 - half)));
 
         double Adjust(double part)
         {
-            double z = bias + Normal.Quantile(part);
-            return Normal.Cumulative(bias + (z / (1 - (acceleration * z))));
+            double z = bias + Normal.InvCDF(0, 1, part);
+            return Normal.CDF(0, 1, bias + (z / (1 - (acceleration * z))));
         }
     }
 
@@ -57,15 +63,15 @@ public static class Bootstrap
     /// <param name="values">At least one value.</param>
     /// <param name="confidence">Between 0 and 1.</param>
     public static Interval OfMedian(IReadOnlyList<double> values, double confidence = Confidence) =>
-        Percentiles(Replicates([.. values], Describe.Median), confidence);
+        Percentiles(Replicates([.. values], Describe.Median), (1 - confidence) / 2);
 
-    /// <summary>The interval of the difference of two means, first minus second, by percentiles; both samples are drawn anew each time.</summary>
+    /// <summary>The interval of the difference of two means, first minus second, by percentiles, expanded; both samples are drawn anew each time.</summary>
     /// <param name="first">At least one value.</param>
     /// <param name="second">At least one value.</param>
     /// <param name="paired">Whether values at the same place belong together and are drawn together; both then have equally many.</param>
     /// <param name="confidence">Between 0 and 1.</param>
     public static Interval OfDifference(IReadOnlyList<double> first, IReadOnlyList<double> second, bool paired = false, double confidence = Confidence) =>
-        Percentiles(Pairs([.. first], [.. second], paired, static (one, other) => one - other), confidence);
+        Percentiles(Pairs([.. first], [.. second], paired, static (one, other) => one - other), Expanded(first, second, paired, confidence));
 
     /// <summary>The interval of the ratio of two means, first over second, in the same way; null unless every value of the second is above zero.</summary>
     /// <param name="first">At least one value.</param>
@@ -80,7 +86,7 @@ public static class Bootstrap
                 return null;
         }
 
-        return Percentiles(Pairs([.. first], [.. second], paired, static (one, other) => one / other), confidence);
+        return Percentiles(Pairs([.. first], [.. second], paired, static (one, other) => one / other), Expanded(first, second, paired, confidence));
     }
 
     private static double[] Pairs(double[] first, double[] second, bool paired, Func<double, double, double> combine)
@@ -167,11 +173,21 @@ public static class Bootstrap
         return squares == 0 ? 0 : cubes / (6 * Math.Pow(squares, 1.5));
     }
 
-    private static Interval Percentiles(double[] sorted, double confidence)
+    private static Interval Percentiles(double[] sorted, double half) => new(At(sorted, half), At(sorted, 1 - half));
+
+    private static double Expanded(IReadOnlyList<double> first, IReadOnlyList<double> second, bool paired, double confidence)
     {
-        double half = (1 - confidence) / 2;
-        return new Interval(At(sorted, half), At(sorted, 1 - half));
+        int least = Math.Min(first.Count, second.Count);
+        return Expanded((1 - confidence) / 2, least, paired ? least - 1 : first.Count + second.Count - 2);
     }
+
+    /// <summary>
+    /// How much to leave out at either end, so that the interval is as wide as Student's t of these values would be: the bootstrap's spread is that of a
+    /// population, too small by √((n − 1) / n), and its shape that of the normal distribution. Never quite nothing: that is the outermost resample.
+    /// </summary>
+    private static double Expanded(double half, int count, int freedom) => count < 2
+        ? half
+        : Math.Max(1e-6, Normal.CDF(0, 1, Math.Sqrt(count / (count - 1.0)) * StudentT.InvCDF(0, 1, freedom, half)));
 
     private static double At(double[] sorted, double part)
     {

@@ -1,3 +1,5 @@
+using MathNet.Numerics.Distributions;
+
 namespace Tessera.Lab.Statistics;
 
 /// <summary>
@@ -57,7 +59,7 @@ public static class RankTest
 
         // The sum of signed ranks (here doubled) has mean 0 and variance Σr²; one sign more or less moves it by two ranks.
         double z = Math.Max(0, distance - 2) / Math.Sqrt(squares);
-        return Math.Min(1, 2 * Normal.Cumulative(-z));
+        return Math.Min(1, 2 * Normal.CDF(0, 1, -z));
     }
 
     /// <summary>Holm's step-down correction (Scandinavian Journal of Statistics 6(2), 1979): the chance of even one false finding among them all stays what it was for one.</summary>
@@ -151,6 +153,6 @@ public static class RankTest
         if (variance <= 0)
             return 1;
         double z = Math.Max(0, (doubledDistance / 2.0) - 0.5) / Math.Sqrt(variance);
-        return Math.Min(1, 2 * Normal.Cumulative(-z));
+        return Math.Min(1, 2 * Normal.CDF(0, 1, -z));
     }
 }

@@ -138,6 +138,33 @@ internal sealed class CompareStudyTests
     }
 
     [Test]
+    public void A_plan_says_what_a_study_takes_and_shows_and_runs_nothing()
+    {
+        string[] study = ["--scheduler", "bvt,round-robin", "--set", "domains[0].count=3", "--stagger", "20ms"];
+        using Support.Cli first = new();
+        Assert.That(first.Run([.. Arguments("hundred.json", study), "--repeat", "4", "--plan"]), Is.Zero, first.Error);
+        using Support.Cli pilot = new();
+        Assert.That(pilot.Run([.. Arguments("hundred.json", study), "--repeat", "3", "--quiet"]), Is.Zero, pilot.Error);
+        using Support.Cli plan = new();
+        Assert.That(plan.Run([.. Arguments("hundred.json", study), "--repeat", "10", "--plan"]), Is.Zero, plan.Error);
+        using Support.Cli given = new();
+        Assert.That(given.Run([.. Arguments("hundred.json", study), "--repeat", "10", "--spread", "2"]), Is.Zero, given.Error);
+        using Support.Cli wrong = new();
+        Assert.That(wrong.Run([.. Arguments("hundred.json", study), "--spread", "0"]), Is.EqualTo(2));
+        Assert.Multiple(() =>
+        {
+            Assert.That(first.Out, Does.Contain("simulated: 8 runs, 4 of each policy and combination").And.Contain("So few show no difference, however large"));
+            Assert.That(plan.Out, Does.Contain("simulated: 20 runs, 10 of each").And.Contain("from the 6 runs in the folder").And.Contain("share error at 10 ms"));
+            Assert.That(plan.Out.Split('\n').Where(line => line.Contains(" %  ")).Select(line => line.TrimEnd().Length), Is.Not.Empty.And.All.LessThanOrEqualTo(80));
+            Assert.That(Document().Runs, Has.Count.EqualTo(6), "a plan makes no runs");
+
+            // Ten pairs whose differences have a standard deviation of 2 % show one of 2 % (their t is then 3.2).
+            Assert.That(given.Out, Does.Match(@"any metric +2\.00 % +(1\.9|2\.[01])\d* %"));
+            Assert.That(wrong.Error, Does.Contain("--spread 0: a number above 0"));
+        });
+    }
+
+    [Test]
     public void Tables_fit_eighty_columns_and_nothing_is_cut()
     {
         using Support.Cli cli = new();

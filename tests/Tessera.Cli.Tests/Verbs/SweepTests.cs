@@ -144,7 +144,7 @@ internal sealed class SweepTests
         string[] design = [Repository.Sample("quickstart.json"), "--scheduler", "bvt,round-robin", "--repeat", "2", "--seconds", "1"];
         Assert.That(plan.Run(["sweep", "plan", .. design, "--out", _sweep.Path]), Is.Zero, plan.Error);
         Assert.That(plan.Error, Does.Contain("the engine \"auto\" is software here, and so it is for every cell"));
-        Assert.That(plan.Out, Does.Contain("4 cells").And.Contain("4 on the machine, 0 in virtual time; 2 a repetition").And.Contain("About 8 s"));
+        Assert.That(plan.Out, Does.Contain("4 cells").And.Contain("4 on the machine, 0 in virtual time; 2 a repetition").And.Contain("machine: 4 runs, 2 of each policy and combination: about 8 s"));
         using Support.Cli run = new() { Pacer = pacer, Machines = machines };
         Assert.That(run.Run("sweep", "run", _sweep.Path), Is.Zero, run.Error);
         Assert.That(machines.Made, Has.Count.EqualTo(4));
@@ -196,6 +196,7 @@ internal sealed class SweepTests
     [TestCase("no JSON", "not the plan of a sweep")]
     [TestCase("../../x", "name of cell 1")]
     [TestCase("", "Cell 2 is not whole", 1)]
+    [TestCase("seconds", "\"seconds\" are out of range")]
     public void A_plan_that_is_none_is_named_with_its_file(string text, string message, int index = 0)
     {
         _sweep.Plan("quickstart.json", "--repeat", "2");
@@ -207,7 +208,10 @@ internal sealed class SweepTests
         else
         {
             JsonNode plan = JsonNode.Parse(File.ReadAllText(file))!;
-            plan["cells"]![index]![text.Length > 0 ? "name" : "variant"] = text.Length > 0 ? text : 7;
+            if (text == "seconds")
+                plan["seconds"]!["simulated"] = 1e300;
+            else
+                plan["cells"]![index]![text.Length > 0 ? "name" : "variant"] = text.Length > 0 ? text : 7;
             File.WriteAllText(file, plan.ToJsonString());
         }
 

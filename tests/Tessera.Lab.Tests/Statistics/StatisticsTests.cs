@@ -36,32 +36,18 @@ internal sealed class StatisticsTests
     {
         // A normal approximation of the interval has ±1.96 standard errors of 23.36 (the book's value for many resamples).
         Interval interval = Bootstrap.OfDifference(Treated, [0.0]);
-        Assert.That((interval.High - interval.Low) / (2 * 1.96), Is.EqualTo(23.36).Within(0.8));
+        Assert.That((interval.High - interval.Low) / (2 * 1.96), Is.EqualTo(23.36).Within(0.8), "of a single value nothing is known that would expand it");
     }
 
     [Test]
     public void BCa_gives_the_interval_of_the_ideal_bootstrap()
     {
         // All 7^7 samples of the treated mice instead of a random 10,000 give 46.29 to 138.29; percentiles alone would give 43.43 to 134.43.
-        Interval interval = Bootstrap.OfMean(Treated);
+        Interval interval = Bootstrap.BiasCorrected(Treated, 0.025);
         Assert.Multiple(() =>
         {
             Assert.That(interval.Low, Is.EqualTo(46.29).Within(1.5));
             Assert.That(interval.High, Is.EqualTo(138.29).Within(1.5));
-        });
-    }
-
-    [TestCase(0, 0.5)]
-    [TestCase(1.959963984540054, 0.975)]
-    [TestCase(-2.326347874040841, 0.01)]
-    [TestCase(3.090232306167813, 0.999)]
-    [TestCase(5, 0.9999997133484281)]
-    public void The_normal_distribution_has_its_tabled_values(double z, double part)
-    {
-        Assert.Multiple(() =>
-        {
-            Assert.That(Normal.Cumulative(z), Is.EqualTo(part).Within(1e-12));
-            Assert.That(Normal.Quantile(part), Is.EqualTo(z).Within(1e-6));
         });
     }
 
@@ -173,15 +159,6 @@ internal sealed class StatisticsTests
             && delta is >= -1 and <= 1
             && Math.Abs(delta + EffectSize.CliffsDelta(other, one)) < 1e-12;
     }));
-
-    [Test]
-    public void The_mean_of_uniform_numbers_is_in_its_interval_about_as_often_as_promised()
-    {
-        Random random = new(5);
-        const int trials = 200;
-        int inside = Enumerable.Range(0, trials).Count(_ => Bootstrap.OfMean([.. Enumerable.Range(0, 20).Select(_ => random.NextDouble())]).Contains(0.5));
-        Assert.That(inside / (double)trials, Is.InRange(0.87, 0.99));
-    }
 
     private static Arbitrary<double[]> Samples() =>
         Gen.Choose(-1000, 1000).Select(value => value / 8.0).ArrayOf().Where(values => values.Length is > 0 and < 12).ToArbitrary();
