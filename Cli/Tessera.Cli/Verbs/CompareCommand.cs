@@ -10,7 +10,14 @@ using Tessera.Lab.Folders;
 namespace Tessera.Cli.Verbs;
 
 /// <summary>What `compare` does: checks everything, makes the runs that are not there yet, and says what they come to.</summary>
-internal sealed class CompareCommand(CliHost host, ComparisonDesigner designer, ComparisonRunner runner, SimulatorCosts simulator, ComparisonOutput comparisons, TimeProvider time, HostResources resources)
+internal sealed class CompareCommand(
+    CliHost host,
+    ComparisonDesigner designer,
+    ComparisonRunner runner,
+    SimulatorCosts simulator,
+    ComparisonOutput comparisons,
+    TimeProvider time,
+    HostResources resources)
 {
     /// <summary>Makes or goes on with a comparison.</summary>
     /// <returns>The exit code.</returns>
@@ -58,7 +65,8 @@ internal sealed class CompareCommand(CliHost host, ComparisonDesigner designer, 
                 try
                 {
                     bool hostCan = rows.Exists(made => made.Engine == run.Engine && made.Outcome == "completed");
-                    RunOrder order = new(run, RunStore.NameOf(run), design.VariantOf(run), fingerprints.SimulationOf(run), fingerprints.Of(run), changed => Changed(run, changed));
+                    RunOrder order = new(run, RunStore.NameOf(run), design.VariantOf(run), fingerprints.SimulationOf(run),
+                        fingerprints.Of(run), changed => Changed(run, changed));
                     row = runner.Make(request, order, resources, store, hostCan, part => progress.At(run, part));
                 }
                 catch
@@ -81,8 +89,10 @@ internal sealed class CompareCommand(CliHost host, ComparisonDesigner designer, 
     {
         string folder = design.Request.Output;
         RunRow[] made = Directory.Exists(folder) ? [.. new RunStore(new UntrustedFolder(folder)).Load().Select(stored => stored.Row)] : [];
-        RunRow[] pilot = [.. made.Where(row => design.Variants.Any(variant => variant.Label == row.Scheduler && variant.Cell.SequenceEqual(row.Cell)))];
-        host.OutConsole.Write(new ComparisonPlan(design.Runs, pilot, design.Configured.Duration, design.Family).Show(design.Request.Spread));
+        RunRow[] pilot = [.. made.Where(row =>
+            design.Variants.Any(variant => variant.Label == row.Scheduler && variant.Cell.SequenceEqual(row.Cell)))];
+        host.OutConsole.Write(new ComparisonPlan(design.Runs, pilot, design.Configured.Duration, design.Family)
+            .Show(design.Request.Spread));
     }
 
     private static FailedException Changed(PlannedRun run, string parts) => new(
@@ -92,7 +102,10 @@ internal sealed class CompareCommand(CliHost host, ComparisonDesigner designer, 
     /// <summary>The runs that are in the folder and are just what is wanted now.</summary>
     /// <exception cref="UsageException">Something that made some of them has changed.</exception>
     private List<RunRow> Finished(
-        CompareRequest request, RunStore store, IReadOnlyList<PlannedRun> planned, Func<PlannedRun, IReadOnlyDictionary<string, string>> fingerprintOf)
+        CompareRequest request,
+        RunStore store,
+        IReadOnlyList<PlannedRun> planned,
+        Func<PlannedRun, IReadOnlyDictionary<string, string>> fingerprintOf)
     {
         List<RunRow> rows = [];
         SortedDictionary<string, int> changed = new(StringComparer.Ordinal);

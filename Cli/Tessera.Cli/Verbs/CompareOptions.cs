@@ -10,24 +10,34 @@ internal sealed class CompareOptions
 {
     private const int DefaultRepeat = 10;
 
-    private readonly Argument<string> _config = new("config") { Description = "The configuration, as for `tessera run` (docs/configuration.md)." };
+    private readonly Argument<string> _config = new("config")
+    {
+        Description = "The configuration, as for `tessera run` (docs/configuration.md).",
+    };
+
 
     private readonly Option<string?> _schedulers = new("--scheduler")
     {
-        Description = "Schedulers by name or by the path of a DLL, separated by commas; LABEL=PATH gives one a name; by default the configured one.",
+        Description = "Schedulers by name or by the path of a DLL, separated by commas; LABEL=PATH gives one a name; by default the "
+            + "configured one.",
         HelpName = "A,B,mine=./C.dll",
     };
 
     private readonly Option<string[]> _vary = new("--vary")
     {
-        Description = "Values of a path of the configuration; domains.count means the item that has a count. May be given several times: all combinations are run.",
+        Description = "Values of a path of the configuration; domains.count means the item that has a count. May be given several times: "
+            + "all combinations are run.",
         HelpName = "PATH=V1,V2",
         AllowMultipleArgumentsPerToken = false,
     };
 
     private readonly Option<int> _repeat = CommonOptions.Count("--repeat", "Runs of each combination.", DefaultRepeat);
     private readonly Option<string> _output;
-    private readonly Option<bool> _simulate = new("--simulate") { Description = "Make every run in the simulator too, and put both side by side." };
+    private readonly Option<bool> _simulate = new("--simulate")
+    {
+        Description = "Make every run in the simulator too, and put both side by side.",
+    };
+
     private readonly Option<bool> _simulateOnly = new("--simulate-only") { Description = "Make every run in the simulator only." };
 
     private readonly Option<string[]> _model = new("--model")
@@ -38,23 +48,33 @@ internal sealed class CompareOptions
     };
 
     private readonly Option<Nanoseconds> _switchCost =
-        CommonOptions.Time("--switch-cost", "What a context switch costs in the simulator; by default it is measured, or nothing with --simulate-only.");
+        CommonOptions.Time("--switch-cost",
+            "What a context switch costs in the simulator; by default it is measured, or nothing with --simulate-only.");
 
     private readonly Option<Nanoseconds> _wakeCost =
-        CommonOptions.Time("--wake-cost", "What a wake costs in the simulator; by default it is measured, or nothing with --simulate-only.");
+        CommonOptions.Time("--wake-cost",
+            "What a wake costs in the simulator; by default it is measured, or nothing with --simulate-only.");
 
     private readonly Option<Nanoseconds> _stagger = CommonOptions.Time(
-        "--stagger", "In the simulator, let each domain begin to work at a random instant within this time after its start, by the run's seed; by default all begin at once.");
+        "--stagger", "In the simulator, let each domain begin to work at a random instant within this time after its start, by the run's "
+            + "seed; by default all begin at once.");
 
     private readonly Option<string?> _engine = CommonOptions.Engine();
     private readonly Option<string[]> _set = CommonOptions.Set();
     private readonly Option<double?> _seconds = CommonOptions.Seconds("Measure this long in each run instead of the configured duration.");
-    private readonly Option<long> _seed = new("--seed") { Description = "Seed of the runs' order and of simulated workloads.", HelpName = "N", DefaultValueFactory = _ => 1 };
+    private readonly Option<long> _seed = new("--seed")
+    {
+        Description = "Seed of the runs' order and of simulated workloads.",
+        HelpName = "N",
+        DefaultValueFactory = _ => 1,
+    };
+
     private readonly Option<bool> _noSchedules = new("--no-schedules") { Description = "Do not keep each run's schedule.csv." };
 
     private readonly Option<double?> _spread = new("--spread")
     {
-        Description = "For the plan: how far a run is from the mean, as a standard deviation in per cent of it; by default as far as the runs in the folder are.",
+        Description = "For the plan: how far a run is from the mean, as a standard deviation in per cent of it; by default as far as the "
+            + "runs in the folder are.",
         HelpName = "PERCENT",
     };
 
@@ -77,7 +97,8 @@ internal sealed class CompareOptions
         command.Add(_config);
         foreach (Option option in new Option[]
         {
-            _schedulers, _vary, _repeat, _output, _simulate, _simulateOnly, _model, _switchCost, _wakeCost, _stagger, _engine, _set, _seconds, _seed, _noSchedules, _spread, _quiet,
+            _schedulers, _vary, _repeat, _output, _simulate, _simulateOnly, _model, _switchCost, _wakeCost, _stagger, _engine, _set,
+            _seconds, _seed, _noSchedules, _spread, _quiet,
         })
         {
             command.Add(option);

@@ -14,7 +14,8 @@ internal sealed class CompareVerb(CompareCommand command) : IVerb
         Option<bool> restart = new("--restart") { Description = "Remove the folder's runs and make all of them again." };
         Option<string?> metrics = CommonOptions.Metrics();
         Option<bool> json = CommonOptions.Json("the comparison");
-        Command compare = new("compare", "Run an experiment with several schedulers and values, repeated and interleaved, and say what differs.");
+        Command compare = new("compare",
+            "Run an experiment with several schedulers and values, repeated and interleaved, and say what differs.");
         options.AddTo(compare);
         compare.Add(plan);
         compare.Add(restart);

@@ -32,17 +32,21 @@ internal sealed class ComparisonOutput(CliHost host)
             host.Out.Write(ComparisonJson.Write(document));
         else
             host.OutConsole.Write(ComparisonViews.Of(document, host.OutConsole.Profile.Width, metrics));
-        double withheld = document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld)).Select(run => run.Metrics[MetricCatalogue.Withheld]).DefaultIfEmpty().Average();
+        double withheld = document.Runs.Where(run => run.Metrics.ContainsKey(MetricCatalogue.Withheld))
+            .Select(run => run.Metrics[MetricCatalogue.Withheld]).DefaultIfEmpty().Average();
         if (withheld >= HostLoad.BusyPercent)
             host.Error.WriteLine($"tessera: {HostLoad.Sentence(withheld)}");
         int failed = document.Runs.Count(run => run.Outcome != "completed");
         if (failed > 0)
-            host.Error.WriteLine($"tessera: {failed} of {document.Runs.Count} runs failed and are in no statistic; the same command repeats them.");
+            host.Error.WriteLine(
+                $"tessera: {failed} of {document.Runs.Count} runs failed and are in no statistic; the same command repeats them.");
         if (document.Blocking is { } blocking)
             host.Error.WriteLine($"tessera: {blocking}");
         if (document.Missing.Count > 0)
-            host.Error.WriteLine($"tessera: {document.Missing.Count} of {document.Missing.Count + document.Runs.Count} runs are missing; the figures are those of the others.");
+            host.Error.WriteLine($"tessera: {document.Missing.Count} of {document.Missing.Count + document.Runs.Count} runs are missing; "
+                + "the figures are those of the others.");
         if (document.Outcome == "interrupted")
-            host.Error.WriteLine("tessera: interrupted; the figures are those until then. The same command goes on where this one stopped.");
+            host.Error.WriteLine(
+                "tessera: interrupted; the figures are those until then. The same command goes on where this one stopped.");
     }
 }

@@ -32,17 +32,20 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
         if (plan.Cells.FirstOrDefault(cell => cell.Engine == ComparisonEngines.Simulated) is { } first)
         {
             RunRow? row = CellMaker.Find(first, store)
-                ?? maker.Make(plan, first, folder, store, new HostCpuLocks(Path.Combine(new ControlSockets(host.Environment).MakeFolder(), "cpus")), static _ => { });
+                ?? maker.Make(plan, first, folder, store,
+                    new HostCpuLocks(Path.Combine(new ControlSockets(host.Environment).MakeFolder(), "cpus")), static _ => { });
             if (row is null)
                 return ExitCode.Failed;
             if (row.Outcome != "completed")
-                host.Error.WriteLine($"tessera: cell {first.Number}, made to see how long one takes, failed: {string.Join(" ", row.Failures)}");
+                host.Error.WriteLine(
+                    $"tessera: cell {first.Number}, made to see how long one takes, failed: {string.Join(" ", row.Failures)}");
             plan = plan with { Seconds = plan.Seconds with { Simulated = row.WallSeconds } };
         }
 
         SweepPlanFile.Write(files, plan);
         int simulated = plan.Cells.Count(cell => cell.Engine == ComparisonEngines.Simulated);
-        host.Out.WriteLine($"{plan.Cells.Count} cells in {Path.Combine(folder, SweepPlanFile.Name)}: {plan.Cells.Count - simulated} on the machine, {simulated} in virtual time; {plan.BlockSize()} a repetition.");
+        host.Out.WriteLine($"{plan.Cells.Count} cells in {Path.Combine(folder, SweepPlanFile.Name)}: {plan.Cells.Count - simulated} on "
+            + $"the machine, {simulated} in virtual time; {plan.BlockSize()} a repetition.");
         host.OutConsole.Write(Power(plan, SweepState.Of(plan, store).Done).Show(request.Spread));
         host.Out.WriteLine($"Next: tessera sweep run {folder}, or tessera sweep submit {folder}");
         return ExitCode.Good;
@@ -72,25 +75,30 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
         (_, _, SweepState state) = Look(folder);
         using OutputFolder output = OutputFolder.ForComparison(folder);
         if (state.Changed > 0)
-            host.Error.WriteLine($"tessera: {state.Changed} runs in {folder} were made by something else than is planned; they stay there and are left out.");
+            host.Error.WriteLine($"tessera: {state.Changed} runs in {folder} were made by something else than is planned; they stay there "
+                + "and are left out.");
         if (state.Strangers > 0)
-            host.Error.WriteLine($"tessera: {state.Strangers} runs in {folder} are no cells of this plan; they stay there and are left out.");
+            host.Error.WriteLine(
+                $"tessera: {state.Strangers} runs in {folder} are no cells of this plan; they stay there and are left out.");
         if (state.Done.Count == 0)
             throw new FailedException($"{folder}: no cell has a good run yet. Make them: tessera sweep run {folder}");
         ComparisonDocument document = state.Document(folder);
         string[] known = [.. MetricCatalogue.All.Select(metric => metric.Key), .. document.Metrics.Select(metric => metric.Key)];
         if (metrics.FirstOrDefault(key => !known.Contains(key)) is { } strange)
-            throw new UsageException($"--metric {strange}: there is no such metric.{(Suggestion.Nearest(strange, known) is { } near ? $" Did you mean {near}?" : "")} docs/compare.md lists them.");
+            throw new UsageException($"--metric {strange}: there is no such "
+                + $"metric.{(Suggestion.Nearest(strange, known) is { } near ? $" Did you mean {near}?" : "")} docs/compare.md lists them.");
         int code = comparisons.Write(new UntrustedFolder(folder), document, metrics, json, quiet);
         if (state.Missing.Count > 0)
-            host.Error.WriteLine($"tessera: missing: {CellNumbers.Text([.. state.Missing.Select(cell => cell.Number)])}. tessera sweep run {folder} makes them.");
+            host.Error.WriteLine($"tessera: missing: {CellNumbers.Text([.. state.Missing.Select(cell => cell.Number)])}. tessera sweep "
+                + $"run {folder} makes them.");
         return code;
     }
 
     /// <summary>Time, one cell after another, and which differences the plan can show, from the cells that are there.</summary>
     private static ComparisonPlan Power(SweepPlan plan, IReadOnlyList<RunRow> done)
     {
-        int family = plan.Variants.GroupBy(variant => FactorialDesign.Title(variant.Values)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+        int family = plan.Variants.GroupBy(variant => FactorialDesign.Title(variant.Values))
+            .Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
         Nanoseconds window = plan.Seconds.Window is { } seconds ? new Nanoseconds((long)(seconds * 1e9)) : Nanoseconds.Never;
         return new ComparisonPlan([.. plan.Cells.Select(plan.RunOf)], done, window, family);
     }
@@ -108,7 +116,12 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
         const int mostFailures = 20;
         host.Out.WriteLine($"{folder}: {status.Done} of {status.Cells} cells done, {status.Failed.Count} failed, {missing} missing.");
         if (missing > 0)
-            host.Out.WriteLine($"missing: {status.Missing}{(status.SecondsLeft is { } left ? $"; about {ComparisonProgress.Left(TimeSpan.FromSeconds(left))}, one after another" : "")}");
+        {
+            string time = status.SecondsLeft is { } left
+                ? $"; about {ComparisonProgress.Left(TimeSpan.FromSeconds(left))}, one after another" : "";
+            host.Out.WriteLine($"missing: {status.Missing}{time}");
+        }
+
         foreach (FailedCell failed in status.Failed.Take(mostFailures))
             host.Out.WriteLine($"failed: cell {failed.Cell}, {failed.Folder}: {failed.Reason}");
         if (status.Failed.Count > mostFailures)
@@ -132,7 +145,9 @@ internal static class SweepTime
 
     /// <summary>One after another, in seconds; null where that is not known.</summary>
     public static double? Of(SweepPlan plan, IReadOnlyList<SweepCell> cells) =>
-        cells.Sum(cell => plan.Seconds.Of(cell.Engine) ?? double.NaN) is var seconds && double.IsFinite(seconds) ? Math.Min(seconds, Most) : null;
+        cells.Sum(cell => plan.Seconds.Of(cell.Engine) ?? double.NaN) is var seconds && double.IsFinite(seconds)
+            ? Math.Min(seconds, Most)
+            : null;
 }
 
 /// <summary>What is there of a sweep: `sweep status --json`.</summary>
@@ -147,7 +162,8 @@ internal static class SweepTime
 /// <param name="Hosts">Where the runs were made.</param>
 /// <param name="SecondsLeft">How long the missing ones take, one after another; null where that is not known.</param>
 internal sealed record SweepStatus(
-    string Schema, int Cells, int Done, string Missing, IReadOnlyList<FailedCell> Failed, int Unfinished, int Changed, int Strangers, IReadOnlyList<HostRuns> Hosts, double? SecondsLeft)
+    string Schema, int Cells, int Done, string Missing, IReadOnlyList<FailedCell> Failed, int Unfinished, int Changed, int Strangers,
+    IReadOnlyList<HostRuns> Hosts, double? SecondsLeft)
 {
     /// <summary>The format.</summary>
     public const string Format = "tessera.sweep-status/1";

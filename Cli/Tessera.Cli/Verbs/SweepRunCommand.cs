@@ -13,7 +13,9 @@ using Tessera.Sdk;
 
 namespace Tessera.Cli.Verbs;
 
-/// <summary>What `sweep run` does: makes the cells that are missing, simulated ones first, since a machine's run shares its host CPUs with nobody.</summary>
+/// <summary>
+/// What `sweep run` does: makes the cells that are missing, simulated ones first, since a machine's run shares its host CPUs with nobody.
+/// </summary>
 internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvider time)
 {
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(500);
@@ -28,7 +30,8 @@ internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvide
     {
         (SweepPlan plan, RunStore store) = Open(folder);
         store.DropUnfinished();
-        SweepCell[] asked = cells is null ? [.. plan.Cells] : [.. CellNumbers.Parse(cells, plan.Cells.Count).Select(number => plan.Cells[number - 1])];
+        SweepCell[] asked = cells is null ? [.. plan.Cells]
+            : [.. CellNumbers.Parse(cells, plan.Cells.Count).Select(number => plan.Cells[number - 1])];
         List<RunRow> rows = [];
         List<SweepCell> missing = [];
         foreach (SweepCell cell in asked)
@@ -53,7 +56,8 @@ internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvide
         if (absent > 0)
             host.Error.WriteLine($"tessera: {absent} of {asked.Length} cells were not made; the same command makes them.");
         else if (!quiet && failed.Length == 0)
-            host.Error.WriteLine($"tessera: the cells asked for are in {folder}. When all are (tessera sweep status {folder}): tessera sweep merge {folder}");
+            host.Error.WriteLine($"tessera: the cells asked for are in {folder}. When all are (tessera sweep status {folder}): tessera "
+                + $"sweep merge {folder}");
         return code != ExitCode.Good ? code : failed.Length + absent > 0 ? ExitCode.Failed : ExitCode.Good;
 
         int MakeHere()
@@ -109,8 +113,10 @@ internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvide
         HostCpuLocks locks = Locks();
         foreach (string line in Lines())
         {
-            if (!int.TryParse(line, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number < 1 || number > plan.Cells.Count)
-                throw new UsageException($"{folder}: a worker was asked for cell \"{line}\", and there are 1 to {plan.Cells.Count}. The plan was replaced meanwhile: start again.");
+            if (!int.TryParse(line, NumberStyles.None, CultureInfo.InvariantCulture, out int number) || number < 1
+                || number > plan.Cells.Count)
+                throw new UsageException($"{folder}: a worker was asked for cell \"{line}\", and there are 1 to {plan.Cells.Count}. The "
+                    + "plan was replaced meanwhile: start again.");
             if (maker.Make(plan, plan.Cells[number - 1], folder, store, locks, static _ => { }) is null)
                 return ExitCode.Failed;
             host.Out.WriteLine(line);

@@ -40,11 +40,15 @@ internal sealed class SweepSubmitCommand(CliHost host)
 
     private void SayWhatIsNotThere(SweepPlan plan, SubmitRequest request)
     {
-        string[] needed = [.. plan.Variants.Select(variant => variant.Plugin).OfType<string>().Where(Path.IsPathRooted).Append(plan.Configuration).Distinct()];
-        if (request.Target == SubmitTarget.Kubernetes && needed.FirstOrDefault(file => !file.StartsWith(request.Folder + "/", StringComparison.Ordinal)) is { } outside)
-            host.Error.WriteLine($"tessera: {outside} is not in {request.Folder}, and pods see nothing else of this host. Copy it there and plan again with the copy, or put it into the image at this path.");
+        string[] needed = [.. plan.Variants.Select(variant => variant.Plugin).OfType<string>().Where(Path.IsPathRooted)
+            .Append(plan.Configuration).Distinct()];
+        if (request.Target == SubmitTarget.Kubernetes
+            && needed.FirstOrDefault(file => !file.StartsWith(request.Folder + "/", StringComparison.Ordinal)) is { } outside)
+            host.Error.WriteLine($"tessera: {outside} is not in {request.Folder}, and pods see nothing else of this host. Copy it there "
+                + "and plan again with the copy, or put it into the image at this path.");
         if (request.Target != SubmitTarget.Kubernetes && !IsThere(request.Command))
-            host.Error.WriteLine($"tessera: there is no program {request.Command} here. Name the one that the hosts have: --tessera /path/to/tessera");
+            host.Error.WriteLine(
+                $"tessera: there is no program {request.Command} here. Name the one that the hosts have: --tessera /path/to/tessera");
     }
 
     private int Go(SubmitTarget target, string script)
@@ -57,7 +61,8 @@ internal sealed class SweepSubmitCommand(CliHost host)
         };
         if (!IsThere(program))
         {
-            host.Error.WriteLine($"tessera: {program} is not on this host. Install it (on Debian: {package}), or run sh {script} where it is; the files are written.");
+            host.Error.WriteLine($"tessera: {program} is not on this host. Install it (on Debian: {package}), or run sh {script} where it "
+                + "is; the files are written.");
             return ExitCode.HostCannot;
         }
 

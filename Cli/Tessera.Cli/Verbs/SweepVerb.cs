@@ -3,11 +3,14 @@ using Tessera.Experiments.Sweeps;
 
 namespace Tessera.Cli.Verbs;
 
-/// <summary>`tessera sweep plan | run | submit | status | merge`: a comparison cut into cells that anybody makes, in any order, on any host.</summary>
+/// <summary>
+/// `tessera sweep plan | run | submit | status | merge`: a comparison cut into cells that anybody makes, in any order, on any host.
+/// </summary>
 internal sealed class SweepVerb(SweepCommand command, SweepRunCommand runner, SweepSubmitCommand submitter) : IVerb
 {
     /// <inheritdoc/>
-    public Command Build() => new("sweep", "Cut a comparison into cells, make them here or on a cluster, and merge what is there (docs/sweep.md).")
+    public Command Build() =>
+        new("sweep", "Cut a comparison into cells, make them here or on a cluster, and merge what is there (docs/sweep.md).")
     {
         Plan(), Run(), Submit(), Status(), Merge(),
     };
@@ -26,8 +29,13 @@ internal sealed class SweepVerb(SweepCommand command, SweepRunCommand runner, Sw
     private Command Run()
     {
         Argument<string> folder = Folder();
-        Option<string?> cells = new("--cells") { Description = "Only these cells, by their numbers; by default all that are missing.", HelpName = "A-B,C" };
-        Option<int> jobs = CommonOptions.Count("--jobs", "How many cells to make at once, each in a process of its own. Machines whose host CPUs overlap wait for each other.", 1);
+        Option<string?> cells = new("--cells")
+        {
+            Description = "Only these cells, by their numbers; by default all that are missing.",
+            HelpName = "A-B,C"
+        };
+        Option<int> jobs = CommonOptions.Count("--jobs",
+            "How many cells to make at once, each in a process of its own. Machines whose host CPUs overlap wait for each other.", 1);
         Option<bool> quiet = CommonOptions.Quiet();
         Option<bool> worker = new("--worker") { Description = "Take numbers of cells from standard input.", Hidden = true };
         Command run = new("run", "Make the cells that are missing.") { folder, cells, jobs, quiet, worker };
@@ -44,10 +52,26 @@ internal sealed class SweepVerb(SweepCommand command, SweepRunCommand runner, Sw
         Option<bool> kubernetes = new("--kubernetes") { Description = "Files for Kubernetes: an indexed job, and a job that merges." };
         Option<bool> parallel = new("--parallel") { Description = "A script for GNU parallel, here or on hosts it reaches by ssh." };
         Option<bool> go = new("--go") { Description = "Submit the files too, by sbatch, kubectl or parallel." };
-        Option<int> perTask = CommonOptions.Count("--cells-per-task", "How many cells a task makes; by default a repetition where a machine runs, and some five minutes' worth elsewhere.", 1);
-        Option<string> tessera = new("--tessera") { Description = "The command that is tessera on the hosts.", HelpName = "COMMAND", DefaultValueFactory = _ => "tessera" };
-        Option<string> image = new("--image") { Description = "Kubernetes: the image (samples/cluster/Dockerfile).", HelpName = "NAME", DefaultValueFactory = _ => "tessera:latest" };
-        Option<string> claim = new("--volume") { Description = "Kubernetes: the claim of the volume with the sweep's folder.", HelpName = "CLAIM", DefaultValueFactory = _ => "tessera-sweep" };
+        Option<int> perTask = CommonOptions.Count("--cells-per-task",
+            "How many cells a task makes; by default a repetition where a machine runs, and some five minutes' worth elsewhere.", 1);
+        Option<string> tessera = new("--tessera")
+        {
+            Description = "The command that is tessera on the hosts.",
+            HelpName = "COMMAND",
+            DefaultValueFactory = _ => "tessera"
+        };
+        Option<string> image = new("--image")
+        {
+            Description = "Kubernetes: the image (samples/cluster/Dockerfile).",
+            HelpName = "NAME",
+            DefaultValueFactory = _ => "tessera:latest"
+        };
+        Option<string> claim = new("--volume")
+        {
+            Description = "Kubernetes: the claim of the volume with the sweep's folder.",
+            HelpName = "CLAIM",
+            DefaultValueFactory = _ => "tessera-sweep"
+        };
         Option<string?> queue = new("--queue") { Description = "Kubernetes: Kueue's local queue.", HelpName = "NAME" };
         Command submit = new("submit", "Write the files that hand the cells over to a cluster into DIR/submit.")
         {
@@ -61,7 +85,8 @@ internal sealed class SweepVerb(SweepCommand command, SweepRunCommand runner, Sw
         submit.SetAction(parsed => submitter.Submit(
             new SubmitRequest
             {
-                Target = parsed.GetValue(slurm) ? SubmitTarget.Slurm : parsed.GetValue(kubernetes) ? SubmitTarget.Kubernetes : SubmitTarget.Parallel,
+                Target = parsed.GetValue(slurm) ? SubmitTarget.Slurm : parsed.GetValue(kubernetes) ? SubmitTarget.Kubernetes
+                    : SubmitTarget.Parallel,
                 Folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetRequiredValue(folder))),
                 Command = parsed.GetRequiredValue(tessera),
                 CellsPerTask = parsed.GetResult(perTask) is { Implicit: false } ? parsed.GetValue(perTask) : null,
@@ -88,8 +113,10 @@ internal sealed class SweepVerb(SweepCommand command, SweepRunCommand runner, Sw
         Option<string?> metrics = CommonOptions.Metrics();
         Option<bool> json = CommonOptions.Json("the comparison");
         Option<bool> quiet = CommonOptions.Quiet();
-        Command merge = new("merge", "Compare what is there: comparison.json, comparison.csv and the report, as `tessera compare` writes them.") { folder, metrics, json, quiet };
-        merge.SetAction(parsed => command.Merge(parsed.GetRequiredValue(folder), CommonOptions.List(parsed.GetValue(metrics)), parsed.GetValue(json), parsed.GetValue(quiet)));
+        Command merge = new("merge", "Compare what is there: comparison.json, comparison.csv and the report, as `tessera compare` writes "
+            + "them.") { folder, metrics, json, quiet };
+        merge.SetAction(parsed => command.Merge(parsed.GetRequiredValue(folder), CommonOptions.List(parsed.GetValue(metrics)),
+            parsed.GetValue(json), parsed.GetValue(quiet)));
         return merge;
     }
 }

@@ -1,14 +1,15 @@
 using System.Diagnostics;
 using System.Globalization;
 using Tessera.Cli.Terminal;
+using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Sweeps;
 using Tessera.Lab.Comparisons;
 
 namespace Tessera.Cli.Verbs;
 
 /// <summary>
-/// Makes cells in processes of their own, so many at once: a thread here for each, which hands it one number of a cell after another. A process that dies
-/// costs the cell it was at, which another makes again.
+/// Makes cells in processes of their own, so many at once: a thread here for each, which hands it one number of a cell after another. A
+/// process that dies costs the cell it was at, which another makes again.
 /// </summary>
 /// <param name="host">This process.</param>
 /// <param name="folder">The sweep's folder.</param>
@@ -21,7 +22,10 @@ internal sealed class SweepWorkers(CliHost host, string folder, int jobs, Func<S
     private const int MostDeaths = 3;
 
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(100);
-    private static readonly string[] Variables = ["TESSERA_PLUGINS", "TESSERA_CACHE", "TESSERA_KVM_DEVICE", "TESSERA_HOST", "XDG_RUNTIME_DIR"];
+
+    /// <summary>What of this process's environment a worker must see alike.</summary>
+    private static readonly string[] Variables =
+        ["TESSERA_PLUGINS", "TESSERA_CACHE", "TESSERA_KVM_DEVICE", HostFactsReader.NameVariable, "XDG_RUNTIME_DIR"];
 
     private readonly Lock _gate = new();
     private readonly Dictionary<SweepCell, int> _deaths = [];
@@ -36,7 +40,8 @@ internal sealed class SweepWorkers(CliHost host, string folder, int jobs, Func<S
         _waiting = new LinkedList<SweepCell>(cells);
         Thread[] threads =
         [
-            .. Enumerable.Range(1, Math.Min(jobs, cells.Count)).Select(number => new Thread(Serve) { Name = string.Create(CultureInfo.InvariantCulture, $"sweep {number}") }),
+            .. Enumerable.Range(1, Math.Min(jobs, cells.Count))
+                .Select(number => new Thread(Serve) { Name = string.Create(CultureInfo.InvariantCulture, $"sweep {number}") }),
         ];
         foreach (Thread thread in threads)
             thread.Start();
@@ -105,7 +110,9 @@ internal sealed class SweepWorkers(CliHost host, string folder, int jobs, Func<S
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        foreach (string argument in (string[])[.. isDotnet ? [typeof(SweepWorkers).Assembly.Location] : Array.Empty<string>(), "sweep", "run", folder, "--worker"])
+        if (isDotnet)
+            start.ArgumentList.Add(typeof(SweepWorkers).Assembly.Location);
+        foreach (string argument in new[] { "sweep", "run", folder, "--worker" })
             start.ArgumentList.Add(argument);
         foreach (string variable in Variables)
         {
@@ -163,8 +170,8 @@ internal sealed class SweepWorkers(CliHost host, string folder, int jobs, Func<S
             if (_code != ExitCode.Good)
                 return;
             int deaths = _deaths[cell] = _deaths.GetValueOrDefault(cell) + 1;
-            host.Error.WriteLine(
-                $"tessera: the process that made cell {cell.Number} ended with {code}{(deaths < MostDeaths ? "; another makes it again" : $", the {MostDeaths}rd that did: the cell is left out")}.");
+            string then = deaths < MostDeaths ? "; another makes it again" : $", the {MostDeaths}rd that did: the cell is left out";
+            host.Error.WriteLine($"tessera: the process that made cell {cell.Number} ended with {code}{then}.");
             if (deaths < MostDeaths)
                 _waiting.AddFirst(cell);
         }

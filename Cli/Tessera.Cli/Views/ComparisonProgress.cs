@@ -15,7 +15,14 @@ namespace Tessera.Cli.Views;
 /// <param name="planned">How long a run's window is.</param>
 /// <param name="jobs">How many are made at once.</param>
 internal sealed class ComparisonProgress(
-    CliHost host, TimeProvider time, bool quiet, IReadOnlyList<PlannedRun> toMake, IReadOnlyList<RunRow> made, int total, Nanoseconds planned, int jobs = 1)
+    CliHost host,
+    TimeProvider time,
+    bool quiet,
+    IReadOnlyList<PlannedRun> toMake,
+    IReadOnlyList<RunRow> made,
+    int total,
+    Nanoseconds planned,
+    int jobs = 1)
 {
     private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan BetweenUpdates = TimeSpan.FromMilliseconds(250);
@@ -77,7 +84,8 @@ internal sealed class ComparisonProgress(
         TimeSpan left = TimeSpan.Zero;
         for (int index = _done; index < toMake.Count; index++)
             left += Expected(toMake[index].Engine) * (index == _done && !isOver ? 1 - part : 1);
-        return $"{finished} of {total} runs, {(finished == total ? "done" : $"{Left(left / jobs)} left")}; {(isOver ? "last" : "now")} {Title(run)}, repetition {run.Repetition}";
+        return $"{finished} of {total} runs, {(finished == total ? "done" : $"{Left(left / jobs)} left")}; {(isOver ? "last" : "now")} "
+            + $"{Title(run)}, repetition {run.Repetition}";
     }
 
     /// <summary>Runs of one kind take about as long as those before; the first takes its window and a second.</summary>

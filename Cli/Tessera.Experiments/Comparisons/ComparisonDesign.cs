@@ -19,10 +19,12 @@ public sealed record ComparisonDesign(CompareRequest Request, Experiment Configu
         FactorialDesign.Runs(Request.Engines, [.. Variants.Select(variant => (variant.Label, variant.Cell))], Request.Repeat, Request.Seed);
 
     /// <summary>How many pairs of schedulers are compared by each metric.</summary>
-    public int Family => Variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
+    public int Family =>
+        Variants.GroupBy(variant => FactorialDesign.Title(variant.Cell)).Sum(cell => cell.Count() * (cell.Count() - 1) / 2);
 
     /// <summary>The configuration of a run.</summary>
-    public CompareVariant VariantOf(PlannedRun run) => Variants.First(variant => variant.Label == run.Scheduler && variant.Cell.SequenceEqual(run.Cell));
+    public CompareVariant VariantOf(PlannedRun run) =>
+        Variants.First(variant => variant.Label == run.Scheduler && variant.Cell.SequenceEqual(run.Cell));
 }
 
 /// <summary>What made each run of a design would make it now; looked up once for each variant and engine.</summary>
@@ -41,7 +43,8 @@ public sealed class DesignFingerprints(ComparisonDesign design, ComparisonRunner
         CompareVariant variant = design.VariantOf(run);
         SimulationSettings? simulation = SimulationOf(run);
         if (!_known.TryGetValue((run.Engine, variant.Title), out IReadOnlyDictionary<string, string>? parts))
-            _known.Add((run.Engine, variant.Title), parts = runner.FingerprintOf(design.Request, variant, resources, run.Engine, simulation));
+            _known.Add((run.Engine, variant.Title),
+                parts = runner.FingerprintOf(design.Request, variant, resources, run.Engine, simulation));
 
         // On the machine repetitions are alike; in the simulator each has its seed.
         return simulation is null ? parts : Fingerprint.With(parts, simulation, design.Request.Models);
@@ -70,7 +73,10 @@ public sealed class ComparisonDesigner(IExperimentHost host, ExperimentPlanner p
         string[] known = [.. MetricCatalogue.All.Select(metric => metric.Key), .. items];
         if (request.Metrics.FirstOrDefault(key => !known.Contains(key)) is not { } strange)
             return;
-        string cure = Suggestion.Nearest(strange, known) is { } near ? $"Did you mean {near}?" : $"There are {string.Join(", ", MetricCatalogue.All.Select(metric => metric.Key))}, and those of each domain, such as {items[0]}.";
+        string cure = Suggestion.Nearest(strange, known) is { } near
+            ? $"Did you mean {near}?"
+            : $"There are {string.Join(", ", MetricCatalogue.All.Select(metric => metric.Key))}, and those of each domain, such as "
+                + $"{items[0]}.";
         throw new UsageException($"--metric {strange}: there is no such metric. {cure}");
     }
 
@@ -84,10 +90,17 @@ public sealed class ComparisonDesigner(IExperimentHost host, ExperimentPlanner p
             int fewest = VerdictText.FewestRuns(family, isPaired);
             if (family == 0 || request.Repeat >= fewest)
                 continue;
+            string repetitions = request.Repeat == 1 ? "repetition" : "repetitions";
+            string lowest = NumberText.Of(VerdictText.LeastProbability(request.Repeat, isPaired));
             host.Error.WriteLine(
-                $"tessera: {request.Repeat} {(request.Repeat == 1 ? "repetition" : "repetitions")} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: the lowest probability that the exact test can give is then {NumberText.Of(VerdictText.LeastProbability(request.Repeat, isPaired))}"
-                + $"{(family == 1 ? "" : $", to be multiplied by {family} comparisons of each metric")}, and it must be below {ComparisonStatistics.Significance}. --repeat {fewest} is the least that can."
-                + (isPaired ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 shows all there is to show." : ""));
+                $"tessera: {request.Repeat} {repetitions} cannot show a difference {(isPaired ? "in virtual time" : "on the machine")}: "
+                + $"the lowest probability that the exact test can give is then {lowest}"
+                + $"{(family == 1 ? "" : $", to be multiplied by {family} comparisons of each metric")}, and it must be below "
+                + $"{ComparisonStatistics.Significance}. --repeat {fewest} is the least that can."
+                + (isPaired
+                    ? " Where nothing is random in virtual time, repetitions are copies of one run and --repeat 2 shows all there is to "
+                        + "show."
+                    : ""));
         }
     }
 }

@@ -14,7 +14,12 @@ public static class ComparisonDocuments
     /// <param name="interrupted">Whether the user stopped it.</param>
     /// <param name="missing">The runs of a sweep that are not there.</param>
     public static ComparisonDocument Of(
-        CompareRequest request, IReadOnlyList<CompareVariant> variants, SimulationCosts? costs, IReadOnlyList<RunRow> rows, bool interrupted, IReadOnlyList<PlannedRun> missing)
+        CompareRequest request,
+        IReadOnlyList<CompareVariant> variants,
+        SimulationCosts? costs,
+        IReadOnlyList<RunRow> rows,
+        bool interrupted,
+        IReadOnlyList<PlannedRun> missing)
     {
         RunRow[] ordered = [.. rows.OrderBy(row => row.Place)];
         string[] labels = [.. variants.Select(variant => variant.Label).Distinct()];

@@ -52,12 +52,14 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
     /// <returns>The run; null when the user wants to stop.</returns>
     /// <exception cref="EngineException">This host cannot.</exception>
     /// <exception cref="Exception">What makes it has changed: <see cref="RunOrder.Changed"/>.</exception>
-    public RunRow? Make(CompareRequest request, RunOrder order, HostResources resources, RunStore store, bool hostCan, Action<double> progress)
+    public RunRow? Make(
+        CompareRequest request, RunOrder order, HostResources resources, RunStore store, bool hostCan, Action<double> progress)
     {
         long began = time.GetTimestamp();
         DateTimeOffset startedAt = time.GetUtcNow();
         using PreparedExperiment prepared = planner.Prepare(order.Variant.Load(request.Config, resources));
-        string[] changed = [.. Fingerprint.Differences(order.Expected, Fingerprint.Of(prepared, order.Run.Engine, order.Simulation, request.Models))];
+        IReadOnlyDictionary<string, string> now = Fingerprint.Of(prepared, order.Run.Engine, order.Simulation, request.Models);
+        string[] changed = [.. Fingerprint.Differences(order.Expected, now)];
         if (changed.Length > 0)
             throw order.Changed(string.Join(", ", changed));
         string folder = store.Begin();
@@ -80,9 +82,16 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
     }
 
     private RunRow? Measure(
-        CompareRequest request, RunOrder order, PreparedExperiment prepared, string folder, DateTimeOffset startedAt, bool hostCan, Action<double> progress)
+        CompareRequest request,
+        RunOrder order,
+        PreparedExperiment prepared,
+        string folder,
+        DateTimeOffset startedAt,
+        bool hostCan,
+        Action<double> progress)
     {
         (PlannedRun run, SimulationSettings? simulation) = (order.Run, order.Simulation);
+        string engine = simulation is null ? prepared.Plugins.Engine.Plugin.Info.Name : ComparisonEngines.Simulated;
         RunRow row = new()
         {
             Folder = folder,
@@ -97,8 +106,7 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
             WallSeconds = 0,
             Metrics = new Dictionary<string, double>(),
             Groups = [],
-            Host = new RunHost(
-                HostFactsReader.Name(host), HostFactsReader.Read().Cpu, simulation is null ? prepared.Plugins.Engine.Plugin.Info.Name : ComparisonEngines.Simulated, order.ExitCostNs),
+            Host = new RunHost(HostFactsReader.Name(host), HostFactsReader.Read().Cpu, engine, order.ExitCostNs),
         };
         try
         {

@@ -55,7 +55,8 @@ public static class Fingerprint
     /// <param name="parts">Those of the one.</param>
     /// <param name="simulation">How the other is simulated.</param>
     /// <param name="models">Models of domains, as written.</param>
-    public static SortedDictionary<string, string> With(IReadOnlyDictionary<string, string> parts, SimulationSettings simulation, IReadOnlyList<string> models) =>
+    public static SortedDictionary<string, string> With(
+        IReadOnlyDictionary<string, string> parts, SimulationSettings simulation, IReadOnlyList<string> models) =>
         new(parts.ToDictionary(), StringComparer.Ordinal) { [SimulationPart] = Simulation(simulation, models) };
 
     /// <summary>What differs between two runs' parts, a phrase each. Where a file lies is no difference.</summary>
@@ -70,14 +71,20 @@ public static class Fingerprint
     /// <summary>A hash of a run: what it is in its design, and what makes it, wherever the files lie.</summary>
     public static string ContentOf(PlannedRun run, IReadOnlyDictionary<string, string> parts)
     {
-        IEnumerable<string> design = [run.Engine, run.Scheduler, run.Repetition.ToString(CultureInfo.InvariantCulture), .. run.Cell.SelectMany(value => new[] { value.Path, value.Value })];
-        IEnumerable<string> made = Portable(parts).OrderBy(part => part.Key, StringComparer.Ordinal).SelectMany(part => new[] { part.Key, part.Value });
+        IEnumerable<string> design =
+        [
+            run.Engine, run.Scheduler, run.Repetition.ToString(CultureInfo.InvariantCulture),
+            .. run.Cell.SelectMany(value => new[] { value.Path, value.Value }),
+        ];
+        IEnumerable<string> made = Portable(parts).OrderBy(part => part.Key, StringComparer.Ordinal)
+            .SelectMany(part => new[] { part.Key, part.Value });
         return Text(string.Join('\0', design.Concat(made)))[..ContentDigits];
     }
 
     /// <summary>The parts by their names without folders; files of one name in several folders are one part.</summary>
     private static Dictionary<string, string> Portable(IReadOnlyDictionary<string, string> parts) =>
-        parts.GroupBy(part => WithoutFolder(part.Key), part => part.Value).ToDictionary(part => part.Key, part => string.Join(' ', part.Order(StringComparer.Ordinal)));
+        parts.GroupBy(part => WithoutFolder(part.Key), part => part.Value)
+            .ToDictionary(part => part.Key, part => string.Join(' ', part.Order(StringComparer.Ordinal)));
 
     /// <summary>"the plugin /opt/x/Mine.dll" is "the plugin Mine.dll".</summary>
     private static string WithoutFolder(string part)
@@ -88,7 +95,8 @@ public static class Fingerprint
 
     private static string Simulation(SimulationSettings simulation, IReadOnlyList<string> models) => string.Create(
         CultureInfo.InvariantCulture,
-        $"{simulation.Seed} {simulation.ContextSwitchCost.Value} {simulation.WakeCost.Value} {simulation.BeatWork.Value} {simulation.Stagger.Value} {string.Join(';', models)}");
+        $"{simulation.Seed} {simulation.ContextSwitchCost.Value} {simulation.WakeCost.Value} {simulation.BeatWork.Value} "
+            + $"{simulation.Stagger.Value} {string.Join(';', models)}");
 
     private static Type[] Own() =>
     [
@@ -97,8 +105,8 @@ public static class Fingerprint
     ];
 
     /// <summary>
-    /// The resolved configuration without what this host chose: unless configured, the memory limit is what it had free just then, and the numbers of
-    /// the host CPUs are those it gave this process. In the simulator no engine runs.
+    /// The resolved configuration without what this host chose: unless configured, the memory limit is what it had free just then, and the
+    /// numbers of the host CPUs are those it gave this process. In the simulator no engine runs.
     /// </summary>
     private static string Configuration(PreparedExperiment prepared, string engine)
     {

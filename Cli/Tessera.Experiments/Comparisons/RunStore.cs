@@ -28,9 +28,10 @@ public sealed partial class StoredRunJson : JsonSerializerContext
 }
 
 /// <summary>
-/// The runs of a comparison's folder, DIR/runs/NAME. A run is written beside its place, settled on the disk and renamed into it, with run.json in it; so
-/// a run that is there is whole, one that was interrupted in any way is not there, and of two processes that make the same run at once one has made it.
-/// The folder is not trusted: a run is where it was found, whatever its file says, and only folders that could be a run's are ever removed.
+/// The runs of a comparison's folder, DIR/runs/NAME. A run is written beside its place, settled on the disk and renamed into it, with
+/// run.json in it; so a run that is there is whole, one that was interrupted in any way is not there, and of two processes that make the
+/// same run at once one has made it. The folder is not trusted: a run is where it was found, whatever its file says, and only folders that
+/// could be a run's are ever removed.
 /// </summary>
 public sealed partial class RunStore(UntrustedFolder files)
 {
@@ -49,7 +50,8 @@ public sealed partial class RunStore(UntrustedFolder files)
     private const int Attempts = 8;
 
     /// <summary>Every finished run.</summary>
-    public IReadOnlyList<StoredRun> Load() => [.. files.FoldersOf(Runs).Where(name => RunName().IsMatch(name)).Select(Find).OfType<StoredRun>()];
+    public IReadOnlyList<StoredRun> Load() =>
+        [.. files.FoldersOf(Runs).Where(name => RunName().IsMatch(name)).Select(Find).OfType<StoredRun>()];
 
     /// <summary>A finished run by its folder's name; null when it is not there.</summary>
     public StoredRun? Find(string name)
@@ -72,7 +74,8 @@ public sealed partial class RunStore(UntrustedFolder files)
         }
         catch (JsonException e)
         {
-            throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {e.Message} Remove its folder, and the run will be repeated.");
+            throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {e.Message} Remove its "
+                + "folder, and the run will be repeated.");
         }
     }
 
@@ -86,7 +89,9 @@ public sealed partial class RunStore(UntrustedFolder files)
     /// <summary>The name of a comparison's run: its place, and what tells it from others.</summary>
     public static string NameOf(PlannedRun run) => $"{run.Place.ToString("000", CultureInfo.InvariantCulture)}-{Title(run)}";
 
-    /// <summary>The name of a sweep's run: what tells it from others, and its content, so that it is the same in every plan that has this run.</summary>
+    /// <summary>
+    /// The name of a sweep's run: what tells it from others, and its content, so that it is the same in every plan that has this run.
+    /// </summary>
     /// <param name="run">The run.</param>
     /// <param name="content">The hash of what makes it, <see cref="Fingerprint.ContentOf"/>.</param>
     public static string NameOf(PlannedRun run, string content) => $"{Title(run)}-{content}";
@@ -102,7 +107,9 @@ public sealed partial class RunStore(UntrustedFolder files)
         return relative;
     }
 
-    /// <summary>Puts a finished run into its place. A run that failed makes way; one that is there and good stays, and this one is dropped.</summary>
+    /// <summary>
+    /// Puts a finished run into its place. A run that failed makes way; one that is there and good stays, and this one is dropped.
+    /// </summary>
     /// <param name="unfinished">Its folder, as <see cref="Begin"/> gave it.</param>
     /// <param name="name">Its name.</param>
     /// <param name="run">What made it, and what it gave.</param>
@@ -126,7 +133,8 @@ public sealed partial class RunStore(UntrustedFolder files)
             Drop(folder);
         }
 
-        throw new FailedException($"{Path.Combine(files.Path, folder)}: this run was made and cannot be put there, since something else is there again and again. Let one process at a time clear this folder.");
+        throw new FailedException($"{Path.Combine(files.Path, folder)}: this run was made and cannot be put there, since something else "
+            + "is there again and again. Let one process at a time clear this folder.");
     }
 
     /// <summary>Removes a run's folder.</summary>
@@ -143,10 +151,13 @@ public sealed partial class RunStore(UntrustedFolder files)
     /// <summary>How many runs are being written, or were when their process was killed.</summary>
     public int Unfinished => files.FoldersOf(Runs).Count(UnfinishedRuns.IsName);
 
-    /// <summary>The values are what tells one run from another: each keeps its place in a long name, of paths only the last part stays.</summary>
+    /// <summary>
+    /// The values are what tells one run from another: each keeps its place in a long name, of paths only the last part stays.
+    /// </summary>
     private static string Title(PlannedRun run)
     {
-        string cell = string.Concat(run.Cell.Select(value => $"-{Cut(FactorialDesign.LastPart(value.Path), LongestPart)}={Cut(value.Value, LongestPart)}"));
+        string cell = string.Concat(
+            run.Cell.Select(value => $"-{Cut(FactorialDesign.LastPart(value.Path), LongestPart)}={Cut(value.Value, LongestPart)}"));
         string name = $"{run.Engine}-{Cut(run.Scheduler, LongestPart)}{cell}";
         name = string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '=' or '_' ? c : '_'));
         return $"{Cut(name, LongestName)}-r{run.Repetition}";

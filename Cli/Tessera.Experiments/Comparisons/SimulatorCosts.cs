@@ -17,7 +17,9 @@ public sealed class SimulatorCosts(Calibration calibration, IExperimentHost host
     /// <summary>Forgets what was measured for a folder.</summary>
     public static void Forget(UntrustedFolder files) => files.RemoveFile(CostsFile);
 
-    /// <summary>The costs given; what is not given is measured once and kept with the comparison, or nothing where only the simulator runs.</summary>
+    /// <summary>
+    /// The costs given; what is not given is measured once and kept with the comparison, or nothing where only the simulator runs.
+    /// </summary>
     /// <param name="request">What was asked for.</param>
     /// <param name="configured">The configuration before anything is varied.</param>
     /// <param name="files">The comparison's folder, where measured costs are kept.</param>
@@ -34,7 +36,11 @@ public sealed class SimulatorCosts(Calibration calibration, IExperimentHost host
         if (request is { SwitchCost: { } switches, WakeCost: { } wakes })
             return new SimulationCosts(switches.Value, wakes.Value, usual, "given");
         if (request.SimulateOnly)
-            return new SimulationCosts(request.SwitchCost?.Value ?? 0, request.WakeCost?.Value ?? 0, usual, request.SwitchCost is null && request.WakeCost is null ? "none" : "given");
+        {
+            string source = request.SwitchCost is null && request.WakeCost is null ? "none" : "given";
+            return new SimulationCosts(request.SwitchCost?.Value ?? 0, request.WakeCost?.Value ?? 0, usual, source);
+        }
+
         SimulationCosts measured;
         if (files.HasFile(CostsFile) && ReadCosts(files) is { WithheldPercent: not >= HostLoad.StarvedPercent } known)
         {
@@ -48,14 +54,19 @@ public sealed class SimulatorCosts(Calibration calibration, IExperimentHost host
             files.WriteText(CostsFile, JsonSerializer.Serialize(measured, StoredRunJson.Context.SimulationCosts) + "\n");
         }
 
-        return measured with { SwitchNs = request.SwitchCost?.Value ?? measured.SwitchNs, WakeNs = request.WakeCost?.Value ?? measured.WakeNs };
+        return measured with
+        {
+            SwitchNs = request.SwitchCost?.Value ?? measured.SwitchNs,
+            WakeNs = request.WakeCost?.Value ?? measured.WakeNs,
+        };
     }
 
     private static SimulationCosts ReadCosts(UntrustedFolder files)
     {
         try
         {
-            if (JsonSerializer.Deserialize(files.ReadBytes(CostsFile), StoredRunJson.Context.SimulationCosts) is { SwitchNs: >= 0, WakeNs: >= 0, BeatNs: >= 0 } costs)
+            if (JsonSerializer.Deserialize(files.ReadBytes(CostsFile), StoredRunJson.Context.SimulationCosts)
+                is { SwitchNs: >= 0, WakeNs: >= 0, BeatNs: >= 0 } costs)
                 return costs;
         }
         catch (JsonException)
@@ -63,6 +74,7 @@ public sealed class SimulatorCosts(Calibration calibration, IExperimentHost host
             // Said below.
         }
 
-        throw new UsageException($"{Path.Combine(files.Path, CostsFile)}: these are not the simulator's costs. Remove the file, and they are measured again.");
+        throw new UsageException(
+            $"{Path.Combine(files.Path, CostsFile)}: these are not the simulator's costs. Remove the file, and they are measured again.");
     }
 }

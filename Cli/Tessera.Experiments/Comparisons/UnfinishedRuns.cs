@@ -4,20 +4,24 @@ using System.Text.RegularExpressions;
 namespace Tessera.Experiments.Comparisons;
 
 /// <summary>
-/// Names of folders that runs are written into until they are whole: <c>.new-RANDOM-PID-NAMESPACE-HOST</c>. They say who writes there, so that what a killed
-/// process left can be told from what another one, here or on another host of a cluster, is writing.
+/// Names of folders that runs are written into until they are whole: <c>.new-RANDOM-PID-NAMESPACE-HOST</c>. They say who writes there, so
+/// that what a killed process left can be told from what another one, here or on another host of a cluster, is writing.
 /// </summary>
 internal static partial class UnfinishedRuns
 {
     private const int LongestHost = 64;
 
-    /// <summary>The number of this process's PID namespace: a container with the host's name has other numbers for other processes.</summary>
+    /// <summary>
+    /// The number of this process's PID namespace: a container with the host's name has other numbers for other processes.
+    /// </summary>
     private static readonly string Namespace = Digits(new FileInfo("/proc/self/ns/pid").LinkTarget ?? "");
 
-    private static readonly string Host = string.Concat(Environment.MachineName.Where(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.').Take(LongestHost));
+    private static readonly string Host = string.Concat(
+        Environment.MachineName.Where(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.').Take(LongestHost));
 
     /// <summary>A name for this process, never the same again.</summary>
-    public static string NewName() => $".new-{Guid.NewGuid():N}-{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}-{Namespace}-{Host}";
+    public static string NewName() =>
+        $".new-{Guid.NewGuid():N}-{Environment.ProcessId.ToString(CultureInfo.InvariantCulture)}-{Namespace}-{Host}";
 
     /// <summary>Whether a folder is one of these.</summary>
     public static bool IsName(string name) => Name().IsMatch(name);

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Tessera.Experiments.Hosts;
 
 /// <summary>
-/// Who has which host CPU, among the processes of one user on one host: a machine's run has its CPUs alone, simulated ones share what is left. A file a CPU,
-/// locked by flock(2), which ends with the process however that ends. The files themselves say nothing and stay.
+/// Who has which host CPU, among the processes of one user on one host: a machine's run has its CPUs alone, simulated ones share what is
+/// left. A file a CPU, locked by flock(2), which ends with the process however that ends. The files themselves say nothing and stay.
 /// </summary>
 /// <param name="folder">Where the files are; made when it is not there.</param>
 public sealed class HostCpuLocks(string folder)
@@ -14,7 +14,9 @@ public sealed class HostCpuLocks(string folder)
     /// <summary>EWOULDBLOCK, what a lock that somebody has answers.</summary>
     private const int TryAgain = 11;
 
-    /// <summary>Waits until it has all of them. They are taken in ascending order, so that two who want the same never wait for each other.</summary>
+    /// <summary>
+    /// Waits until it has all of them. They are taken in ascending order, so that two who want the same never wait for each other.
+    /// </summary>
     /// <param name="cpus">The host CPUs.</param>
     /// <param name="alone">Whether nobody else may have them meanwhile.</param>
     /// <param name="isStopped">Whether to give up.</param>
@@ -57,7 +59,9 @@ public sealed class HostCpuLocks(string folder)
         string file = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"cpu-{cpu}.lock"));
         try
         {
-            return new FileStream(file, FileMode.OpenOrCreate, alone ? FileAccess.ReadWrite : FileAccess.Read, alone ? FileShare.None : FileShare.Read, 1);
+            return alone
+                ? new FileStream(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1)
+                : new FileStream(file, FileMode.OpenOrCreate, FileAccess.Read, FileShare.Read, 1);
         }
         catch (IOException e) when (e.HResult == TryAgain)
         {

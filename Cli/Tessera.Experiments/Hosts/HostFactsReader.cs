@@ -11,7 +11,8 @@ public static class HostFactsReader
     public const string NameVariable = "TESSERA_HOST";
 
     /// <summary>What the host is called.</summary>
-    public static string Name(IExperimentHost host) => host.Environment(NameVariable) is { Length: > 0 } name ? name : Environment.MachineName;
+    public static string Name(IExperimentHost host) =>
+        host.Environment(NameVariable) is { Length: > 0 } name ? name : Environment.MachineName;
 
     public static HostFacts Read() => new(
         HostResources.Field("/proc/cpuinfo", "model name")?.TrimStart(':', ' ', '\t') ?? RuntimeInformation.ProcessArchitecture.ToString(),

@@ -9,7 +9,8 @@ namespace Tessera.Experiments.Sweeps;
 
 /// <summary>Makes single cells of a sweep, in this process, each on host CPUs that it may have.</summary>
 public sealed class CellMaker(
-    ComparisonRunner runner, ExperimentPlanner planner, EngineChoice engines, IExperimentHost host, HostResources resources, IServiceProvider services)
+    ComparisonRunner runner, ExperimentPlanner planner, EngineChoice engines, IExperimentHost host, HostResources resources,
+    IServiceProvider services)
 {
     private readonly HashSet<string> _madeOn = [];
     private readonly Dictionary<string, double?> _exitCosts = [];
@@ -36,7 +37,14 @@ public sealed class CellMaker(
         if (Find(cell, store) is { } there)
             return SweepState.RowOf(plan, cell, there);
         double? exitCost = cell.Engine == ComparisonEngines.Machine ? ExitCost(experiment) : null;
-        RunOrder order = new(plan.RunOf(cell), cell.Name, variant, plan.SimulationOf(request, cell), cell.Content, changed => Changed(folder, cell, changed), exitCost);
+        RunOrder order = new(
+            plan.RunOf(cell),
+            cell.Name,
+            variant,
+            plan.SimulationOf(request, cell),
+            cell.Content,
+            changed => Changed(folder, cell, changed),
+            exitCost);
         RunRow? row = runner.Make(request, order, resources, store, _madeOn.Contains(cell.Engine), progress);
         if (row is { Outcome: "completed" })
             _madeOn.Add(cell.Engine);

@@ -43,7 +43,8 @@ public static class CellNumbers
         return string.Join(',', parts);
     }
 
-    private static bool TryNumber(string text, out int number) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+    private static bool TryNumber(string text, out int number) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
 
     private static string Number(int number) => number.ToString(CultureInfo.InvariantCulture);
 }

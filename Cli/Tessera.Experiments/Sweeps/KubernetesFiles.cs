@@ -9,11 +9,13 @@ internal static class KubernetesFiles
     public static SubmitFile[] Of(SubmitFiles.Parts parts)
     {
         SubmitRequest request = parts.Request;
-        string cells = $"first=$(({parts.First("JOB_COMPLETION_INDEX")})); exec {parts.Tessera} sweep run {parts.Folder} --cells \"$first-$((first + {parts.PerTask - 1}))\"";
-        string queue = request.Queue is { } name ? $"\n    # Kueue lets it start when its queue has room.\n    kueue.x-k8s.io/queue-name: {Text(name)}" : "";
+        string cells = $"first=$(({parts.First("JOB_COMPLETION_INDEX")})); exec {parts.Tessera} sweep run {parts.Folder} --cells "
+            + $"\"$first-$((first + {parts.PerTask - 1}))\"";
+        string queue = request.Queue is { } name
+            ? $"\n    # Kueue lets it start when its queue has room.\n    kueue.x-k8s.io/queue-name: {Text(name)}" : "";
         string kvm = parts.NeedsKvm ? ", devices.kubevirt.io/kvm: \"1\"" : "";
         string run = $$"""
-            # Makes the cells of a sweep, {{parts.PerTask}} a task. Cells that are there are left as they are: create it again after a failure.
+            # Makes the cells of a sweep, {{parts.PerTask}} a task. Cells that are there stay: create it again after a failure.
             apiVersion: batch/v1
             kind: Job
             metadata:

@@ -47,8 +47,8 @@ public sealed record SubmitRequest
 public sealed record SubmitFile(string Name, string Text);
 
 /// <summary>
-/// The files that hand a sweep over to what runs jobs already: plain text that a person reads, changes and submits. Nothing of the plan but numbers gets into
-/// them, and every path is quoted.
+/// The files that hand a sweep over to what runs jobs already: plain text that a person reads, changes and submits. Nothing of the plan but
+/// numbers gets into them, and every path is quoted.
 /// </summary>
 public static class SubmitFiles
 {
@@ -67,7 +67,8 @@ public static class SubmitFiles
     public static IReadOnlyList<SubmitFile> Of(SweepPlan plan, SubmitRequest request)
     {
         if (request.Folder.Any(char.IsControl))
-            throw new UsageException($"{request.Folder}: a path with control characters in it cannot stand in a job's file. Move the folder.");
+            throw new UsageException(
+                $"{request.Folder}: a path with control characters in it cannot stand in a job's file. Move the folder.");
         int perTask = request.CellsPerTask ?? PerTask(plan);
         Parts parts = new(plan, request, perTask, (plan.Cells.Count + perTask - 1) / perTask);
         return request.Target switch
@@ -89,9 +90,12 @@ public static class SubmitFiles
 
     private static SubmitFile[] Slurm(Parts parts)
     {
+        string constraint = parts.NeedsKvm
+            ? "# Only nodes whose Features= in slurm.conf say that they have /dev/kvm.\n#SBATCH --constraint=kvm"
+            : "# No cell needs /dev/kvm: any node will do.";
         string array = $"""
             #!/bin/bash
-            # Makes the cells of a sweep, {parts.PerTask} a task. Cells that are there are left as they are: submit it again after a failure.
+            # Makes the cells of a sweep, {parts.PerTask} a task. Cells that are there stay: submit it again after a failure.
             #SBATCH --job-name=tessera-sweep
             #SBATCH --array=0-{parts.Tasks - 1}
             #SBATCH --cpus-per-task={parts.Cpus}
@@ -99,7 +103,7 @@ public static class SubmitFiles
             #SBATCH --requeue
             #SBATCH --signal=B:TERM@90
             #SBATCH --output=slurm-%A_%a.log
-            {(parts.NeedsKvm ? "# Only nodes whose Features= in slurm.conf say that they have /dev/kvm.\n#SBATCH --constraint=kvm" : "# No cell needs /dev/kvm: any node will do.")}
+            {constraint}
             set -u
             first=$(({parts.First("SLURM_ARRAY_TASK_ID")}))
             last=$((first + {parts.PerTask - 1}))
@@ -132,15 +136,17 @@ public static class SubmitFiles
 
     private static SubmitFile[] Parallel(Parts parts)
     {
+        // Machines' runs would wait for each other.
+        string jobs = parts.Plan.MostPcpus() > 0 ? "--jobs 1 " : "";
         string submit = $"""
             #!/bin/sh
-            # Makes the cells of a sweep by GNU parallel, {parts.PerTask} a task, and merges. On other hosts that have this folder at the same path:
+            # Makes the cells of a sweep by GNU parallel, {parts.PerTask} a task, and merges. On other hosts that have this folder, too:
             #   PARALLEL='--sshlogin host1,host2' sh {Script}
             # Options after the script's name go to parallel as well; --jobs 1 is one task at a time on each host.
             set -eu
             cd {Quoted(Path.Combine(parts.Request.Folder, "submit"))}
             made=0
-            seq 1 {parts.PerTask} {parts.Plan.Cells.Count} | parallel {(parts.Plan.MostPcpus() > 0 ? "--jobs 1 " : "")}--line-buffer --retries 3 --joblog parallel.log "$@" \
+            seq 1 {parts.PerTask} {parts.Plan.Cells.Count} | parallel {jobs}--line-buffer --retries 3 --joblog parallel.log "$@" \
                 {Quoted($"{parts.Tessera} sweep run {parts.Folder} --quiet --cells {{}}-$(({{}}+{parts.PerTask - 1}))")} || made=$?
             {parts.Tessera} sweep merge {parts.Folder} || exit
             exit "$made"

@@ -6,7 +6,9 @@ using Tessera.Sdk;
 
 namespace Tessera.Experiments.Sweeps;
 
-/// <summary>A comparison cut into cells that anybody can make: plan.json, format "tessera.sweep/1". Within a format number keys are only ever added.</summary>
+/// <summary>
+/// A comparison cut into cells that anybody can make: plan.json, format "tessera.sweep/1". Within a format number keys are only ever added.
+/// </summary>
 public sealed record SweepPlan
 {
     /// <summary>The format's name and number.</summary>
@@ -67,10 +69,12 @@ public sealed record SweepPlan
     public required IReadOnlyList<SweepCell> Cells { get; init; }
 
     /// <summary>Whether a cell needs /dev/kvm.</summary>
-    public bool NeedsKvm() => Cells.Any(cell => cell.Engine == ComparisonEngines.Machine && Variants[cell.Variant].CpuEngine == KvmPresence.Engine);
+    public bool NeedsKvm() =>
+        Cells.Any(cell => cell.Engine == ComparisonEngines.Machine && Variants[cell.Variant].CpuEngine == KvmPresence.Engine);
 
     /// <summary>The most host CPUs that a cell owns while it runs; 0 where all are simulated.</summary>
-    public int MostPcpus() => Cells.Where(cell => cell.Engine == ComparisonEngines.Machine).Select(cell => Variants[cell.Variant].Pcpus).DefaultIfEmpty().Max();
+    public int MostPcpus() =>
+        Cells.Where(cell => cell.Engine == ComparisonEngines.Machine).Select(cell => Variants[cell.Variant].Pcpus).DefaultIfEmpty().Max();
 
     /// <summary>How many cells a repetition has: each combination once.</summary>
     public int BlockSize() => Math.Max(1, Cells.Count / Math.Max(1, Repeat));
@@ -107,7 +111,8 @@ public sealed record SweepPlan
         new(variant.Scheduler, new SchedulerChoice(variant.Scheduler, variant.Plugin), variant.Values, Edits, variant.Varied, CpuEngine);
 
     /// <summary>A cell as a run of the comparison.</summary>
-    public PlannedRun RunOf(SweepCell cell) => new(cell.Number, cell.Repetition, cell.Engine, Variants[cell.Variant].Scheduler, Variants[cell.Variant].Values);
+    public PlannedRun RunOf(SweepCell cell) =>
+        new(cell.Number, cell.Repetition, cell.Engine, Variants[cell.Variant].Scheduler, Variants[cell.Variant].Values);
 
     /// <summary>How a cell is simulated; null on the machine.</summary>
     /// <param name="request">As <see cref="Request"/> gives it.</param>
@@ -132,7 +137,8 @@ public sealed record CellSeconds(double? Window, double? Simulated)
 /// <param name="Varied">The same as edits of the configuration.</param>
 /// <param name="CpuEngine">The CPU engine it runs on, by name or path.</param>
 /// <param name="Pcpus">How many physical CPUs its machine has.</param>
-public sealed record SweepVariant(string Scheduler, string? Plugin, IReadOnlyList<FactorValue> Values, IReadOnlyList<string> Varied, string CpuEngine, int Pcpus);
+public sealed record SweepVariant(
+    string Scheduler, string? Plugin, IReadOnlyList<FactorValue> Values, IReadOnlyList<string> Varied, string CpuEngine, int Pcpus);
 
 /// <summary>One run of a sweep.</summary>
 /// <param name="Number">Its number, from 1: its place in the order of a comparison.</param>
@@ -141,4 +147,5 @@ public sealed record SweepVariant(string Scheduler, string? Plugin, IReadOnlyLis
 /// <param name="Repetition">Which repetition, from 1; it seeds the simulator.</param>
 /// <param name="Engine"><c>machine</c> or <c>simulated</c>.</param>
 /// <param name="Content">What makes it, from the name of a part to its hash.</param>
-public sealed record SweepCell(int Number, string Name, int Variant, int Repetition, string Engine, IReadOnlyDictionary<string, string> Content);
+public sealed record SweepCell(
+    int Number, string Name, int Variant, int Repetition, string Engine, IReadOnlyDictionary<string, string> Content);

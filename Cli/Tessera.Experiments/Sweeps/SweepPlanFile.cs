@@ -14,7 +14,8 @@ public static class SweepPlanFile
     public const string Name = "plan.json";
 
     /// <summary>Writes a plan.</summary>
-    public static void Write(UntrustedFolder files, SweepPlan plan) => files.WriteText(Name, JsonSerializer.Serialize(plan, SweepPlanJson.Context.SweepPlan) + "\n");
+    public static void Write(UntrustedFolder files, SweepPlan plan) =>
+        files.WriteText(Name, JsonSerializer.Serialize(plan, SweepPlanJson.Context.SweepPlan) + "\n");
 
     /// <summary>Reads a plan. Whatever it says, its cells have the names of runs, and what belongs together does.</summary>
     /// <exception cref="UsageException">There is none, or it is none.</exception>
@@ -24,7 +25,8 @@ public static class SweepPlanFile
             throw new UsageException($"{files.Path}: there is no {Name} here. Make one: tessera sweep plan CONFIG --out {files.Path}");
         try
         {
-            SweepPlan plan = JsonSerializer.Deserialize(files.ReadBytes(Name), SweepPlanJson.Context.SweepPlan) ?? throw new JsonException("It holds null.");
+            SweepPlan plan = JsonSerializer.Deserialize(files.ReadBytes(Name), SweepPlanJson.Context.SweepPlan)
+                ?? throw new JsonException("It holds null.");
             if (plan.Schema != SweepPlan.Format)
                 throw new JsonException($"Its \"schema\" is \"{plan.Schema}\"; a plan has \"{SweepPlan.Format}\".");
             if (Fault(plan) is { } fault)
@@ -33,7 +35,8 @@ public static class SweepPlanFile
         }
         catch (JsonException e)
         {
-            throw new UsageException($"{Path.Combine(files.Path, Name)}: this is not the plan of a sweep: {e.Message} Plan again; runs that are there already are kept.");
+            throw new UsageException($"{Path.Combine(files.Path, Name)}: this is not the plan of a sweep: {e.Message} Plan again; runs "
+                + "that are there already are kept.");
         }
     }
 
@@ -45,11 +48,17 @@ public static class SweepPlanFile
             return "It simulates and has no \"costs\".";
         if (plan.Repeat < 1 || plan.StaggerNs < 0)
             return "Its \"repeat\" or \"staggerNs\" is out of range.";
-        if (plan.Seconds is not { Window: null or (>= 0 and <= RunStore.MostSeconds), Simulated: null or (>= 0 and <= RunStore.MostSeconds) })
+        if (plan.Seconds is not
+            {
+                Window: null or (>= 0 and <= RunStore.MostSeconds),
+                Simulated: null or (>= 0 and <= RunStore.MostSeconds)
+            })
             return "Its \"seconds\" are out of range.";
-        if (plan.Edits.Concat(plan.Models).Any(text => text is null) || plan.Factors.Any(factor => factor is not { Path: not null, Values: not null }))
+        if (plan.Edits.Concat(plan.Models).Any(text => text is null)
+            || plan.Factors.Any(factor => factor is not { Path: not null, Values: not null }))
             return "A text or a factor is missing.";
-        if (plan.Variants.Any(variant => variant is not { Scheduler: not null, Values: not null, Varied: not null, CpuEngine: not null, Pcpus: >= 0 }
+        if (plan.Variants.Any(variant =>
+            variant is not { Scheduler: not null, Values: not null, Varied: not null, CpuEngine: not null, Pcpus: >= 0 }
             || variant.Values.Any(value => value is not { Path: not null, Value: not null }) || variant.Varied.Any(text => text is null)))
             return "One of its \"variants\" is not whole.";
         HashSet<string> names = [];
@@ -67,7 +76,8 @@ public static class SweepPlanFile
 }
 
 /// <summary>Serialisation of <see cref="SweepPlan"/>.</summary>
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true)]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(SweepPlan))]
 internal sealed partial class SweepPlanJson : JsonSerializerContext
 {

@@ -10,7 +10,8 @@ namespace Tessera.Experiments.Sweeps;
 
 /// <summary>Cuts a comparison into cells.</summary>
 public sealed class SweepPlanner(
-    IExperimentHost host, ComparisonDesigner designer, ComparisonRunner runner, SimulatorCosts simulator, EngineChoice engines, HostResources resources, TimeProvider time)
+    IExperimentHost host, ComparisonDesigner designer, ComparisonRunner runner, SimulatorCosts simulator, EngineChoice engines,
+        HostResources resources, TimeProvider time)
 {
     /// <summary>Plans.</summary>
     /// <param name="request">What was asked for.</param>
@@ -41,7 +42,8 @@ public sealed class SweepPlanner(
             StaggerNs = request.Stagger.Value,
             Costs = costs,
             KeepSchedules = request.KeepSchedules,
-            Seconds = new CellSeconds(design.Configured.Duration == Nanoseconds.Never ? null : design.Configured.Duration.TotalSeconds, null),
+            Seconds = new CellSeconds(design.Configured.Duration == Nanoseconds.Never ? null
+                : design.Configured.Duration.TotalSeconds, null),
             Variants = [.. variants.Select(variant => Variant(request, variant))],
             Cells = [.. design.Runs.Select(Cell)],
         };
@@ -57,7 +59,8 @@ public sealed class SweepPlanner(
     private SweepVariant Variant(CompareRequest request, CompareVariant variant)
     {
         Experiment experiment = engines.Resolve(variant.Load(request.Config, resources));
-        return new SweepVariant(variant.Label, Whole(variant.Choice.Name), variant.Cell, variant.Varied, experiment.Machine.Engine.Name, experiment.Machine.HostCpus.Count);
+        return new SweepVariant(variant.Label, Whole(variant.Choice.Name), variant.Cell, variant.Varied, experiment.Machine.Engine.Name,
+            experiment.Machine.HostCpus.Count);
     }
 
     /// <summary>"auto" is looked up here, once for all hosts: cells on two engines are not one comparison.</summary>
@@ -65,13 +68,16 @@ public sealed class SweepPlanner(
     {
         Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources, engine: request.Engine);
         string path = $"{ConfigurationKeys.Machine}.{ConfigurationKeys.Engine}";
-        if (request.SimulateOnly || configured.Machine.Engine.Name != ConfigurationKeys.Auto || request.Factors.Any(factor => factor.Path == path))
+        if (request.SimulateOnly || configured.Machine.Engine.Name != ConfigurationKeys.Auto
+            || request.Factors.Any(factor => factor.Path == path))
             return request;
         string engine = engines.Resolve(ConfigurationKeys.Auto, configured.Machine.VirtualTime is not null);
-        host.Error.WriteLine($"tessera: the engine \"auto\" is {engine} here, and so it is for every cell, wherever it is made. Name another with --engine.");
+        host.Error.WriteLine($"tessera: the engine \"auto\" is {engine} here, and so it is for every cell, wherever it is made. Name "
+            + "another with --engine.");
         return request with { Engine = engine };
     }
 
     /// <summary>Of a DLL the whole path: whoever makes a cell may be in another folder.</summary>
-    private static string? Whole(string? plugin) => plugin is not null && plugin.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) ? Path.GetFullPath(plugin) : plugin;
+    private static string? Whole(string? plugin) =>
+        plugin is not null && plugin.EndsWith(".dll", StringComparison.OrdinalIgnoreCase) ? Path.GetFullPath(plugin) : plugin;
 }

@@ -3,7 +3,10 @@ using Tessera.Lab.Comparisons;
 
 namespace Tessera.Experiments.Sweeps;
 
-/// <summary>What of a sweep is there. The folder is not trusted: which cell a run is comes from the plan, and it counts only if the plan's content made it.</summary>
+/// <summary>
+/// What of a sweep is there. The folder is not trusted: which cell a run is comes from the plan, and it counts only if the plan's content
+/// made it.
+/// </summary>
 public sealed class SweepState
 {
     private const string Completed = "completed";
@@ -32,13 +35,15 @@ public sealed class SweepState
     {
         SweepState state = new(plan);
         Dictionary<string, SweepCell> named = plan.Cells.ToDictionary(cell => cell.Name);
-        ILookup<(string, string, int), SweepCell> designed = plan.Cells.ToLookup(cell => (cell.Engine, plan.Variants[cell.Variant].Scheduler, cell.Repetition));
+        ILookup<(string, string, int),
+            SweepCell> designed = plan.Cells.ToLookup(cell => (cell.Engine, plan.Variants[cell.Variant].Scheduler, cell.Repetition));
         foreach (StoredRun stored in store.Load())
         {
             // A comparison in the same folder calls its runs otherwise.
             RunRow row = stored.Row;
             SweepCell? cell = named.GetValueOrDefault(Path.GetFileName(row.Folder))
-                ?? designed[(row.Engine, row.Scheduler, row.Repetition)].FirstOrDefault(each => plan.Variants[each.Variant].Values.SequenceEqual(row.Cell));
+                ?? designed[(row.Engine, row.Scheduler, row.Repetition)]
+                    .FirstOrDefault(each => plan.Variants[each.Variant].Values.SequenceEqual(row.Cell));
             if (cell is null)
                 state.Strangers++;
             else if (IsOf(cell, stored))

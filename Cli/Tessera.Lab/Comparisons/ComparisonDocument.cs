@@ -17,7 +17,10 @@ public sealed record ComparisonDocument
     /// <summary>When the first of its runs was started.</summary>
     public required DateTimeOffset StartedAt { get; init; }
 
-    /// <summary><c>completed</c>, <c>interrupted</c>, <c>failed</c> when at least one run failed, or <c>incomplete</c> when runs of a sweep are missing.</summary>
+    /// <summary>
+    /// <c>completed</c>, <c>interrupted</c>, <c>failed</c> when at least one run failed, or <c>incomplete</c> when runs of a sweep are
+    /// missing.
+    /// </summary>
     public required string Outcome { get; init; }
 
     /// <summary>The configuration's file, as the user named it.</summary>

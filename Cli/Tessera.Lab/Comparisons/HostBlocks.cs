@@ -15,9 +15,9 @@ public sealed record RunHost(string Name, string Cpu, string Engine, double? Exi
 public sealed record HostRuns(string Name, string Cpu, int Runs, int OnMachine);
 
 /// <summary>
-/// Hosts as blocks. Figures of virtual time are the same everywhere; those of machines are their host's as well. Where a repetition, which has every
-/// combination once, was made on one host, a difference between hosts falls on all schedulers alike, as time does (Montgomery, Design and Analysis
-/// of Experiments, ch. 4); where it was made on several, it may look like a difference between schedulers.
+/// Hosts as blocks. Figures of virtual time are the same everywhere; those of machines are their host's as well. Where a repetition, which
+/// has every combination once, was made on one host, a difference between hosts falls on all schedulers alike, as time does (Montgomery,
+/// Design and Analysis of Experiments, ch. 4); where it was made on several, it may look like a difference between schedulers.
 /// </summary>
 public static class HostBlocks
 {
@@ -38,13 +38,16 @@ public static class HostBlocks
         HostRuns[] hosts = [.. Of(measured)];
         if (hosts.Length < 2)
             return null;
-        int[] mixed = [.. measured.GroupBy(run => run.Repetition).Where(block => Of([.. block]).Count > 1).Select(block => block.Key).Order()];
-        string named = string.Join("; ", hosts.Take(MostNamed).Select(host => $"{host.Name}, {host.Cpu}: {host.OnMachine}")) + (hosts.Length > MostNamed ? "; …" : "");
+        int[] mixed = [.. measured.GroupBy(run => run.Repetition).Where(block => Of([.. block]).Count > 1).Select(block => block.Key)
+            .Order()];
+        string named = string.Join("; ", hosts.Take(MostNamed).Select(host => $"{host.Name}, {host.Cpu}: {host.OnMachine}"))
+            + (hosts.Length > MostNamed ? "; …" : "");
         return $"The runs on the machine are from {hosts.Length} hosts ({named}), so the host is a blocking factor. "
             + (mixed.Length == 0
                 ? "Each repetition was made on one of them: what differs between hosts falls on all schedulers alike."
                 : $"{mixed.Length} of {measured.Select(run => run.Repetition).Distinct().Count()} repetitions were made on more than one "
-                    + $"({string.Join(", ", mixed.Take(MostNamed))}{(mixed.Length > MostNamed ? ", …" : "")}): a difference between schedulers may be one between hosts there.");
+                    + $"({string.Join(", ", mixed.Take(MostNamed))}{(mixed.Length > MostNamed ? ", …" : "")}): a difference between "
+                        + "schedulers may be one between hosts there.");
     }
 
     private static bool IsOnMachine(RunRow run) => run.Engine == ComparisonEngines.Machine;

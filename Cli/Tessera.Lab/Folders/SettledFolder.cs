@@ -3,7 +3,9 @@ using Tmds.Linux;
 
 namespace Tessera.Lab.Folders;
 
-/// <summary>Brings what was written into a folder to the disk, so that a folder renamed into its place is whole after a power cut too.</summary>
+/// <summary>
+/// Brings what was written into a folder to the disk, so that a folder renamed into its place is whole after a power cut too.
+/// </summary>
 internal static class SettledFolder
 {
     /// <summary>Settles every file of a folder, and the folder's list of them; no folders in it.</summary>
@@ -21,7 +23,9 @@ internal static class SettledFolder
         SettleNames(folder);
     }
 
-    /// <summary>Settles the names in a folder. File systems that cannot do that for folders (some of a network) do it of themselves.</summary>
+    /// <summary>
+    /// Settles the names in a folder. File systems that cannot do that for folders (some of a network) do it of themselves.
+    /// </summary>
     public static unsafe void SettleNames(string folder)
     {
         int descriptor;

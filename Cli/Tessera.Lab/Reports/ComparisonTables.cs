@@ -35,7 +35,12 @@ internal static class ComparisonTables
     {
         ComparisonDocument document = folder.Document;
         bool isOfHosts = document.Hosts.Count > 1;
-        html.Markup("<section id=\"runs\"><h2>Runs</h2><p class=\"note\">In the order of the design: randomised within each repetition.</p><div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr><th scope=\"col\">Run</th><th scope=\"col\">Repetition</th><th scope=\"col\" class=\"text\">Cell</th><th scope=\"col\">Took</th><th scope=\"col\" class=\"text\">Outcome</th>" + (isOfHosts ? "<th scope=\"col\" class=\"text\">Host</th>" : "") + "<th scope=\"col\" class=\"text\">Report</th></tr></thead><tbody>\n");
+        html.Markup("<section id=\"runs\"><h2>Runs</h2><p class=\"note\">In the order of the design: randomised within each "
+            + "repetition.</p><div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr><th "
+            + "scope=\"col\">Run</th><th scope=\"col\">Repetition</th><th scope=\"col\" class=\"text\">Cell</th><th "
+            + "scope=\"col\">Took</th><th scope=\"col\" class=\"text\">Outcome</th>"
+            + (isOfHosts ? "<th scope=\"col\" class=\"text\">Host</th>" : "")
+            + "<th scope=\"col\" class=\"text\">Report</th></tr></thead><tbody>\n");
         foreach (RunRow run in document.Runs)
         {
             html.Markup("<tr>").Element("th", run.Place.ToString(CultureInfo.InvariantCulture), "scope=\"row\"")

@@ -5,7 +5,9 @@ using System.Net.Sockets;
 
 namespace Tessera.Cli.Tests.Support;
 
-/// <summary>A cluster of one node: Slurm's own daemons (Debian's slurm-wlm) with files and ports of their own, as root and without authentication.</summary>
+/// <summary>
+/// A cluster of one node: Slurm's own daemons (Debian's slurm-wlm) with files and ports of their own, as root and without authentication.
+/// </summary>
 internal sealed class SlurmCluster : IDisposable
 {
     private readonly List<Process> _daemons = [];
@@ -51,7 +53,8 @@ internal sealed class SlurmCluster : IDisposable
 
     /// <summary>Why there can be none here; null where there can.</summary>
     public static string? Lacking =>
-        new[] { "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/bin/sbatch" }.Any(file => !File.Exists(file)) ? "Slurm is not on this host (Debian's package slurm-wlm)."
+        new[] { "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/bin/sbatch" }.Any(file => !File.Exists(file))
+            ? "Slurm is not on this host (Debian's package slurm-wlm)."
         : Environment.UserName != "root" ? "Slurm's daemons need root here."
         : null;
 

@@ -57,7 +57,8 @@ internal sealed class SweepFolder : IDisposable
 
     /// <summary>Names of finished runs.</summary>
     public IReadOnlyList<string> Finished() =>
-        Directory.Exists(Runs) ? [.. Directory.GetDirectories(Runs).Select(run => System.IO.Path.GetFileName(run)!).Where(name => name[0] != '.').Order(StringComparer.Ordinal)] : [];
+        Directory.Exists(Runs) ? [.. Directory.GetDirectories(Runs).Select(run => System.IO.Path.GetFileName(run)!)
+            .Where(name => name[0] != '.').Order(StringComparer.Ordinal)] : [];
 
     public void Dispose() => Directory.Delete(_root, recursive: true);
 

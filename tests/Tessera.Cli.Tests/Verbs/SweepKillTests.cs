@@ -20,7 +20,9 @@ internal sealed class SweepKillTests
     [TearDown]
     public void RemoveFolder() => _sweep.Dispose();
 
-    /// <summary>Whatever is killed, at whatever moment, the sweep ends complete, with the figures of a comparison that nobody disturbed.</summary>
+    /// <summary>
+    /// Whatever is killed, at whatever moment, the sweep ends complete, with the figures of a comparison that nobody disturbed.
+    /// </summary>
     [Test]
     public void A_sweep_that_is_killed_again_and_again_ends_complete_and_equal()
     {
@@ -66,6 +68,22 @@ internal sealed class SweepKillTests
     }
 
     [Test]
+    public void A_run_that_is_told_to_stop_takes_its_workers_with_it()
+    {
+        _sweep.Plan("quickstart.json", "--repeat", "400", "--stagger", "20 ms");
+        using Process run = Start();
+        Wait(() => _sweep.Finished().Count > 2);
+        Assert.That(Child.Run("kill", _sweep.Path, [], "", "-TERM", $"{run.Id}").Code, Is.Zero);
+        run.WaitForExit();
+        Wait(() => !Workers().Any());
+        Assert.Multiple(() =>
+        {
+            Assert.That(run.ExitCode, Is.EqualTo(1));
+            Assert.That(_sweep.Finished(), Has.Count.LessThan(400));
+        });
+    }
+
+    [Test]
     public void Two_runs_of_one_sweep_at_once_do_no_harm()
     {
         string[] design = ["--repeat", "12", "--stagger", "20 ms"];
@@ -89,7 +107,8 @@ internal sealed class SweepKillTests
         using PluginForge forge = new();
         string deadly = Path.Combine(forge.Folder, "is-deadly");
         string plugin = forge.Plugin("deadly", PluginForge.Scheduler("deadly").Replace(
-            "=> Decision.Idle;", $"=> System.IO.File.Exists(\"{deadly}\") ? Die() : Decision.Idle; private static Decision Die() {{ Environment.Exit(77); return Decision.Idle; }}", StringComparison.Ordinal));
+            "=> Decision.Idle;", $"=> System.IO.File.Exists(\"{deadly}\") ? Die() : Decision.Idle; private static Decision Die() "
+                + $"{{ Environment.Exit(77); return Decision.Idle; }}", StringComparison.Ordinal));
         _sweep.Plan("quickstart.json", "--scheduler", $"bvt,{plugin}", "--repeat", "3");
         foreach (string run in Directory.GetDirectories(_sweep.Runs))
             Directory.Delete(run, recursive: true);
@@ -98,7 +117,8 @@ internal sealed class SweepKillTests
         Assert.Multiple(() =>
         {
             Assert.That(code, Is.EqualTo(1), error);
-            Assert.That(error, Does.Contain("ended with 77; another makes it again").And.Contain("the 3rd that did: the cell is left out").And.Contain("3 of 6 cells were not made"));
+            Assert.That(error, Does.Contain("ended with 77; another makes it again").And.Contain(
+                "the 3rd that did: the cell is left out").And.Contain("3 of 6 cells were not made"));
             Assert.That(_sweep.Finished(), Has.Count.EqualTo(3).And.All.StartsWith("simulated-bvt-"));
         });
     }

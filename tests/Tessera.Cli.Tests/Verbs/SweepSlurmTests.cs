@@ -16,7 +16,8 @@ internal sealed class SweepSlurmTests
             Assert.Ignore(lacking);
         using SweepFolder sweep = new();
         using SlurmCluster slurm = new(sweep.Beside("slurm"));
-        string tessera = SweepFolder.Program(sweep.Beside("tessera"), $"export TESSERA_PLUGINS='{Repository.Plugins}'\nexec dotnet '{Child.Program}' \"$@\"");
+        string tessera = SweepFolder.Program(sweep.Beside("tessera"),
+            $"export TESSERA_PLUGINS='{Repository.Plugins}'\nexec dotnet '{Child.Program}' \"$@\"");
         sweep.Plan("quickstart.json", Design);
         Submit();
         Random random = new(20261201);
@@ -42,13 +43,15 @@ internal sealed class SweepSlurmTests
         Assert.Multiple(() =>
         {
             Assert.That(sweep.Finished(), Has.Count.EqualTo(60));
-            Assert.That(SweepFolder.Figures(sweep.Path), Is.EqualTo(sweep.Compared("quickstart.json", Design)), "the merge that depends on the array");
+            Assert.That(SweepFolder.Figures(sweep.Path), Is.EqualTo(sweep.Compared("quickstart.json", Design)),
+                "the merge that depends on the array");
         });
 
         void Submit()
         {
             (int code, _, string error) = Child.Run(
-                sweep.Path, new() { ["SLURM_CONF"] = slurm.Configuration }, "sweep", "submit", sweep.Path, "--slurm", "--cells-per-task", "8", "--tessera", tessera, "--go");
+                sweep.Path, new() { ["SLURM_CONF"] = slurm.Configuration }, "sweep", "submit", sweep.Path, "--slurm", "--cells-per-task",
+                    "8", "--tessera", tessera, "--go");
             Assert.That(code, Is.Zero, error);
         }
     }

@@ -3,7 +3,9 @@ using Tessera.Cli.Tests.Support;
 
 namespace Tessera.Cli.Tests.Verbs;
 
-/// <summary>The files of `sweep submit`: what they say, that shells and YAML's readers take them, and that nothing is called but with --go.</summary>
+/// <summary>
+/// The files of `sweep submit`: what they say, that shells and YAML's readers take them, and that nothing is called but with --go.
+/// </summary>
 internal sealed class SweepSubmitTests
 {
     private SweepFolder _sweep = null!;
@@ -23,9 +25,11 @@ internal sealed class SweepSubmitTests
         Assert.Multiple(() =>
         {
             Assert.That(code, Is.Zero, said);
-            Assert.That(written.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Path.GetFileName), Is.EqualTo(new[] { "array.sbatch", "merge.sbatch", "submit.sh" }));
+            Assert.That(written.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Select(Path.GetFileName), Is.EqualTo(new[] { "array.sbatch", "merge.sbatch", "submit.sh" }));
             Assert.That(said, Does.Contain("nothing was submitted"));
-            Assert.That(array, Does.Contain("#SBATCH --array=0-2\n").And.Contain("#SBATCH --requeue\n").And.Contain("#SBATCH --cpus-per-task=1\n").And.Not.Contain("--constraint"));
+            Assert.That(array, Does.Contain("#SBATCH --array=0-2\n").And.Contain("#SBATCH --requeue\n").And.Contain(
+                "#SBATCH --cpus-per-task=1\n").And.Not.Contain("--constraint"));
             Assert.That(array, Does.Contain("first=$((SLURM_ARRAY_TASK_ID * 4 + 1))\nlast=$((first + 3))\n"));
             Assert.That(array, Does.Contain($"exec '/opt/it'\\''s/tessera' sweep run '{_sweep.Path}' --cells \"$first-$last\""));
             Assert.That(merge, Does.Contain($"sweep merge '{_sweep.Path}'"));
@@ -39,7 +43,8 @@ internal sealed class SweepSubmitTests
     public void KVM_is_asked_for_where_cells_need_it(string engine, bool isNeeded)
     {
         using Support.Cli cli = new();
-        string[] design = [Repository.Sample("quickstart.json"), "--engine", engine, "--scheduler", "bvt,round-robin", "--repeat", "3", "--set", "machine.pcpus=2"];
+        string[] design = [Repository.Sample("quickstart.json"), "--engine", engine, "--scheduler", "bvt,round-robin", "--repeat", "3",
+            "--set", "machine.pcpus=2"];
         Assert.That(cli.Run(["sweep", "plan", .. design, "--out", _sweep.Path]), Is.Zero, cli.Error);
         Assert.That(Submit("--slurm").Code, Is.Zero);
         string array = Text("array.sbatch");
@@ -58,7 +63,8 @@ internal sealed class SweepSubmitTests
     public void Kubernetes_gets_an_indexed_job()
     {
         _sweep.Plan("quickstart.json", "--repeat", "10");
-        (int code, _, string said) = Submit("--kubernetes", "--cells-per-task", "3", "--image", "registry/tessera:1", "--volume", "results", "--queue", "lab");
+        (int code, _, string said) = Submit("--kubernetes", "--cells-per-task", "3", "--image", "registry/tessera:1", "--volume",
+            "results", "--queue", "lab");
         Assert.That(code, Is.Zero, said);
         Assert.That(said, Does.Contain("quickstart.json is not in").And.Contain("pods see nothing else"));
         AreShell("submit.sh");
@@ -70,15 +76,22 @@ internal sealed class SweepSubmitTests
         Assert.Multiple(() =>
         {
             Assert.That(job.RootElement.GetProperty("apiVersion").GetString(), Is.EqualTo("batch/v1"));
-            Assert.That(job.RootElement.GetProperty("metadata").GetProperty("labels").GetProperty("kueue.x-k8s.io/queue-name").GetString(), Is.EqualTo("lab"));
+            Assert.That(job.RootElement.GetProperty("metadata").GetProperty("labels").GetProperty("kueue.x-k8s.io/queue-name")
+                .GetString(), Is.EqualTo("lab"));
             Assert.That(spec.GetProperty("completionMode").GetString(), Is.EqualTo("Indexed"));
-            Assert.That((spec.GetProperty("completions").GetInt32(), spec.GetProperty("backoffLimitPerIndex").GetInt32()), Is.EqualTo((4, 3)));
+            Assert.That((spec.GetProperty("completions").GetInt32(), spec.GetProperty("backoffLimitPerIndex").GetInt32()),
+                Is.EqualTo((4, 3)));
             Assert.That(pod.GetProperty("restartPolicy").GetString(), Is.EqualTo("Never"), "what backoffLimitPerIndex asks for");
             Assert.That(container.GetProperty("image").GetString(), Is.EqualTo("registry/tessera:1"));
-            Assert.That(container.GetProperty("command")[2].GetString(), Is.EqualTo($"first=$((JOB_COMPLETION_INDEX * 3 + 1)); exec 'tessera' sweep run '{_sweep.Path}' --cells \"$first-$((first + 2))\""));
+            Assert.That(container.GetProperty("command")[2]
+                .GetString(), Is.EqualTo(
+                $"first=$((JOB_COMPLETION_INDEX * 3 + 1)); exec 'tessera' sweep run '{_sweep.Path}' --cells \"$first-$((first + 2))\""));
             Assert.That(container.GetProperty("volumeMounts")[0].GetProperty("mountPath").GetString(), Is.EqualTo(_sweep.Path));
-            Assert.That(pod.GetProperty("volumes")[0].GetProperty("persistentVolumeClaim").GetProperty("claimName").GetString(), Is.EqualTo("results"));
-            Assert.That(merge.RootElement.GetProperty("spec").GetProperty("template").GetProperty("spec").GetProperty("containers")[0].GetProperty("command").EnumerateArray().Select(word => word.GetString()), Is.EqualTo(new[] { "tessera", "sweep", "merge", _sweep.Path }));
+            Assert.That(pod.GetProperty("volumes")[0].GetProperty("persistentVolumeClaim").GetProperty("claimName")
+                .GetString(), Is.EqualTo("results"));
+            Assert.That(merge.RootElement.GetProperty("spec").GetProperty("template").GetProperty("spec").GetProperty("containers")[0]
+                .GetProperty("command").EnumerateArray()
+                .Select(word => word.GetString()), Is.EqualTo(new[] { "tessera", "sweep", "merge", _sweep.Path }));
         });
     }
 
@@ -92,7 +105,8 @@ internal sealed class SweepSubmitTests
         string bin = _sweep.Beside("bin"), called = _sweep.Beside("called");
         Directory.CreateDirectory(bin);
         foreach (string name in new[] { program, "tessera" })
-            SweepFolder.Program(Path.Combine(bin, name), $"echo \"$@\" >> '{(name == program ? called : _sweep.Beside("merged"))}'\necho 4711");
+            SweepFolder.Program(Path.Combine(bin, name),
+                $"echo \"$@\" >> '{(name == program ? called : _sweep.Beside("merged"))}'\necho 4711");
 
         Assert.That(Submit(target).Code, Is.Zero);
         Assert.That(called, Does.Not.Exist);
@@ -112,7 +126,8 @@ internal sealed class SweepSubmitTests
     public void One_target_is_named(params string[] targets)
     {
         (int code, _, string error) = Submit(targets);
-        Assert.That((code, error.Contains("one of --slurm, --kubernetes and --parallel", StringComparison.Ordinal)), Is.EqualTo((2, true)), error);
+        Assert.That((code, error.Contains("one of --slurm, --kubernetes and --parallel", StringComparison.Ordinal)), Is.EqualTo((2, true)),
+            error);
     }
 
     /// <summary>The real GNU parallel makes a sweep where it is there.</summary>
@@ -151,7 +166,8 @@ internal sealed class SweepSubmitTests
 
     private JsonDocument Yaml(string file)
     {
-        const string program = "import sys, json\ntry:\n    import yaml\nexcept ImportError:\n    sys.exit(77)\njson.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+        const string program = "import sys, json\ntry:\n    import yaml\nexcept ImportError:\n    "
+            + "sys.exit(77)\njson.dump(yaml.safe_load(sys.stdin), sys.stdout)";
         if (!File.Exists("/usr/bin/python3"))
             Assert.Ignore("There is no python3 here to read YAML with.");
         (int code, string json, string error) = Child.Run("python3", _sweep.Path, [], Text(file), "-c", program);

@@ -6,6 +6,7 @@ using Tessera.Cli.Tests.Support;
 using Tessera.Experiments.Sweeps;
 using Tessera.Hosting.Tests;
 using Tessera.Lab.Comparisons;
+using Tessera.Lab.Reports;
 
 namespace Tessera.Cli.Tests.Verbs;
 
@@ -29,6 +30,8 @@ internal sealed class SweepTests
         (int half, _, _) = Run("run", _sweep.Path, "--cells", "2-3,8-99");
         (int partly, _, string what) = Run("merge", _sweep.Path, "--quiet");
         ComparisonDocument incomplete = _sweep.Document();
+        if (ReportWriter.CanDraw)
+            Assert.That(File.ReadAllText(Path.Combine(_sweep.Path, "report.html")), Does.Contain("4 runs of this sweep are missing").And.Contain(">missing<"));
         (int all, _, string said) = Run("run", _sweep.Path);
         (int merged, string table, _) = Run("merge", _sweep.Path, "--metric", "jain");
         Assert.Multiple(() =>
@@ -78,7 +81,8 @@ internal sealed class SweepTests
         _sweep.Plan("quickstart.json", design);
         Assert.That(Run("run", _sweep.Path, "--cells", "1-2").Code, Is.Zero);
         using Support.Cli compare = new();
-        string[] arguments = ["compare", Repository.Sample("quickstart.json"), "--simulate-only", "--seconds", "1", "--no-schedules", .. design, "--out", _sweep.Path];
+        string[] arguments = ["compare", Repository.Sample("quickstart.json"), "--simulate-only", "--seconds", "1", "--no-schedules",
+            .. design, "--out", _sweep.Path];
         Assert.That(compare.Run(arguments), Is.Zero, compare.Error);
         (int status, string text, _) = Run("status", _sweep.Path);
         Assert.Multiple(() =>
@@ -120,8 +124,9 @@ internal sealed class SweepTests
         using PluginForge forge = new();
         string broken = Path.Combine(forge.Folder, "is-broken");
         File.WriteAllText(broken, "");
-        string plugin = forge.Plugin("frail", PluginForge.Scheduler("frail").Replace(
-            "=> Decision.Idle", $"=> System.IO.File.Exists(\"{broken}\") ? throw new InvalidOperationException(\"no idea\") : Decision.Idle", StringComparison.Ordinal));
+        string schedule = $"=> System.IO.File.Exists(\"{broken}\") ? throw new InvalidOperationException(\"no idea\") : Decision.Idle";
+        string plugin = forge.Plugin("frail", PluginForge.Scheduler("frail")
+            .Replace("=> Decision.Idle", schedule, StringComparison.Ordinal));
         _sweep.Plan("quickstart.json", "--scheduler", plugin, "--repeat", "2");
         (int code, _, string error) = Run("run", _sweep.Path);
         (_, string status, _) = Run("status", _sweep.Path);
@@ -130,7 +135,8 @@ internal sealed class SweepTests
         {
             Assert.That(code, Is.EqualTo(1));
             Assert.That(error, Does.Contain("no idea").And.Contain("2 of 2 cells failed; the same command repeats them"));
-            Assert.That(status, Does.Contain("0 of 2 cells done, 2 failed, 0 missing").And.Contain("failed: cell 1, runs/simulated-frail-r1-"));
+            Assert.That(status,
+                Does.Contain("0 of 2 cells done, 2 failed, 0 missing").And.Contain("failed: cell 1, runs/simulated-frail-r1-"));
             Assert.That((merged, notMerged.Contains("no cell has a good run yet", StringComparison.Ordinal)), Is.EqualTo((1, true)));
         });
     }
@@ -144,7 +150,8 @@ internal sealed class SweepTests
         string[] design = [Repository.Sample("quickstart.json"), "--scheduler", "bvt,round-robin", "--repeat", "2", "--seconds", "1"];
         Assert.That(plan.Run(["sweep", "plan", .. design, "--out", _sweep.Path]), Is.Zero, plan.Error);
         Assert.That(plan.Error, Does.Contain("the engine \"auto\" is software here, and so it is for every cell"));
-        Assert.That(plan.Out, Does.Contain("4 cells").And.Contain("4 on the machine, 0 in virtual time; 2 a repetition").And.Contain("machine: 4 runs, 2 of each policy and combination: about 8 s"));
+        Assert.That(plan.Out, Does.Contain("4 cells").And.Contain("4 on the machine, 0 in virtual time; 2 a repetition").And.Contain(
+            "machine: 4 runs, 2 of each policy and combination: about 8 s"));
         using Support.Cli run = new() { Pacer = pacer, Machines = machines };
         Assert.That(run.Run("sweep", "run", _sweep.Path), Is.Zero, run.Error);
         Assert.That(machines.Made, Has.Count.EqualTo(4));
@@ -156,8 +163,11 @@ internal sealed class SweepTests
         {
             Assert.That(merged, Is.Zero);
             Assert.That(document.Hosts.Select(host => (host.Runs, host.OnMachine)), Is.EqualTo(new[] { (2, 2), (2, 2) }));
-            Assert.That(document.Blocking, Does.Contain("from 2 hosts").And.Contain("the host is a blocking factor").And.Contain("Each repetition was made on one of them"));
+            Assert.That(document.Blocking, Does.Contain("from 2 hosts").And.Contain("the host is a blocking factor").And.Contain(
+                "Each repetition was made on one of them"));
             Assert.That(error, Does.Contain("the host is a blocking factor"));
+            if (ReportWriter.CanDraw)
+                Assert.That(File.ReadAllText(Path.Combine(_sweep.Path, "report.html")), Does.Contain("id=\"hosts\"").And.Contain(">elsewhere, "));
             Assert.That(document.Runs.Select(made => made.Host!.Engine), Is.All.EqualTo("software"));
         });
         Edit(_sweep.Finished().First(name => name.Contains("-r1-", StringComparison.Ordinal)), row => row["host"]!["name"] = "a third");
@@ -187,8 +197,10 @@ internal sealed class SweepTests
         Assert.Multiple(() =>
         {
             Assert.That(Experiments.Comparisons.Fingerprint.Differences(of(plugin), of(copy)), Is.Empty);
-            Assert.That(Experiments.Comparisons.Fingerprint.ContentOf(run, of(plugin)), Is.EqualTo(Experiments.Comparisons.Fingerprint.ContentOf(run with { Place = 7 }, of(copy))));
-            Assert.That(Experiments.Comparisons.Fingerprint.ContentOf(run with { Repetition = 2 }, of(plugin)), Is.Not.EqualTo(Experiments.Comparisons.Fingerprint.ContentOf(run, of(plugin))));
+            Assert.That(Experiments.Comparisons.Fingerprint.ContentOf(run, of(plugin)),
+                Is.EqualTo(Experiments.Comparisons.Fingerprint.ContentOf(run with { Place = 7 }, of(copy))));
+            Assert.That(Experiments.Comparisons.Fingerprint.ContentOf(run with { Repetition = 2 }, of(plugin)),
+                Is.Not.EqualTo(Experiments.Comparisons.Fingerprint.ContentOf(run, of(plugin))));
         });
     }
 
@@ -246,7 +258,9 @@ internal sealed class SweepTests
     public void A_folder_without_a_plan_says_how_to_make_one()
     {
         (int code, _, string error) = Run("run", _sweep.Path);
-        Assert.That((code, error), Is.EqualTo((2, $"tessera: {_sweep.Path}: there is no plan.json here. Make one: tessera sweep plan CONFIG --out {_sweep.Path}{Environment.NewLine}")));
+        Assert.That((code, error), Is.EqualTo((2,
+            $"tessera: {_sweep.Path}: there is no plan.json here. Make one: tessera sweep plan CONFIG --out "
+            + $"{_sweep.Path}{Environment.NewLine}")));
     }
 
     [Test]
@@ -287,7 +301,8 @@ internal sealed class SweepTests
     {
         string page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "sweep.md"));
         IEnumerable<string> keys = new[] { typeof(SweepPlan), typeof(SweepVariant), typeof(SweepCell), typeof(CellSeconds) }
-            .SelectMany(type => type.GetProperties(BindingFlags.Public | BindingFlags.Instance)).Select(property => JsonNamingPolicy.CamelCase.ConvertName(property.Name)).Distinct();
+            .SelectMany(type => type.GetProperties(BindingFlags.Public | BindingFlags.Instance))
+                .Select(property => JsonNamingPolicy.CamelCase.ConvertName(property.Name)).Distinct();
         Assert.That(keys.Where(key => !page.Contains($"`{key}`", StringComparison.Ordinal)), Is.Empty);
     }
 
