@@ -23,7 +23,9 @@ internal sealed class ReportVerb(CliHost host) : IVerb
         return report;
     }
 
-    /// <summary>A folder's files may have come from anybody: what is not as a run writes it is theirs to answer for, not the program's.</summary>
+    /// <summary>
+    /// A folder's files may have come from anybody: what is not as a run writes it is theirs to answer for, not the program's.
+    /// </summary>
     private static IReadOnlyList<string> Write(string path)
     {
         try

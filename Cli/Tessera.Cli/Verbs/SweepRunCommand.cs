@@ -119,7 +119,9 @@ internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvide
                     + "plan was replaced meanwhile: start again.");
             if (maker.Make(plan, plan.Cells[number - 1], folder, store, locks, static _ => { }) is null)
                 return ExitCode.Failed;
-            host.Out.WriteLine(line);
+
+            // On a line of its own, whatever a plugin wrote there.
+            host.Out.WriteLine($"\n{line}");
         }
 
         return ExitCode.Good;

@@ -136,14 +136,25 @@ internal sealed class SweepWorkers(CliHost host, string folder, int jobs, Func<S
         }
     }
 
-    private static bool Ask(Process worker, SweepCell cell)
+    /// <summary>
+    /// Gives a worker a cell and waits for its answer; whatever a plugin writes to standard output meanwhile is passed on.
+    /// </summary>
+    private bool Ask(Process worker, SweepCell cell)
     {
         string number = cell.Number.ToString(CultureInfo.InvariantCulture);
         try
         {
             worker.StandardInput.WriteLine(number);
             worker.StandardInput.Flush();
-            return worker.StandardOutput.ReadLine() == number;
+            while (worker.StandardOutput.ReadLine() is { } line)
+            {
+                if (line == number)
+                    return true;
+                if (line.Length > 0)
+                    host.Out.WriteLine(line);
+            }
+
+            return false;
         }
         catch (IOException)
         {

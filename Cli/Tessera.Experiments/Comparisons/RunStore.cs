@@ -69,8 +69,11 @@ public sealed partial class RunStore(UntrustedFolder files)
                 throw new JsonException("It has no \"fingerprint\" or no \"row\".");
             if (run.Row.WallSeconds is not (>= 0 and <= MostSeconds))
                 throw new JsonException("Its \"wallSeconds\" are out of range.");
-            RunHost? host = run.Row.Host is { Name: not null, Cpu: not null, Engine: not null } whole ? whole : null;
-            return run with { Row = run.Row with { Folder = folder, Host = host } };
+            RunHost? host = run.Row.Host is { Name: not null, Cpu: not null, Engine: not null } whole
+                ? whole with { Name = Plain(whole.Name), Cpu = Plain(whole.Cpu), Engine = Plain(whole.Engine) }
+                : null;
+            IReadOnlyList<string> failures = [.. run.Row.Failures.Select(Plain)];
+            return run with { Row = run.Row with { Folder = folder, Failures = failures, Host = host } };
         }
         catch (JsonException e)
         {
@@ -150,6 +153,9 @@ public sealed partial class RunStore(UntrustedFolder files)
 
     /// <summary>How many runs are being written, or were when their process was killed.</summary>
     public int Unfinished => files.FoldersOf(Runs).Count(UnfinishedRuns.IsName);
+
+    /// <summary>A text that a terminal shows and does not obey.</summary>
+    private static string Plain(string? text) => string.Concat((text ?? "").Where(static c => !char.IsControl(c)));
 
     /// <summary>
     /// The values are what tells one run from another: each keeps its place in a long name, of paths only the last part stays.

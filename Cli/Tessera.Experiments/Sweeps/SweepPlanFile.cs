@@ -61,6 +61,10 @@ public static class SweepPlanFile
             variant is not { Scheduler: not null, Values: not null, Varied: not null, CpuEngine: not null, Pcpus: >= 0 }
             || variant.Values.Any(value => value is not { Path: not null, Value: not null }) || variant.Varied.Any(text => text is null)))
             return "One of its \"variants\" is not whole.";
+        IEnumerable<string> shown = plan.Variants.SelectMany(variant =>
+            variant.Values.SelectMany(value => new[] { value.Path, value.Value }).Append(variant.Scheduler));
+        if (shown.Append(plan.ConfigurationName).Append(plan.Configuration).Any(text => text.Any(char.IsControl)))
+            return "A name or value of it has control characters.";
         HashSet<string> names = [];
         for (int index = 0; index < plan.Cells.Count; index++)
         {

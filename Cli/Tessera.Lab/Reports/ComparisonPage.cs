@@ -62,8 +62,10 @@ internal static class ComparisonPage
             html.Element("div", $"{RunPage.Many(failed.Length, "run")} failed and {(failed.Length == 1 ? "is" : "are")} in no statistic; the table of runs says why.", "class=\"alert bad\" role=\"alert\"");
         if (document.Missing.Count > 0)
         {
-            string missing = $"{RunPage.Many(document.Missing.Count, "run")} of this sweep {(document.Missing.Count == 1 ? "is" : "are")} missing";
-            html.Element("div", $"{missing}; the table of runs names them. The statistics are of the others.", "class=\"alert warn\" id=\"missing\"");
+            string missing = $"{RunPage.Many(document.Missing.Count, "run")} of this sweep {(document.Missing.Count == 1 ? "is" : "are")} "
+                + "missing";
+            html.Element("div", $"{missing}; the table of runs names them. The statistics are of the others.",
+                "class=\"alert warn\" id=\"missing\"");
         }
 
         if (document.Blocking is { } blocking)

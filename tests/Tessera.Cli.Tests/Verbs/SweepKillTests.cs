@@ -106,17 +106,19 @@ internal sealed class SweepKillTests
     {
         using PluginForge forge = new();
         string deadly = Path.Combine(forge.Folder, "is-deadly");
-        string plugin = forge.Plugin("deadly", PluginForge.Scheduler("deadly").Replace(
-            "=> Decision.Idle;", $"=> System.IO.File.Exists(\"{deadly}\") ? Die() : Decision.Idle; private static Decision Die() "
-                + $"{{ Environment.Exit(77); return Decision.Idle; }}", StringComparison.Ordinal));
+        string schedule = $"=> System.IO.File.Exists(\"{deadly}\") ? Die() : Decision.Idle; "
+            + "private static Decision Die() { Console.Write(\"1 last word \"); Environment.Exit(77); return Decision.Idle; }";
+        string plugin = forge.Plugin("deadly", PluginForge.Scheduler("deadly")
+            .Replace("=> Decision.Idle;", schedule, StringComparison.Ordinal));
         _sweep.Plan("quickstart.json", "--scheduler", $"bvt,{plugin}", "--repeat", "3");
         foreach (string run in Directory.GetDirectories(_sweep.Runs))
             Directory.Delete(run, recursive: true);
         File.WriteAllText(deadly, "");
-        (int code, _, string error) = Child.Run(_sweep.Path, [], "sweep", "run", _sweep.Path, "--jobs", "2");
+        (int code, string output, string error) = Child.Run(_sweep.Path, [], "sweep", "run", _sweep.Path, "--jobs", "2");
         Assert.Multiple(() =>
         {
             Assert.That(code, Is.EqualTo(1), error);
+            Assert.That(output, Does.Contain("1 last word"), "what a plugin writes is passed on");
             Assert.That(error, Does.Contain("ended with 77; another makes it again").And.Contain(
                 "the 3rd that did: the cell is left out").And.Contain("3 of 6 cells were not made"));
             Assert.That(_sweep.Finished(), Has.Count.EqualTo(3).And.All.StartsWith("simulated-bvt-"));

@@ -31,7 +31,8 @@ internal sealed class SweepTests
         (int partly, _, string what) = Run("merge", _sweep.Path, "--quiet");
         ComparisonDocument incomplete = _sweep.Document();
         if (ReportWriter.CanDraw)
-            Assert.That(File.ReadAllText(Path.Combine(_sweep.Path, "report.html")), Does.Contain("4 runs of this sweep are missing").And.Contain(">missing<"));
+            Assert.That(File.ReadAllText(Path.Combine(_sweep.Path, "report.html")),
+                Does.Contain("4 runs of this sweep are missing").And.Contain(">missing<"));
         (int all, _, string said) = Run("run", _sweep.Path);
         (int merged, string table, _) = Run("merge", _sweep.Path, "--metric", "jain");
         Assert.Multiple(() =>
@@ -167,12 +168,15 @@ internal sealed class SweepTests
                 "Each repetition was made on one of them"));
             Assert.That(error, Does.Contain("the host is a blocking factor"));
             if (ReportWriter.CanDraw)
-                Assert.That(File.ReadAllText(Path.Combine(_sweep.Path, "report.html")), Does.Contain("id=\"hosts\"").And.Contain(">elsewhere, "));
+                Assert.That(File.ReadAllText(Path.Combine(_sweep.Path, "report.html")),
+                    Does.Contain("id=\"hosts\"").And.Contain(">elsewhere, "));
             Assert.That(document.Runs.Select(made => made.Host!.Engine), Is.All.EqualTo("software"));
         });
-        Edit(_sweep.Finished().First(name => name.Contains("-r1-", StringComparison.Ordinal)), row => row["host"]!["name"] = "a third");
+        Edit(_sweep.Finished().First(name => name.Contains("-r1-", StringComparison.Ordinal)), row =>
+            row["host"]!["name"] = "a \u001b[2Jthird");
         Assert.That(Run("merge", _sweep.Path, "--quiet").Code, Is.Zero);
-        Assert.That(_sweep.Document().Blocking, Does.Contain("1 of 2 repetitions were made on more than one (1)"));
+        Assert.That(_sweep.Document().Blocking,
+            Does.Contain("1 of 2 repetitions were made on more than one (1)").And.Contain("a [2Jthird"));
 
         void Edit(string name, Action<JsonNode> edit)
         {
@@ -209,6 +213,7 @@ internal sealed class SweepTests
     [TestCase("../../x", "name of cell 1")]
     [TestCase("", "Cell 2 is not whole", 1)]
     [TestCase("seconds", "\"seconds\" are out of range")]
+    [TestCase("label", "has control characters")]
     public void A_plan_that_is_none_is_named_with_its_file(string text, string message, int index = 0)
     {
         _sweep.Plan("quickstart.json", "--repeat", "2");
@@ -220,7 +225,9 @@ internal sealed class SweepTests
         else
         {
             JsonNode plan = JsonNode.Parse(File.ReadAllText(file))!;
-            if (text == "seconds")
+            if (text == "label")
+                plan["variants"]![0]!["scheduler"] = "\u001b[2J";
+            else if (text == "seconds")
                 plan["seconds"]!["simulated"] = 1e300;
             else
                 plan["cells"]![index]![text.Length > 0 ? "name" : "variant"] = text.Length > 0 ? text : 7;
