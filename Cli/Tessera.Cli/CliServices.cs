@@ -67,6 +67,7 @@ internal static class CliServices
         .AddSingleton<IVerb, CompareVerb>()
         .AddSingleton<IVerb, SweepVerb>()
         .AddSingleton<IVerb, ReportVerb>()
+        .AddSingleton<IVerb, ExportVerb>()
         .AddSingleton<IVerb, CtlVerb>()
         .AddSingleton<IVerb, PluginsVerb>()
         .AddSingleton<IVerb, BenchVerb>()

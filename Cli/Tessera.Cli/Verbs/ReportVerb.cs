@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Tessera.Cli.Terminal;
-using Tessera.Experiments;
 using Tessera.Lab.Reports;
 
 namespace Tessera.Cli.Verbs;
@@ -16,25 +15,10 @@ internal sealed class ReportVerb(CliHost host) : IVerb
         report.SetAction(parsed =>
         {
             string path = parsed.GetRequiredValue(folder);
-            foreach (string file in Write(path))
+            foreach (string file in FolderOfResults.Read(path, ReportWriter.Write))
                 host.Out.WriteLine(Path.Combine(path, file));
             return ExitCode.Good;
         });
         return report;
-    }
-
-    /// <summary>
-    /// A folder's files may have come from anybody: what is not as a run writes it is theirs to answer for, not the program's.
-    /// </summary>
-    private static IReadOnlyList<string> Write(string path)
-    {
-        try
-        {
-            return ReportWriter.Write(path);
-        }
-        catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or FormatException or OverflowException)
-        {
-            throw new UsageException($"{path}: a file in it is not what a run or a comparison writes: {e.Message}");
-        }
     }
 }

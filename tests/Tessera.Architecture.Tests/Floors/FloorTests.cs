@@ -12,7 +12,7 @@ internal sealed class FloorTests
         new(
             "Tessera.Kernel",
             "Native", "Time", "Memory", "Events", "Grants", "Console, Store", "Devices", "Domains", "Hypercalls", "Traps, FastPath, Building", "Machines"),
-        new("Tessera.Lab", "", "Folders, Recording, Statistics", "Metrics, Results", "Comparisons", "Reports"),
+        new("Tessera.Lab", "", "Folders, Recording, Statistics", "Metrics, Results", "Comparisons", "Reports", "Exports"),
         new("Tessera.GuestLibrary", ""),
         new("Tessera.Experiments", "", "Hosts", "Configuration", "Planning", "Runs", "Machines, Results", "Comparisons", "Sweeps"),
         new("Tessera.Cli", "Native", "Bench, Terminal", "Control, Views", "Boot, Control.Commands", "Verbs", "") { File = "tessera.dll" },
