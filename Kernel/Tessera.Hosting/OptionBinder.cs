@@ -35,15 +35,15 @@ public static class OptionBinder
         foreach (JsonProperty property in json.EnumerateObject())
         {
             string at = path.Length == 0 ? property.Name : $"{path}.{property.Name}";
-            OptionSchema.Entry? entry = schema?.Entries.FirstOrDefault(entry => entry.Key == property.Name);
+            OptionEntry? entry = schema?.Entries.FirstOrDefault(entry => entry.Key == property.Name);
             if (entry is null)
                 Report(at, Unknown(property.Name, schema));
             else if (!seen.Add(property.Name))
                 Report(at, "is given twice; keep one");
-            else if (!entry.Format.TryRead(property.Value, out object value, out string problem))
+            else if (!entry.Format.TryRead(property.Value.ValueKind, TextOf(property.Value), out object value, out string problem))
                 Report(at, problem);
-            else if (entry.OutOfRange(value) is { } outside)
-                Report(at, outside);
+            else if (!entry.IsInRange(value))
+                Report(at, entry.OutOfRange(value));
             else
                 entry.Property.SetValue(options, value);
         }
@@ -66,27 +66,50 @@ public static class OptionBinder
     public static IReadOnlyList<OptionInfo> Describe(Type? optionsType) =>
         optionsType is null ? [] : [.. OptionSchema.Of(optionsType).Entries.Select(entry => entry.Describe())];
 
-    /// <summary>A record's values as a configuration would write them, in the order of its properties: for resolved configurations and reports.</summary>
-    public static IReadOnlyList<KeyValuePair<string, object?>> Values(object options) =>
-    [
-        .. OptionSchema.Of(options.GetType()).Entries.Select(entry => KeyValuePair.Create(entry.Key, entry.Property.GetValue(options) switch
+    /// <summary>Writes a record as a configuration would, in the order of its properties.</summary>
+    public static void Write(Utf8JsonWriter writer, object options)
+    {
+        writer.WriteStartObject();
+        foreach (OptionEntry entry in OptionSchema.Of(options.GetType()).Entries)
         {
-            bool or int or long or double or null => entry.Property.GetValue(options),
-            object value => entry.Format.Format(value),
-        })),
-    ];
+            writer.WritePropertyName(entry.Key);
+            if (entry.Property.GetValue(options) is { } value)
+                entry.Format.Write(writer, value);
+            else
+                writer.WriteNullValue();
+        }
+
+        writer.WriteEndObject();
+    }
+
+    /// <summary>A record with the same values.</summary>
+    public static object Copy(object options)
+    {
+        OptionSchema schema = OptionSchema.Of(options.GetType());
+        object copy = schema.CreateDefault();
+        foreach (OptionEntry entry in schema.Entries)
+            entry.Property.SetValue(copy, entry.Property.GetValue(options));
+        return copy;
+    }
 
     /// <summary>Changes the strings of a record: placeholders filled in, paths made whole.</summary>
     /// <param name="options">The record.</param>
     /// <param name="change">Given a string and whether it is a path, the string that is to stand there.</param>
     public static void ChangeStrings(object options, Func<string, bool, string> change)
     {
-        foreach (OptionSchema.Entry entry in OptionSchema.Of(options.GetType()).Entries)
+        foreach (OptionEntry entry in OptionSchema.Of(options.GetType()).Entries)
         {
             if (entry.Property.GetValue(options) is string { Length: > 0 } text)
                 entry.Property.SetValue(options, change(text, entry.IsPath));
         }
     }
+
+    private static string TextOf(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => value.GetString()!,
+        JsonValueKind.Number => value.GetRawText(),
+        _ => "",
+    };
 
     private static string Unknown(string key, OptionSchema? schema)
     {

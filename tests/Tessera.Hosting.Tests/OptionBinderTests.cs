@@ -1,5 +1,8 @@
+using System.Net;
+using System.Text;
 using System.Text.Json;
 using Tessera.Sdk;
+using Tessera.Sdk.Devices;
 using Tessera.Sdk.Plugins;
 
 namespace Tessera.Hosting.Tests;
@@ -37,13 +40,26 @@ internal sealed class OptionBinderTests
 
         [Option("A size.", Max = "1 GiB")]
         public ByteSize Buffer { get; init; } = new(4096);
+
+        [Option("A seed.")]
+        public ulong Seed { get; init; } = 1;
+
+        [Option("A station.")]
+        public MacAddress Station { get; init; } = new(0x0016_3e00_0001);
+
+        [Option("A peer.")]
+        public IPAddress Peer { get; init; } = IPAddress.Loopback;
+
+        [Option("A day.")]
+        public DateTimeOffset Day { get; init; } = DateTimeOffset.UnixEpoch;
     }
 
     [Test]
     public void Every_type_is_read()
     {
         Sample options = Good("""
-            { "verbose": false, "count": 64, "total": -9007199254740993, "ratio": 1e-1, "label": "x", "wakePlace": "any-idle-cpu", "timeSlice": "1.5 ms", "buffer": "1GiB" }
+            { "verbose": false, "count": 64, "total": -9007199254740993, "ratio": 1e-1, "label": "x", "wakePlace": "any-idle-cpu", "timeSlice": "1.5 ms", "buffer": "1GiB",
+              "seed": 18446744073709551615, "station": "02:00:00:00:00:0a", "peer": "fe80::1", "day": "2026-01-01T02:00:00+02:00" }
             """);
         Assert.That(options, Is.EqualTo(new Sample
         {
@@ -55,6 +71,10 @@ internal sealed class OptionBinderTests
             WakePlace = WakePlace.AnyIdleCpu,
             TimeSlice = new(1_500_000),
             Buffer = new(1 << 30),
+            Seed = ulong.MaxValue,
+            Station = new(0x0200_0000_000a),
+            Peer = IPAddress.Parse("fe80::1"),
+            Day = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero),
         }));
     }
 
@@ -98,6 +118,10 @@ internal sealed class OptionBinderTests
     [TestCase("""{ "buffer": "1 MB" }""", "buffer", "\"MB\" in \"1 MB\" is not a unit known here; use B, KiB, MiB")]
     [TestCase("""{ "buffer": "-1 B" }""", "buffer", "is negative")]
     [TestCase("""{ "buffer": "2 GiB" }""", "buffer", "is 2 GiB, and must be from 0 B to 1 GiB")]
+    [TestCase("""{ "seed": -1 }""", "seed", "must be a whole number from 0 to 18446744073709551615, not -1")]
+    [TestCase("""{ "station": "01:00:5e:00:00:01" }""", "station", "must be the address of a single station, not the string \"01:00:5e:00:00:01\"")]
+    [TestCase("""{ "peer": "10.1" }""", "peer", "must be an IP address such as \"10.0.0.1\", not the string \"10.1\"")]
+    [TestCase("""{ "day": 5 }""", "day", "must be a date and time from 1970 on, not 5")]
     [TestCase("""{ "cuont": 1 }""", "cuont", "is unknown; did you mean \"count\"?")]
     [TestCase("""{ "timeslice": "1 ms" }""", "timeslice", "is unknown; did you mean \"timeSlice\"?")]
     [TestCase("""{ "xylophone": 1 }""", "xylophone", "is unknown; the options are verbose, count, total")]
@@ -150,8 +174,19 @@ internal sealed class OptionBinderTests
     public void Written_values_bind_to_the_same_record()
     {
         Sample sample = new() { Count = 9, TimeSlice = new(123_456_789), Buffer = new(1536), WakePlace = WakePlace.AnyIdleCpu };
-        string json = JsonSerializer.Serialize(OptionBinder.Values(sample).ToDictionary());
-        Assert.That(Good(json), Is.EqualTo(sample));
+        using MemoryStream json = new();
+        using (Utf8JsonWriter writer = new(json))
+            OptionBinder.Write(writer, sample);
+        Assert.That(Good(Encoding.UTF8.GetString(json.ToArray())), Is.EqualTo(sample));
+    }
+
+    [Test]
+    public void A_copy_has_the_same_values_and_strings_of_its_own()
+    {
+        Sample sample = new() { Label = "a", Count = 9 };
+        object copy = OptionBinder.Copy(sample);
+        OptionBinder.ChangeStrings(copy, (text, _) => text + "b");
+        Assert.That((sample.Label, copy), Is.EqualTo(("a", (object)new Sample { Label = "ab", Count = 9 })));
     }
 
     private static JsonElement Parse(string json) => JsonDocument.Parse(json).RootElement;

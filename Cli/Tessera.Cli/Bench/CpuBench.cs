@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Tessera.Cli.Native;
-using Tessera.Experiments.Configuration;
 using Tessera.Guests;
 using Tessera.Kernel.Domains;
 using Tessera.Kernel.Machines;
@@ -20,8 +19,8 @@ internal sealed class CpuBench(Machine machine, Domain domain, ICpuEngine engine
     /// <summary>The machine's configuration: one domain of `spin`.</summary>
     public static JsonObject Configuration() => new()
     {
-        [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
-        [ConfigurationKeys.Domains] = new JsonArray(new JsonObject { [ConfigurationKeys.Name] = "spin", [ConfigurationKeys.Guest] = "spin" }),
+        ["machine"] = new JsonObject { ["pcpus"] = 1 },
+        ["domains"] = new JsonArray(new JsonObject { ["name"] = "spin", ["guest"] = "spin" }),
     };
 
     /// <summary>Runs the benchmark; null when the user wants to stop.</summary>

@@ -22,15 +22,15 @@ internal sealed class DensityBench(Machine machine, IReadOnlyList<Domain> crowd,
     /// <summary>The machine's configuration: one domain alone, the crowd, and a beating domain without and with warp.</summary>
     public static JsonObject Configuration(DensityPlan plan) => new()
     {
-        [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1 },
-        [ConfigurationKeys.Scheduler] = new JsonObject
+        ["machine"] = new JsonObject { ["pcpus"] = 1 },
+        ["scheduler"] = new JsonObject
         {
-            [ConfigurationKeys.Name] = "bvt",
-            [ConfigurationKeys.Options] = new JsonObject { ["contextSwitchAllowance"] = $"{plan.Allowance.Value} ns" },
+            ["name"] = "bvt",
+            ["options"] = new JsonObject { ["contextSwitchAllowance"] = $"{plan.Allowance.Value} ns" },
         },
-        [ConfigurationKeys.Domains] = new JsonArray(
-            new JsonObject { [ConfigurationKeys.Name] = AloneName, [ConfigurationKeys.Guest] = "spin" },
-            new JsonObject { [ConfigurationKeys.Name] = CrowdName, [ConfigurationKeys.Guest] = "spin", [ConfigurationKeys.Count] = plan.Domains },
+        ["domains"] = new JsonArray(
+            new JsonObject { ["name"] = AloneName, ["guest"] = "spin" },
+            new JsonObject { ["name"] = CrowdName, ["guest"] = "spin", ["count"] = plan.Domains },
             Beat(PlainBeat, warp: false),
             Beat(WarpedBeat, warp: true)),
     };
@@ -51,9 +51,9 @@ internal sealed class DensityBench(Machine machine, IReadOnlyList<Domain> crowd,
 
     private static JsonObject Beat(string name, bool warp) => new()
     {
-        [ConfigurationKeys.Name] = name,
-        [ConfigurationKeys.Guest] = "beat",
-        [ConfigurationKeys.Scheduler] = warp ? new JsonObject { ["warp"] = true, ["warpValue"] = "1 s" } : new JsonObject { ["warp"] = false },
+        ["name"] = name,
+        ["guest"] = "beat",
+        ["scheduler"] = warp ? new JsonObject { ["warp"] = true, ["warpValue"] = "1 s" } : new JsonObject { ["warp"] = false },
     };
 
     private DensityResult? Measure(Domain plainBeat, Domain warpedBeat, Func<Nanoseconds, bool> wait, Action<string> progress)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tessera.Experiments.Configuration;
@@ -11,21 +12,10 @@ internal static class SchedulerOptions
     /// <summary>A record as a configuration would write it; its defaults for null.</summary>
     public static JsonObject Written(Type type, object? options)
     {
-        JsonObject written = [];
-        foreach ((string key, object? value) in OptionBinder.Values(options ?? OptionBinder.Bind(type, default, "", [])!))
-        {
-            written[key] = value switch
-            {
-                null => null,
-                bool flag => flag,
-                int number => number,
-                long number => number,
-                double number => number,
-                _ => value.ToString(),
-            };
-        }
-
-        return written;
+        ArrayBufferWriter<byte> buffer = new();
+        using (Utf8JsonWriter writer = new(buffer))
+            OptionBinder.Write(writer, options ?? OptionBinder.Bind(type, default, "", [])!);
+        return JsonNode.Parse(buffer.WrittenSpan)!.AsObject();
     }
 
     /// <summary>A value as it was typed: JSON where it is JSON, else a text.</summary>

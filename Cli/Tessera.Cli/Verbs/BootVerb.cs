@@ -56,7 +56,7 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
                 parsed.GetValue(memory),
                 parsed.GetValue(scheduler),
                 parsed.GetValue(engine),
-                parsed.GetValue(time) ?? ConfigurationKeys.Real,
+                parsed.GetValue(time) ?? "real",
                 CommonOptions.Files(parsed.GetValue(record), parsed.GetValue(replay)));
             CheckRoot(request);
             Nanoseconds limit = parsed.GetValue(seconds) is { } most ? Nanoseconds.FromSeconds(most) : Nanoseconds.Never;
@@ -142,29 +142,29 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
     {
         JsonObject domain = new()
         {
-            [ConfigurationKeys.Name] = DomainName,
-            [IsFile(request.Target) ? ConfigurationKeys.Kernel : ConfigurationKeys.Guest] = request.Target,
+            ["name"] = DomainName,
+            [IsFile(request.Target) ? "kernel" : "guest"] = request.Target,
         };
         if (request.Initrd is not null)
-            domain[ConfigurationKeys.Initrd] = request.Initrd;
+            domain["initrd"] = request.Initrd;
         // A recorded one was told of its terminal, which is another now.
         string cmdline = (request.Recording?.Replay is { } replay ? RunRecording.CommandLineOf(replay) : null)
             ?? $"{(request.Root ? $"root=/dev/{RootDisk} rw " : "")}{request.Cmdline}".Trim();
         if (cmdline.Length > 0)
-            domain[ConfigurationKeys.Cmdline] = cmdline;
+            domain["cmdline"] = cmdline;
         if (request.Memory is not null && ByteSizeText.TryParse(request.Memory, out ByteSize size))
-            domain[ConfigurationKeys.Memory] = size.ToString();
+            domain["memory"] = size.ToString();
         JsonArray disks = [];
         if (request.Root)
             disks.Add(Disk(RootDisk, "copy-on-write", new JsonObject { ["base"] = $"guest:{request.Target}" }));
         foreach (string file in request.Disks)
             disks.Add(Disk($"xvd{(char)('a' + disks.Count)}", "raw-file", new JsonObject { ["path"] = Path.GetFullPath(file) }));
         if (disks.Count > 0)
-            domain[ConfigurationKeys.Disks] = disks;
+            domain["disks"] = disks;
         JsonObject document = new()
         {
-            [ConfigurationKeys.Machine] = new JsonObject { [ConfigurationKeys.Pcpus] = 1, [ConfigurationKeys.Time] = request.Time },
-            [ConfigurationKeys.Domains] = new JsonArray(domain),
+            ["machine"] = new JsonObject { ["pcpus"] = 1, ["time"] = request.Time },
+            ["domains"] = new JsonArray(domain),
         };
         byte[] text = System.Text.Encoding.UTF8.GetBytes(document.ToJsonString());
         return ConfigurationLoader.ParseCommandLine(text, Environment.CurrentDirectory, resources, request.Scheduler, request.Engine);
@@ -172,9 +172,9 @@ internal sealed class BootVerb(CliHost host, ExperimentPlanner planner, IMachine
 
     private static JsonNode Disk(string name, string backend, JsonObject options) => new JsonObject
     {
-        [ConfigurationKeys.Name] = name,
-        [ConfigurationKeys.Backend] = backend,
-        [ConfigurationKeys.Options] = options,
+        ["name"] = name,
+        ["backend"] = backend,
+        ["options"] = options,
     };
 
     /// <summary>What the command line asks for.</summary>

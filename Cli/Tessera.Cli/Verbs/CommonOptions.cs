@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Planning;
 using Tessera.Hosting;
 using Tessera.Sdk;
@@ -95,7 +94,7 @@ internal static class CommonOptions
     public static Option<string?> TimeOf()
     {
         Option<string?> option = new("--time") { Description = "Whose time the machine goes by: real, the host's, or virtual, the work its guests do (docs/virtual-time.md).", HelpName = "real|virtual" };
-        option.AcceptOnlyFromAmong(ConfigurationKeys.Real, ConfigurationKeys.Virtual);
+        option.AcceptOnlyFromAmong("real", "virtual");
         return option;
     }
 
@@ -111,8 +110,8 @@ internal static class CommonOptions
 
     /// <summary>What `--set`, `--time` and `--seconds` change in the configuration.</summary>
     public static IReadOnlyList<string> Edits(string[]? set, double? seconds, string? time = null) =>
-        [.. time is null ? Array.Empty<string>() : [$"{ConfigurationKeys.Machine}.{ConfigurationKeys.Time}={time}"],
-            .. set ?? [], .. seconds is { } value ? new[] { $"{ConfigurationKeys.Duration}={((decimal)value).ToString(CultureInfo.InvariantCulture)} s" } : []];
+        [.. time is null ? Array.Empty<string>() : [$"machine.time={time}"],
+            .. set ?? [], .. seconds is { } value ? new[] { $"duration={((decimal)value).ToString(CultureInfo.InvariantCulture)} s" } : []];
 
     /// <summary>An option whose value is a length of time, such as "2 us".</summary>
     public static Option<Nanoseconds> Time(string name, string description)

@@ -27,7 +27,7 @@ internal sealed class DoctorVerb(CliHost host, PluginCatalog catalog, EngineChoi
         Option<bool> json = CommonOptions.Json("the findings");
         Option<string?> engine = CommonOptions.Engine();
         Command doctor = new("doctor", "Show what this host can do, what was probed, the strategy chosen, and the cost of each kind of trap.") { json, engine };
-        doctor.SetAction(parsed => Examine(engines.Resolve(parsed.GetValue(engine) ?? ConfigurationKeys.Auto), parsed.GetValue(json)));
+        doctor.SetAction(parsed => Examine(engines.Resolve(parsed.GetValue(engine) ?? MachineSettings.Auto), parsed.GetValue(json)));
         return doctor;
     }
 

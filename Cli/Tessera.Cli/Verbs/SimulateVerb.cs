@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Machines;
 using Tessera.Sdk.Plugins;
@@ -49,7 +48,8 @@ internal sealed class SimulateVerb(RunCommand command, HostResources resources) 
         simulate.SetAction(parsed =>
         {
             int? count = parsed.GetValue(pcpus);
-            string[] edits = [.. CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)), .. count is { } n ? new[] { $"machine.{ConfigurationKeys.Pcpus}={n}" } : []];
+            string[] howMany = count is { } n ? [$"machine.pcpus={n}"] : [];
+            string[] edits = [.. CommonOptions.Edits(parsed.GetValue(set), parsed.GetValue(seconds)), .. howMany];
             return command.Simulate(
                 new RunRequest(parsed.GetRequiredValue(config), edits, parsed.GetValue(scheduler), parsed.GetValue(output), parsed.GetValue(json), parsed.GetValue(quiet), parsed.GetValue(control), parsed.GetValue(force)),
                 count is { } imagined ? new HostResources([.. Enumerable.Range(0, imagined)], ImaginedMemory) : resources,

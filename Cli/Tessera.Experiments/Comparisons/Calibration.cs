@@ -86,12 +86,12 @@ public sealed class Calibration(ExperimentPlanner planner, IMachineFactory machi
     {
         JsonObject configuration = new()
         {
-            ["machine"] = new JsonObject { ["engine"] = like.Machine.Engine.Name, ["pcpus"] = new JsonArray(like.Machine.HostCpus[0]) },
+            ["machine"] = new JsonObject { ["engine"] = like.Machine.Engine, ["pcpus"] = new JsonArray(like.Machine.HostCpus[0]) },
             ["scheduler"] = new JsonObject { ["name"] = "bvt", ["options"] = new JsonObject { ["contextSwitchAllowance"] = "1 ms" } },
             ["domains"] = new JsonArray(domains),
             ["duration"] = $"{Seconds} s",
         };
-        if (like.Machine.Engine.Options is { } options)
+        if (like.Machine.EngineOptions is { } options)
             configuration["machine"]!["engineOptions"] = JsonNode.Parse(options.ToElement().GetRawText());
         Experiment experiment = ConfigurationLoader.ParseCommandLine(Encoding.UTF8.GetBytes(configuration.ToJsonString()), Environment.CurrentDirectory, resources, scheduler: null);
         using PreparedExperiment prepared = planner.Prepare(experiment);

@@ -169,11 +169,11 @@ public static class CompareArguments
     {
         if (value.Path != DomainsCount)
             return $"{value.Path}={value.Value}";
-        IReadOnlyList<ConfigurationNode> items = configured.Document.Find(ConfigurationKeys.Domains)?.Items ?? [];
+        IReadOnlyList<ConfigurationNode> items = configured.Document.Find("domains")?.Items ?? [];
         for (int index = 0; index < items.Count; index++)
         {
-            if (items[index].Find(ConfigurationKeys.Count) is not null)
-                return $"{ConfigurationKeys.Domains}[{index}].{ConfigurationKeys.Count}={value.Value}";
+            if (items[index].Find("count") is not null)
+                return $"domains[{index}].count={value.Value}";
         }
 
         throw new UsageException($"--vary {DomainsCount}: no item of domains has a count; say which is meant: --vary domains[0].count={value.Value},…");

@@ -1,9 +1,7 @@
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using Tessera.Common;
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
 using Tessera.Guests;
@@ -111,15 +109,14 @@ public static class Fingerprint
     private static string Configuration(PreparedExperiment prepared, string engine)
     {
         JsonNode document = JsonNode.Parse(prepared.Resolved.GetRawText())!;
-        JsonObject machine = document[ConfigurationKeys.Machine]!.AsObject();
-        machine.Remove(ConfigurationKeys.MemoryLimit);
-        ConfigurationNode? pcpus = prepared.Experiment.Document.Find(ConfigurationKeys.Machine)?.Find(ConfigurationKeys.Pcpus);
-        if (engine == ComparisonEngines.Simulated || pcpus is not { Kind: JsonValueKind.Array })
-            machine[ConfigurationKeys.Pcpus] = prepared.Experiment.Machine.HostCpus.Count;
+        JsonObject machine = document["machine"]!.AsObject();
+        machine.Remove("memoryLimit");
+        if (engine == ComparisonEngines.Simulated || prepared.Experiment.Machine.Pcpus is not { Count: null })
+            machine["pcpus"] = prepared.Experiment.Machine.HostCpus.Count;
         if (engine == ComparisonEngines.Simulated)
         {
-            machine.Remove(ConfigurationKeys.Engine);
-            machine.Remove(ConfigurationKeys.EngineOptions);
+            machine.Remove("engine");
+            machine.Remove("engineOptions");
         }
 
         return document.ToJsonString();

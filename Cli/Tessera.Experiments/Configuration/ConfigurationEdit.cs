@@ -1,13 +1,29 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Tessera.Experiments.Configuration;
 
 /// <summary>One `--set path=value`: `domains[0].weight=512`, `domains[*].memory=64 MiB`, `scheduler.options.mcu=100 us`.</summary>
 /// <remarks>Missing objects on the way are made; the index just past a list's end appends; `[*]` means every item.</remarks>
-internal static class ConfigurationEdit
+internal sealed partial class ConfigurationEdit
 {
     private const string Form = "An edit is path=value, for example domains[0].weight=512 or \"duration=5 s\".";
+
+    private readonly SourcePosition _origin;
+    private readonly string[] _steps;
+    private readonly string _value;
+    private readonly List<ConfigurationError> _errors;
+
+    private ConfigurationEdit(SourcePosition origin, Match path, string value, List<ConfigurationError> errors)
+    {
+        (_origin, _value, _errors) = (origin, value, errors);
+        _steps = [.. path.Groups["step"].Captures.Select(step => step.Value)];
+    }
+
+    /// <summary>Keys, and after each any number of `[0]` and `[*]`.</summary>
+    [GeneratedRegex(@"^(?:(?:^|(?!^)\.)(?<step>[^.\[]+)(?<step>\[(?:\*|[0-9]{1,9})\])*)+$")]
+    private static partial Regex PathForm { get; }
 
     /// <summary>Applies one edit to a document in place.</summary>
     /// <param name="document">The document.</param>
@@ -18,123 +34,75 @@ internal static class ConfigurationEdit
     {
         SourcePosition origin = new($"{option} {edit}", 0, 0);
         int equals = edit.IndexOf('=', StringComparison.Ordinal);
-        List<Step>? steps = equals > 0 ? ParsePath(edit[..equals].Trim()) : null;
-        if (steps is null)
-        {
-            errors.Add(new(origin, "", "The path of this edit cannot be read.", Form));
-            return;
-        }
-
-        Descend(document, steps, 0, origin, edit[(equals + 1)..].Trim(), errors);
-    }
-
-    private static void Descend(
-        ConfigurationNode node, List<Step> steps, int depth, SourcePosition origin, string value, List<ConfigurationError> errors)
-    {
-        Step step = steps[depth];
-        bool last = depth == steps.Count - 1;
-        if (step.Key is { } key)
-        {
-            if (node.Kind != JsonValueKind.Object)
-            {
-                errors.Add(new(origin, node.Path, $"This is {node.Description}, which has no keys.", "Name a list's item by its index, such as domains[0]."));
-                return;
-            }
-
-            ConfigurationNode? member = node.Find(key);
-            if (last)
-                node.Set(key, ConfigurationParser.ParseEdit(origin, value, node.PathOf(key)));
-            else if (member is { Kind: JsonValueKind.Object or JsonValueKind.Array })
-                Descend(member, steps, depth + 1, origin, value, errors);
-            else
-                node.Set(key, Fresh(Promote(key, member, origin, node.PathOf(key)), node.PathOf(key), steps, depth, origin, value, errors));
-            return;
-        }
-
-        if (node.Kind != JsonValueKind.Array)
-        {
-            errors.Add(new(origin, node.Path, $"This is {node.Description}, which has no items.", "Only lists take an index."));
-            return;
-        }
-
-        if (step.Index is null)
-        {
-            for (int item = 0; item < node.Items.Count; item++)
-                DescendItem(node, item, last, steps, depth, origin, value, errors);
-            return;
-        }
-
-        int index = step.Index.Value;
-        if (index > node.Items.Count)
-        {
-            errors.Add(new(origin, node.Path, $"There is no item {index}.", $"Items are numbered from 0; this list has {node.Items.Count}, and index {node.Items.Count} appends one."));
-            return;
-        }
-
-        if (index == node.Items.Count)
-            node.Append(new ConfigurationNode(JsonValueKind.Object, $"{node.Path}[{index}]", origin));
-        DescendItem(node, index, last, steps, depth, origin, value, errors);
-    }
-
-    private static void DescendItem(
-        ConfigurationNode list, int index, bool last, List<Step> steps, int depth, SourcePosition origin, string value, List<ConfigurationError> errors)
-    {
-        if (last)
-            list.Replace(index, ConfigurationParser.ParseEdit(origin, value, $"{list.Path}[{index}]"));
+        Match path = PathForm.Match(edit[..Math.Max(equals, 0)].Trim());
+        if (path.Success)
+            new ConfigurationEdit(origin, path, edit[(equals + 1)..].Trim(), errors).Descend(document, 0);
         else
-            Descend(list.Items[index], steps, depth + 1, origin, value, errors);
+            errors.Add(new(origin, "", "The path of this edit cannot be read.", Form));
     }
 
-    /// <summary>A name standing for its object ("scheduler": "bvt") keeps its meaning when an edit goes below it.</summary>
-    private static ConfigurationNode? Promote(string key, ConfigurationNode? member, SourcePosition origin, string path)
+    private bool IsLast(int depth) => depth == _steps.Length - 1;
+
+    private bool IsIndex(int depth) => _steps[depth][0] == '[';
+
+    private ConfigurationNode Value(string path) => ConfigurationParser.ParseEdit(_origin, _value, path);
+
+    private void Descend(ConfigurationNode node, int depth)
     {
-        if (key != ConfigurationKeys.Scheduler || member is not { Kind: JsonValueKind.String })
-            return null;
-        ConfigurationNode promoted = new(JsonValueKind.Object, path, origin);
-        promoted.Set(ConfigurationKeys.Name, new(JsonValueKind.String, promoted.PathOf(ConfigurationKeys.Name), member.Position, member.Text));
-        return promoted;
+        string step = _steps[depth];
+        if (IsIndex(depth))
+            DescendItems(node, step[1..^1], depth);
+        else if (node.Kind != JsonValueKind.Object)
+            Fail(node, $"This is {node.Description}, which has no keys.", "Name a list's item by its index, such as domains[0].");
+        else if (IsLast(depth))
+            node.Set(step, Value(node.PathOf(step)));
+        else
+            Descend(node.Find(step) is { Kind: JsonValueKind.Object or JsonValueKind.Array } on ? on : Make(node, step, depth), depth + 1);
     }
 
-    private static ConfigurationNode Fresh(
-        ConfigurationNode? promoted, string path, List<Step> steps, int depth, SourcePosition origin, string value, List<ConfigurationError> errors)
+    private void DescendItems(ConfigurationNode list, string index, int depth)
     {
-        JsonValueKind kind = steps[depth + 1].Key is null ? JsonValueKind.Array : JsonValueKind.Object;
-        ConfigurationNode fresh = promoted ?? new ConfigurationNode(kind, path, origin);
-        Descend(fresh, steps, depth + 1, origin, value, errors);
-        return fresh;
-    }
-
-    private static List<Step>? ParsePath(string path)
-    {
-        List<Step> steps = [];
-        foreach (string part in path.Split('.'))
+        if (list.Kind != JsonValueKind.Array)
         {
-            int bracket = part.IndexOf('[', StringComparison.Ordinal);
-            string key = bracket < 0 ? part : part[..bracket];
-            if (key.Length == 0)
-                return null;
-            steps.Add(new(key, null));
-            while (bracket >= 0)
-            {
-                int end = part.IndexOf(']', bracket);
-                if (end < 0)
-                    return null;
-                string inside = part[(bracket + 1)..end];
-                if (inside == "*")
-                    steps.Add(new(null, null));
-                else if (int.TryParse(inside, NumberStyles.None, CultureInfo.InvariantCulture, out int index))
-                    steps.Add(new(null, index));
-                else
-                    return null;
-                if (end + 1 < part.Length && part[end + 1] != '[')
-                    return null;
-                bracket = end + 1 < part.Length ? end + 1 : -1;
-            }
+            Fail(list, $"This is {list.Description}, which has no items.", "Only lists take an index.");
+            return;
         }
 
-        return steps;
+        int count = list.Items.Count;
+        bool isAll = index == "*";
+        int first = isAll ? 0 : int.Parse(index, CultureInfo.InvariantCulture);
+        if (first > count)
+        {
+            Fail(list, $"There is no item {first}.", $"Items are numbered from 0; this list has {count}, and index {count} appends one.");
+            return;
+        }
+
+        if (!isAll && first == count)
+            list.Append(new ConfigurationNode(JsonValueKind.Object, $"{list.Path}[{first}]", _origin));
+        for (int item = first; item < (isAll ? count : first + 1); item++)
+        {
+            if (IsLast(depth))
+                list.Replace(item, Value($"{list.Path}[{item}]"));
+            else
+                Descend(list.Items[item], depth + 1);
+        }
     }
 
-    /// <summary>One step of a path: a key, an index, or (both null) every item.</summary>
-    private readonly record struct Step(string? Key, int? Index);
+    /// <summary>
+    /// Makes an object or a list on the way. A name standing for its object ("scheduler": "bvt") keeps its meaning when an edit goes
+    /// below it.
+    /// </summary>
+    private ConfigurationNode Make(ConfigurationNode parent, string key, int depth)
+    {
+        ConfigurationNode? before = parent.Find(key);
+        string path = parent.PathOf(key);
+        bool isName = key == "scheduler" && before is { Kind: JsonValueKind.String };
+        ConfigurationNode made = new(IsIndex(depth + 1) && !isName ? JsonValueKind.Array : JsonValueKind.Object, path, _origin);
+        if (isName)
+            made.Set("name", new(JsonValueKind.String, made.PathOf("name"), before!.Position, before.Text));
+        parent.Set(key, made);
+        return made;
+    }
+
+    private void Fail(ConfigurationNode at, string message, string cure) => _errors.Add(new(_origin, at.Path, message, cure));
 }

@@ -7,6 +7,10 @@ namespace Tessera.Experiments.Configuration;
 /// <summary>From a file and the command line's edits to an <see cref="Experiment"/>, with every error at once.</summary>
 public static class ConfigurationLoader
 {
+    private const string Scheduler = "scheduler";
+    private const string Machine = "machine";
+    private const string Engine = "engine";
+
     /// <summary>Reads, edits, binds and checks a configuration.</summary>
     /// <param name="file">The file, as the user named it.</param>
     /// <param name="edits">The `--set` edits, in order.</param>
@@ -31,16 +35,7 @@ public static class ConfigurationLoader
         return Parse(file, text, Path.GetDirectoryName(Path.GetFullPath(file))!, edits, host, scheduler, varied, engine);
     }
 
-    /// <summary>The same for a text that is not in a file.</summary>
-    /// <param name="source">What to call it in errors.</param>
-    /// <param name="text">The configuration.</param>
-    /// <param name="baseDirectory">Where relative paths start.</param>
-    /// <param name="edits">The `--set` edits, in order.</param>
-    /// <param name="host">What the host offers.</param>
-    /// <param name="scheduler">Takes the place of the configured scheduler, before the edits; null leaves it.</param>
-    /// <param name="varied">The values of `--vary`, as edits after the others; null for none.</param>
-    /// <param name="engine">Takes the place of the configured CPU engine, before the edits; null leaves it.</param>
-    /// <returns>The experiment; what is wrong with it is in <see cref="Experiment.Errors"/>.</returns>
+    /// <summary>The same for a text that is not in a file: what to call it in errors, and where relative paths start.</summary>
     /// <exception cref="ConfigurationException">The text cannot be read at all.</exception>
     public static Experiment Parse(
         string source, ReadOnlySpan<byte> text, string baseDirectory, IEnumerable<string> edits, HostResources host, string? scheduler = null, IEnumerable<string>? varied = null, string? engine = null)
@@ -84,27 +79,27 @@ public static class ConfigurationLoader
     /// <summary>Another policy has other options: those of the configured one go, the domains' too, unless it is the same.</summary>
     private static void ReplaceScheduler(ConfigurationNode document, string scheduler)
     {
-        ConfigurationNode? configured = document.Find(ConfigurationKeys.Scheduler);
-        string? name = (configured?.Kind == JsonValueKind.Object ? configured.Find(ConfigurationKeys.Name) : configured)?.Text;
+        ConfigurationNode? configured = document.Find(Scheduler);
+        string? name = (configured?.Kind == JsonValueKind.Object ? configured.Find("name") : configured)?.Text;
         if (name == scheduler)
             return;
         SourcePosition origin = new($"--scheduler {scheduler}", 0, 0);
-        document.Set(ConfigurationKeys.Scheduler, new ConfigurationNode(JsonValueKind.String, ConfigurationKeys.Scheduler, origin, FromHere(scheduler)));
-        foreach (ConfigurationNode domain in document.Find(ConfigurationKeys.Domains)?.Items ?? [])
-            domain.Remove(ConfigurationKeys.Scheduler);
+        document.Set(Scheduler, new ConfigurationNode(JsonValueKind.String, Scheduler, origin, FromHere(scheduler)));
+        foreach (ConfigurationNode domain in document.Find("domains")?.Items ?? [])
+            domain.Remove(Scheduler);
     }
 
     /// <summary>Another engine has other options, unless it is the same.</summary>
     private static void ReplaceEngine(ConfigurationNode document, string engine)
     {
         SourcePosition origin = new($"--engine {engine}", 0, 0);
-        if (document.Find(ConfigurationKeys.Machine) is null)
-            document.Set(ConfigurationKeys.Machine, new ConfigurationNode(JsonValueKind.Object, ConfigurationKeys.Machine, origin));
-        ConfigurationNode machine = document.Find(ConfigurationKeys.Machine)!;
-        if (machine.Kind != JsonValueKind.Object || machine.Find(ConfigurationKeys.Engine)?.Text == engine)
+        if (document.Find(Machine) is null)
+            document.Set(Machine, new ConfigurationNode(JsonValueKind.Object, Machine, origin));
+        ConfigurationNode machine = document.Find(Machine)!;
+        if (machine.Kind != JsonValueKind.Object || machine.Find(Engine)?.Text == engine)
             return;
-        machine.Set(ConfigurationKeys.Engine, new ConfigurationNode(JsonValueKind.String, machine.PathOf(ConfigurationKeys.Engine), origin, FromHere(engine)));
-        machine.Remove(ConfigurationKeys.EngineOptions);
+        machine.Set(Engine, new ConfigurationNode(JsonValueKind.String, machine.PathOf(Engine), origin, FromHere(engine)));
+        machine.Remove("engineOptions");
     }
 
     /// <summary>A DLL named on the command line is looked for from where that is.</summary>

@@ -4,10 +4,16 @@ using System.Text.Json.Nodes;
 
 namespace Tessera.Experiments.Configuration;
 
-/// <summary>The published JSON Schema (draft 2020-12), made from <see cref="ConfigurationKeys"/> and written to docs/tessera.schema.json.</summary>
+/// <summary>The JSON Schema (draft 2020-12) that <see cref="Experiment"/> makes, published as docs/tessera.schema.json.</summary>
 public static class ConfigurationSchema
 {
     private static readonly JsonSerializerOptions Form = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>Every object of a configuration, the document first.</summary>
+    internal static IReadOnlyList<ConfigurationSection> Sections { get; } = ConfigurationSection.Of(typeof(Experiment));
+
+    /// <summary>The document itself.</summary>
+    internal static ConfigurationSection Document => Sections[0];
 
     /// <summary>The schema's text.</summary>
     public static string Text()
@@ -17,41 +23,19 @@ public static class ConfigurationSchema
             ["$schema"] = "https://json-schema.org/draft/2020-12/schema",
             ["title"] = "Tessera experiment",
         };
-        Describe(schema, ConfigurationKeys.Document);
+        Document.Describe(schema);
         JsonObject definitions = [];
-        foreach (ConfigurationSection section in ConfigurationKeys.Sections)
+        foreach (ConfigurationSection section in Sections.Skip(1))
         {
             JsonObject definition = [];
-            Describe(definition, section);
+            section.Describe(definition);
             definitions[section.Name] = definition;
         }
 
-        JsonObject domain = definitions[ConfigurationKeys.DomainSection.Name]!.AsObject();
-        domain["oneOf"] = new JsonArray(Needs(ConfigurationKeys.Guest), Needs(ConfigurationKeys.Kernel));
+        definitions["domain"]!["oneOf"] = new JsonArray(Needs(nameof(DomainSettings.Guest)), Needs(nameof(DomainSettings.Kernel)));
         schema["$defs"] = definitions;
         return schema.ToJsonString(Form) + "\n";
     }
 
-    private static JsonObject Needs(string key) => new() { ["required"] = new JsonArray(key) };
-
-    private static void Describe(JsonObject target, ConfigurationSection section)
-    {
-        target["description"] = section.Summary;
-        target["type"] = "object";
-        JsonObject properties = [];
-        foreach (ConfigurationKey key in section.Keys)
-        {
-            JsonObject property = new() { ["description"] = key.Summary };
-            foreach ((string name, JsonNode? value) in JsonNode.Parse(key.Schema)!.AsObject())
-                property[name] = value?.DeepClone();
-            if (key.Default is not null)
-                property["default"] = JsonNode.Parse(key.Default);
-            properties[key.Name] = property;
-        }
-
-        target["properties"] = properties;
-        if (section.Required.Length > 0)
-            target["required"] = new JsonArray([.. section.Required.Select(key => JsonValue.Create(key))]);
-        target["additionalProperties"] = false;
-    }
+    private static JsonObject Needs(string property) => new() { ["required"] = new JsonArray(Hosting.OptionEntry.KeyOf(property)) };
 }

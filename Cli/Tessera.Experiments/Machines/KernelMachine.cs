@@ -81,9 +81,9 @@ public sealed class KernelMachineFactory(IServiceProvider services, IExperimentH
             {
                 HostCpus = prepared.Experiment.Machine.HostCpus,
                 // What the host has at the moment would be one more thing that no run repeats.
-                MemoryLimitBytes = virtualTime is not null && prepared.Experiment.Machine.IsMemoryLimitAuto
+                MemoryLimitBytes = virtualTime is not null && prepared.Experiment.Machine.MemoryLimit is null
                     ? 2 * prepared.Plan.Domains.Sum(domain => domain.MemoryBytes)
-                    : prepared.Experiment.Machine.MemoryLimit.Bytes,
+                    : prepared.Experiment.Machine.MostMemory.Bytes,
                 VirtualTime = virtualTime,
                 Engine = engine,
                 Mmu = plugins.Mmu.Create<IMmuVirtualization>(services),

@@ -1,4 +1,3 @@
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Planning;
 using Tessera.Kernel.Machines;
@@ -74,7 +73,7 @@ internal sealed class VirtualKernelMachine : KernelMachine, IRunPacer, ITakesInp
             return time with { WallClock = wallClock };
         }
 
-        bool isSaid = prepared.Experiment.Document.Find(ConfigurationKeys.Machine)?.Find(ConfigurationKeys.VirtualTime)?.Find(ConfigurationKeys.WallClock) is not null;
+        bool isSaid = prepared.Experiment.Machine.Node.Find("virtualTime")?.Find("wallClock") is not null;
         return prepared.Recording?.Record is null || isSaid ? time : time with { WallClock = DateTimeOffset.FromUnixTimeSeconds(host.GetUtcNow().ToUnixTimeSeconds()) };
     }
 }

@@ -14,7 +14,9 @@ public sealed class EngineChoice(IExperimentHost host)
     /// <summary>An engine's name or path, with "auto" looked up.</summary>
     public string Resolve(string engine, bool isTimeVirtual = false)
     {
-        string resolved = engine != ConfigurationKeys.Auto ? engine : !isTimeVirtual && KvmPresence.Of(host) is KvmState.Usable ? KvmPresence.Engine : KvmPresence.EngineWithout;
+        string resolved = engine != MachineSettings.Auto ? engine
+            : !isTimeVirtual && KvmPresence.Of(host) is KvmState.Usable ? KvmPresence.Engine
+            : KvmPresence.EngineWithout;
         IsKvm = resolved == KvmPresence.Engine;
         return resolved;
     }
@@ -22,15 +24,15 @@ public sealed class EngineChoice(IExperimentHost host)
     /// <summary>The experiment with its engine looked up.</summary>
     public Experiment Resolve(Experiment experiment)
     {
-        PluginChoice engine = experiment.Machine.Engine;
-        string name = Resolve(engine.Name, experiment.Machine.VirtualTime is not null);
-        return name == engine.Name ? experiment : experiment with { Machine = experiment.Machine with { Engine = engine with { Name = name }, IsEngineChosen = true } };
+        MachineSettings machine = experiment.Machine;
+        string name = Resolve(machine.Engine, machine.VirtualTime is not null);
+        return name == machine.Engine ? experiment : experiment with { Machine = machine with { Engine = name, IsEngineChosen = true } };
     }
 
     /// <summary>Says, once, that a machine takes another engine than KVM for want of it.</summary>
     public void Say(Experiment experiment)
     {
-        if (_isSaid || experiment.Machine is not { IsEngineChosen: true, VirtualTime: null, Engine.Name: not KvmPresence.Engine })
+        if (_isSaid || experiment.Machine is not { IsEngineChosen: true, VirtualTime: null, Engine: not KvmPresence.Engine })
             return;
         _isSaid = true;
         string why = KvmPresence.Of(host) is KvmState.Forbidden ? "may not be used by this user" : "is not there";

@@ -14,46 +14,46 @@ public sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests
     /// <exception cref="ConfigurationException">Something cannot be found, loaded or bound.</exception>
     public PreparedExperiment Prepare(Experiment experiment, Action<PluginSet>? loaded = null)
     {
-        List<ConfigurationError> errors = [.. experiment.Errors];
         experiment = engines.Resolve(experiment);
+        Lookup lookup = new(experiment);
 
         // That there are too many is said already; to look each of them up would take long and say nothing more.
-        if (experiment.Domains.Sum(domain => (long)domain.Count) > ConfigurationKeys.MaxDomains)
-            throw new ConfigurationException(errors);
+        if (experiment.Domains.Sum(domain => (long)domain.Count) > Experiment.MaxDomains)
+            throw new ConfigurationException(lookup.Errors);
         KernelFiles kernels = guests.Begin(experiment);
-        PluginSet? plugins = PluginSet.Load(catalog, experiment, errors);
-        if (plugins is not null && errors.Count == 0)
+        PluginSet? plugins = PluginSet.Load(catalog, lookup);
+        if (plugins is not null && lookup.Errors.Count == 0)
             loaded?.Invoke(plugins);
         List<DomainPlan> plans = [];
-        List<ResolvedDomain> resolved = [];
+        List<DomainSettings> resolved = [];
         DevicePlugins devices = new(catalog);
-        DiskPlanner disks = new(devices, guests, experiment, errors);
-        NicPlanner nics = new(devices, guests, experiment, errors);
+        DevicePlanner planner = new(devices, guests, lookup);
         for (int group = 0; group < experiment.Domains.Count; group++)
         {
             DomainSettings domain = experiment.Domains[group];
-            ConfigurationNode node = experiment.Document.Nearest(domain.Path);
-            GuestChoice? guest = guests.Resolve(experiment, domain, kernels, errors);
+            GuestChoice? guest = guests.Resolve(lookup, domain, kernels);
             object? schedulerOptions = plugins is null
                 ? null
-                : OptionErrors.Bind(plugins.Scheduler.Plugin.DomainOptionsType, domain.SchedulerOptions, node.PathOf(ConfigurationKeys.Scheduler), node, errors);
-            DiskChoices chosen = disks.Choose(domain);
-            NicChoices chosenNics = nics.Choose(domain);
+                : lookup.Bind(
+                    plugins.Scheduler.Plugin.DomainOptionsType, domain.SchedulerOptions, domain.PathOf(nameof(domain.SchedulerOptions)));
+            Func<string, IReadOnlyList<DiskPlan>> disks = planner.Disks(domain);
+            Func<string, IReadOnlyList<NicPlan>> nics = planner.Nics(domain);
             if (guest is null)
                 continue;
             ByteSize memory = domain.Memory ?? guest.DefaultMemory;
-            CheckCommandLine(domain, node, guest, errors);
-            resolved.Add(new(guest.Options, schedulerOptions, memory, chosen.Options, chosenNics.Options));
-            plans.AddRange(domain.Names.Select(name => Plan(domain, name, group, guest, memory, schedulerOptions) with { Disks = chosen.For(name), Nics = chosenNics.For(name) }));
+            CheckCommandLine(domain, guest, lookup.Errors);
+            resolved.Add(domain with { Memory = memory });
+            DomainPlan plan = Plan(domain, group, guest, memory, schedulerOptions);
+            plans.AddRange(domain.Names.Select(name => plan with { Name = name, Disks = disks(name), Nics = nics(name) }));
         }
 
-        if (errors.Count == 0)
-            CheckMemory(experiment, plans, errors);
-        if (errors.Count > 0 || plugins is null)
+        if (lookup.Errors.Count == 0)
+            CheckMemory(experiment, plans, lookup.Errors);
+        if (lookup.Errors.Count > 0 || plugins is null)
         {
             plugins?.Dispose();
             devices.Dispose();
-            throw new ConfigurationException(errors);
+            throw new ConfigurationException(lookup.Errors);
         }
 
         return new PreparedExperiment
@@ -69,20 +69,13 @@ public sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests
                 ReadyTimeout = experiment.ReadyTimeout,
                 ConsoleLimit = experiment.Machine.ConsoleLimit,
             },
-            Resolved = ConfigurationWriter.Element(experiment, new ResolvedParts
-            {
-                EngineOptions = plugins.Engine.Options,
-                MmuOptions = plugins.Mmu.Options,
-                MemoryPolicyOptions = plugins.MemoryPolicy.Options,
-                SchedulerOptions = plugins.Scheduler.Options,
-                Domains = resolved,
-            }),
+            Resolved = ConfigurationWriter.Element(experiment with { Domains = resolved }, lookup.Options),
         };
     }
 
-    private static DomainPlan Plan(DomainSettings domain, string name, int group, GuestChoice guest, ByteSize memory, object? schedulerOptions) => new()
+    private static DomainPlan Plan(DomainSettings domain, int group, GuestChoice guest, ByteSize memory, object? schedulerOptions) => new()
     {
-        Name = name,
+        Name = domain.Name,
         Group = group,
         Guest = guest.Label,
         Builtin = guest.Builtin,
@@ -93,30 +86,27 @@ public sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests
         MemoryBytes = memory.Bytes,
         Weight = domain.Weight,
         SchedulerOptions = schedulerOptions,
-        Affinity = domain.Affinity is null ? CpuSet.All : CpuSet.Of([.. domain.Affinity]),
+        Affinity = domain.Affinity is null ? CpuSet.All : CpuSet.Of([.. domain.Affinity.Numbers]),
         StartDelay = domain.StartDelay,
         SpeaksWhenUp = guest.SpeaksWhenUp,
     };
 
-    private static void CheckCommandLine(DomainSettings domain, ConfigurationNode node, GuestChoice guest, List<ConfigurationError> errors)
+    private static void CheckCommandLine(DomainSettings domain, GuestChoice guest, List<ConfigurationError> errors)
     {
-        const int room = 1023;
-        if (guest.CommandLine.Length > room)
-        {
-            string path = node.PathOf(domain.Script.Count > 0 ? ConfigurationKeys.Script : ConfigurationKeys.Cmdline);
-            errors.Add(new(node.Nearest(path).Position, path, $"The whole command line has {guest.CommandLine.Length} characters, including the script, which takes four for every three of its own.", $"The ABI's start_info has room for {room}: shorten it, or put a long script on a disk."));
-        }
+        string property = domain.Script.Count > 0 ? nameof(domain.Script) : nameof(domain.Cmdline);
+        domain.FailIf(guest.CommandLine.Length > DomainSettings.MaxCmdline, errors, property,
+            $"The whole command line has {guest.CommandLine.Length} characters, "
+            + "including the script, which takes four for every three of its own.",
+            $"The ABI's start_info has room for {DomainSettings.MaxCmdline}: shorten it, or put a long script on a disk.");
     }
 
     /// <summary>The sum once more, now with the sizes that guests bring along.</summary>
     private static void CheckMemory(Experiment experiment, List<DomainPlan> plans, List<ConfigurationError> errors)
     {
-        long limit = experiment.Machine.MemoryLimit.Bytes;
+        long limit = experiment.Machine.MostMemory.Bytes;
         long sum = plans.Sum(plan => plan.MemoryBytes);
-        if (sum > limit)
-        {
-            errors.Add(new(experiment.Document.Nearest(ConfigurationKeys.Domains).Position, ConfigurationKeys.Domains,
-                $"The domains' memory adds up to {sum >> 20} MiB, and the machine's limit is {limit >> 20} MiB.", "Give the domains less, or raise machine.memoryLimit."));
-        }
+        experiment.FailIf(sum > limit, errors, nameof(experiment.Domains),
+            $"The domains' memory adds up to {sum >> 20} MiB, and the machine's limit is {limit >> 20} MiB.",
+            "Give the domains less, or raise machine.memoryLimit.");
     }
 }

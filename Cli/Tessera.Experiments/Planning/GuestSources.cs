@@ -54,9 +54,8 @@ public sealed class GuestSources(Library library)
     }
 
     /// <summary>Loads a domain's guest; adds errors and answers null when there is something wrong with it. What the checks of the configuration found is not said again.</summary>
-    public GuestChoice? Resolve(Experiment experiment, DomainSettings domain, KernelFiles files, List<ConfigurationError> errors)
+    public GuestChoice? Resolve(Lookup lookup, DomainSettings domain, KernelFiles files)
     {
-        ConfigurationNode node = experiment.Document.Nearest(domain.Path);
         if (domain.Guest is null == domain.Kernel is null || !(Exists(domain.Kernel) && Exists(domain.Initrd)))
             return null;
         try
@@ -64,13 +63,12 @@ public sealed class GuestSources(Library library)
             if (domain.Kernel is { } kernel)
                 return FromFiles(files, Path.GetFileName(kernel), kernel, domain.Initrd, domain.Cmdline ?? "");
             return BuiltinGuests.Find(domain.Guest!) is { } builtin
-                ? FromBuiltin(builtin, domain, node, errors)
-                : FromLibrary(files, domain, node, errors);
+                ? FromBuiltin(builtin, domain, lookup)
+                : FromLibrary(files, domain, lookup.Errors);
         }
         catch (Exception e) when (IsGuestsFault(e))
         {
-            string key = domain.Kernel is null ? ConfigurationKeys.Guest : ConfigurationKeys.Kernel;
-            Fail(errors, node, key, e.Message, "");
+            domain.Fail(lookup.Errors, domain.Kernel is null ? nameof(domain.Guest) : nameof(domain.Kernel), e.Message, "");
             return null;
         }
     }
@@ -89,25 +87,27 @@ public sealed class GuestSources(Library library)
         null,
         SpeaksWhenUp: true);
 
-    private static GuestChoice? FromBuiltin(BuiltinGuest builtin, DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
+    private static GuestChoice? FromBuiltin(BuiltinGuest builtin, DomainSettings domain, Lookup lookup)
     {
+        List<ConfigurationError> errors = lookup.Errors;
         int before = errors.Count;
-        if (domain.Initrd is not null)
-            Fail(errors, node, ConfigurationKeys.Initrd, $"The built-in guest \"{builtin.Name}\" takes no initial RAM disk.", "Leave it out.");
-        if (domain.Cmdline is not null)
-            Fail(errors, node, ConfigurationKeys.Cmdline, $"The built-in guest \"{builtin.Name}\" reads no command line.", $"Its options go into \"{ConfigurationKeys.GuestOptions}\".");
-        if (domain.Script.Count > 0)
-            Fail(errors, node, ConfigurationKeys.Script, $"The built-in guest \"{builtin.Name}\" has no script support.", "Leave it out, or take a fetched guest (tessera guest get).");
-        if (domain.Memory is { } memory && memory.Bytes < BuiltinGuests.LeastMemoryBytes)
-            Fail(errors, node, ConfigurationKeys.Memory, $"The built-in guest \"{builtin.Name}\" does not fit into {memory}.", $"Give it at least {new ByteSize(BuiltinGuests.LeastMemoryBytes)}.");
-        object? options = OptionErrors.Bind(builtin.OptionsType, domain.GuestOptions, node.PathOf(ConfigurationKeys.GuestOptions), node, errors);
+        domain.FailIf(domain.Initrd is not null, errors, nameof(domain.Initrd),
+            $"The built-in guest \"{builtin.Name}\" takes no initial RAM disk.", "Leave it out.");
+        domain.FailIf(domain.Cmdline is not null, errors, nameof(domain.Cmdline),
+            $"The built-in guest \"{builtin.Name}\" reads no command line.", "Its options go into \"guestOptions\".");
+        domain.FailIf(domain.Script.Count > 0, errors, nameof(domain.Script),
+            $"The built-in guest \"{builtin.Name}\" has no script support.", "Leave it out, or take a fetched guest (tessera guest get).");
+        domain.FailIf(domain.Memory?.Bytes < BuiltinGuests.LeastMemoryBytes, errors, nameof(domain.Memory),
+            $"The built-in guest \"{builtin.Name}\" does not fit into {domain.Memory}.",
+            $"Give it at least {new ByteSize(BuiltinGuests.LeastMemoryBytes)}.");
+        object? options = lookup.Bind(builtin.OptionsType, domain.GuestOptions, domain.PathOf(nameof(domain.GuestOptions)));
         return errors.Count > before
             ? null
             : new GuestChoice(
                 builtin.Name, KernelImage.Load(builtin.Build(options), builtin.Name), default, "", new ByteSize(BuiltinGuests.LeastMemoryBytes), options, SpeaksWhenUp: false, builtin.Kind);
     }
 
-    private GuestChoice? FromLibrary(KernelFiles files, DomainSettings domain, ConfigurationNode node, List<ConfigurationError> errors)
+    private GuestChoice? FromLibrary(KernelFiles files, DomainSettings domain, List<ConfigurationError> errors)
     {
         if (library.Find(domain.Guest!) is not { } entry)
         {
@@ -116,20 +116,14 @@ public sealed class GuestSources(Library library)
                 : Suggestion.Nearest(domain.Guest!, [.. Names, .. GuestCatalogue.All.Select(guest => guest.Name)]) is { } nearest
                     ? $"Did you mean \"{nearest}\"?"
                     : $"Known are: {string.Join(", ", Names)}. Others: tessera guest get, tessera guest add.";
-            Fail(errors, node, ConfigurationKeys.Guest, $"There is no guest \"{domain.Guest}\".", cure);
+            domain.Fail(errors, nameof(domain.Guest), $"There is no guest \"{domain.Guest}\".", cure);
             return null;
         }
 
-        if (domain.GuestOptions is not null)
-            Fail(errors, node, ConfigurationKeys.GuestOptions, $"The guest \"{entry.Name}\" is a kernel and has no options.", "Put it on its \"cmdline\".");
+        domain.FailIf(domain.GuestOptions is not null, errors, nameof(domain.GuestOptions),
+            $"The guest \"{entry.Name}\" is a kernel and has no options.", "Put it on its \"cmdline\".");
         string script = domain.Script.Count == 0 ? "" : GuestInit.ExecArgument(string.Join('\n', domain.Script));
         string commandLine = string.Join(' ', new[] { entry.DefaultCommandLine, domain.Cmdline ?? "", script }.Where(part => part.Length > 0));
         return FromFiles(files, entry.Name, entry.KernelPath, domain.Initrd ?? entry.InitrdPath, commandLine);
-    }
-
-    private static void Fail(List<ConfigurationError> errors, ConfigurationNode node, string key, string message, string cure)
-    {
-        string path = node.PathOf(key);
-        errors.Add(new(node.Nearest(path).Position, path, message, cure));
     }
 }

@@ -39,12 +39,13 @@ public sealed record PluginSet : IDisposable
     public required ChosenPlugin Fallback { get; init; }
 
     /// <summary>Loads what an experiment names; adds errors and answers null when something cannot be.</summary>
-    public static PluginSet? Load(PluginCatalog catalog, Experiment experiment, List<ConfigurationError> errors)
+    public static PluginSet? Load(PluginCatalog catalog, Lookup lookup)
     {
-        ChosenPlugin? engine = Choose(catalog, experiment, experiment.Machine.Engine, PluginKind.CpuEngine, errors);
-        ChosenPlugin? mmu = Choose(catalog, experiment, experiment.Machine.Mmu, PluginKind.Mmu, errors);
-        ChosenPlugin? policy = Choose(catalog, experiment, experiment.Machine.MemoryPolicy, PluginKind.MemoryPolicy, errors);
-        ChosenPlugin? scheduler = Choose(catalog, experiment, experiment.Scheduler, PluginKind.Scheduler, errors);
+        MachineSettings machine = lookup.Experiment.Machine;
+        ChosenPlugin? engine = Choose(catalog, lookup, machine.EnginePlugin, PluginKind.CpuEngine);
+        ChosenPlugin? mmu = Choose(catalog, lookup, machine.MmuPlugin, PluginKind.Mmu);
+        ChosenPlugin? policy = Choose(catalog, lookup, machine.MemoryPolicyPlugin, PluginKind.MemoryPolicy);
+        ChosenPlugin? scheduler = Choose(catalog, lookup, lookup.Experiment.Scheduler.Choice, PluginKind.Scheduler);
         if (engine is null || mmu is null || policy is null || scheduler is null)
         {
             foreach (ChosenPlugin? chosen in new[] { engine, mmu, policy, scheduler })
@@ -69,16 +70,16 @@ public sealed record PluginSet : IDisposable
             chosen.Plugin.Dispose();
     }
 
-    private static ChosenPlugin? Choose(PluginCatalog catalog, Experiment experiment, PluginChoice choice, PluginKind kind, List<ConfigurationError> errors)
+    private static ChosenPlugin? Choose(PluginCatalog catalog, Lookup lookup, PluginChoice choice, PluginKind kind)
     {
         try
         {
             LoadedPlugin plugin = catalog.Load(choice.Name, kind);
-            return new ChosenPlugin(plugin, OptionErrors.Bind(plugin.OptionsType, choice.Options, choice.OptionsPath, experiment.Document, errors));
+            return new ChosenPlugin(plugin, lookup.Bind(plugin.OptionsType, choice.Options, choice.OptionsPath));
         }
         catch (PluginException e)
         {
-            errors.Add(new(experiment.Document.Nearest(choice.Path).Position, choice.Path, e.Message, ""));
+            lookup.Fail(choice.Path, e.Message);
             return null;
         }
     }

@@ -26,5 +26,5 @@ public sealed record RunPlan
     public int RecordedEvents { get; init; }
 
     /// <summary>The most that the file of a domain's console keeps, when there is one.</summary>
-    public ByteSize ConsoleLimit { get; init; } = ConfigurationKeys.DefaultConsoleLimit;
+    public ByteSize ConsoleLimit { get; init; } = new MachineSettings().ConsoleLimit;
 }

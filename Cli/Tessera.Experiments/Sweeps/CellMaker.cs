@@ -62,7 +62,7 @@ public sealed class CellMaker(
     /// <summary>The median of the cheapest trap, measured once for an engine; null where it cannot be.</summary>
     private double? ExitCost(Experiment experiment)
     {
-        string name = engines.Resolve(experiment).Machine.Engine.Name;
+        string name = engines.Resolve(experiment).Machine.Engine;
         if (_exitCosts.TryGetValue(name, out double? known))
             return known;
         double? cost = null;

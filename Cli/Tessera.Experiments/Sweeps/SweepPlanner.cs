@@ -59,7 +59,7 @@ public sealed class SweepPlanner(
     private SweepVariant Variant(CompareRequest request, CompareVariant variant)
     {
         Experiment experiment = engines.Resolve(variant.Load(request.Config, resources));
-        return new SweepVariant(variant.Label, Whole(variant.Choice.Name), variant.Cell, variant.Varied, experiment.Machine.Engine.Name,
+        return new SweepVariant(variant.Label, Whole(variant.Choice.Name), variant.Cell, variant.Varied, experiment.Machine.Engine,
             experiment.Machine.HostCpus.Count);
     }
 
@@ -67,11 +67,11 @@ public sealed class SweepPlanner(
     private CompareRequest WithEngine(CompareRequest request)
     {
         Experiment configured = ConfigurationLoader.Load(request.Config, request.Edits, resources, engine: request.Engine);
-        string path = $"{ConfigurationKeys.Machine}.{ConfigurationKeys.Engine}";
-        if (request.SimulateOnly || configured.Machine.Engine.Name != ConfigurationKeys.Auto
+        const string path = "machine.engine";
+        if (request.SimulateOnly || configured.Machine.Engine != MachineSettings.Auto
             || request.Factors.Any(factor => factor.Path == path))
             return request;
-        string engine = engines.Resolve(ConfigurationKeys.Auto, configured.Machine.VirtualTime is not null);
+        string engine = engines.Resolve(MachineSettings.Auto, configured.Machine.VirtualTime is not null);
         host.Error.WriteLine($"tessera: the engine \"auto\" is {engine} here, and so it is for every cell, wherever it is made. Name "
             + "another with --engine.");
         return request with { Engine = engine };

@@ -1,27 +1,36 @@
+using System.ComponentModel;
 using Tessera.Sdk;
 using Tessera.Sdk.Cpu;
+using Tessera.Sdk.Plugins;
 
 namespace Tessera.Kernel.Time;
 
 /// <summary>How a machine's time follows from its work.</summary>
+[Description("How virtual time follows from work.")]
 public sealed record VirtualTimeOptions
 {
-    /// <summary>How many guest instructions make a microsecond.</summary>
+    /// <summary>How many guest instructions make a microsecond; the most is ten times as fast as any processor.</summary>
+    [Option("Guest instructions that take a microsecond.", Min = "1", Max = "100000")]
     public int InstructionsPerMicrosecond { get; init; } = 1000;
 
     /// <summary>What a trap, hypercalls among them, costs.</summary>
+    [Option("What a trap, hypercalls among them, costs.", Min = "1 ns")]
     public Nanoseconds TrapCost { get; init; } = new(300);
 
     /// <summary>How long after it was asked for a device's backend, the store or a watch does its work.</summary>
+    [Option("How long a disk, a network interface or the store waits after a request before it does its work.", Min = "1 ns")]
     public Nanoseconds DeviceDelay { get; init; } = Nanoseconds.FromMicroseconds(20);
 
     /// <summary>How far a physical CPU runs before the others have their turn.</summary>
+    [Option("How far a physical CPU goes before the others have their turn.", Min = "1 ns")]
     public Nanoseconds Turn { get; init; } = Nanoseconds.FromMicroseconds(50);
 
     /// <summary>The wall clock at the machine's start.</summary>
+    [Option("The date and time at the machine's start, ISO 8601.")]
     public DateTimeOffset WallClock { get; init; } = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
     /// <summary>The seed of the guests' random numbers.</summary>
+    [Option("What the guests' random numbers follow from.", Min = "0", Max = "2147483647")]
     public ulong Seed { get; init; } = 1;
 }
 

@@ -55,8 +55,9 @@ public sealed class PluginAttribute(string name, PluginKind kind, string version
 }
 
 /// <summary>
-/// Describes one option: an init property of type bool, int, long, double, string, an enum, <see cref="Nanoseconds"/> (written
-/// "5 ms", "250us", "1.5 s") or <see cref="ByteSize"/> ("256 MiB"). The property's initial value is the default.
+/// Describes one option: an init property of type bool, int, long, ulong, double, string, an enum, <see cref="Nanoseconds"/> (written
+/// "5 ms", "250us", "1.5 s"), <see cref="ByteSize"/> ("256 MiB"), <see cref="Devices.MacAddress"/> ("00:16:3e:00:00:01"),
+/// <see cref="System.Net.IPAddress"/> or <see cref="DateTimeOffset"/>. The property's initial value is the default.
 /// </summary>
 /// <param name="summary">What it does, one sentence.</param>
 [AttributeUsage(AttributeTargets.Property)]

@@ -193,7 +193,7 @@ internal sealed class KindsOfHostTests
 
         public IRunMachine Create(PreparedExperiment prepared)
         {
-            Engine = prepared.Experiment.Machine.Engine.Name;
+            Engine = prepared.Experiment.Machine.Engine;
             throw new EngineException("the host cannot", "");
         }
     }

@@ -53,19 +53,40 @@ internal static class DeviceArguments
             : throw new ControlException(ControlCode.Refused, $"Domain {name} is simulated: it has no {what}.");
     }
 
-    /// <summary>Reads a device as a configuration's, so that its rules and messages are the same; null when it is none.</summary>
-    public static Experiment? Bind(PreparedExperiment prepared, string folder, string domain, string list, JsonElement device, List<ConfigurationError> errors)
+    /// <summary>Reads a device as a configuration's, so that its rules and messages are the same.</summary>
+    /// <param name="prepared">What runs.</param>
+    /// <param name="guests">Whose root disks it may name.</param>
+    /// <param name="folder">Where relative paths start.</param>
+    /// <param name="domain">The domain's name.</param>
+    /// <param name="list">The key of the list that the device is one of.</param>
+    /// <param name="device">What was asked for.</param>
+    /// <param name="plan">Looks the device up in the one domain.</param>
+    /// <exception cref="ControlException">Something is wrong with it.</exception>
+    public static T Plan<T>(
+        PreparedExperiment prepared,
+        GuestSources guests,
+        string folder,
+        string domain,
+        string list,
+        JsonElement device,
+        Func<DevicePlanner, DomainSettings, T> plan)
     {
+        List<ConfigurationError> errors = [];
         string text = $$"""{"domains":[{"name":{{JsonSerializer.Serialize(domain)}},"guest":"spin","{{list}}":[{{device.GetRawText()}}]}]}""";
         MachineSettings machine = prepared.Experiment.Machine;
-        return ConfigurationParser.Parse("ctl", Encoding.UTF8.GetBytes(text), errors) is { } document
-            ? new ConfigurationBinder(folder, new HostResources(machine.HostCpus, machine.MemoryLimit), errors).Bind(document)
-            : null;
-    }
+        if (ConfigurationParser.Parse("ctl", Encoding.UTF8.GetBytes(text), errors) is { } document)
+        {
+            HostResources host = new(machine.HostCpus, machine.MostMemory);
+            Lookup lookup = new(new ConfigurationBinder(folder, host, errors).Bind(document));
+            T planned = plan(new DevicePlanner(prepared.Devices, guests, lookup), lookup.Experiment.Domains[0]);
+            errors = lookup.Errors;
+            if (errors.Count == 0)
+                return planned;
+        }
 
-    /// <summary>What was wrong with it.</summary>
-    public static ControlException Refused(List<ConfigurationError> errors) =>
-        new(ControlCode.Refused, $"{string.Join(" ", errors.Select(error => $"{error.Message} {error.Cure}".TrimEnd()))} Nothing was changed.");
+        string wrong = string.Join(" ", errors.Select(error => $"{error.Message} {error.Cure}".TrimEnd()));
+        throw new ControlException(ControlCode.Refused, $"{wrong} Nothing was changed.");
+    }
 
     /// <summary>Notes that a device was unplugged, and says how.</summary>
     public static ControlAnswer Detached(ControlDesk desk, string command, string domain, string device, bool letGo)

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Planning;
 using Tessera.Experiments.Runs;
 using Tessera.Kernel.Devices;
@@ -30,10 +29,10 @@ internal sealed class AttachDiskCommand(GuestSources guests) : IControlCommand
             [DeviceArguments.Folder] = Environment.CurrentDirectory,
             [DeviceArguments.Disk] = new JsonObject
             {
-                [ConfigurationKeys.Name] = parsed.GetRequiredValue(name),
-                [ConfigurationKeys.Backend] = parsed.GetRequiredValue(backend),
-                [ConfigurationKeys.Options] = DeviceArguments.Options(parsed.GetValue(set)),
-                [ConfigurationKeys.ReadOnly] = parsed.GetValue(readOnly),
+                ["name"] = parsed.GetRequiredValue(name),
+                ["backend"] = parsed.GetRequiredValue(backend),
+                ["options"] = DeviceArguments.Options(parsed.GetValue(set)),
+                ["readOnly"] = parsed.GetValue(readOnly),
             },
         }));
         return command;
@@ -49,7 +48,8 @@ internal sealed class AttachDiskCommand(GuestSources guests) : IControlCommand
         return desk.Do(run =>
         {
             (IHasDisks disks, string name) = DeviceArguments.Find<IHasDisks>(run, domain, "disks");
-            DiskPlan plan = Plan(run.Prepared, name, folder, disk);
+            DiskPlan plan = DeviceArguments.Plan(
+                run.Prepared, guests, folder, name, "disks", disk, (planner, settings) => planner.Disks(settings)(name)[0]);
             try
             {
                 disks.AttachDisk(plan);
@@ -62,20 +62,6 @@ internal sealed class AttachDiskCommand(GuestSources guests) : IControlCommand
             run.Note(Name, $"domain {name}: disk {plan.Name} attached");
             return new ControlAnswer($"{name}: {plan.Name} is attached.", new JsonObject { [DeviceArguments.Domain] = name, [DeviceArguments.Disk] = plan.Name });
         });
-    }
-
-    /// <summary>Reads the disk as a configuration's, so that its rules and messages are the same.</summary>
-    private DiskPlan Plan(PreparedExperiment prepared, string domain, string folder, JsonElement disk)
-    {
-        List<ConfigurationError> errors = [];
-        if (DeviceArguments.Bind(prepared, folder, domain, "disks", disk, errors) is { } experiment)
-        {
-            DiskChoices chosen = new DiskPlanner(prepared.Devices, guests, experiment, errors).Choose(experiment.Domains[0]);
-            if (errors.Count == 0)
-                return chosen.For(domain)[0];
-        }
-
-        throw DeviceArguments.Refused(errors);
     }
 }
 

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Tessera.Experiments.Configuration;
 using Tessera.Experiments.Planning;
 using Tessera.Experiments.Runs;
 using Tessera.Kernel.Devices;
@@ -27,11 +26,15 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
         Command command = new(Name, "Plug a network interface into a running domain.") { domain, backend, set, mac, addresses, anySource };
         command.SetAction(parsed =>
         {
-            JsonObject nic = new() { [ConfigurationKeys.Backend] = parsed.GetRequiredValue(backend), [ConfigurationKeys.Options] = DeviceArguments.Options(parsed.GetValue(set)) };
+            JsonObject nic = new()
+            {
+                ["backend"] = parsed.GetRequiredValue(backend),
+                ["options"] = DeviceArguments.Options(parsed.GetValue(set)),
+                ["antiSpoofing"] = !parsed.GetValue(anySource),
+            };
             if (parsed.GetValue(mac) is { } address)
-                nic[ConfigurationKeys.Mac] = address;
-            nic[ConfigurationKeys.AntiSpoofing] = !parsed.GetValue(anySource);
-            nic[ConfigurationKeys.Addresses] = new JsonArray([.. (parsed.GetValue(addresses) ?? []).Select(own => JsonValue.Create(own))]);
+                nic["mac"] = address;
+            nic["addresses"] = new JsonArray([.. (parsed.GetValue(addresses) ?? []).Select(own => JsonValue.Create(own))]);
             return client.Ask(parsed, Name, new JsonObject { [DeviceArguments.Domain] = parsed.GetRequiredValue(domain), [DeviceArguments.Folder] = Environment.CurrentDirectory, [DeviceArguments.Nic] = nic });
         });
         return command;
@@ -47,11 +50,22 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
         return desk.Do(run =>
         {
             (IHasNics nics, string name) = DeviceArguments.Find<IHasNics>(run, domain, "interfaces");
-            NicPlan plan = Plan(run.Prepared, name, folder, nic, out bool isNamed);
+            (NicPlan plan, bool isNamed) = DeviceArguments.Plan(
+                run.Prepared,
+                guests,
+                folder,
+                name,
+                "nics",
+                nic,
+                (planner, settings) => (planner.Nics(settings)(name)[0], settings.Nics[0].Mac is not null));
             int number;
             try
             {
-                number = nics.AttachNic(free => plan with { Number = free, Address = isNamed ? plan.Address : NicPlanner.AddressOf(name, free) });
+                number = nics.AttachNic(free => plan with
+                {
+                    Number = free,
+                    Address = isNamed ? plan.Address : DevicePlanner.AddressOf(name, free),
+                });
             }
             catch (Exception e) when (e is BackendException or DeviceException)
             {
@@ -61,21 +75,6 @@ internal sealed class AttachNicCommand(GuestSources guests) : IControlCommand
             run.Note(Name, $"domain {name}: interface {number} attached");
             return new ControlAnswer($"{name}: interface {number} is attached.", new JsonObject { [DeviceArguments.Domain] = name, [DeviceArguments.Nic] = number });
         });
-    }
-
-    /// <summary>Reads the interface as a configuration's, so that its rules and messages are the same.</summary>
-    private NicPlan Plan(PreparedExperiment prepared, string domain, string folder, JsonElement nic, out bool isNamed)
-    {
-        List<ConfigurationError> errors = [];
-        if (DeviceArguments.Bind(prepared, folder, domain, "nics", nic, errors) is { } experiment)
-        {
-            NicChoices chosen = new NicPlanner(prepared.Devices, guests, experiment, errors).Choose(experiment.Domains[0]);
-            isNamed = experiment.Domains[0].Nics[0].Address is not null;
-            if (errors.Count == 0)
-                return chosen.For(domain)[0];
-        }
-
-        throw DeviceArguments.Refused(errors);
     }
 }
 

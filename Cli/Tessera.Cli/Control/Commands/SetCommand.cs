@@ -101,9 +101,10 @@ internal sealed class SetCommand : IControlCommand
 
     private static void ReadWeight(DomainPlan plan, string path, string value, Change change, List<string> problems)
     {
-        if (!int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int weight) || weight is < ConfigurationKeys.MinWeight or > ConfigurationKeys.MaxWeight)
+        if (!int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int weight)
+            || weight is < DomainSettings.MinWeight or > DomainSettings.MaxWeight)
         {
-            problems.Add($"{path}={value}: a weight is a whole number from {ConfigurationKeys.MinWeight} to {ConfigurationKeys.MaxWeight}");
+            problems.Add($"{path}={value}: a weight is a whole number from {DomainSettings.MinWeight} to {DomainSettings.MaxWeight}");
             return;
         }
 
@@ -114,7 +115,7 @@ internal sealed class SetCommand : IControlCommand
     private static void ReadAffinity(ControlledRun run, DomainPlan plan, string path, string value, Change change, List<string> problems)
     {
         int pcpus = run.Machine.HostCpus.Count;
-        if (value == ConfigurationKeys.All)
+        if (value == DomainSettings.All)
         {
             change.Affinity = CpuSet.All;
         }
@@ -125,7 +126,8 @@ internal sealed class SetCommand : IControlCommand
             {
                 if (!int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int index) || index >= pcpus)
                 {
-                    problems.Add($"{path}={value}: an affinity is \"{ConfigurationKeys.All}\" or indexes of the machine's pCPUs, 0 to {pcpus - 1}, such as 0,1");
+                    string wanted = $"\"{DomainSettings.All}\" or indexes of the machine's pCPUs, 0 to {pcpus - 1}, such as 0,1";
+                    problems.Add($"{path}={value}: an affinity is {wanted}");
                     return;
                 }
 
