@@ -7,6 +7,7 @@ using Tessera.Experiments.Comparisons;
 using Tessera.Experiments.Hosts;
 using Tessera.Experiments.Machines;
 using Tessera.Experiments.Planning;
+using Tessera.Experiments.Sweeps;
 using Tessera.GuestLibrary;
 using Tessera.Hosting;
 
@@ -47,7 +48,16 @@ internal static class CliServices
         .AddSingleton<IControlCommand, DetachNicCommand>()
         .AddSingleton<RunCommand>()
         .AddSingleton<ComparisonRunner>()
+        .AddSingleton<ComparisonDesigner>()
+        .AddSingleton<Calibration>()
+        .AddSingleton<SimulatorCosts>()
+        .AddSingleton<ComparisonOutput>()
         .AddSingleton<CompareCommand>()
+        .AddSingleton<SweepPlanner>()
+        .AddSingleton<CellMaker>()
+        .AddSingleton<SweepCommand>()
+        .AddSingleton<SweepRunCommand>()
+        .AddSingleton<SweepSubmitCommand>()
         .AddSingleton<PluginCheckCommand>()
         .AddSingleton<IVerb, DoctorVerb>()
         .AddSingleton<IVerb, GuestVerb>()
@@ -55,6 +65,7 @@ internal static class CliServices
         .AddSingleton<IVerb, RunVerb>()
         .AddSingleton<IVerb, SimulateVerb>()
         .AddSingleton<IVerb, CompareVerb>()
+        .AddSingleton<IVerb, SweepVerb>()
         .AddSingleton<IVerb, ReportVerb>()
         .AddSingleton<IVerb, ExportVerb>()
         .AddSingleton<IVerb, CtlVerb>()

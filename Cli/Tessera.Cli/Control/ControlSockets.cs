@@ -120,7 +120,8 @@ internal sealed class ControlSockets(Func<string, string?> environment)
     }
 
     /// <summary>Makes the folder, or checks that the one there is this user's alone: in /tmp anybody could have made it.</summary>
-    private string MakeFolder()
+    /// <exception cref="UsageException">It cannot be made, or is not this user's alone.</exception>
+    public string MakeFolder()
     {
         string folder = Folder;
         try
@@ -129,11 +130,13 @@ internal sealed class ControlSockets(Func<string, string?> environment)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"--control {Auto}: {e.Message} Name a path instead.");
+            throw new UsageException(
+                $"{folder}: {e.Message} Set XDG_RUNTIME_DIR to a folder of your own; for a control socket you can name a path instead.");
         }
 
         if (FileFacts.Of(folder) is not { IsFolder: true } facts || facts.Owner != ProcessUser.Id || facts.IsShared)
-            throw new UsageException($"--control {Auto}: {folder} is not a folder that only you can use. Remove it or chmod it to 700, or name a path instead.");
+            throw new UsageException($"{folder} is not a folder that only you can use. Remove it or chmod it to 700; for a control socket "
+                + "you can name a path instead.");
         return folder;
     }
 }

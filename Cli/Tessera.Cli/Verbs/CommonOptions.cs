@@ -65,6 +65,31 @@ internal static class CommonOptions
     /// <summary>`--quiet`.</summary>
     public static Option<bool> Quiet() => new("--quiet") { Description = "Show no progress." };
 
+    /// <summary>`--metric KEY,KEY` of a comparison.</summary>
+    public static Option<string?> Metrics() => new("--metric")
+    {
+        Description = "The metrics to show, by their keys, those of a domain too (web.lateP99); by default all of the whole machine. "
+            + "Files and report have every metric.",
+        HelpName = "KEY,KEY",
+    };
+
+    /// <summary>The parts of a list with commas; none for null.</summary>
+    public static IReadOnlyList<string> List(string? text) =>
+        text?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [];
+
+    /// <summary>An option whose value is a whole number from 1 on.</summary>
+    public static Option<int> Count(string name, string description, int otherwise)
+    {
+        Option<int> option = new(name) { Description = description, HelpName = "N", DefaultValueFactory = _ => otherwise };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.Count > 0
+                && (!int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out int count) || count < 1))
+                result.AddError($"{name} {result.Tokens[0].Value}: a whole number from 1 on.");
+        });
+        return option;
+    }
+
     /// <summary>`--time real|virtual`.</summary>
     public static Option<string?> TimeOf()
     {

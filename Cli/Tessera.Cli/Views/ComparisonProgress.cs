@@ -6,7 +6,23 @@ using Tessera.Sdk;
 namespace Tessera.Cli.Views;
 
 /// <summary>How far a comparison is and how long it takes yet: a line that renews itself on a terminal, now and then a line elsewhere.</summary>
-internal sealed class ComparisonProgress(CliHost host, TimeProvider time, bool quiet, IReadOnlyList<PlannedRun> toMake, IReadOnlyList<RunRow> made, int total, Nanoseconds planned)
+/// <param name="host">Where to say it.</param>
+/// <param name="time">The time.</param>
+/// <param name="quiet">Whether only failures are said.</param>
+/// <param name="toMake">The runs to make, in their order.</param>
+/// <param name="made">Those that are there.</param>
+/// <param name="total">How many there are to be.</param>
+/// <param name="planned">How long a run's window is.</param>
+/// <param name="jobs">How many are made at once.</param>
+internal sealed class ComparisonProgress(
+    CliHost host,
+    TimeProvider time,
+    bool quiet,
+    IReadOnlyList<PlannedRun> toMake,
+    IReadOnlyList<RunRow> made,
+    int total,
+    Nanoseconds planned,
+    int jobs = 1)
 {
     private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan BetweenUpdates = TimeSpan.FromMilliseconds(250);
@@ -68,7 +84,8 @@ internal sealed class ComparisonProgress(CliHost host, TimeProvider time, bool q
         TimeSpan left = TimeSpan.Zero;
         for (int index = _done; index < toMake.Count; index++)
             left += Expected(toMake[index].Engine) * (index == _done && !isOver ? 1 - part : 1);
-        return $"{finished} of {total} runs, {(finished == total ? "done" : $"{Left(left)} left")}; {(isOver ? "last" : "now")} {Title(run)}, repetition {run.Repetition}";
+        return $"{finished} of {total} runs, {(finished == total ? "done" : $"{Left(left / jobs)} left")}; {(isOver ? "last" : "now")} "
+            + $"{Title(run)}, repetition {run.Repetition}";
     }
 
     /// <summary>Runs of one kind take about as long as those before; the first takes its window and a second.</summary>

@@ -12,6 +12,23 @@ using Tessera.Sdk.Cpu;
 
 namespace Tessera.Experiments.Comparisons;
 
+/// <summary>A run to make.</summary>
+/// <param name="Run">Which.</param>
+/// <param name="Name">What its folder is called.</param>
+/// <param name="Variant">Its configuration.</param>
+/// <param name="Simulation">How it is simulated; null on the machine.</param>
+/// <param name="Expected">What is to make it.</param>
+/// <param name="Changed">What to throw when that has changed, of what has.</param>
+/// <param name="ExitCostNs">What a trap costs here, where it was measured.</param>
+public sealed record RunOrder(
+    PlannedRun Run,
+    string Name,
+    CompareVariant Variant,
+    SimulationSettings? Simulation,
+    IReadOnlyDictionary<string, string> Expected,
+    Func<string, Exception> Changed,
+    double? ExitCostNs = null);
+
 /// <summary>Makes single runs of a comparison, in this process, each with its plugins loaded anew.</summary>
 public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner planner, IMachineFactory machines, SimulatedMachineFactory simulators, IHostDelay delay, TimeProvider time)
 {
@@ -27,62 +44,54 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
 
     /// <summary>Makes a run and keeps it.</summary>
     /// <param name="request">The comparison.</param>
-    /// <param name="run">Which run.</param>
-    /// <param name="variant">Its configuration.</param>
+    /// <param name="order">Which run, and what is to make it.</param>
     /// <param name="resources">What the host offers.</param>
-    /// <param name="simulation">How it is simulated; null on the machine.</param>
-    /// <param name="expected">What is to make it.</param>
     /// <param name="store">Where it goes.</param>
     /// <param name="hostCan">Whether this host has made such a run before: then the engine's failure is that of this run only.</param>
     /// <param name="progress">Told how much of it is over.</param>
     /// <returns>The run; null when the user wants to stop.</returns>
     /// <exception cref="EngineException">This host cannot.</exception>
-    /// <exception cref="FailedException">What makes it has changed since the comparison began.</exception>
+    /// <exception cref="Exception">What makes it has changed: <see cref="RunOrder.Changed"/>.</exception>
     public RunRow? Make(
-        CompareRequest request,
-        PlannedRun run,
-        CompareVariant variant,
-        HostResources resources,
-        SimulationSettings? simulation,
-        IReadOnlyDictionary<string, string> expected,
-        RunStore store,
-        bool hostCan,
-        Action<double> progress)
+        CompareRequest request, RunOrder order, HostResources resources, RunStore store, bool hostCan, Action<double> progress)
     {
         long began = time.GetTimestamp();
         DateTimeOffset startedAt = time.GetUtcNow();
-        using PreparedExperiment prepared = planner.Prepare(variant.Load(request.Config, resources));
-        string[] changed = [.. Fingerprint.Differences(expected, Fingerprint.Of(prepared, run.Engine, simulation, request.Models))];
+        using PreparedExperiment prepared = planner.Prepare(order.Variant.Load(request.Config, resources));
+        IReadOnlyDictionary<string, string> now = Fingerprint.Of(prepared, order.Run.Engine, order.Simulation, request.Models);
+        string[] changed = [.. Fingerprint.Differences(order.Expected, now)];
         if (changed.Length > 0)
-            throw new FailedException($"{string.Join(", ", changed)} changed while the comparison ran; it stops before run {run.Place}, and the runs so far are kept. Undo the change and give the same command again, or start over with --restart.");
-        string folder = store.Begin(run);
-        RunRow? row = null;
+            throw order.Changed(string.Join(", ", changed));
+        string folder = store.Begin();
+        bool isKept = false;
         try
         {
-            row = Measure(request, run, prepared, simulation, folder, startedAt, hostCan, progress);
+            RunRow? row = Measure(request, order, prepared, folder, startedAt, hostCan, progress);
             if (row is null)
                 return null;
             row = row with { WallSeconds = time.GetElapsedTime(began).TotalSeconds };
-            store.Finish(new StoredRun(StoredRun.Format, expected, row));
-            return row;
+            StoredRun kept = store.Finish(folder, order.Name, new StoredRun(StoredRun.Format, order.Expected, row));
+            isKept = true;
+            return kept.Row with { Place = order.Run.Place };
         }
         finally
         {
-            if (row is null)
+            if (!isKept)
                 store.Drop(folder);
         }
     }
 
     private RunRow? Measure(
         CompareRequest request,
-        PlannedRun run,
+        RunOrder order,
         PreparedExperiment prepared,
-        SimulationSettings? simulation,
         string folder,
         DateTimeOffset startedAt,
         bool hostCan,
         Action<double> progress)
     {
+        (PlannedRun run, SimulationSettings? simulation) = (order.Run, order.Simulation);
+        string engine = simulation is null ? prepared.Plugins.Engine.Plugin.Info.Name : ComparisonEngines.Simulated;
         RunRow row = new()
         {
             Folder = folder,
@@ -97,6 +106,7 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
             WallSeconds = 0,
             Metrics = new Dictionary<string, double>(),
             Groups = [],
+            Host = new RunHost(HostFactsReader.Name(host), HostFactsReader.Read().Cpu, engine, order.ExitCostNs),
         };
         try
         {
@@ -111,7 +121,7 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
                 return null;
             ResultDocument result = ResultBuilder.Build(record, prepared, machine, prepared.Plugins.Scheduler.Plugin.Info, startedAt);
             if (RunFiles.Write(path, prepared, request.KeepSchedules ? record : record with { Recording = null }, result) is { } unwritten)
-                return row with { Failures = [$"{path}: {unwritten}"] };
+                return row with { Failures = [unwritten] };
             RunMetrics? metrics = record.Recording is { } recording ? RunMetrics.Of(recording) : null;
             return row with
             {

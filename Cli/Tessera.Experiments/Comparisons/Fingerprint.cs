@@ -17,6 +17,11 @@ namespace Tessera.Experiments.Comparisons;
 /// </summary>
 public static class Fingerprint
 {
+    private const string SimulationPart = "the simulation's seed, costs and models";
+
+    /// <summary>How much of a hash is enough to tell the runs of any sweep apart.</summary>
+    private const int ContentDigits = 16;
+
     /// <summary>The parts of a run, from the name of a part to its hash or value.</summary>
     /// <param name="prepared">The experiment.</param>
     /// <param name="engine">Machine or simulated.</param>
@@ -27,14 +32,13 @@ public static class Fingerprint
         PluginSet plugins = prepared.Plugins;
         SortedDictionary<string, string> parts = new(StringComparer.Ordinal)
         {
-            ["the configuration"] = Text(Configuration(prepared)),
+            ["the configuration"] = Text(Configuration(prepared, engine)),
             [$"the scheduler plugin {plugins.Scheduler.Plugin.Info.Path}"] = Folder(plugins.Scheduler.Plugin.Info.Path),
             ["Tessera itself"] = Text(string.Join(' ', Own().Select(type => type.Assembly.ManifestModule.ModuleVersionId))),
         };
         if (engine == ComparisonEngines.Simulated)
         {
-            parts["the simulation's seed, costs and models"] = string.Create(
-                CultureInfo.InvariantCulture, $"{simulation!.Seed} {simulation.ContextSwitchCost.Value} {simulation.WakeCost.Value} {simulation.BeatWork.Value} {simulation.Stagger.Value} {string.Join(';', models)}");
+            parts[SimulationPart] = Simulation(simulation!, models);
             return parts;
         }
 
@@ -45,9 +49,52 @@ public static class Fingerprint
         return parts;
     }
 
-    /// <summary>What differs between two runs' parts, a phrase each.</summary>
-    public static IEnumerable<string> Differences(IReadOnlyDictionary<string, string> before, IReadOnlyDictionary<string, string> now) =>
-        before.Keys.Union(now.Keys).Where(part => before.GetValueOrDefault(part) != now.GetValueOrDefault(part)).Order(StringComparer.Ordinal);
+    /// <summary>The parts of another simulated run that only differs in how it is simulated.</summary>
+    /// <param name="parts">Those of the one.</param>
+    /// <param name="simulation">How the other is simulated.</param>
+    /// <param name="models">Models of domains, as written.</param>
+    public static SortedDictionary<string, string> With(
+        IReadOnlyDictionary<string, string> parts, SimulationSettings simulation, IReadOnlyList<string> models) =>
+        new(parts.ToDictionary(), StringComparer.Ordinal) { [SimulationPart] = Simulation(simulation, models) };
+
+    /// <summary>What differs between two runs' parts, a phrase each. Where a file lies is no difference.</summary>
+    public static IEnumerable<string> Differences(IReadOnlyDictionary<string, string> before, IReadOnlyDictionary<string, string> now)
+    {
+        Dictionary<string, string> old = Portable(before), current = Portable(now);
+        return before.Keys.Union(now.Keys)
+            .Where(part => old.GetValueOrDefault(WithoutFolder(part)) != current.GetValueOrDefault(WithoutFolder(part)))
+            .DistinctBy(WithoutFolder).Order(StringComparer.Ordinal);
+    }
+
+    /// <summary>A hash of a run: what it is in its design, and what makes it, wherever the files lie.</summary>
+    public static string ContentOf(PlannedRun run, IReadOnlyDictionary<string, string> parts)
+    {
+        IEnumerable<string> design =
+        [
+            run.Engine, run.Scheduler, run.Repetition.ToString(CultureInfo.InvariantCulture),
+            .. run.Cell.SelectMany(value => new[] { value.Path, value.Value }),
+        ];
+        IEnumerable<string> made = Portable(parts).OrderBy(part => part.Key, StringComparer.Ordinal)
+            .SelectMany(part => new[] { part.Key, part.Value });
+        return Text(string.Join('\0', design.Concat(made)))[..ContentDigits];
+    }
+
+    /// <summary>The parts by their names without folders; files of one name in several folders are one part.</summary>
+    private static Dictionary<string, string> Portable(IReadOnlyDictionary<string, string> parts) =>
+        parts.GroupBy(part => WithoutFolder(part.Key), part => part.Value)
+            .ToDictionary(part => part.Key, part => string.Join(' ', part.Order(StringComparer.Ordinal)));
+
+    /// <summary>"the plugin /opt/x/Mine.dll" is "the plugin Mine.dll".</summary>
+    private static string WithoutFolder(string part)
+    {
+        int path = part.IndexOf('/', StringComparison.Ordinal);
+        return path < 0 ? part : part[..path] + Path.GetFileName(part);
+    }
+
+    private static string Simulation(SimulationSettings simulation, IReadOnlyList<string> models) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{simulation.Seed} {simulation.ContextSwitchCost.Value} {simulation.WakeCost.Value} {simulation.BeatWork.Value} "
+            + $"{simulation.Stagger.Value} {string.Join(';', models)}");
 
     private static Type[] Own() =>
     [
@@ -55,11 +102,23 @@ public static class Fingerprint
         typeof(Sdk.Simulation.VirtualMachine), typeof(GuestKind), typeof(GuestLibrary.Library), typeof(ComparisonDocument),
     ];
 
-    /// <summary>The resolved configuration without the memory limit: unless configured, that is what the host had free just then.</summary>
-    private static string Configuration(PreparedExperiment prepared)
+    /// <summary>
+    /// The resolved configuration without what this host chose: unless configured, the memory limit is what it had free just then, and the
+    /// numbers of the host CPUs are those it gave this process. In the simulator no engine runs.
+    /// </summary>
+    private static string Configuration(PreparedExperiment prepared, string engine)
     {
         JsonNode document = JsonNode.Parse(prepared.Resolved.GetRawText())!;
-        document["machine"]!.AsObject().Remove("memoryLimit");
+        JsonObject machine = document["machine"]!.AsObject();
+        machine.Remove("memoryLimit");
+        if (engine == ComparisonEngines.Simulated || prepared.Experiment.Machine.Pcpus is not { Count: null })
+            machine["pcpus"] = prepared.Experiment.Machine.HostCpus.Count;
+        if (engine == ComparisonEngines.Simulated)
+        {
+            machine.Remove("engine");
+            machine.Remove("engineOptions");
+        }
+
         return document.ToJsonString();
     }
 

@@ -17,7 +17,10 @@ public sealed record ComparisonDocument
     /// <summary>When the first of its runs was started.</summary>
     public required DateTimeOffset StartedAt { get; init; }
 
-    /// <summary><c>completed</c>, <c>interrupted</c>, or <c>failed</c> when at least one run failed.</summary>
+    /// <summary>
+    /// <c>completed</c>, <c>interrupted</c>, <c>failed</c> when at least one run failed, or <c>incomplete</c> when runs of a sweep are
+    /// missing.
+    /// </summary>
     public required string Outcome { get; init; }
 
     /// <summary>The configuration's file, as the user named it.</summary>
@@ -55,6 +58,15 @@ public sealed record ComparisonDocument
 
     /// <summary>Every run that was made, in order.</summary>
     public required IReadOnlyList<RunRow> Runs { get; init; }
+
+    /// <summary>Where the runs were made, by name; empty where that was not written down.</summary>
+    public IReadOnlyList<HostRuns> Hosts { get => field ?? []; init; }
+
+    /// <summary>What more than one host means for the figures; null for one host, and where all runs are in virtual time.</summary>
+    public string? Blocking { get; init; }
+
+    /// <summary>The runs of a sweep that are not there.</summary>
+    public IReadOnlyList<PlannedRun> Missing { get => field ?? []; init; }
 }
 
 /// <summary>The simulator's costs.</summary>
@@ -103,6 +115,9 @@ public sealed record RunRow
 
     /// <summary>Items of the configuration: what each got.</summary>
     public required IReadOnlyList<GroupFigures> Groups { get; init; }
+
+    /// <summary>Where it was made; null where that was not written down.</summary>
+    public RunHost? Host { get; init; }
 }
 
 /// <summary>The statistics of one combination of engine and varied values.</summary>

@@ -119,6 +119,30 @@ public sealed class UntrustedFolder(string path)
     /// <exception cref="FolderException">The path leads out of this folder, or there is a link on it.</exception>
     public void MakeFolder(string relative) => Directory.CreateDirectory(NoLink(Resolve(relative)));
 
+    /// <summary>Gives one of its folders another name, after all that was written into it is on the disk.</summary>
+    /// <param name="from">The path from this folder.</param>
+    /// <param name="to">Its new path from this folder.</param>
+    /// <returns>Whether it has that name now; false when something else does, which stays.</returns>
+    /// <exception cref="FolderException">A path leads out of this folder, or there is a link on it.</exception>
+    /// <exception cref="IOException">It is not there, or the disk refused.</exception>
+    public bool MoveFolder(string from, string to)
+    {
+        string source = NoLink(Resolve(from));
+        string target = Resolve(to);
+        SettledFolder.Settle(source);
+        try
+        {
+            Directory.Move(source, target);
+        }
+        catch (IOException) when (Directory.Exists(target) || File.Exists(target) || IsLink(target))
+        {
+            return false;
+        }
+
+        SettledFolder.SettleNames(System.IO.Path.GetDirectoryName(target)!);
+        return true;
+    }
+
     /// <summary>Removes a file; of a link, the link.</summary>
     /// <param name="relative">The path from this folder.</param>
     /// <exception cref="FolderException">The path leads out of this folder, or one of its folders is a link.</exception>

@@ -60,6 +60,16 @@ internal static class ComparisonPage
         RunRow[] failed = [.. document.Runs.Where(run => run.Outcome != "completed")];
         if (failed.Length > 0)
             html.Element("div", $"{RunPage.Many(failed.Length, "run")} failed and {(failed.Length == 1 ? "is" : "are")} in no statistic; the table of runs says why.", "class=\"alert bad\" role=\"alert\"");
+        if (document.Missing.Count > 0)
+        {
+            string missing = $"{RunPage.Many(document.Missing.Count, "run")} of this sweep {(document.Missing.Count == 1 ? "is" : "are")} "
+                + "missing";
+            html.Element("div", $"{missing}; the table of runs names them. The statistics are of the others.",
+                "class=\"alert warn\" id=\"missing\"");
+        }
+
+        if (document.Blocking is { } blocking)
+            html.Element("div", blocking, "class=\"alert warn\" role=\"alert\" id=\"hosts\"");
         if (document.Outcome == "interrupted")
             html.Element("div", "Interrupted: the statistics are of the runs made until then. The same command goes on where it stopped.", "class=\"alert warn\"");
     }

@@ -34,7 +34,13 @@ internal static class ComparisonTables
     public static void Runs(HtmlBuilder html, ComparisonFolder folder)
     {
         ComparisonDocument document = folder.Document;
-        html.Markup("<section id=\"runs\"><h2>Runs</h2><p class=\"note\">In the order they were made: randomised within each repetition.</p><div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr><th scope=\"col\">Run</th><th scope=\"col\">Repetition</th><th scope=\"col\" class=\"text\">Cell</th><th scope=\"col\">Took</th><th scope=\"col\" class=\"text\">Outcome</th><th scope=\"col\" class=\"text\">Report</th></tr></thead><tbody>\n");
+        bool isOfHosts = document.Hosts.Count > 1;
+        html.Markup("<section id=\"runs\"><h2>Runs</h2><p class=\"note\">In the order of the design: randomised within each "
+            + "repetition.</p><div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\"><table><thead><tr><th "
+            + "scope=\"col\">Run</th><th scope=\"col\">Repetition</th><th scope=\"col\" class=\"text\">Cell</th><th "
+            + "scope=\"col\">Took</th><th scope=\"col\" class=\"text\">Outcome</th>"
+            + (isOfHosts ? "<th scope=\"col\" class=\"text\">Host</th>" : "")
+            + "<th scope=\"col\" class=\"text\">Report</th></tr></thead><tbody>\n");
         foreach (RunRow run in document.Runs)
         {
             html.Markup("<tr>").Element("th", run.Place.ToString(CultureInfo.InvariantCulture), "scope=\"row\"")
@@ -42,12 +48,23 @@ internal static class ComparisonTables
                 .Element("td", folder.RowName(run.Engine, run.Scheduler, run.Cell), "class=\"text\"")
                 .Element("td", Show.Seconds(run.WallSeconds))
                 .Element("td", run.Failures.Count == 0 ? run.Outcome : $"{run.Outcome}: {string.Join(" ", run.Failures)}", "class=\"text wrap\"");
+            if (isOfHosts)
+                html.Element("td", run.Host is { } host ? $"{host.Name}, {host.Cpu}" : "not known", "class=\"text\"");
             html.Markup("<td class=\"text\">");
             if (folder.Files.HasFile($"{run.Folder}/{ReportWriter.PageFile}"))
                 html.Markup($"<a href=\"{HtmlBuilder.Attribute(Link(run.Folder))}\">").Text(run.Folder).Markup("</a>");
             else
                 html.Text(run.Folder);
             html.Markup("</td></tr>\n");
+        }
+
+        foreach (PlannedRun run in document.Missing)
+        {
+            html.Markup("<tr>").Element("th", run.Place.ToString(CultureInfo.InvariantCulture), "scope=\"row\"")
+                .Element("td", run.Repetition.ToString(CultureInfo.InvariantCulture))
+                .Element("td", folder.RowName(run.Engine, run.Scheduler, run.Cell), "class=\"text\"")
+                .Element("td", "").Element("td", "missing", "class=\"text\"");
+            html.Markup(isOfHosts ? "<td></td><td></td></tr>\n" : "<td></td></tr>\n");
         }
 
         html.Markup("</tbody></table></div></section>\n");

@@ -14,7 +14,7 @@ internal sealed class FloorTests
             "Native", "Snapshots", "Time", "Memory", "Events", "Grants", "Console, Store", "Devices", "Domains", "Hypercalls", "Traps, FastPath, Building", "Machines"),
         new("Tessera.Lab", "", "Folders, Recording, Statistics", "Metrics, Results", "Comparisons", "Reports", "Exports"),
         new("Tessera.GuestLibrary", ""),
-        new("Tessera.Experiments", "", "Hosts", "Configuration", "Planning", "Runs", "Machines, Results", "Comparisons"),
+        new("Tessera.Experiments", "", "Hosts", "Configuration", "Planning", "Runs", "Machines, Results", "Comparisons", "Sweeps"),
         new("Tessera.Cli", "Native", "Bench, Terminal", "Control, Views", "Boot, Control.Commands", "Verbs", "") { File = "tessera.dll" },
     ];
 
