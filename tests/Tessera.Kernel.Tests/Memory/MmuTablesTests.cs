@@ -87,12 +87,12 @@ internal sealed class MmuTablesTests
         Assert.That(_host.Frames.Has(table), Is.False);
         foreach (ulong flags in (ulong[])[Present, Present | 2])
             Assert.That(mmu.UpdateVaMapping(0, new VirtualAddress(_guest.Address(Page)), table.Address | flags), Is.EqualTo(XenErrno.EPERM));
-        Assert.That(mmu.Update(mmu.Root(0, userMode: false).Address, table.Address | Present), Is.EqualTo(XenErrno.EPERM), "as a table below");
-        Assert.That(mmu.Update(table.Address, 5), Is.EqualTo(XenErrno.EPERM));
+        Assert.That(mmu.Update(mmu.Root(0, userMode: false).Address, table.Address | Present), Is.EqualTo(XenErrno.EINVAL), "as a table below");
+        Assert.That(mmu.Update(table.Address, 5), Is.EqualTo(XenErrno.EINVAL));
         foreach (MmuExtOp command in (MmuExtOp[])[MmuExtOp.PinL1Table, MmuExtOp.PinL4Table, MmuExtOp.NewBaseptr, MmuExtOp.NewUserBaseptr, MmuExtOp.ClearPage])
-            Assert.That(mmu.Extended(0, (uint)command, table, Mfn.None), Is.EqualTo(XenErrno.EPERM), $"{command}");
-        Assert.That(mmu.Extended(0, (uint)MmuExtOp.CopyPage, _guest.Frame(Page), table), Is.EqualTo(XenErrno.EPERM));
-        Assert.That(mmu.AcquireDescriptorFrame(table), Is.EqualTo(XenErrno.EPERM));
+            Assert.That(mmu.Extended(0, (uint)command, table, Mfn.None), Is.EqualTo(XenErrno.EINVAL), $"{command}");
+        Assert.That(mmu.Extended(0, (uint)MmuExtOp.CopyPage, _guest.Frame(Page), table), Is.EqualTo(XenErrno.EINVAL));
+        Assert.That(mmu.AcquireDescriptorFrame(table), Is.EqualTo(XenErrno.EINVAL));
         Assert.That(_guest.Domain.Writes.TryWrite(table.Address, [1]), Is.False);
         HandDomain other = _machine.Create();
         _guest.Grant(9, other.Id, table.Value);
