@@ -56,11 +56,24 @@ internal sealed partial class SourceTests
         file => Repository.Lines(file).Any(line => Unfinished().IsMatch(line)),
         "has a TODO, FIXME or NotImplementedException");
 
+    [Test]
+    public void No_merge_was_left_half_done()
+    {
+        string[] texts = [.. Repository.Files("*", "Sdk", "Kernel", "Plugins", "Cli", "tests", "bench", "docs", "samples", "templates", ".ci")
+            .Concat(["README.md", "test.sh", "tessera", "Tessera.slnx"])
+            .Where(file => Path.GetExtension(file) is ".cs" or ".csproj" or ".md" or ".json" or ".js" or ".css" or ".py" or ".sh" or ".txt" or ".slnx" or "")];
+        Assert.That(texts, Has.Length.GreaterThan(1000));
+        Assert.That(texts.Where(file => Repository.Lines(file).Any(line => MergeMark().IsMatch(line))), Is.Empty, "has marks of a merge");
+    }
+
     private static void Nowhere(Predicate<string> wrong, string what)
     {
         Assert.That(Sources, Is.Not.Empty);
         Assert.That(Sources.Where(file => wrong(file)), Is.Empty, what);
     }
+
+    [GeneratedRegex("^(<{7}|>{7}|[|]{7})( |$)")]
+    private static partial Regex MergeMark();
 
     [GeneratedRegex(@"\[(LibraryImport|DllImport)\b")]
     private static partial Regex NativeImport();
