@@ -247,6 +247,10 @@ public sealed record DomainSettings : Section
     [Key(IsOfFrames = true)]
     public ByteSize? Memory { get; init; }
 
+    [Option("The most memory it may ever have, if the memory policy gives it more; by default what it starts with.", Min = "1 B")]
+    [Key(IsOfFrames = true)]
+    public ByteSize? MaxMemory { get; init; }
+
     [Option("Its share of CPU time relative to the others'.", Min = "1", Max = "65535")]
     public int Weight { get; init; } = 256;
 

@@ -111,6 +111,7 @@ public sealed class KernelMachineFactory(IServiceProvider services, IExperimentH
         Initrd = plan.Initrd,
         CommandLine = plan.CommandLine,
         MemoryBytes = plan.MemoryBytes,
+        MaxMemoryBytes = plan.MaxMemoryBytes,
         Weight = plan.Weight,
         SchedulerOptions = plan.SchedulerOptions,
         Affinity = plan.Affinity,

@@ -36,6 +36,9 @@ public sealed record DomainPlan
     /// <summary>Memory in bytes.</summary>
     public required long MemoryBytes { get; init; }
 
+    /// <summary>The most memory it may ever have, in bytes; no less than it starts with.</summary>
+    public long MaxMemoryBytes { get; init; }
+
     /// <summary>The share weight in force.</summary>
     public required int Weight { get; set; }
 

@@ -42,7 +42,9 @@ public sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests
                 continue;
             ByteSize memory = domain.Memory ?? guest.DefaultMemory;
             CheckCommandLine(domain, guest, lookup.Errors);
-            resolved.Add(domain with { Memory = memory });
+            domain.FailIf(domain.MaxMemory?.Bytes < memory.Bytes, lookup.Errors, nameof(domain.MaxMemory),
+                $"The domain starts with {memory}, which is more.", "Raise maxMemory, or lower memory.");
+            resolved.Add(domain with { Memory = memory, MaxMemory = domain.MaxMemory ?? memory });
             DomainPlan plan = Plan(domain, group, guest, memory, schedulerOptions);
             plans.AddRange(domain.Names.Select(name => plan with { Name = name, Disks = disks(name), Nics = nics(name) }));
         }
@@ -84,6 +86,7 @@ public sealed class ExperimentPlanner(PluginCatalog catalog, GuestSources guests
         Initrd = guest.Initrd,
         CommandLine = guest.CommandLine,
         MemoryBytes = memory.Bytes,
+        MaxMemoryBytes = domain.MaxMemory?.Bytes ?? memory.Bytes,
         Weight = domain.Weight,
         SchedulerOptions = schedulerOptions,
         Affinity = domain.Affinity is null ? CpuSet.All : CpuSet.Of([.. domain.Affinity.Numbers]),
