@@ -29,7 +29,22 @@ internal static partial class UnfinishedRuns
     /// <summary>Whether it was made on this host by a process that is no more.</summary>
     public static bool IsAbandoned(string name) =>
         Name().Match(name) is { Success: true } match && match.Groups["ns"].Value == Namespace && match.Groups["host"].Value == Host
-        && !Directory.Exists($"/proc/{match.Groups["pid"].Value}");
+        && !CanWrite(match.Groups["pid"].Value);
+
+    /// <summary>Whether a process is there. One that has ended stays in /proc until its parent has asked for it, which may be never.</summary>
+    private static bool CanWrite(string process)
+    {
+        try
+        {
+            string stat = File.ReadAllText($"/proc/{process}/stat");
+            int state = stat.LastIndexOf(')') + 2;
+            return state >= stat.Length || stat[state] is not ('Z' or 'X');
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Directory.Exists($"/proc/{process}");
+        }
+    }
 
     private static string Digits(string text) => string.Concat(text.Where(char.IsAsciiDigit));
 

@@ -37,6 +37,7 @@ internal sealed class StopSignalsTests
             public System.Collections.Generic.IReadOnlyList<Tessera.Sdk.Cpu.X64.RootEntry> RootEntries { get; } = System.Array.Empty<Tessera.Sdk.Cpu.X64.RootEntry>();
             public Tessera.Sdk.Cpu.IGuestCpu CreateCpu(int index) => new GuestCpu();
             public void EntryChanged(ulong entryAddress, ulong oldEntry, ulong newEntry) { }
+            public void Synchronize() { }
             public void Dispose() { }
         }
 
