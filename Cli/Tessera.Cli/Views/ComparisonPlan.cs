@@ -35,7 +35,7 @@ internal sealed class ComparisonPlan(IReadOnlyList<PlannedRun> planned, IReadOnl
         int repeat = runs.Max(run => run.Repetition);
         RunRow[] made = [.. pilot.Where(row => row.Engine == engine && row.Outcome == "completed")];
         double? seconds = made.Length > 0 ? made.Average(row => row.WallSeconds) : engine == ComparisonEngines.Machine && duration < Nanoseconds.Never ? duration.TotalSeconds + Start : null;
-        string time = seconds is { } each ? $"about {ComparisonProgress.Left(TimeSpan.FromSeconds(each * runs.Length))}" : "in virtual time, most often below a second each";
+        string time = seconds is { } each ? $"about {ComparisonProgress.Left(TimeSpan.FromSeconds(Math.Min(each * runs.Length, TimeSpan.MaxValue.TotalSeconds / 2)))}" : "in virtual time, most often below a second each";
         parts.Add(new Text($"{engine}: {runs.Length} runs, {repeat} of each policy and combination: {time}."));
         if (family == 0)
             return;

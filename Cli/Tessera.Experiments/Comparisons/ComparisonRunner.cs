@@ -102,6 +102,7 @@ public sealed class ComparisonRunner(IExperimentHost host, ExperimentPlanner pla
             Cell = run.Cell,
             Outcome = "failed",
             Failures = [],
+            IsVirtual = simulation is not null || prepared.Experiment.Machine.Time == MachineTime.Virtual,
             StartedAt = startedAt,
             WallSeconds = 0,
             Metrics = new Dictionary<string, double>(),

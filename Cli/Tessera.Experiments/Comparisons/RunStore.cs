@@ -62,11 +62,15 @@ public sealed partial class RunStore(UntrustedFolder files)
             return null;
         try
         {
-            if (JsonSerializer.Deserialize(files.ReadBytes(file), StoredRunJson.Context.StoredRun) is not { Schema: StoredRun.Format } run)
+            byte[] text = files.ReadBytes(file);
+            JsonFaults.Check(text, typeof(StoredRun), StoredRunJson.Context.Options);
+            if (JsonSerializer.Deserialize(text, StoredRunJson.Context.StoredRun) is not { Schema: StoredRun.Format } run)
                 return null;
             // A key that is missing is null all the same.
             if (run is not { Fingerprint: not null, Row: not null })
                 throw new JsonException("It has no \"fingerprint\" or no \"row\".");
+            if (run.Row.Groups.Any(group => group.Name is null))
+                throw new JsonException("One of its \"groups\" has no \"name\".");
             if (run.Row.WallSeconds is not (>= 0 and <= MostSeconds))
                 throw new JsonException("Its \"wallSeconds\" are out of range.");
             RunHost? host = run.Row.Host is { Name: not null, Cpu: not null, Engine: not null } whole

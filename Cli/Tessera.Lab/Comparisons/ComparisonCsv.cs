@@ -9,7 +9,7 @@ public static class ComparisonCsv
     public static void Write(TextWriter writer, ComparisonDocument document)
     {
         IReadOnlyList<MetricDefinition> metrics = document.Metrics;
-        Line(writer, ["place", "repetition", "engine", "scheduler", .. document.Factors.Select(factor => factor.Path), "outcome", "wall_seconds", .. metrics.Select(metric => metric.Key), "folder"]);
+        Line(writer, ["place", "repetition", "engine", "scheduler", .. document.Factors.Select(FactorialDesign.ColumnOf), "outcome", "wall_seconds", .. metrics.Select(metric => metric.Key), "folder"]);
         foreach (RunRow run in document.Runs)
         {
             Line(writer,

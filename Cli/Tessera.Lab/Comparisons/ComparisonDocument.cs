@@ -104,6 +104,9 @@ public sealed record RunRow
     /// <summary>What failed; empty after a good run.</summary>
     public required IReadOnlyList<string> Failures { get; init; }
 
+    /// <summary>Whether its time was virtual: the simulator's, or a machine's that goes by the work of its guests.</summary>
+    public bool IsVirtual { get => field || Engine == ComparisonEngines.Simulated; init; }
+
     /// <summary>When it was started.</summary>
     public required DateTimeOffset StartedAt { get; init; }
 

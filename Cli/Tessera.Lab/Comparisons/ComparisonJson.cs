@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -22,6 +23,9 @@ public sealed partial class ComparisonJson : JsonSerializerContext
 
     /// <summary>Reads a document back.</summary>
     /// <exception cref="JsonException">Not a comparison, or keys are missing.</exception>
-    public static ComparisonDocument Read(string text) => JsonSerializer.Deserialize(text, Context.ComparisonDocument)
-        ?? throw new JsonException("The file holds null instead of a comparison.");
+    public static ComparisonDocument Read(string text)
+    {
+        JsonFaults.Check(Encoding.UTF8.GetBytes(text), typeof(ComparisonDocument), Context.Options);
+        return JsonSerializer.Deserialize(text, Context.ComparisonDocument) ?? throw new JsonException("The file holds null instead of a comparison.");
+    }
 }

@@ -27,7 +27,7 @@ public static class ComparisonStatistics
             ];
             Dictionary<Sample, List<Verdict>> verdicts = samples.ToDictionary(sample => sample, _ => new List<Verdict>());
             foreach (MetricDefinition metric in metrics)
-                Judge(metric, engine, schedulers, samples, verdicts);
+                Judge(metric, schedulers, samples, verdicts);
             results.AddRange(samples.Select(sample => new CellResult(
                 engine, sample.Cell, [.. schedulers.Select((scheduler, index) => Result(scheduler, sample.Runs[index], metrics)).Where(result => result.Runs + result.Failed > 0)], verdicts[sample])));
         }
@@ -52,7 +52,7 @@ public static class ComparisonStatistics
     private static bool IsGood(RunRow run) => run.Outcome == "completed";
 
     /// <summary>What tells a run from a copy of it: in virtual time all its figures, on a machine that it was made at all.</summary>
-    private static string Figures(RunRow run) => run.Engine == ComparisonEngines.Simulated
+    private static string Figures(RunRow run) => run.IsVirtual
         ? string.Join(';', run.Metrics.OrderBy(metric => metric.Key, StringComparer.Ordinal).Select(metric => string.Create(CultureInfo.InvariantCulture, $"{metric.Key}={metric.Value:R}"))) + string.Join(';', run.Groups)
         : string.Create(CultureInfo.InvariantCulture, $"{run.Place}");
 
@@ -60,11 +60,11 @@ public static class ComparisonStatistics
     /// The runs of two schedulers by one metric. In virtual time those of one repetition share their seed and so are pairs; pairs that are copies of one
     /// another count once. On a machine runs of one repetition share nothing but their time.
     /// </summary>
-    private static Comparands? Compare(MetricDefinition metric, string engine, RunRow[] first, RunRow[] second)
+    private static Comparands? Compare(MetricDefinition metric, RunRow[] first, RunRow[] second)
     {
         RunRow[] one = [.. first.Where(run => IsGood(run) && metric.Of(run) is not null).OrderBy(run => run.Repetition)];
         RunRow[] other = [.. second.Where(run => IsGood(run) && metric.Of(run) is not null).OrderBy(run => run.Repetition)];
-        if (engine != ComparisonEngines.Simulated)
+        if (one.Concat(other).Any(run => !run.IsVirtual))
             return one.Length == 0 || other.Length == 0 ? null : new Comparands(Values(one), Values(other), IsPaired: false, IsExact: false);
         (RunRow One, RunRow Other)[] pairs = [.. one.Join(other, run => run.Repetition, run => run.Repetition, (left, right) => (left, right))];
         (RunRow One, RunRow Other)[] distinct = [.. pairs.DistinctBy(pair => (Figures(pair.One), Figures(pair.Other)))];
@@ -76,7 +76,7 @@ public static class ComparisonStatistics
     }
 
     /// <summary>One metric: all pairs in all cells are one family of tests. Where nothing is left to chance there is no test.</summary>
-    private static void Judge(MetricDefinition metric, string engine, IReadOnlyList<string> schedulers, Sample[] samples, Dictionary<Sample, List<Verdict>> verdicts)
+    private static void Judge(MetricDefinition metric, IReadOnlyList<string> schedulers, Sample[] samples, Dictionary<Sample, List<Verdict>> verdicts)
     {
         List<(Sample Sample, string First, string Second, Comparands Values)> all = [];
         foreach (Sample sample in samples)
@@ -85,7 +85,7 @@ public static class ComparisonStatistics
             {
                 for (int second = first + 1; second < schedulers.Count; second++)
                 {
-                    if (Compare(metric, engine, sample.Runs[first], sample.Runs[second]) is not { } values)
+                    if (Compare(metric, sample.Runs[first], sample.Runs[second]) is not { } values)
                         continue;
                     double difference = Describe.Mean(values.One) - Describe.Mean(values.Other);
                     bool swap = metric.Better == MetricCatalogue.Lower ? difference > 0 : metric.Better == MetricCatalogue.Higher && difference < 0;

@@ -43,6 +43,11 @@ public static class FactorialDesign
         return cells;
     }
 
+    private static readonly string[] FixedColumns = ["place", "repetition", "engine", "scheduler", "outcome", "folder", "metric", "title", "unit", "better"];
+
+    /// <summary>The column of a factor's values in tables; its path, unless another column has that name.</summary>
+    public static string ColumnOf(Factor factor) => FixedColumns.Contains(factor.Path) ? $"vary:{factor.Path}" : factor.Path;
+
     /// <summary>The value of a factor that a scheduler does not have: it runs once without, in a cell of its own.</summary>
     public const string NotTaken = "–";
 

@@ -37,7 +37,7 @@ internal static class ComparisonExport
         new("repetition", ColumnKind.Count, "the repetition, from 1; runs of one in virtual time share their seed", run => (long)run.Repetition),
         new("engine", ColumnKind.Text, "machine or simulated", run => run.Engine),
         new("scheduler", ColumnKind.Text, "the scheduler's label", run => run.Scheduler),
-        .. document.Factors.Select((factor, index) => new Column<RunRow>(factor.Path, ColumnKind.Text, "a varied path's value", run => run.Cell.ElementAtOrDefault(index)?.Value)),
+        .. document.Factors.Select((factor, index) => new Column<RunRow>(FactorialDesign.ColumnOf(factor), ColumnKind.Text, "a varied path's value", run => run.Cell.ElementAtOrDefault(index)?.Value)),
         new("outcome", ColumnKind.Text, "completed or failed", run => run.Outcome),
         new("wall_seconds", ColumnKind.Number, "how long the run took altogether, in seconds", run => run.WallSeconds),
         .. document.Metrics.Select(metric => new Column<RunRow>(metric.Key, ColumnKind.Number, "a metric's value, in its unit ([compare](compare.md#metrics))", run => metric.Of(run))),
@@ -47,7 +47,7 @@ internal static class ComparisonExport
     private static Column<Row>[] Cell(ComparisonDocument document) =>
     [
         new("engine", ColumnKind.Text, "machine or simulated", row => row.Cell.Engine),
-        .. document.Factors.Select((factor, index) => new Column<Row>(factor.Path, ColumnKind.Text, "a varied path's value", row => row.Cell.Cell.ElementAtOrDefault(index)?.Value)),
+        .. document.Factors.Select((factor, index) => new Column<Row>(FactorialDesign.ColumnOf(factor), ColumnKind.Text, "a varied path's value", row => row.Cell.Cell.ElementAtOrDefault(index)?.Value)),
         new("metric", ColumnKind.Text, "the metric's key", row => row.Metric.Key),
         new("title", ColumnKind.Text, "its name for people", row => row.Metric.Title),
         new("unit", ColumnKind.Text, "its unit", row => row.Metric.Unit),

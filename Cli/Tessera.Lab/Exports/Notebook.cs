@@ -85,7 +85,7 @@ internal static class Notebook
         (false, $"# {document.Configuration}\n\n{string.Join(", ", document.Schedulers)} compared with Tessera {document.Version} on {document.Host}, {document.Repeat} repetitions, seed {document.Seed}. "
             + "The tables and their columns are described in docs/export.md."),
         (true, Load),
-        (true, "runs, summaries, verdicts = load(\"runs\"), load(\"summaries\"), load(\"verdicts\")\nfactors = " + JsonSerializer.Serialize(document.Factors.Select(factor => factor.Path).ToArray(), StringsJson.Default.StringArray)),
+        (true, "runs, summaries, verdicts = load(\"runs\"), load(\"summaries\"), load(\"verdicts\")\nfactors = " + JsonSerializer.Serialize(document.Factors.Select(FactorialDesign.ColumnOf).ToArray(), StringsJson.Default.StringArray)),
         (false, "## Verdicts\n\nThe differences that were shown."),
         (true, "pd.set_option(\"display.max_colwidth\", None)\nverdicts[verdicts.is_shown.astype(bool)][[\"engine\", *factors, \"metric\", \"sentence\"]]"),
         (false, "## Metrics"),

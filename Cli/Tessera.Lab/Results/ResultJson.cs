@@ -56,50 +56,8 @@ public sealed partial class ResultJson : JsonSerializerContext
             : null;
         if (schema != Results.ResultDocument.Format)
             throw new JsonException($"its \"schema\" is \"{schema}\"; a run's result has \"{Results.ResultDocument.Format}\".");
-        if (FaultOf(root, typeof(ResultDocument)) is { } fault)
+        if (JsonFaults.Of(root, typeof(ResultDocument), Reading) is { } fault)
             throw new JsonException($"{fault.Place.TrimStart('.')} {fault.What}.");
-    }
-
-    /// <summary>
-    /// The first fault of what is read: an item of a list that is null, half a surrogate pair, a number without a place among the doubles. A member
-    /// that is null is the serialiser's to judge, and what a newer version added is nobody's.
-    /// </summary>
-    /// <returns>Where, below the element, and what it is; null for none. The place is put together only then: names may be millions of letters.</returns>
-    private static (string Place, string What)? FaultOf(JsonElement element, Type type)
-    {
-        JsonTypeInfo info = Reading.GetTypeInfo(type);
-        // The configuration is any JSON.
-        bool isFree = type == typeof(JsonElement);
-        switch (element.ValueKind)
-        {
-            case JsonValueKind.Object:
-                foreach (JsonProperty member in element.EnumerateObject())
-                {
-                    Type? inner = isFree ? type : info.ElementType ?? info.Properties.FirstOrDefault(property => member.NameEquals(property.Name))?.PropertyType;
-                    if (inner is not null && FaultOf(member.Value, inner) is { } fault)
-                        return ($".{member.Name}{fault.Place}", fault.What);
-                }
-
-                return null;
-            case JsonValueKind.Array:
-                foreach ((int index, JsonElement item) in element.EnumerateArray().Index())
-                {
-                    if (item.ValueKind == JsonValueKind.Null && !isFree)
-                        return ($"[{index}]", "is null");
-                    Type? inner = isFree ? type : info.ElementType;
-                    if (inner is not null && FaultOf(item, inner) is { } fault)
-                        return ($"[{index}]{fault.Place}", fault.What);
-                }
-
-                return null;
-            case JsonValueKind.String:
-                _ = element.GetString();
-                return null;
-            case JsonValueKind.Number when !double.IsFinite(element.GetDouble()):
-                return ("", "is too large a number");
-            default:
-                return null;
-        }
     }
 
     /// <summary>What may be null may be missing: within a format keys are only ever added, and older folders stay readable.</summary>

@@ -11,7 +11,7 @@ public static class Power
     /// <summary>How often a study of the size asked for finds what is there.</summary>
     public const double Usual = 0.8;
 
-    /// <summary>More runs of each than this are not looked for.</summary>
+    /// <summary>More runs of each than this are not simulated.</summary>
     public const int MostRuns = 200;
 
     private const int Studies = 2000;
@@ -46,6 +46,9 @@ public static class Power
     /// <param name="paired">Whether runs are pairs.</param>
     public static double? LeastDifference(int runs, double significance, bool paired)
     {
+        // More runs show less, by the square root of how many.
+        if (runs > MostRuns)
+            return LeastDifference(MostRuns, significance, paired) * Math.Sqrt(MostRuns / (double)runs);
         double low = 0, high = 16;
         if (Of(high, runs, significance, paired) < Usual)
             return null;
@@ -92,7 +95,7 @@ public static class Power
     private static double Critical(int runs, double significance)
     {
         if (2 * runs > RankTest.ExactLimit)
-            return Math.Floor((runs * runs / 2.0) + 0.5 + (Normal.InvCDF(0, 1, significance / 2) * Math.Sqrt(runs * (double)runs * ((2 * runs) + 1) / 12)));
+            return Math.Floor((runs * runs / 2.0) - 0.5 + (Normal.InvCDF(0, 1, significance / 2) * Math.Sqrt(runs * (double)runs * ((2 * runs) + 1) / 12)));
 
         // Ways to get each U: of the ranks, by how many are chosen (the recurrence of Mann and Whitney).
         double[][] ways = [.. Enumerable.Range(0, runs + 1).Select(_ => new double[(runs * runs) + 1])];
@@ -116,7 +119,7 @@ public static class Power
     {
         int total = runs * (runs + 1) / 2;
         if (runs > RankTest.ExactLimit)
-            return Math.Floor((total / 2.0) + 0.5 + (Normal.InvCDF(0, 1, significance / 2) * Math.Sqrt(runs * (runs + 1.0) * ((2 * runs) + 1) / 24)));
+            return Math.Floor((total / 2.0) - 0.5 + (Normal.InvCDF(0, 1, significance / 2) * Math.Sqrt(runs * (runs + 1.0) * ((2 * runs) + 1) / 24)));
         double[] ways = new double[total + 1];
         ways[0] = 1;
         for (int rank = 1; rank <= runs; rank++)

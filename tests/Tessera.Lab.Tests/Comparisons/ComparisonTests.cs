@@ -264,6 +264,24 @@ internal sealed class ComparisonTests
         });
     }
 
+    /// <summary>A machine may go by the work of its guests: its runs have no seed, and are copies.</summary>
+    [Test]
+    public void Copies_of_a_machine_in_virtual_time_count_once()
+    {
+        RunRow[] runs = [.. Rows(ComparisonEngines.Machine, [1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2]).Select(run => run with { IsVirtual = true })];
+        Verdict verdict = ComparisonStatistics.Cells([ComparisonEngines.Machine], Schedulers, [[]], runs)[0].Verdicts.Single();
+        Assert.That((verdict.IsExact, verdict.Probability, verdict.Runs), Is.EqualTo((true, (double?)null, 1)));
+    }
+
+    [TestCase("\"runs\": [", "\"runs\": [ null,", "runs[0] is null")]
+    [TestCase("\"wallSeconds\": 2", "\"wallSeconds\": 1e999", "runs[0].wallSeconds is too large a number")]
+    public void A_comparison_that_no_comparison_wrote_is_refused_with_its_place(string what, string by, string says)
+    {
+        string text = ComparisonJson.Write(Document(ComparisonEngines.Machine, Rows(ComparisonEngines.Machine, [1], [2])));
+        Assert.That(text, Does.Contain(what));
+        Assert.That(() => ComparisonJson.Read(text.Replace(what, by)), Throws.InstanceOf<System.Text.Json.JsonException>().With.Message.Contains(says));
+    }
+
     [TestCase(0, "0 ns")]
     [TestCase(43_210, "43.2 µs")]
     [TestCase(4_423_679, "4.42 ms")]

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Parquet;
 using Parquet.Schema;
+using Tessera.Lab.Comparisons;
 using Tessera.Lab.Exports;
 using Tessera.Lab.Reports;
 using Tessera.Lab.Tests.Reports;
@@ -83,6 +84,11 @@ internal sealed class ExportTests
             Assert.Ignore("pandas or matplotlib is not installed (Debian: python3-pandas, python3-matplotlib); the notebook's code was only parsed.");
         Assert.That(exit, Is.Zero, error);
     }
+
+    [Test]
+    public void A_varied_path_does_not_take_the_name_of_another_column() => Assert.That(
+        new[] { "scheduler", "domains.count" }.Select(path => FactorialDesign.ColumnOf(new Factor(path, ["1"]))),
+        Is.EqualTo(new[] { "vary:scheduler", "domains.count" }));
 
     [Test]
     public void A_folder_without_results_is_named()

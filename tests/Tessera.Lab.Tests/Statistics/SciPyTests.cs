@@ -101,6 +101,9 @@ internal sealed class SciPyTests
             Assert.That(Power.RunsFor(least / 2, ComparisonStatistics.Significance, paired: false), Is.InRange(40, 56), "half the difference takes four times the runs");
             Assert.That(Power.RunsFor(0.01, ComparisonStatistics.Significance, paired: true), Is.Null);
 
+            // Of many runs, and at once.
+            Assert.That(Power.LeastDifference(100_000, ComparisonStatistics.Significance, paired: false), Is.EqualTo(2.802 * Math.Sqrt(2.0 / 100_000)).Within(0.002), "(1.960 + 0.842) sigma");
+
             // Three and three give no probability below 0.1, five pairs none below 1/16.
             Assert.That(Power.LeastDifference(3, ComparisonStatistics.Significance, paired: false), Is.Null);
             Assert.That(Power.LeastDifference(5, ComparisonStatistics.Significance, paired: true), Is.Null);
