@@ -31,7 +31,7 @@ internal sealed class SweepCommand(CliHost host, SweepPlanner planner, CellMaker
         RunStore store = new(files);
         if (plan.Cells.FirstOrDefault(cell => cell.Engine == ComparisonEngines.Simulated) is { } first)
         {
-            RunRow? row = CellMaker.Find(first, store)
+            RunRow? row = SweepState.Of(plan, store).GoodRunOf(first)
                 ?? maker.Make(plan, first, folder, store,
                     new HostCpuLocks(Path.Combine(new ControlSockets(host.Environment).MakeFolder(), "cpus")), static _ => { });
             if (row is null)

@@ -34,10 +34,11 @@ internal sealed class SweepRunCommand(CliHost host, CellMaker maker, TimeProvide
             : [.. CellNumbers.Parse(cells, plan.Cells.Count).Select(number => plan.Cells[number - 1])];
         List<RunRow> rows = [];
         List<SweepCell> missing = [];
+        SweepState there = SweepState.Of(plan, store);
         foreach (SweepCell cell in asked)
         {
-            if (CellMaker.Find(cell, store) is { } row)
-                rows.Add(SweepState.RowOf(plan, cell, row));
+            if (there.GoodRunOf(cell) is { } row)
+                rows.Add(row);
             else
                 missing.Add(cell);
         }

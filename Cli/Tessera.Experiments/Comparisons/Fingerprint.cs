@@ -110,7 +110,8 @@ public static class Fingerprint
     {
         JsonNode document = JsonNode.Parse(prepared.Resolved.GetRawText())!;
         JsonObject machine = document["machine"]!.AsObject();
-        machine.Remove("memoryLimit");
+        if (prepared.Experiment.Machine.MemoryLimit is null)
+            machine.Remove("memoryLimit");
         if (engine == ComparisonEngines.Simulated || prepared.Experiment.Machine.Pcpus is not { Count: null })
             machine["pcpus"] = prepared.Experiment.Machine.HostCpus.Count;
         if (engine == ComparisonEngines.Simulated)

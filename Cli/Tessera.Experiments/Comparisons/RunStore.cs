@@ -81,7 +81,7 @@ public sealed partial class RunStore(UntrustedFolder files)
         }
         catch (JsonException e)
         {
-            throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {e.Message} Remove its "
+            throw new UsageException($"{Path.Combine(files.Path, file)}: this is not a run of a comparison: {Plain(e.Message)} Remove its "
                 + "folder, and the run will be repeated.");
         }
     }
@@ -159,7 +159,7 @@ public sealed partial class RunStore(UntrustedFolder files)
     public int Unfinished => files.FoldersOf(Runs).Count(UnfinishedRuns.IsName);
 
     /// <summary>A text that a terminal shows and does not obey.</summary>
-    private static string Plain(string? text) => string.Concat((text ?? "").Where(static c => !char.IsControl(c)));
+    internal static string Plain(string? text) => string.Concat((text ?? "").Where(static c => !char.IsControl(c)));
 
     /// <summary>
     /// The values are what tells one run from another: each keeps its place in a long name, of paths only the last part stays.

@@ -51,8 +51,8 @@ public sealed class CellMaker(
         return row;
     }
 
-    /// <summary>The good run of a cell that is there; null when there is none.</summary>
-    public static RunRow? Find(SweepCell cell, RunStore store) =>
+    // What a comparison made is not asked for anew: it would have been there before.
+    private static RunRow? Find(SweepCell cell, RunStore store) =>
         store.Find(cell.Name) is { Row.Outcome: "completed" } stored && SweepState.IsOf(cell, stored) ? stored.Row : null;
 
     private static UsageException Changed(string folder, SweepCell cell, string parts) => new(

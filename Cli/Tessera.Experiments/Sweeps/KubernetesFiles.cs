@@ -9,7 +9,7 @@ internal static class KubernetesFiles
     public static SubmitFile[] Of(SubmitFiles.Parts parts)
     {
         SubmitRequest request = parts.Request;
-        string cells = $"first=$(({parts.First("JOB_COMPLETION_INDEX")})); exec {parts.Tessera} sweep run {parts.Folder} --cells "
+        string cells = $"first=$(({parts.First("JOB_COMPLETION_INDEX")})); exec {Plain(parts.Tessera)} sweep run {Plain(parts.Folder)} --cells "
             + $"\"$first-$((first + {parts.PerTask - 1}))\"";
         string queue = request.Queue is { } name
             ? $"\n    # Kueue lets it start when its queue has room.\n    kueue.x-k8s.io/queue-name: {Text(name)}" : "";
@@ -70,7 +70,7 @@ internal static class KubernetesFiles
                   containers:
                     - name: merge
                       image: {{Text(request.Image)}}
-                      command: [{{Text(request.Command)}}, "sweep", "merge", {{Text(request.Folder)}}]
+                      command: [{{Text(Plain(request.Command))}}, "sweep", "merge", {{Text(Plain(request.Folder))}}]
                       resources:
                         requests: { cpu: "1", memory: 2Gi }
                       volumeMounts:
@@ -90,6 +90,9 @@ internal static class KubernetesFiles
             """;
         return [new("job.yaml", run), new("merge.yaml", merge), new(SubmitFiles.Script, submit)];
     }
+
+    /// <summary>A word of a command as Kubernetes takes it: $(NAME) stands for a variable, and $$ for a $.</summary>
+    private static string Plain(string text) => text.Replace("$", "$$", StringComparison.Ordinal);
 
     /// <summary>A text as YAML takes it: JSON's strings are YAML's.</summary>
     private static string Text(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";

@@ -58,6 +58,9 @@ public static class SubmitFiles
     /// <summary>How long a task should take that has only short cells: starting one costs seconds.</summary>
     private const double TaskSeconds = 300;
 
+    /// <summary>The most tasks of an array: Slurm's MaxArraySize is 1001 unless it is configured.</summary>
+    private const int SlurmTasks = 1000;
+
     /// <summary>The least time limit of a task, and how many times the time expected, in minutes.</summary>
     private const int LeastMinutes = 10;
     private const int TimesExpected = 4;
@@ -69,7 +72,10 @@ public static class SubmitFiles
         if (request.Folder.Any(char.IsControl))
             throw new UsageException(
                 $"{request.Folder}: a path with control characters in it cannot stand in a job's file. Move the folder.");
-        int perTask = request.CellsPerTask ?? PerTask(plan);
+        if (request.Target == SubmitTarget.Parallel && (request.Folder + request.Command).AsSpan().IndexOfAny('{', '}') >= 0)
+            throw new UsageException(
+                $"{request.Folder}: GNU parallel replaces braces in what it runs, so none can be in the folder's path or in --tessera. Move the folder.");
+        int perTask = Math.Min(request.CellsPerTask ?? PerTask(plan, request.Target), plan.Cells.Count);
         Parts parts = new(plan, request, perTask, (plan.Cells.Count + perTask - 1) / perTask);
         return request.Target switch
         {
@@ -80,12 +86,13 @@ public static class SubmitFiles
     }
 
     /// <summary>A repetition is made on one host where hosts matter; short cells are many to a task.</summary>
-    private static int PerTask(SweepPlan plan)
+    private static int PerTask(SweepPlan plan, SubmitTarget target)
     {
+        int least = target == SubmitTarget.Slurm ? (plan.Cells.Count + SlurmTasks - 1) / SlurmTasks : 1;
         if (plan.Engines.Contains(ComparisonEngines.Machine))
-            return plan.BlockSize();
+            return (least + plan.BlockSize() - 1) / plan.BlockSize() * plan.BlockSize();
         double each = Math.Max(plan.Seconds.Simulated ?? TaskSeconds, 0.001);
-        return Math.Clamp((int)(TaskSeconds / each), 1, Math.Max(1, (plan.Cells.Count + 1) / 2));
+        return Math.Max(least, Math.Clamp((int)(TaskSeconds / each), 1, Math.Max(1, (plan.Cells.Count + 1) / 2)));
     }
 
     private static SubmitFile[] Slurm(Parts parts)

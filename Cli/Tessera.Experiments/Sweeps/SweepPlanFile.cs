@@ -28,14 +28,14 @@ public static class SweepPlanFile
             SweepPlan plan = JsonSerializer.Deserialize(files.ReadBytes(Name), SweepPlanJson.Context.SweepPlan)
                 ?? throw new JsonException("It holds null.");
             if (plan.Schema != SweepPlan.Format)
-                throw new JsonException($"Its \"schema\" is \"{plan.Schema}\"; a plan has \"{SweepPlan.Format}\".");
+                throw new JsonException($"Its \"schema\" is \"{RunStore.Plain(plan.Schema)}\"; a plan has \"{SweepPlan.Format}\".");
             if (Fault(plan) is { } fault)
                 throw new JsonException(fault);
             return plan;
         }
         catch (JsonException e)
         {
-            throw new UsageException($"{Path.Combine(files.Path, Name)}: this is not the plan of a sweep: {e.Message} Plan again; runs "
+            throw new UsageException($"{Path.Combine(files.Path, Name)}: this is not the plan of a sweep: {RunStore.Plain(e.Message)} Plan again; runs "
                 + "that are there already are kept.");
         }
     }
@@ -62,7 +62,8 @@ public static class SweepPlanFile
             || variant.Values.Any(value => value is not { Path: not null, Value: not null }) || variant.Varied.Any(text => text is null)))
             return "One of its \"variants\" is not whole.";
         IEnumerable<string> shown = plan.Variants.SelectMany(variant =>
-            variant.Values.SelectMany(value => new[] { value.Path, value.Value }).Append(variant.Scheduler));
+            variant.Values.SelectMany(value => new[] { value.Path, value.Value })
+                .Concat([variant.Scheduler, variant.Plugin ?? "", variant.CpuEngine]));
         if (shown.Append(plan.ConfigurationName).Append(plan.Configuration).Any(text => text.Any(char.IsControl)))
             return "A name or value of it has control characters.";
         HashSet<string> names = [];

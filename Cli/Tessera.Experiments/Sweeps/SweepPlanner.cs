@@ -60,7 +60,8 @@ public sealed class SweepPlanner(
     {
         Experiment experiment = engines.Resolve(variant.Load(request.Config, resources));
         return new SweepVariant(variant.Label, Whole(variant.Choice.Name), variant.Cell, variant.Varied, experiment.Machine.Engine,
-            experiment.Machine.HostCpus.Count);
+            // In virtual time all of a machine's run on one thread.
+            experiment.Machine.VirtualTime is null ? experiment.Machine.HostCpus.Count : 0);
     }
 
     /// <summary>"auto" is looked up here, once for all hosts: cells on two engines are not one comparison.</summary>

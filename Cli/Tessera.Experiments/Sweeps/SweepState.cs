@@ -30,6 +30,9 @@ public sealed class SweepState
     /// <summary>Runs that are no cell of this plan: they are left out.</summary>
     public int Strangers { get; private set; }
 
+    /// <summary>The good run of a cell, whoever made it, as one of the plan; null when there is none.</summary>
+    public RunRow? GoodRunOf(SweepCell cell) => _rows[cell.Number - 1] is { Outcome: Completed } row ? row : null;
+
     /// <summary>Looks.</summary>
     public static SweepState Of(SweepPlan plan, RunStore store)
     {

@@ -1,6 +1,6 @@
 namespace Tessera.Guests.Probe;
 
-/// <summary>`probe`: asks the hypervisor a thousand things and writes each answer to its console, one a line; then powers off
+/// <summary>`probe`: asks the hypervisor some 2,700 things and writes each answer to its console, one a line; then powers off
 /// (docs/xen-abi.md).</summary>
 internal static class ProbeGuest
 {

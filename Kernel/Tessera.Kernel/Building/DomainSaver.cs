@@ -74,7 +74,8 @@ internal sealed class DomainSaver(Domain domain, EngineFacts engine)
         writer.Number(domain.Rings.Console.Value - DomainMemory.First.Value);
         writer.Flag(domain.ArchitecturalIopl);
         writer.Flag(domain.ExtendedCr3);
-        writer.Number((long?)domain.ShutdownCode ?? -1);
+        // What it said of its shutdown beforehand was said of this suspension.
+        writer.Number(IsSuspended ? -1 : (long?)domain.ShutdownCode ?? -1);
         SaveTables(writer);
         _vcpu.Save(writer);
         if (IsSuspended)

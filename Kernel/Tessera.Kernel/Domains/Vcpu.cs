@@ -135,8 +135,9 @@ internal sealed partial class Vcpu
         Yielded = false;
         EndPoll();
         Runstate.Enter(Sdk.Xen.RunState.Running, now);
-        if (Context.RunstateArea != 0 && !TryWriteRunstate(Context.RunstateArea))
-            Context.RunstateArea = 0;
+        // What is not mapped now may be later.
+        if (Context.RunstateArea != 0)
+            _ = TryWriteRunstate(Context.RunstateArea);
         return true;
     }
 

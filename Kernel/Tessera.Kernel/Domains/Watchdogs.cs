@@ -11,6 +11,7 @@ internal sealed class Watchdogs(Domain domain)
     private const int Count = 2;
 
     private readonly Alarm?[] _timers = new Alarm?[Count];
+    private readonly Nanoseconds?[] _restored = new Nanoseconds?[Count];
 
     /// <summary>Makes one (id 0), kicks it, or stops it (0 seconds).</summary>
     /// <param name="vcpu">The vCPU that asks.</param>
@@ -51,7 +52,7 @@ internal sealed class Watchdogs(Domain domain)
         }
     }
 
-    /// <summary>Reads them, and they go on.</summary>
+    /// <summary>Reads them; they go on when the domain does (<see cref="GoOn"/>).</summary>
     /// <exception cref="SnapshotException">They cannot be.</exception>
     public void Restore(StateReader reader, Vcpu vcpu)
     {
@@ -59,8 +60,21 @@ internal sealed class Watchdogs(Domain domain)
         {
             bool isThere = reader.Flag("whether there is a watchdog");
             Nanoseconds deadline = new(reader.Number("when a watchdog goes off", 0, long.MaxValue));
-            if (isThere)
-                domain.Host.Arm(vcpu, _timers[index] = New(vcpu), domain.ToMachine(deadline));
+            if (!isThere)
+                continue;
+            _timers[index] = New(vcpu);
+            _restored[index] = domain.ToMachine(deadline);
+        }
+    }
+
+    /// <summary>The domain begins to run: what was restored is armed, and may go off at once.</summary>
+    public void GoOn(Vcpu vcpu)
+    {
+        for (int index = 0; index < Count; index++)
+        {
+            if (_restored[index] is { } deadline && _timers[index] is { } timer)
+                domain.Host.Arm(vcpu, timer, deadline);
+            _restored[index] = null;
         }
     }
 

@@ -228,6 +228,7 @@ public sealed partial class Machine : ISchedulerHost, IVcpuHost, IHypercallHost,
         if (!domain.TrySetState(DomainState.Created, DomainState.Running))
             throw new InvalidOperationException($"Domain '{domain.Name}' is {domain.State}; only a created one can be started.");
         domain.StartedAt = Clock.Now;
+        domain.Watchdogs.GoOn(domain.Vcpus[0]);
         Tell(domain, vcpu => Core.Wake(vcpu, Clock.Now));
     }
 

@@ -78,6 +78,9 @@ internal static class MsrPolicy
         }
     }
 
+    /// <summary>Guests see the host's vendor: "Genu", "ineI", "ntel".</summary>
+    private static readonly bool IsIntel = System.Runtime.Intrinsics.X86.X86Base.CpuId(0, 0).Ebx == 0x756E_6547;
+
     /// <summary>WRMSR.</summary>
     public static bool TryWrite(Vcpu vcpu, uint register, ulong value)
     {
@@ -98,6 +101,9 @@ internal static class MsrPolicy
                 return value == EferValue;
             case TscAux:
                 return value <= uint.MaxValue;
+            // Intel has kernels write 0 before they read it.
+            case MicrocodeRevision:
+                return value == 0 && IsIntel;
             case MiscFeatures:
                 return value == 0;
             // A bank has one register that takes what it is given; its status and addresses take zeros.

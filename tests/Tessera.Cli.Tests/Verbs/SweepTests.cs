@@ -95,6 +95,24 @@ internal sealed class SweepTests
     }
 
     [Test]
+    public void A_sweep_takes_what_a_comparison_made()
+    {
+        string[] design = ["--scheduler", "bvt,round-robin", "--repeat", "2"];
+        using Support.Cli compare = new();
+        Assert.That(
+            compare.Run(["compare", Repository.Sample("quickstart.json"), "--simulate-only", "--seconds", "1", "--no-schedules", .. design, "--out", _sweep.Path]),
+            Is.Zero, compare.Error);
+        _sweep.Plan("quickstart.json", design);
+        (int code, _, string error) = Run("run", _sweep.Path);
+        Assert.Multiple(() =>
+        {
+            Assert.That(code, Is.Zero, error);
+            Assert.That(error, Does.Contain("4 of 4 cells are in"));
+            Assert.That(_sweep.Finished(), Has.Count.EqualTo(4));
+        });
+    }
+
+    [Test]
     public void A_changed_plugin_stops_a_run_and_its_old_runs_are_left_out()
     {
         using PluginForge forge = new();
@@ -214,6 +232,8 @@ internal sealed class SweepTests
     [TestCase("", "Cell 2 is not whole", 1)]
     [TestCase("seconds", "\"seconds\" are out of range")]
     [TestCase("label", "has control characters")]
+    [TestCase("plugin", "has control characters")]
+    [TestCase("schema", "Its \"schema\" is \"[2J\"")]
     public void A_plan_that_is_none_is_named_with_its_file(string text, string message, int index = 0)
     {
         _sweep.Plan("quickstart.json", "--repeat", "2");
@@ -227,6 +247,10 @@ internal sealed class SweepTests
             JsonNode plan = JsonNode.Parse(File.ReadAllText(file))!;
             if (text == "label")
                 plan["variants"]![0]!["scheduler"] = "\u001b[2J";
+            else if (text == "plugin")
+                plan["variants"]![0]!["plugin"] = "/x\u001b]0;";
+            else if (text == "schema")
+                plan["schema"] = "\u001b[2J";
             else if (text == "seconds")
                 plan["seconds"]!["simulated"] = 1e300;
             else
