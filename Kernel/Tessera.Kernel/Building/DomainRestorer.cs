@@ -118,6 +118,9 @@ internal sealed class DomainRestorer(Domain domain, EngineFacts engine)
                 throw StateReader.Wrong("a frame given back", $"{frame}, which is in use");
         }
 
+        // Whatever the snapshot had in them: the host keeps nothing of it.
+        lock (domain.Gate)
+            _ = domain.Balloon.Settle(keepsGrant: false);
         for (int left = reader.Count("the number of pinned tables", int.MaxValue); left > 0; left--)
         {
             Mfn frame = new(reader.Number("a pinned table", 0, long.MaxValue));

@@ -22,7 +22,8 @@ internal sealed partial class EventChannels
                 bool isLost = port.State == PortState.Backend || (port.State == PortState.Interdomain && !ReferenceEquals(port.Remote, this));
                 writer.Number(number);
                 writer.Number((int)(isLost ? PortState.Unbound : port.State));
-                writer.Number(port.RemoteDomain == id.Value ? DomainIds.Self : port.RemoteDomain);
+                // Another domain's number would be a stranger's.
+                writer.Number(port.RemoteDomain == id.Value ? DomainIds.Self : port.RemoteDomain == 0 && !isLost ? 0 : DomainIds.Invalid);
                 writer.Number(port.RemotePort);
                 writer.Number(port.Virq);
                 writer.Number(port.Vcpu);

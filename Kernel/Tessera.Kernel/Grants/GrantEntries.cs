@@ -94,6 +94,9 @@ internal sealed unsafe class GrantEntries(DomainMemory memory, GuestWrites write
         return true;
     }
 
+    /// <summary>Takes a permit back; nobody uses it.</summary>
+    public void Revoke(int version, uint reference) => Volatile.Write(ref *(uint*)At(version, reference), 0);
+
     /// <summary>Begins the table anew in the other version: all entries are invalid but the reserved ones, which are carried over.</summary>
     public void Convert(int from, int frames)
     {

@@ -15,7 +15,9 @@ internal sealed partial class GrantTable
         }
     }
 
-    /// <summary>Reads version and size of a table whose frames have been filled.</summary>
+    /// <summary>
+    /// Reads version and size of a table whose frames have been filled. What it permits to other domains than the VMM's is taken back: their numbers are strangers'.
+    /// </summary>
     /// <exception cref="SnapshotException">They cannot be.</exception>
     public void Restore(StateReader reader)
     {
@@ -23,6 +25,11 @@ internal sealed partial class GrantTable
         {
             _version = (int)reader.Number("the grant table's version", 1, 2);
             _frameCount = (int)reader.Number("the grant table's size", 1, MaxFrames);
+            for (uint reference = 0; reference < GrantEntries.CountIn(_version, _frameCount); reference++)
+            {
+                if (_entries.Header(_version, reference) >> 16 != 0)
+                    _entries.Revoke(_version, reference);
+            }
         }
     }
 }

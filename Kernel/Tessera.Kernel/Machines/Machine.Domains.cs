@@ -42,7 +42,7 @@ public sealed partial class Machine
             if (frames == 0)
             {
                 throw new DomainBuildException(
-                    $"Domain '{configuration.Name}': {configuration.MemoryBytes >> 20} MiB asked for, but the machine's limit is " +
+                    $"Domain '{configuration.Name}': {request.Frames >> 8} MiB asked for, but the machine's limit is " +
                     $"{Frames.LimitFrames >> 8} MiB and {Frames.AssignedFrames >> 8} MiB are assigned. Raise machine.memoryLimit or " +
                     "give the domains less.");
             }

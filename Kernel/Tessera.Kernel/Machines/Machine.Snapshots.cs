@@ -47,9 +47,13 @@ public sealed partial class Machine
             WaitUntilItRests(domain);
             if (!domain.Vcpus.Any(vcpu => vcpu.MidDelivery))
                 return;
-            Resume(domain);
+            // It may end meanwhile, which the next round says.
+            if (!domain.TrySetState(DomainState.Paused, DomainState.Running))
+                continue;
+            Tell(domain, vcpu => Core.Resume(vcpu, Clock.Now));
             _ = Thread.Yield();
-            Pause(domain);
+            if (domain.TrySetState(DomainState.Running, DomainState.Paused))
+                Tell(domain, vcpu => Core.Pause(vcpu, Clock.Now));
         }
 
         throw new SnapshotException($"Domain '{domain.Name}' cannot be saved: whenever it was paused, a trap was being delivered. Save it again.");

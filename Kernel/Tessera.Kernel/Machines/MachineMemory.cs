@@ -18,6 +18,7 @@ namespace Tessera.Kernel.Machines;
 internal sealed class MachineMemory : IDisposable
 {
     private static readonly TimeSpan LeastPeriod = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan MostPeriod = TimeSpan.FromDays(30); // timers take no more than seven weeks
     private static readonly TimeSpan LastCall = TimeSpan.FromSeconds(2);
 
     private readonly Lock _gate = new();
@@ -47,7 +48,7 @@ internal sealed class MachineMemory : IDisposable
 
         if (period == Nanoseconds.Never)
             return;
-        _period = TimeSpan.FromTicks(Math.Max(LeastPeriod.Ticks, period.Value / 100));
+        _period = TimeSpan.FromTicks(Math.Clamp(period.Value / 100, LeastPeriod.Ticks, MostPeriod.Ticks));
         _timer = machine.Time.CreateTimer(_ => Rebalance(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _ = _timer.Change(_period, Timeout.InfiniteTimeSpan);
     }

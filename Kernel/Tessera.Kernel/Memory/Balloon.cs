@@ -47,6 +47,7 @@ internal sealed class Balloon(Lock gate, DomainMemory memory, FrameTable frames,
             return false;
         memory.SetPfn(frame, DomainMemory.InvalidPfn);
         _frames.Push(frame);
+        Empty(frame);
         return true;
     }
 

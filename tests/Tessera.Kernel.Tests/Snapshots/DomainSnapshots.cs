@@ -77,9 +77,11 @@ internal sealed class DomainSnapshots(string engine)
         machine.Machine.Pause(domain);
         HandDomain granter = new(domain, null!, null!);
         granter.Page(Page).Fill(0xA5);
-        granter.Grant(9, 77, Page);
+        granter.Grant(9, 0, Page);
+        granter.Grant(10, 77, Page);
         HandDomain next = new(machine.Restored(domain, machine.Save(domain)), null!, null!);
-        Assert.That(next.Domain.Grants.TryPin(77, 9, isReadOnly: false, GrantUse.Map, out GrantPin pin), Is.EqualTo(GrantStatus.Okay));
+        Assert.That(next.Domain.Grants.TryPin(0, 9, isReadOnly: false, GrantUse.Map, out GrantPin pin), Is.EqualTo(GrantStatus.Okay));
+        Assert.That(next.Domain.Grants.TryPin(77, 10, isReadOnly: false, GrantUse.Map, out _), Is.Not.EqualTo(GrantStatus.Okay), "a stranger there");
         Assert.That((pin.Frame, pin.Memory), Is.EqualTo((next.Frame(Page), next.Domain.Memory)));
         Assert.That(next.Page(Page)[0], Is.EqualTo(0xA5));
         Assert.That(() => machine.Save(next.Domain), Throws.TypeOf<SnapshotException>().With.Message.Contains("is Created"));
@@ -116,7 +118,7 @@ internal sealed class DomainSnapshots(string engine)
         Assert.That(domain.Events.BindInterdomain(peer.Events, remote, out int local), Is.EqualTo(XenErrno.Success));
         Domain next = machine.Restored(domain, machine.Save(domain));
         Assert.That(next.Events.TryStatus(local, out EventChannelState state, out _, out ulong detail), Is.True);
-        Assert.That((state, detail), Is.EqualTo((EventChannelState.Unbound, (ulong)peer.Id.Value)));
+        Assert.That((state, detail), Is.EqualTo((EventChannelState.Unbound, (ulong)DomainIds.Invalid)));
         Assert.That(next.Events.Send(local), Is.EqualTo(XenErrno.Success));
     }
 
