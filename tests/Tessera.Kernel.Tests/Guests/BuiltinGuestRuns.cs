@@ -134,10 +134,10 @@ internal sealed class BuiltinGuestRuns(string engine)
     }
 
     [Test]
-    public void Every_guest_runs_in_the_least_memory_beside_the_others()
+    public void Every_guest_that_does_not_end_runs_in_the_least_memory_beside_the_others()
     {
         using TestMachine machine = TestMachine.Start(engine);
-        Domain[] domains = [.. BuiltinGuests.Names.Where(name => name != "hello").Select(name => machine.Run(name, name == "fuzz" ? new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 } : null))];
+        Domain[] domains = [.. BuiltinGuests.Names.Where(name => name is not ("hello" or "probe")).Select(name => machine.Run(name, name == "fuzz" ? new FuzzOptions { Mode = FuzzMode.YieldStorm, Count = 0 } : null))];
         foreach (Domain domain in domains)
             machine.WaitForUnits(domain, 20);
         Assert.That(domains.Select(domain => domain.State), Is.All.EqualTo(DomainState.Running));
