@@ -72,6 +72,7 @@ internal sealed class SlurmCluster : IDisposable
         {
             if (_daemons.Exists(daemon => daemon.HasExited) || Stopwatch.GetElapsedTime(began) > Hang.Limit)
                 Assert.Fail(string.Join('\n', Directory.GetFiles(_folder, "*.log").SelectMany(log => File.ReadLines(log).TakeLast(20))));
+            // Slurm tells nobody when a job changes; asking costs a process each time.
             Thread.Sleep(200);
         }
     }

@@ -34,6 +34,7 @@ internal sealed class SweepKillTests
             using Process run = Start();
             int before = _sweep.Finished().Count;
             Wait(() => run.HasExited || _sweep.Finished().Count > before + 1);
+            // The moment is what is tried: any.
             Thread.Sleep(random.Next(150));
 
             // The one that hands out cells, or one that makes them: that one is replaced, and the run goes on.
